@@ -1,0 +1,16 @@
+//! What the benchmarks need in native code: a load generator that is never slower than the server it
+//! loads, and an epoll echo server that marks the floor under every event loop.
+//!
+//! The generator is one thread over mio's edge-triggered poller. A message costs it one `send`, one
+//! `recv` and a share of one `epoll_wait`: exactly what it costs the floor server. It refuses to hide
+//! trouble: a wrong length, a wrong byte, an early end or a status other than 2xx counts as an error.
+
+pub mod address;
+pub mod args;
+pub mod connect;
+pub mod echo;
+pub mod floor;
+pub mod histogram;
+pub mod http;
+pub mod report;
+pub mod session;
