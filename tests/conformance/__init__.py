@@ -1,0 +1,1 @@
+"""CPython's own asyncio tests, taken from the running interpreter, with another loop put in."""
