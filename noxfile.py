@@ -1,0 +1,105 @@
+"""Sessions for contributors who like nox; each calls the command that CI calls.
+
+`nox -l` lists them, `nox -s local` is what to run before a commit. Environments are those of
+`tools/run_tests.py`, so nothing is installed twice.
+"""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["local"]
+
+QUICK = ("rust-format", "lint", "types", "clippy", "rust-tests", "stubs", "meta", "behaviour")
+
+
+def stages(session: nox.Session, *names: str) -> None:
+    """Run stages of the test command; options after `--` are added to it."""
+    wanted = [argument for name in names for argument in ("--stage", name)]
+    session.run("python3", "tools/run_tests.py", *wanted, *session.posargs, external=True)
+
+
+@nox.session
+def local(session: nox.Session) -> None:
+    """All that is quick, on the default Python."""
+    version = session.run(
+        "python3", "-c", "import sys; print('3.%d' % sys.version_info[1])", silent=True
+    )
+    wanted = [argument for name in QUICK for argument in ("--stage", name)]
+    python = ("--python", str(version).strip())
+    session.run("python3", "tools/run_tests.py", *python, *wanted, *session.posargs, external=True)
+
+
+@nox.session
+def fmt(session: nox.Session) -> None:
+    """Format Rust and Python in place."""
+    session.run("cargo", "fmt", "--all", external=True)
+    session.run("ruff", "format", external=True)
+    session.run("ruff", "check", "--fix", external=True)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Formatters, clippy, ruff."""
+    stages(session, "rust-format", "clippy", "lint")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy, and the stubs against the extension."""
+    stages(session, "types", "stubs")
+
+
+@nox.session
+def rust(session: nox.Session) -> None:
+    """Rust's own tests."""
+    stages(session, "rust-tests")
+
+
+@nox.session
+def test(session: nox.Session) -> None:
+    """The behaviour, meta and differential tests on every Python."""
+    stages(session, "meta", "behaviour", "differential")
+
+
+@nox.session
+def debug(session: nox.Session) -> None:
+    """The behaviour tests in debug mode."""
+    stages(session, "debug")
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """CPython's own asyncio tests on every Python."""
+    stages(session, "conformance")
+
+
+@nox.session
+def everything(session: nox.Session) -> None:
+    """What CI runs."""
+    stages(session)
+
+
+@nox.session
+def miri(session: nox.Session) -> None:
+    """The pure data structures under Miri; needs a nightly toolchain with the component."""
+    session.run("cargo", "+nightly", "miri", "test", "--lib", "logic::", external=True)
+
+
+@nox.session
+def deny(session: nox.Session) -> None:
+    """Licences, advisories and sources of the crates; needs cargo-deny."""
+    session.run("cargo", "deny", "check", external=True)
+
+
+@nox.session
+def side_by_side(session: nox.Session) -> None:
+    """The main job: one service on asyncio and on ferroloop."""
+    session.run("python3", "tools/side_by_side.py", *session.posargs, external=True)
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Release wheels for every CPython that maturin finds, into target/wheels."""
+    session.run("maturin", "build", "--release", "--locked", "--find-interpreter", external=True)
