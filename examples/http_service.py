@@ -162,7 +162,7 @@ class HttpConnection(asyncio.Protocol):
                 answer = handler(request, **arguments)
             except HttpError as error:
                 answer = error.response()
-            except Exception as error:  # noqa: BLE001 - a handler's fault becomes a 500, not a lost connection
+            except Exception as error:
                 answer = self._report(request, error)
             if inspect.isawaitable(answer):
                 self._task = self._loop.create_task(self._answer_later(request, answer))
@@ -180,7 +180,7 @@ class HttpConnection(asyncio.Protocol):
             response = await answer
         except HttpError as error:
             response = error.response()
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:
             response = self._report(request, error)
         self._task = None
         self._send(request, response)

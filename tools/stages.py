@@ -172,7 +172,7 @@ def rust_tests(run: Run) -> Outcome:
 
 
 def lint(run: Run) -> Outcome:
-    """Ruff's format and rules, and the layers of the Python package."""
+    """Ruff's format and rules."""
     return run.checks((run.tool("ruff"), "format", "--check"), (run.tool("ruff"), "check"))
 
 
