@@ -11,35 +11,54 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import signal
 
 PATIENCE = 10.0
 """Seconds that one client may leave what it was sent unread."""
 
 
 class Room:
-    """Everyone who has given a name."""
+    """Everyone who is connected, and those of them who have given a name."""
 
     def __init__(self) -> None:
         """Open the room, empty."""
+        self._visits: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._members: dict[str, asyncio.StreamWriter] = {}
 
     async def welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Ask for a name, then pass on what the client says until it leaves."""
-        name = None
+        """Stay with one client until it leaves."""
+        visit = asyncio.current_task()
+        assert visit is not None
+        self._visits[visit] = writer
         try:
-            writer.write(b"name? ")
-            name = await self._register(reader, writer)
-            while name is not None and (line := await reader.readline()):
-                await self._broadcast(f"{name}: {_text(line)}", but=name)
-        except (ConnectionError, TimeoutError, asyncio.TimeoutError, ValueError):
-            pass  # gone, or deaf, or a line over the reader's limit
+            await self._converse(reader, writer)
+        except (ConnectionError, ValueError):
+            pass  # gone, or a line over the reader's limit
         finally:
-            if name is not None:
-                del self._members[name]
-                await self._broadcast(f"* {name} left")
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
+            del self._visits[visit]
+
+    async def close(self) -> None:
+        """Show everyone out."""
+        for writer in self._visits.values():
+            writer.close()
+        if self._visits:
+            await asyncio.wait(list(self._visits), timeout=PATIENCE)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Ask for a name, then pass on what the client says."""
+        writer.write(b"name? ")
+        name = await self._register(reader, writer)
+        if name is None:
+            return
+        try:
+            while line := await reader.readline():
+                await self._broadcast(f"{name}: {_text(line)}", but=name)
+        finally:
+            del self._members[name]
+            await self._broadcast(f"* {name} left")
 
     async def _register(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -70,12 +89,17 @@ def _text(line: bytes) -> str:
 
 
 async def serve(host: str, port: int) -> None:
-    """Hold the room open until cancelled."""
-    server = await asyncio.start_server(Room().welcome, host, port)
+    """Hold the room open until SIGINT or SIGTERM."""
+    room, stop = Room(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    server = await asyncio.start_server(room.welcome, host, port)
     for listening in server.sockets:
         print("listening on", *listening.getsockname()[:2], flush=True)
-    async with server:
-        await server.serve_forever()
+    await stop.wait()
+    server.close()
+    await room.close()
+    await server.wait_closed()
 
 
 def main() -> None:
@@ -84,8 +108,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8888)
     arguments = parser.parse_args()
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(arguments.host, arguments.port))
+    asyncio.run(serve(arguments.host, arguments.port))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import collections
-import contextlib
 import inspect
 import json
 import math
@@ -330,8 +329,7 @@ def main() -> None:
         "--port", type=int, default=8000, help="0 takes any free port; the one taken is printed"
     )
     arguments = parser.parse_args()
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(arguments.host, arguments.port))
+    asyncio.run(serve(arguments.host, arguments.port))
 
 
 if __name__ == "__main__":

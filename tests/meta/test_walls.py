@@ -58,11 +58,9 @@ def test_the_data_structures_know_neither_python_nor_the_system() -> None:
     assert not _naming(logic, "pyo3", "libc", "mio", "socket2", "std::os", "std::net", "std::fs")
 
 
-def test_nothing_outside_tests_may_panic_on_purpose() -> None:
-    assert not _lines(
-        crate_files(),
-        r"\.(?:unwrap|expect|unwrap_err|expect_err)\(|\b(?:panic|todo|unimplemented|unreachable)!",
-    )
+def test_nothing_outside_tests_unwraps() -> None:
+    # Clippy refuses the same, and `panic!` without a reason; it can be silenced, this cannot.
+    assert not _lines(crate_files(), r"\.(?:unwrap|expect|unwrap_err|expect_err)\(")
 
 
 def test_private_names_of_asyncio_are_imported_in_one_file() -> None:

@@ -1,0 +1,53 @@
+"""The programs behind the README's commands: finding Pythons, fingerprints, command lines, tables."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import environments
+import interpreters
+import run_tests
+import stages
+import tables
+
+
+def test_this_python_is_found_first() -> None:
+    found = interpreters.find()
+    assert found[0].minor == sys.version_info[1]
+    assert len({interpreter.minor for interpreter in found}) == len(found)
+
+
+@pytest.mark.parametrize("program", ["/bin/true", "/bin/sh", "/nowhere/python3"])
+def test_what_is_no_supported_python_is_passed_over(program: str) -> None:
+    assert interpreters.probe(Path(program)) is None
+
+
+def test_what_follows_two_dashes_goes_to_pytest() -> None:
+    options = run_tests.parse(["--stage", "meta", "--", "-k", "layers and not cycle"])
+    assert options.stage == ["meta"]
+    assert options.pytest_arguments == ["-k", "layers and not cycle"]
+
+
+def test_a_python_that_is_not_there_is_named() -> None:
+    with pytest.raises(environments.SetupError, match=r"no Python 3\.99 here"):
+        run_tests.choose(interpreters.find(), ["3.99"])
+
+
+def test_stages_have_names_of_their_own_and_say_what_they_do() -> None:
+    names = [stage.name for stage in stages.STAGES]
+    assert len(set(names)) == len(names)
+    assert all(stage.run.__doc__ for stage in stages.STAGES)
+
+
+def test_columns_are_aligned() -> None:
+    assert tables.aligned([["", "n"], ["long", "1"], ["x", "10"]]) == "       n\nlong   1\nx     10"
+
+
+def test_a_command_that_hangs_is_stopped(tmp_path: Path) -> None:
+    environment = environments.Environment(interpreters.default(), tmp_path)
+    run = stages.Run(environment, environment, tmp_path / "log", limit=0.1)
+    assert run.command("sleep", "60") == 124
+    assert "stopped after" in run.log.read_text(encoding="utf-8")
