@@ -1,0 +1,54 @@
+"""ferroloop: asyncio's event loop, written in Rust.
+
+    import ferroloop
+
+    ferroloop.run(main())        # asyncio.run(main()) on ferroloop's loop
+
+Or without a change to the program: `python -m ferroloop program.py`. Any thread may use these
+names. The surprise: importing this package changes nothing in asyncio.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ferroloop._loop import Loop, new_event_loop
+from ferroloop._policy import install
+from ferroloop._runner import run
+
+if TYPE_CHECKING:
+    import asyncio
+
+    __version__: str
+
+    class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
+        """asyncio's default event loop policy, with ferroloop's loop."""
+
+
+__all__ = ("EventLoopPolicy", "Loop", "__version__", "install", "new_event_loop", "run")
+
+
+def __getattr__(name: str) -> Any:
+    """Make EventLoopPolicy and read __version__ when they are first asked for.
+
+    Raises AttributeError for another name, and for EventLoopPolicy where asyncio has no policies
+    any more (3.16).
+    """
+    value: Any = None
+    if name == "EventLoopPolicy":
+        from ferroloop._policy import policy_class
+
+        value = policy_class()
+    elif name == "__version__":
+        from importlib.metadata import version
+
+        value = version("ferroloop")
+    if value is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, also those that are not made yet."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,212 @@
+"""`python -m ferroloop program.py [args]`: run an unchanged program on ferroloop's loop.
+
+Owns the process until the program has it: the program becomes `__main__`, with its own argv,
+sys.path[0], exit code and tracebacks, as under plain `python`. Main thread only.
+
+Who asks asyncio for a loop gets ours: asyncio.run, Runner, new_event_loop, get_event_loop,
+set_event_loop_policy(None) excepted, and asyncio.EventLoop; uvicorn's `auto` too. Who names another
+loop gets that one: asyncio.SelectorEventLoop(), a policy of the program, uvloop.install().
+The surprise: child processes that start a new interpreter (multiprocessing's spawn and forkserver,
+uvicorn's --reload and --workers) run plain Python again. `uvicorn --loop ferroloop:new_event_loop`
+reaches them without this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import importlib.abc
+import importlib.util
+import io
+import os
+import pkgutil
+import runpy
+import sys
+import types
+from importlib.machinery import SourceFileLoader, SourcelessFileLoader
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ferroloop import Loop, _uvicorn, new_event_loop
+from ferroloop._policy import install_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+
+_USAGE = """\
+usage: python -m ferroloop program.py [argument ...]
+       python -m ferroloop -m module [argument ...]
+       python -m ferroloop -c code [argument ...]
+
+Run a Python program, unchanged, on ferroloop's asyncio event loop.
+
+  program.py    a file, folder or zip archive, as for python itself
+  -m module     a module or package, as for python -m
+  -c code       a program given as text, as for python -c
+  -V, --version print ferroloop's version
+  -h, --help    print this text
+"""
+
+
+class _UvicornFinder(importlib.abc.MetaPathFinder):
+    """Finds our module where uvicorn imports the one that chooses its loop."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: types.ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """Return the spec for that one name, None for every other."""
+        if fullname != "uvicorn.loops.auto":
+            return None
+        return importlib.util.spec_from_file_location(fullname, _uvicorn.__file__)
+
+
+def main(args: list[str]) -> None:
+    """Run the program that `args` (without our own name) asks for.
+
+    Raises what leaves the program, and SystemExit(2) for arguments that name none.
+    """
+    if not args:
+        _refuse("which program? Name a file, or a module after -m.")
+    first, rest = args[0], args[1:]
+    if first in {"-h", "--help"}:
+        sys.stdout.write(_USAGE)
+        return
+    if first in {"-V", "--version"}:
+        from ferroloop import __version__
+
+        sys.stdout.write(f"ferroloop {__version__}\n")
+        return
+    option, value = first[:2], first[2:]
+    if option in {"-m", "-c"}:
+        if not value:
+            if not rest:
+                _refuse(f"argument expected for the {option} option.")
+            value, rest = rest[0], rest[1:]
+    elif first.startswith("-"):
+        _refuse(f"unknown option {first}; the program's own come after its name.")
+    else:
+        option, value = "", first
+
+    _take_over_asyncio()
+    sys.argv[:] = [option or value, *rest]
+    namespace = _new_main_module()
+    try:
+        if option == "-m":
+            _run_module(value)
+        elif option == "-c":
+            _run_text(value, namespace)
+        else:
+            _run_path(value, namespace)
+    except SystemExit:
+        raise
+    except BaseException:
+        # The interpreter itself has to see the exception: it knows about exit codes, dying by
+        # SIGINT, -i and sys.last_exc. Only the printing must not show how we got here.
+        _hide_our_frames()
+        raise
+
+
+def _refuse(problem: str) -> NoReturn:
+    sys.stderr.write(f"{_USAGE.partition('Run a')[0].rstrip()}\n\nferroloop: {problem}\n")
+    sys.exit(2)
+
+
+def _take_over_asyncio() -> None:
+    """Have whoever asks asyncio for a loop get ours."""
+    if not install_policy():
+        # Python 3.16 has no policies; these are its own factories.
+        asyncio.new_event_loop = asyncio.events.new_event_loop = new_event_loop
+    if sys.version_info >= (3, 13):
+        asyncio.EventLoop = Loop  # type: ignore[misc]  # the name is that of a class
+    sys.meta_path.insert(0, _UvicornFinder())
+
+
+def _new_main_module() -> dict[str, Any]:
+    """Put an empty module in our place as `__main__`; return its names."""
+    module = types.ModuleType("__main__")
+    module.__dict__["__builtins__"] = builtins
+    sys.modules["__main__"] = module
+    return module.__dict__
+
+
+def _run_module(name: str) -> None:
+    """Do what `python -m name` does, through the function that the interpreter calls for it."""
+    runpy._run_module_as_main(name)  # type: ignore[attr-defined]  # the public one forgets __main__
+
+
+def _run_text(code: str, namespace: dict[str, Any]) -> None:
+    """Do what `python -c code` does."""
+    _set_first_path("")
+    exec(compile(code, "<string>", "exec", dont_inherit=True), namespace)  # noqa: S102 - the task
+
+
+def _run_path(path: str, namespace: dict[str, Any]) -> None:
+    """Do what `python path` does."""
+    if pkgutil.get_importer(path) is not None:
+        # A folder or an archive: the module __main__ in it.
+        _set_first_path(path, always=True)
+        runpy._run_module_as_main("__main__", False)  # type: ignore[attr-defined]  # see above
+        return
+    full_path = os.path.abspath(path)
+    code = _read_code(full_path)
+    _set_first_path(os.path.dirname(os.path.realpath(full_path)))
+    loader = SourcelessFileLoader if path.endswith(".pyc") else SourceFileLoader
+    namespace.update(
+        __file__=full_path,
+        __cached__=None,
+        __loader__=loader("__main__", full_path),
+    )
+    exec(code, namespace)  # noqa: S102 - the task
+
+
+def _read_code(path: str) -> types.CodeType:
+    """The code object of the program at `path`; SystemExit(2) if it cannot be read."""
+    try:
+        with io.open_code(path) as file:
+            data = file.read()
+    except OSError as exc:
+        python = sys.orig_argv[0]
+        sys.stderr.write(
+            f"{python}: can't open file {path!r}: [Errno {exc.errno}] {exc.strerror}\n"
+        )
+        sys.exit(2)
+    if path.endswith(".pyc"):
+        code = SourcelessFileLoader("__main__", path).get_code("__main__")
+        if code is not None:
+            return code
+    return compile(data, path, "exec", dont_inherit=True)
+
+
+def _set_first_path(folder: str, *, always: bool = False) -> None:
+    """Put `folder` where `python -m` had put the current folder; under -P and -I there is none."""
+    if not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
+        sys.path[0] = folder
+    elif always:
+        sys.path.insert(0, folder)
+
+
+def _hide_our_frames() -> None:
+    """Have the exception that is on its way out printed as plain `python` prints it."""
+    print_exception = getattr(sys, "excepthook", sys.__excepthook__)
+
+    def hook(
+        kind: type[BaseException], exc: BaseException, trace: types.TracebackType | None
+    ) -> None:
+        sys.excepthook = print_exception
+        node, last_of_ours = trace, None
+        while node is not None:
+            if node.tb_frame.f_code.co_filename == hook.__code__.co_filename:
+                last_of_ours = node
+            node = node.tb_next
+        if last_of_ours is not None:
+            trace = last_of_ours.tb_next
+        print_exception(kind, exc.with_traceback(trace), trace)
+
+    sys.excepthook = hook
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,123 @@
+"""The one place that imports what asyncio does not document, guarded by version.
+
+Owns nothing: it gives each borrowed name one meaning on CPython 3.10 to 3.15 and survives the
+removal of the policies in 3.16. Its functions may be called from any thread.
+The surprise: a name missing here is a name that no other module may borrow from asyncio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+from asyncio import constants, coroutines, events, futures, sslproto, trsock
+from asyncio.log import logger
+from asyncio.staggered import staggered_race
+from typing import TYPE_CHECKING, Any, cast
+
+try:
+    import ssl
+except ImportError:  # a CPython built without OpenSSL
+    ssl = None  # type: ignore[assignment]  # as asyncio does it
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = (
+    "DEBUG_STACK_DEPTH",
+    "SSLProtocol",
+    "TransportSocket",
+    "base_policy_class",
+    "discard_destroyed_warning",
+    "future_loop",
+    "get_policy",
+    "get_running_loop_or_none",
+    "is_coroutine_callback",
+    "is_debug_mode",
+    "logger",
+    "set_policy",
+    "set_running_loop",
+    "ssl",
+    "staggered_race",
+    "take_buffered_bytes",
+)
+
+#: How many frames coroutine origin tracking keeps in debug mode.
+DEBUG_STACK_DEPTH: int = constants.DEBUG_STACK_DEPTH
+
+SSLProtocol = sslproto.SSLProtocol
+TransportSocket = trsock.TransportSocket
+
+#: The loop that runs in this thread, or None; unlike the public call it never raises.
+get_running_loop_or_none: Callable[[], asyncio.AbstractEventLoop | None] = events._get_running_loop
+set_running_loop: Callable[[asyncio.AbstractEventLoop | None], None] = events._set_running_loop
+
+#: Whether `-X dev` or PYTHONASYNCIODEBUG asks for debug mode.
+is_debug_mode: Callable[[], bool] = coroutines._is_debug_mode  # type: ignore[attr-defined]  # not in typeshed
+#: The loop of a future or of an object that only looks like one.
+future_loop: Callable[[Any], asyncio.AbstractEventLoop] = futures._get_loop  # type: ignore[attr-defined]  # not in typeshed
+
+_is_coroutine_function: Callable[[object], bool]
+if sys.version_info >= (3, 14):
+    # The public name warns from 3.14 on, and goes in 3.16.
+    _is_coroutine_function = getattr(
+        coroutines, "_iscoroutinefunction", inspect.iscoroutinefunction
+    )
+else:
+    _is_coroutine_function = asyncio.iscoroutinefunction
+
+
+def is_coroutine_callback(callback: object) -> bool:
+    """Whether `callback` is a coroutine or makes one, so that calling it would run nothing."""
+    return coroutines.iscoroutine(callback) or _is_coroutine_function(callback)
+
+
+def discard_destroyed_warning(task: asyncio.Future[Any]) -> None:
+    """Stop `task` from logging that it was destroyed while pending: its caller raises instead."""
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # a field of asyncio.Task
+
+
+def take_buffered_bytes(protocol: object) -> bytes:
+    """Empty the StreamReader behind `protocol` and return what it held.
+
+    Returns b"" for any protocol that is not asyncio's StreamReaderProtocol.
+    """
+    if not isinstance(protocol, asyncio.StreamReaderProtocol):
+        return b""
+    reader = getattr(protocol, "_stream_reader", None)
+    if reader is None:
+        return b""
+    buffer = cast("bytearray", reader._buffer)
+    taken = bytes(buffer)
+    buffer.clear()
+    return taken
+
+
+def base_policy_class() -> type[Any] | None:
+    """The default event loop policy's class, without a warning; None where policies are gone."""
+    if sys.version_info < (3, 14):
+        return asyncio.DefaultEventLoopPolicy
+    return getattr(asyncio.unix_events, "_DefaultEventLoopPolicy", None)
+
+
+def get_policy() -> Any | None:
+    """The current event loop policy, without a warning; None where policies are gone."""
+    return _first(events, ("_get_event_loop_policy", "get_event_loop_policy"))()
+
+
+def set_policy(policy: object) -> bool:
+    """Make `policy` the current one without a warning; False where policies are gone."""
+    setter = _first(events, ("_set_event_loop_policy", "set_event_loop_policy"), None)
+    if setter is None:
+        return False
+    setter(policy)
+    return True
+
+
+def _first(module: object, names: Iterable[str], default: Any = lambda: None) -> Any:
+    """The first of `names` that `module` has, else `default`."""
+    for name in names:
+        found = getattr(module, name, None)
+        if found is not None:
+            return found
+    return default

@@ -1,0 +1,67 @@
+"""What every topic module knows of a loop: the native loop, asyncio's abstract class, the state.
+
+Owns LoopState, the Python side's fields, kept in the native slot `_state`; only the loop's thread
+changes them, except `default_executor`, which a shutdown thread reads.
+The surprise: nothing may be assigned on a loop instance, because its `__dict__` has to stay
+unmaterialised for CPython to specialise `loop.call_soon`; a new field goes into LoopState.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ferroloop import _native
+
+if TYPE_CHECKING:
+    import concurrent.futures
+    from collections.abc import AsyncGenerator, Callable
+
+    ExceptionHandler: TypeAlias = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
+    AddressInfo: TypeAlias = tuple[int, int, int, str, Any]
+    ProtocolFactory: TypeAlias = Callable[[], asyncio.BaseProtocol]
+
+__all__ = ("LoopBase", "LoopState")
+
+
+class LoopState:
+    """The Python side's fields of one loop."""
+
+    __slots__ = (
+        "asyncgens",
+        "asyncgens_shutdown_called",
+        "default_executor",
+        "exception_handler",
+        "executor_shutdown_called",
+        "old_agen_hooks",
+        "origin_tracking_depth",
+        "signal_handlers",
+        "wakeup_held",
+    )
+
+    def __init__(self) -> None:
+        """Make the fields of a loop that has not run yet."""
+        #: Async generators that were iterated on this loop and are not finished; weak, so that
+        #: an abandoned one is finalized rather than kept until shutdown.
+        self.asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
+        self.asyncgens_shutdown_called = False
+        #: Made by the first run_in_executor(None, ...), or set by the program.
+        self.default_executor: concurrent.futures.Executor | None = None
+        self.executor_shutdown_called = False
+        #: The program's handler; None means default_exception_handler.
+        self.exception_handler: ExceptionHandler | None = None
+        #: The generator hooks to put back when the run ends; None outside a run.
+        self.old_agen_hooks: Any = None
+        #: The origin tracking depth to put back; None while tracking is off.
+        self.origin_tracking_depth: int | None = None
+        #: Signal number to the handle that its delivery runs.
+        self.signal_handlers: dict[int, asyncio.Handle] = {}
+        #: Whether the native wake-up descriptor is the one that signals write to.
+        self.wakeup_held = False
+
+
+class LoopBase(_native.EventLoop, asyncio.AbstractEventLoop):
+    """The bases of Loop, under a name that topic modules can import without a cycle."""
+
+    _state: LoopState

@@ -1,0 +1,451 @@
+"""Outgoing connections: create_connection, create_unix_connection, connect_accepted_socket.
+
+Owns each socket from its creation until a transport has it; called in the loop's thread.
+The surprise: at every moment exactly one of {this coroutine, a transport, the caller} has to close
+a socket. There is no await between taking a socket and handing it to the next owner.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ferroloop import _native
+from ferroloop._asyncio_private import logger, staggered_race
+from ferroloop._sockets import check_ssl_socket
+from ferroloop._tls import ClientTls, check_timeouts, make_protocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from ferroloop._base import AddressInfo, LoopBase, ProtocolFactory
+
+__all__ = (
+    "connect_accepted_socket",
+    "create_connection",
+    "create_unix_connection",
+    "make_socket_transport",
+)
+
+
+async def create_connection(
+    loop: LoopBase,
+    protocol_factory: ProtocolFactory,
+    host: str | None = None,
+    port: int | str | None = None,
+    *,
+    ssl: Any = None,
+    family: int = 0,
+    proto: int = 0,
+    flags: int = 0,
+    sock: socket.socket | None = None,
+    local_addr: tuple[str, int] | None = None,
+    server_hostname: str | None = None,
+    ssl_handshake_timeout: float | None = None,
+    ssl_shutdown_timeout: float | None = None,
+    happy_eyeballs_delay: float | None = None,
+    interleave: int | None = None,
+    all_errors: bool = False,
+) -> tuple[Any, Any]:
+    """Connect over TCP (or take the connected `sock`) and return (transport, protocol).
+
+    Timeouts and `happy_eyeballs_delay` are seconds. Raises ValueError for arguments that exclude
+    each other, TypeError for an SSLSocket, OSError (with `all_errors` an ExceptionGroup of them)
+    if no address could be connected, ssl.SSLError if the handshake failed.
+    Mirrors asyncio's `create_connection`; `ssl_shutdown_timeout` is from 3.11, `all_errors` from
+    3.12 (taken here from 3.11 on). A socket that this call opened is always closed on failure; the
+    caller's `sock` only where asyncio does it, since 3.14.
+    """
+    server_hostname = _hostname_to_verify(host, ssl, server_hostname)
+    check_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+    if all_errors and sys.version_info < (3, 11):
+        raise TypeError("all_errors needs ExceptionGroup, which Python has since 3.11")
+    if sock is not None:
+        check_ssl_socket(sock)
+
+    is_ours = host is not None or port is not None
+    if is_ours:
+        if sock is not None:
+            raise ValueError("host/port and sock can not be specified at the same time")
+        if happy_eyeballs_delay is not None and interleave is None:
+            interleave = 1
+        sock = await _open_connected(
+            loop,
+            (host, port),
+            local_addr,
+            {"family": family, "proto": proto, "flags": flags},
+            happy_eyeballs_delay,
+            interleave,
+            all_errors,
+        )
+    elif sock is None:
+        raise ValueError("host and port was not specified and no sock specified")
+    elif sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"A Stream Socket was expected, got {sock!r}")
+
+    transport, protocol = await _make_transport(
+        loop,
+        sock,
+        protocol_factory,
+        ssl,
+        is_ours=is_ours,
+        server_hostname=server_hostname,
+        ssl_handshake_timeout=ssl_handshake_timeout,
+        ssl_shutdown_timeout=ssl_shutdown_timeout,
+    )
+    if loop.get_debug():
+        logger.debug(
+            "%r connected to %s:%r: (%r, %r)",
+            transport.get_extra_info("socket"),
+            host,
+            port,
+            transport,
+            protocol,
+        )
+    return transport, protocol
+
+
+async def create_unix_connection(
+    loop: LoopBase,
+    protocol_factory: ProtocolFactory,
+    path: Any = None,
+    *,
+    ssl: Any = None,
+    sock: socket.socket | None = None,
+    server_hostname: str | None = None,
+    ssl_handshake_timeout: float | None = None,
+    ssl_shutdown_timeout: float | None = None,
+) -> tuple[Any, Any]:
+    """Connect to the Unix socket `path` (or take `sock`) and return (transport, protocol).
+
+    `path` is str, bytes or path-like; the timeouts are seconds. Raises ValueError for arguments
+    that exclude each other or a `sock` that is no Unix stream, OSError if the connection fails.
+    Mirrors asyncio's `create_unix_connection`; `ssl_shutdown_timeout` is from 3.11.
+    """
+    if ssl:
+        if server_hostname is None:
+            raise ValueError("you have to pass server_hostname when using ssl")
+    elif server_hostname is not None:
+        raise ValueError("server_hostname is only meaningful with ssl")
+    check_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+
+    is_ours = path is not None
+    if is_ours:
+        if sock is not None:
+            raise ValueError("path and sock can not be specified at the same time")
+        path = os.fspath(path)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0)
+        try:
+            sock.setblocking(False)
+            await loop.sock_connect(sock, path)
+        except BaseException:
+            sock.close()
+            raise
+    elif sock is None:
+        raise ValueError("no path and sock were specified")
+    elif sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"A UNIX Domain Stream Socket was expected, got {sock!r}")
+
+    return await _make_transport(
+        loop,
+        sock,
+        protocol_factory,
+        ssl,
+        is_ours=is_ours,
+        server_hostname=server_hostname,
+        ssl_handshake_timeout=ssl_handshake_timeout,
+        ssl_shutdown_timeout=ssl_shutdown_timeout,
+    )
+
+
+async def connect_accepted_socket(
+    loop: LoopBase,
+    protocol_factory: ProtocolFactory,
+    sock: socket.socket,
+    *,
+    ssl: Any = None,
+    ssl_handshake_timeout: float | None = None,
+    ssl_shutdown_timeout: float | None = None,
+) -> tuple[Any, Any]:
+    """Make a transport for a connection that was accepted elsewhere; (transport, protocol).
+
+    The timeouts are seconds. Raises ValueError if `sock` is no stream socket or a timeout comes
+    without `ssl`, TypeError for an SSLSocket, ssl.SSLError if the handshake failed.
+    Mirrors asyncio's `connect_accepted_socket`; `ssl_shutdown_timeout` is from 3.11.
+    """
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"A Stream Socket was expected, got {sock!r}")
+    check_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+    check_ssl_socket(sock)
+    transport, protocol = await _make_transport(
+        loop,
+        sock,
+        protocol_factory,
+        ssl,
+        is_ours=False,
+        server_side=True,
+        server_hostname="",
+        ssl_handshake_timeout=ssl_handshake_timeout,
+        ssl_shutdown_timeout=ssl_shutdown_timeout,
+    )
+    if loop.get_debug():
+        logger.debug(
+            "%r handled: (%r, %r)", transport.get_extra_info("socket"), transport, protocol
+        )
+    return transport, protocol
+
+
+def make_socket_transport(
+    loop: LoopBase,
+    sock: socket.socket,
+    protocol: asyncio.BaseProtocol,
+    waiter: asyncio.Future[None] | None = None,
+    *,
+    extra: dict[str, Any] | None = None,
+    server: Any = None,
+) -> _native.StreamTransport:
+    """Return a transport that owns `sock`; an exception leaves the socket with the caller.
+
+    Mirrors asyncio's method of the same purpose, `_make_socket_transport`.
+    """
+    return _native.StreamTransport(loop, sock, protocol, waiter, extra, server)
+
+
+async def _make_transport(
+    loop: LoopBase,
+    sock: socket.socket,
+    protocol_factory: ProtocolFactory,
+    tls: Any,
+    *,
+    is_ours: bool,
+    **options: Any,
+) -> tuple[Any, Any]:
+    """Put a new protocol on the connected `sock` and wait until its connection is made."""
+    owner: Any
+    if not is_ours:
+        # Before the promise to close: the descriptor may be another transport's.
+        loop._ensure_fd_no_transport(sock)
+    try:
+        sock.setblocking(False)
+        protocol = protocol_factory()
+        waiter: asyncio.Future[None] | None = loop.create_future()
+        if tls:
+            context = None if isinstance(tls, bool) else tls
+            owner = ClientTls(loop, sock, make_protocol(loop, protocol, context, waiter, **options))
+            transport = owner.transport
+        else:
+            owner = transport = loop._make_socket_transport(sock, protocol, waiter)
+    except BaseException:
+        # asyncio closes the caller's socket too since 3.14 (gh-153133).
+        if is_ours or sys.version_info >= (3, 14):
+            sock.close()
+        raise
+    try:
+        await waiter  # type: ignore[misc]  # None only below
+    except BaseException:
+        owner.close()
+        raise
+    finally:
+        # A failed handshake's exception holds this frame, and the waiter holds the exception.
+        waiter = None
+    return transport, protocol
+
+
+def _hostname_to_verify(host: str | None, tls: Any, server_hostname: str | None) -> str | None:
+    """The name that the peer's certificate has to carry; "" verifies none."""
+    if server_hostname is not None and not tls:
+        raise ValueError("server_hostname is only meaningful with ssl")
+    if server_hostname is not None or not tls:
+        return server_hostname
+    if not host:
+        raise ValueError("You must set server_hostname when using ssl without a host")
+    return host
+
+
+async def _open_connected(
+    loop: LoopBase,
+    remote: tuple[Any, Any],
+    local: Any,
+    hints: dict[str, int],
+    delay: float | None,
+    interleave: int | None,
+    all_errors: bool,
+) -> socket.socket:
+    """Return a new socket that is connected to `remote`, bound to `local` if that is not None."""
+    infos = await _resolve(loop, remote, hints)
+    local_infos = None if local is None else await _resolve(loop, local, hints)
+    if interleave:
+        infos = _interleave(infos, interleave)
+
+    failures: list[list[OSError]] = []
+    try:
+        if delay is None:
+            sock = await _connect_in_turn(loop, infos, local_infos, failures)
+        else:
+            sock = await _connect_racing(loop, infos, local_infos, failures, delay)
+        if sock is None:
+            raise _summary(failures, all_errors)
+        return sock
+    finally:
+        # The exceptions' tracebacks hold this frame (gh-88863).
+        del failures
+
+
+async def _resolve(loop: LoopBase, address: Any, hints: dict[str, int]) -> list[AddressInfo]:
+    """Address infos of a stream socket for `address`, at least one."""
+    infos = await loop._ensure_resolved(address, type=socket.SOCK_STREAM, **hints)
+    if not infos:
+        raise OSError("getaddrinfo() returned empty list")
+    return infos
+
+
+async def _connect_in_turn(
+    loop: LoopBase,
+    infos: list[AddressInfo],
+    local_infos: list[AddressInfo] | None,
+    failures: list[list[OSError]],
+) -> socket.socket | None:
+    """Try one address after the other; None if all failed."""
+    try:
+        for info in infos:
+            try:
+                return await _connect_one(loop, info, local_infos, failures)
+            except OSError:
+                continue
+        return None
+    finally:
+        del failures
+
+
+async def _connect_racing(
+    loop: LoopBase,
+    infos: list[AddressInfo],
+    local_infos: list[AddressInfo] | None,
+    failures: list[list[OSError]],
+    delay: float,
+) -> socket.socket | None:
+    """Start an attempt every `delay` seconds and take the first that connects (RFC 8305)."""
+    connected: list[socket.socket] = []
+    winner: socket.socket | None = None
+
+    async def attempt(info: AddressInfo) -> socket.socket:
+        sock = await _connect_one(loop, info, local_infos, failures)
+        connected.append(sock)
+        return sock
+
+    try:
+        attempts = [functools.partial(attempt, info) for info in infos]
+        # Unpacking would keep the race's exceptions in this frame.
+        winner = (await staggered_race(attempts, delay, loop=loop))[0]
+        return winner
+    finally:
+        # Two attempts may connect in one turn, and a cancelled race drops its winner.
+        for sock in connected:
+            if sock is not winner:
+                sock.close()
+        # The race's frames hold `attempt`, and that holds the exceptions (gh-124858).
+        del failures
+
+
+async def _connect_one(
+    loop: LoopBase,
+    info: AddressInfo,
+    local_infos: list[AddressInfo] | None,
+    failures: list[list[OSError]],
+) -> socket.socket:
+    """Open, bind and connect one socket; every OSError on the way is noted in `failures`."""
+    noted: list[OSError] = []
+    failures.append(noted)
+    family, kind, proto, _, address = info
+    sock: socket.socket | None = None
+    try:
+        sock = socket.socket(family=family, type=kind, proto=proto)
+        sock.setblocking(False)
+        if local_infos is not None:
+            _bind_local(sock, family, local_infos, noted)
+        await loop.sock_connect(sock, address)
+        return sock
+    except BaseException as exc:
+        if isinstance(exc, OSError):
+            noted.append(exc)
+        if sock is not None:
+            _close_quietly(sock)
+        raise
+    finally:
+        # The noted exceptions' tracebacks hold this frame (gh-88863).
+        del failures, noted
+
+
+def _bind_local(
+    sock: socket.socket, family: int, local_infos: list[AddressInfo], noted: list[OSError]
+) -> None:
+    """Bind `sock` to the first local address of its family that can be had; raise if none can."""
+    failed: OSError | None = None
+    try:
+        for local_family, _, _, _, address in local_infos:
+            if local_family != family:
+                continue
+            try:
+                sock.bind(address)
+            except OSError as exc:
+                if failed is not None:
+                    noted.append(failed)
+                failed = bind_error(exc, "error while attempting to bind on address", address)
+            else:
+                if failed is not None:
+                    noted.append(failed)
+                return
+        if failed is not None:
+            raise failed
+        raise OSError(f"no matching local address with {family=} found")
+    finally:
+        del failed, noted
+
+
+def bind_error(exc: OSError, problem: str, address: Any) -> OSError:
+    """An OSError like `exc` that names `address`, worded as by asyncio of this version."""
+    reason = str(exc)
+    if sys.version_info < (3, 13) and exc.strerror is not None:
+        reason = exc.strerror
+    return OSError(exc.errno, f"{problem} {address!r}: {reason.lower()}")
+
+
+def _close_quietly(sock: socket.socket) -> None:
+    """Close a socket on the way of another exception, which its own error must not replace."""
+    try:
+        sock.close()
+    except OSError:
+        return
+
+
+def _summary(failures: list[list[OSError]], all_errors: bool) -> Exception:
+    """The exception that tells about all of `failures`."""
+    exceptions = [exc for noted in failures for exc in noted]
+    try:
+        if not exceptions:
+            return TimeoutError("create_connection failed")
+        if all_errors and sys.version_info >= (3, 11):
+            return ExceptionGroup("create_connection failed", exceptions)
+        first = str(exceptions[0])
+        if all(str(exc) == first for exc in exceptions):
+            return exceptions[0]
+        texts = ", ".join(str(exc) for exc in exceptions)
+        return OSError(f"Multiple exceptions: {texts}")
+    finally:
+        del exceptions, failures
+
+
+def _interleave(infos: list[AddressInfo], first_count: int) -> list[AddressInfo]:
+    """Order `infos` so that families alternate, after `first_count` of the first (RFC 8305)."""
+    by_family: dict[int, list[AddressInfo]] = {}
+    for info in infos:
+        by_family.setdefault(info[0], []).append(info)
+    families = list(by_family.values())
+    ahead = families[0][: first_count - 1]
+    families[0] = families[0][first_count - 1 :]
+    rounds = itertools.zip_longest(*families)
+    return ahead + [info for one_round in rounds for info in one_round if info is not None]

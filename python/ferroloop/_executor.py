@@ -1,0 +1,148 @@
+"""Work in threads: the default executor, its shutdown, and the way back into the loop.
+
+Owns `default_executor` in LoopState. Called in the loop's thread; results come back from the
+workers through `call_soon_threadsafe`.
+The surprise: shutting down joins the workers in one more thread, which must find out for itself
+that the loop was closed meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import sys
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ferroloop._asyncio_private import is_coroutine_callback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ferroloop._base import LoopBase
+
+__all__ = (
+    "check_callback",
+    "check_default_executor",
+    "run_in_executor",
+    "set_default_executor",
+    "shutdown_default_executor",
+)
+
+_T = TypeVar("_T")
+
+
+def check_callback(loop: LoopBase, callback: object, method: str) -> None:
+    """Raise TypeError if `callback` is a coroutine or cannot be called; `method` names the caller.
+
+    Mirrors asyncio's debug-mode check of the same name.
+    """
+    if is_coroutine_callback(callback):
+        raise TypeError(f"coroutines cannot be used with {method}()")
+    if not callable(callback):
+        raise TypeError(f"a callable object was expected by {method}(), got {callback!r}")
+
+
+def check_default_executor(loop: LoopBase) -> None:
+    """Raise RuntimeError if the default executor was shut down."""
+    if loop._state.executor_shutdown_called:
+        raise RuntimeError("Executor shutdown has been called")
+
+
+def run_in_executor(
+    loop: LoopBase,
+    executor: concurrent.futures.Executor | None,
+    func: Callable[..., _T],
+    *args: Any,
+) -> asyncio.Future[_T]:
+    """Run `func(*args)` in `executor` (None: the default one) and return a future of its result.
+
+    Raises RuntimeError if the loop is closed or the default executor is wanted after its shutdown,
+    and in debug mode TypeError if `func` cannot be called. Mirrors asyncio's `run_in_executor`.
+    """
+    loop._check_closed()
+    if loop.get_debug():
+        check_callback(loop, func, "run_in_executor")
+    if executor is None:
+        check_default_executor(loop)
+        executor = loop._state.default_executor
+        if executor is None:
+            executor = concurrent.futures.ThreadPoolExecutor(thread_name_prefix="asyncio")
+            loop._state.default_executor = executor
+    return asyncio.wrap_future(executor.submit(func, *args), loop=loop)
+
+
+def set_default_executor(loop: LoopBase, executor: Any) -> None:
+    """Make `executor` the default one; an earlier one is left as it is.
+
+    Raises TypeError if it is no ThreadPoolExecutor; on 3.10 that is a DeprecationWarning.
+    Mirrors asyncio's `set_default_executor`.
+    """
+    if not isinstance(executor, concurrent.futures.ThreadPoolExecutor):
+        if sys.version_info >= (3, 11):
+            raise TypeError("executor must be ThreadPoolExecutor instance")
+        warnings.warn(
+            "Using the default executor that is not an instance of ThreadPoolExecutor "
+            "is deprecated and will be prohibited in Python 3.9",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+    loop._state.default_executor = executor
+
+
+async def shutdown_default_executor(loop: LoopBase, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncio's signature
+    """Wait until the default executor's threads have ended, at most `timeout` seconds.
+
+    None waits without limit. When the time is up a RuntimeWarning is given and the threads are
+    left to end by themselves. From the call on, run_in_executor(None, ...) raises RuntimeError.
+    Mirrors asyncio's `shutdown_default_executor`; `timeout` is from 3.12, and taken on every
+    version, with the behaviour that 3.13 gave it: a cancelled wait does not join.
+    """
+    state = loop._state
+    state.executor_shutdown_called = True
+    executor = state.default_executor
+    if executor is None:
+        return
+    future: asyncio.Future[None] = loop.create_future()
+    thread = threading.Thread(target=_join_workers, args=(loop, executor, future))
+    thread.start()
+    done, _ = await asyncio.wait([future], timeout=timeout)
+    if done:
+        thread.join()
+        future.result()
+        return
+    future.cancel()
+    warnings.warn(
+        f"The executor did not finishing joining its threads within {timeout} seconds.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    executor.shutdown(wait=False)
+
+
+def _join_workers(
+    loop: LoopBase, executor: concurrent.futures.Executor, future: asyncio.Future[None]
+) -> None:
+    """Join the workers in a thread of its own, then tell `future`."""
+    error: Exception | None = None
+    try:
+        executor.shutdown(wait=True)
+    except Exception as exc:
+        error = exc
+    try:
+        loop.call_soon_threadsafe(_finish, future, error)
+    except RuntimeError:
+        # The loop was closed meanwhile, with nobody left to tell.
+        if not loop.is_closed():
+            raise
+
+
+def _finish(future: asyncio.Future[None], error: Exception | None) -> None:
+    """Settle `future` unless its waiter gave up."""
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

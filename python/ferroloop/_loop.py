@@ -1,0 +1,162 @@
+"""The event loop class: a table of contents over native code and the topic modules.
+
+Owns nothing itself: call_soon and all else that each callback pays for is native (`_native.
+EventLoop`), the rest are functions of the topic modules, which take the loop first and therefore
+are methods. A loop belongs to the thread that runs it; only `call_soon_threadsafe`, `stop` by way
+of it, and `is_running`/`is_closed` are for others.
+The surprise: nothing may be assigned on an instance (see `_base`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ferroloop import (
+    _asyncgens as _generators,
+    _connect,
+    _datagram,
+    _errors,
+    _executor,
+    _lifecycle,
+    _listen,
+    _pipes,
+    _resolve,
+    _sendfile,
+    _signals,
+    _sockets,
+    _subprocess,
+    _tls,
+)
+from ferroloop._asyncio_private import is_debug_mode
+from ferroloop._base import LoopBase, LoopState
+
+__all__ = ("Loop", "new_event_loop")
+
+
+def _state_property(field: str) -> Any:
+    """A property with asyncio's name for a field of LoopState, for programs that look inside."""
+
+    def get(loop: LoopBase) -> Any:
+        return getattr(loop._state, field)
+
+    def put(loop: LoopBase, value: Any) -> None:
+        setattr(loop._state, field, value)
+
+    return property(get, put, doc=f"asyncio's name for the loop's `{field}`.")
+
+
+class Loop(LoopBase):
+    """An asyncio event loop that runs in Rust."""
+
+    def __init__(self) -> None:
+        """Make a loop that is neither running nor closed.
+
+        Debug mode is on if `-X dev` or PYTHONASYNCIODEBUG asks for it. Raises OSError if the
+        process is out of descriptors. Mirrors asyncio's event loop classes.
+        """
+        self._state = LoopState()
+        self._set_debug(is_debug_mode())
+
+    # Running and closing
+    run_forever = _lifecycle.run_forever
+    run_until_complete = _lifecycle.run_until_complete
+    close = _lifecycle.close
+    set_debug = _lifecycle.set_debug
+    shutdown_asyncgens = _generators.shutdown_asyncgens
+    shutdown_default_executor = _executor.shutdown_default_executor
+    __repr__ = _lifecycle.describe
+    __del__ = _lifecycle.finalize
+
+    # Errors
+    get_exception_handler = _errors.get_exception_handler
+    set_exception_handler = _errors.set_exception_handler
+    default_exception_handler = _errors.default_exception_handler
+    call_exception_handler = _errors.call_exception_handler
+
+    # Threads and names
+    run_in_executor = _executor.run_in_executor
+    set_default_executor = _executor.set_default_executor
+    getaddrinfo = _resolve.getaddrinfo
+    getnameinfo = _resolve.getnameinfo
+
+    # Connections and servers
+    create_connection = _connect.create_connection
+    create_unix_connection = _connect.create_unix_connection
+    connect_accepted_socket = _connect.connect_accepted_socket
+    create_server = _listen.create_server
+    create_unix_server = _listen.create_unix_server
+    start_tls = _tls.start_tls
+    create_datagram_endpoint = _datagram.create_datagram_endpoint
+    sendfile = _sendfile.sendfile
+
+    # Sockets
+    sock_connect = _sockets.sock_connect
+    sock_accept = _sockets.sock_accept
+    sock_recv = _sockets.sock_recv
+    sock_recv_into = _sockets.sock_recv_into
+    sock_recvfrom = _sockets.sock_recvfrom
+    sock_recvfrom_into = _sockets.sock_recvfrom_into
+    sock_sendall = _sockets.sock_sendall
+    sock_sendto = _sockets.sock_sendto
+    sock_sendfile = _sendfile.sock_sendfile
+
+    # Pipes, processes, signals
+    connect_read_pipe = _pipes.connect_read_pipe
+    connect_write_pipe = _pipes.connect_write_pipe
+    subprocess_exec = _subprocess.subprocess_exec
+    subprocess_shell = _subprocess.subprocess_shell
+    add_signal_handler = _signals.add_signal_handler
+    remove_signal_handler = _signals.remove_signal_handler
+
+    # What native code calls
+    _handle_signals = _signals.handle_signals
+    _report_slow = _errors.report_slow
+
+    # asyncio's own seams, which subclasses override and programs call
+    _run_forever_setup = _lifecycle.run_forever_setup
+    _run_forever_cleanup = _lifecycle.run_forever_cleanup
+    _check_running = _lifecycle.check_running
+    _set_coroutine_origin_tracking = _lifecycle.set_coroutine_origin_tracking
+    _check_callback = _executor.check_callback
+    _check_default_executor = _executor.check_default_executor
+    _asyncgen_firstiter_hook = _generators.firstiter_hook
+    _asyncgen_finalizer_hook = _generators.finalizer_hook
+    _handle_signal = _signals.handle_signal
+    _ensure_resolved = _resolve.ensure_resolved
+    _getaddrinfo_debug = _resolve.getaddrinfo_debug
+    _make_socket_transport = _connect.make_socket_transport
+    _make_ssl_transport = _tls.make_ssl_transport
+
+    # asyncio's fields, which programs look at
+    _asyncgens = _state_property("asyncgens")
+    _asyncgens_shutdown_called = _state_property("asyncgens_shutdown_called")
+    _default_executor = _state_property("default_executor")
+    _exception_handler = _state_property("exception_handler")
+    _executor_shutdown_called = _state_property("executor_shutdown_called")
+    _old_agen_hooks = _state_property("old_agen_hooks")
+    _signal_handlers = _state_property("signal_handlers")
+
+    @property
+    def _closed(self) -> bool:
+        return self.is_closed()
+
+    @property
+    def _debug(self) -> bool:
+        return self.get_debug()
+
+    @_debug.setter
+    def _debug(self, enabled: bool) -> None:
+        self._set_debug(enabled)
+
+    @property
+    def _coroutine_origin_tracking_enabled(self) -> bool:
+        return self._state.origin_tracking_depth is not None
+
+
+def new_event_loop() -> Loop:
+    """Return a new event loop that is neither running nor closed.
+
+    Fits asyncio's `loop_factory` arguments (3.11 for Runner, 3.12 for run). Raises OSError if the
+    process is out of descriptors. Mirrors `asyncio.new_event_loop`.
+    """
+    return Loop()

@@ -1,0 +1,195 @@
+"""Signals: handlers of the program, and the wake-up descriptor that breaks a blocked poll.
+
+Owns `signal_handlers` and `wakeup_held` in LoopState. Handlers may be set in the main thread only;
+they run in the loop, in the context in which they were set.
+The surprise: the wake-up descriptor is held through every run in the main thread, handlers or not,
+so that a plain `signal.signal` handler (Ctrl-C) also runs while the loop is parked; between runs
+it is held as long as there are handlers, so that no signal is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import signal
+import sys
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from ferroloop._asyncio_private import is_coroutine_callback, logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ferroloop._base import LoopBase
+
+__all__ = (
+    "add_signal_handler",
+    "handle_signal",
+    "handle_signals",
+    "hold_wakeup_fd",
+    "release_wakeup_fd",
+    "remove_all_handlers",
+    "remove_signal_handler",
+)
+
+
+def add_signal_handler(
+    loop: LoopBase, sig: int, callback: Callable[..., object], *args: Any
+) -> None:
+    """Call `callback(*args)` in the loop whenever the process receives the signal number `sig`.
+
+    Raises TypeError for a coroutine or a `sig` that is no int, ValueError for an unknown number,
+    RuntimeError for a closed loop, outside the main thread, or if `sig` cannot be caught.
+    Mirrors asyncio's `add_signal_handler`.
+    """
+    if is_coroutine_callback(callback):
+        raise TypeError("coroutines cannot be used with add_signal_handler()")
+    _check_signal(sig)
+    loop._check_closed()
+    if not _in_main_thread():
+        raise RuntimeError("set_wakeup_fd only works in main thread of the main interpreter")
+    try:
+        hold_wakeup_fd(loop)
+    except (ValueError, OSError) as exc:
+        raise RuntimeError(str(exc)) from exc
+
+    handlers = loop._state.signal_handlers
+    handlers[sig] = asyncio.Handle(callback, args, loop, None)
+    loop._watch_signal(sig)
+    try:
+        # The interpreter writes the number to the wake-up descriptor only for a caught signal.
+        signal.signal(sig, _ignore)
+        # SA_RESTART, to keep EINTR away from the program's own system calls.
+        signal.siginterrupt(sig, False)
+    except OSError as exc:
+        del handlers[sig]
+        loop._unwatch_signal(sig)
+        release_wakeup_fd(loop)
+        if exc.errno == errno.EINVAL:
+            raise RuntimeError(f"sig {sig} cannot be caught") from exc
+        raise
+
+
+def remove_signal_handler(loop: LoopBase, sig: int) -> bool:
+    """Take the handler of `sig` away and bring its default back; False if there was none.
+
+    Raises TypeError for a `sig` that is no int, ValueError for an unknown number or outside the
+    main thread, RuntimeError if `sig` cannot be caught. Mirrors asyncio's `remove_signal_handler`.
+    """
+    _check_signal(sig)
+    try:
+        del loop._state.signal_handlers[sig]
+    except KeyError:
+        return False
+    loop._unwatch_signal(sig)
+    default: Any = signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL
+    try:
+        signal.signal(sig, default)
+    except OSError as exc:
+        if exc.errno == errno.EINVAL:
+            raise RuntimeError(f"sig {sig} cannot be caught") from exc
+        raise
+    try:
+        release_wakeup_fd(loop)
+    except (ValueError, OSError) as exc:
+        logger.info("set_wakeup_fd(-1) failed: %s", exc)
+    return True
+
+
+def remove_all_handlers(loop: LoopBase) -> None:
+    """Take every handler away because the loop closes; only forget them as the interpreter ends.
+
+    Mirrors what asyncio's `close` does with them.
+    """
+    handlers = loop._state.signal_handlers
+    if not sys.is_finalizing():
+        for sig in list(handlers):
+            loop.remove_signal_handler(sig)
+    elif handlers:
+        warnings.warn(
+            f"Closing the loop {loop!r} on interpreter shutdown stage, "
+            "skipping signal handlers removal",
+            ResourceWarning,
+            source=loop,
+            stacklevel=2,
+        )
+        handlers.clear()
+
+
+def handle_signals(loop: LoopBase, data: bytes) -> None:
+    """Deliver the signal numbers in `data`; native code calls it within a turn."""
+    for sig in data:
+        if sig:
+            loop._handle_signal(sig)
+
+
+def handle_signal(loop: LoopBase, sig: int) -> None:
+    """Queue the handler of `sig` behind what is queued, or drop it if it was cancelled.
+
+    Mirrors asyncio's method of the same purpose, `_handle_signal`.
+    """
+    handle = loop._state.signal_handlers.get(sig)
+    if handle is None:
+        return
+    if handle.cancelled():
+        loop.remove_signal_handler(sig)
+    else:
+        loop.call_soon_threadsafe(_run, handle)
+
+
+def hold_wakeup_fd(loop: LoopBase) -> None:
+    """Have signals write to the loop's wake-up descriptor.
+
+    Raises ValueError outside the main thread of the main interpreter.
+    """
+    state = loop._state
+    if not state.wakeup_held:
+        loop._set_wakeup_fd()
+        state.wakeup_held = True
+
+
+def release_wakeup_fd(loop: LoopBase) -> None:
+    """Give the previous wake-up descriptor back, unless a run or a handler still needs ours."""
+    state = loop._state
+    if state.wakeup_held and not state.signal_handlers and not loop.is_running():
+        state.wakeup_held = False
+        loop._restore_wakeup_fd()
+
+
+def hold_for_run(loop: LoopBase) -> None:
+    """Hold the wake-up descriptor for a run, which goes on without where that is impossible."""
+    if _in_main_thread():
+        # Embedded and sub-interpreters have a main thread that may not touch signals.
+        with contextlib.suppress(ValueError, OSError):
+            hold_wakeup_fd(loop)
+
+
+def release_after_run(loop: LoopBase) -> None:
+    """Undo hold_for_run, once the loop no longer counts as running."""
+    with contextlib.suppress(ValueError, OSError):
+        release_wakeup_fd(loop)
+
+
+def _in_main_thread() -> bool:
+    # threading.current_thread() would make an object for a foreign thread.
+    return threading.get_ident() == threading.main_thread().ident
+
+
+def _run(handle: asyncio.Handle) -> None:
+    """Run a signal's handle, whose cancellation may have come after the signal."""
+    if not handle.cancelled():
+        handle._run()
+
+
+def _ignore(signum: int, frame: Any) -> None:
+    """Stand in as the interpreter's handler; delivery goes through the wake-up descriptor."""
+
+
+def _check_signal(sig: object) -> None:
+    if not isinstance(sig, int):
+        raise TypeError(f"sig must be an int, not {sig!r}")
+    if sig not in signal.valid_signals():
+        raise ValueError(f"invalid signal number {sig}")
