@@ -17,6 +17,9 @@ use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send, so
 use crate::address::Address;
 
 const BUFFER: usize = 256 * 1024;
+/// Connections accepted in one turn.
+const ACCEPTS: usize = 64;
+/// What an event of the listener carries; no descriptor has this number.
 const LISTENER: u64 = u64::MAX;
 
 /// The server and its connections.
@@ -100,12 +103,13 @@ impl Floor {
         }
     }
 
+    /// Accepts what waits, but leaves room for the connections that are ready too.
     fn accept(&mut self) -> io::Result<()> {
-        loop {
+        for _ in 0..ACCEPTS {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             let socket = match accept_with(&self.listener, flags) {
                 Ok(socket) => socket,
-                Err(Errno::AGAIN | Errno::CONNABORTED) => return Ok(()),
+                Err(Errno::AGAIN | Errno::CONNABORTED | Errno::MFILE) => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
             if self.tcp {
@@ -122,6 +126,7 @@ impl Floor {
                 },
             );
         }
+        Ok(())
     }
 
     /// Serves one ready connection and drops it at its end or failure (closing deregisters it).

@@ -1,0 +1,69 @@
+"""What a loop does for others: threads, name resolution, processes. Figures: thousands a second."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from harness.case import InProcess
+from harness.targets import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from harness.case import Measure
+
+ENOUGH = 0.4
+
+
+async def rate(operation: Callable[[], Awaitable[object]], batch: int) -> float:
+    """Thousands of operations a second, counted for as long as gives a steady figure."""
+    count = 0
+    start = perf_counter()
+    while (seconds := perf_counter() - start) < ENOUGH:
+        for _ in range(batch):
+            await operation()
+        count += batch
+    return count / seconds / 1e3
+
+
+def _noop() -> None:
+    """What the executor runs."""
+
+
+def executor(loop: asyncio.AbstractEventLoop) -> float:
+    """`run_in_executor`, one call after the other."""
+    return loop.run_until_complete(rate(lambda: loop.run_in_executor(None, _noop), 100))
+
+
+def resolve(loop: asyncio.AbstractEventLoop) -> float:
+    """`getaddrinfo` of a numeric host."""
+
+    def operation() -> Awaitable[object]:
+        return loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+
+    return loop.run_until_complete(rate(operation, 200))
+
+
+def spawn(loop: asyncio.AbstractEventLoop) -> float:
+    """Starts `/bin/true` and waits for its end."""
+
+    async def operation() -> None:
+        process = await asyncio.create_subprocess_exec("/bin/true")
+        if await process.wait() != 0:
+            raise RuntimeError("/bin/true failed")
+
+    return loop.run_until_complete(rate(operation, 10))
+
+
+def _case(name: str, title: str, measure: Measure, target: Target) -> InProcess:
+    return InProcess(name, title, "operations", "k/s", target, measure=measure)
+
+
+CASES = (
+    _case("executor", "run_in_executor round trip", executor, Target(1.1)),
+    _case("getaddrinfo", "getaddrinfo of a numeric host", resolve, Target(1.0)),
+    _case("spawn", "spawn /bin/true and wait", spawn, Target(1.15)),
+)

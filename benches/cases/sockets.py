@@ -1,0 +1,101 @@
+"""Descriptors and sockets inside one process. Figures: thousands of operations a second."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from cases.operations import rate
+from harness.case import InProcess
+from harness.targets import Target
+
+if TYPE_CHECKING:
+    from harness.case import Measure
+
+READY = 100_000
+MESSAGE = bytes(1024)
+
+
+def sock_calls(loop: asyncio.AbstractEventLoop) -> float:
+    """1 KiB through a socketpair: `sock_sendall`, then `sock_recv(65536)`."""
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    there.setblocking(False)
+
+    async def operation() -> None:
+        await loop.sock_sendall(here, MESSAGE)
+        if len(await loop.sock_recv(there, 65536)) != len(MESSAGE):
+            raise RuntimeError("a message was cut")
+
+    with here, there:
+        return loop.run_until_complete(rate(operation, 200))
+
+
+def reader(loop: asyncio.AbstractEventLoop) -> float:
+    """A pipe that stays readable: its reader is called once a turn."""
+    here, there = os.pipe()
+    os.set_blocking(here, False)
+    left = READY
+
+    def ready() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            loop.stop()
+
+    os.write(there, b"x")
+    start = perf_counter()
+    loop.add_reader(here, ready)
+    try:
+        loop.run_forever()
+        return READY / (perf_counter() - start) / 1e3
+    finally:
+        loop.remove_reader(here)
+        os.close(here)
+        os.close(there)
+
+
+class _Accepted(asyncio.Protocol):
+    """The server's side of a connection: tells that it was made."""
+
+    def __init__(self, made: asyncio.Queue[None]) -> None:
+        self._made = made
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Lets the client go on."""
+        self._made.put_nowait(None)
+
+
+def connections(loop: asyncio.AbstractEventLoop) -> float:
+    """`create_connection` to a server of the same loop, accepted, then `abort`."""
+
+    async def main() -> float:
+        made: asyncio.Queue[None] = asyncio.Queue()
+        server = await loop.create_server(lambda: _Accepted(made), "127.0.0.1", 0)
+        host, port = server.sockets[0].getsockname()
+
+        async def operation() -> None:
+            transport, _ = await loop.create_connection(asyncio.Protocol, host, port)
+            await made.get()
+            transport.abort()
+
+        try:
+            return await rate(operation, 50)
+        finally:
+            server.close()
+
+    return loop.run_until_complete(main())
+
+
+def _case(name: str, title: str, measure: Measure, target: Target) -> InProcess:
+    return InProcess(name, title, "operations", "k/s", target, measure=measure)
+
+
+CASES = (
+    _case("sock_calls", "sock_sendall / sock_recv(65536), socketpair", sock_calls, Target(1.3)),
+    _case("add_reader", "add_reader on a pipe", reader, Target(1.0)),
+    _case("connect", "connect, accept, abort", connections, Target(1.1)),
+)

@@ -1,0 +1,100 @@
+"""The fresh process of one run: measures one case on one loop, or serves one until it is killed.
+
+    python -m harness.child measure CASE LOOP REPEATS
+    python -m harness.child serve CASE LOOP ADDRESS [CERTIFICATE]
+
+The last line of output is JSON: the figures of each repeat, or the address that is being served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import socket
+import ssl
+import sys
+
+from cases import BY_NAME
+from harness.case import InProcess, Served, ServerSocket
+from harness.loops import new_loop
+
+
+def measure(name: str, loop_name: str, repeats: int) -> None:
+    """Runs the case once to warm up, then `repeats` times, each on a loop of its own."""
+    case = BY_NAME[name]
+    assert isinstance(case, InProcess)
+    assert case.measure is not None
+    figures = []
+    for number in range(repeats + 1):
+        loop = new_loop(loop_name)
+        # Every real program has a timer pending; some loops skip polling while there is none.
+        loop.call_later(3600, loop.stop)
+        figure = case.measure(loop)
+        if number:
+            figures.append(figure)
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+    print(json.dumps(figures), flush=True)
+
+
+def _listen(address: str) -> socket.socket:
+    """A listening socket at `host:port`, or at a path."""
+    if "/" in address:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(address)
+    else:
+        host, _, port = address.rpartition(":")
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, int(port)))
+    listener.listen(4096)
+    listener.setblocking(False)
+    return listener
+
+
+def _context(certificate: str | None) -> ssl.SSLContext | None:
+    if certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(certificate)
+    return context
+
+
+def serve(name: str, loop_name: str, address: str, certificate: str | None = None) -> None:
+    """Serves the case for ever."""
+    case = BY_NAME[name]
+    assert isinstance(case, Served)
+    serve_case = case.serve
+    assert serve_case is not None
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    listener = _listen(address)
+    place = address if "/" in address else ":".join(str(part) for part in listener.getsockname())
+    loop = new_loop(loop_name)
+
+    async def main() -> None:
+        kept = await serve_case(ServerSocket(listener, _context(certificate)))
+        print(json.dumps(place), flush=True)
+        await asyncio.Event().wait()
+        del kept
+
+    loop.run_until_complete(main())
+
+
+def main(arguments: list[str]) -> None:
+    """Does what the parent ordered."""
+    verb, name, loop_name, *rest = arguments
+    if verb == "measure":
+        measure(name, loop_name, int(rest[0]))
+    else:
+        serve(name, loop_name, *rest)
+    sys.stdout.flush()
+    # The figures are out: how a loop tears its interpreter down is not what is measured.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,162 @@
+"""One figure: one case on one loop, in processes that exist for this figure only."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness.case import Case, Echo, Http, InProcess, Memory, Served
+from harness.errors import NoFigureError
+from harness.load import WRK, idle, native, wrk
+from harness.process import last_words
+from harness.server import BENCHES, Server, python_command, serving
+from harness.targets import FLOOR
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+CHILD_TIMEOUT = 120
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how often.
+
+    Attributes:
+        binaries: where `load` and `echo_floor` are.
+        certificate: of the TLS cases, with its key.
+        quick: short runs, for trying things out.
+    """
+
+    binaries: Path
+    certificate: Path | None
+    quick: bool
+
+    @property
+    def warmup(self) -> float:
+        """Seconds of load before anything counts."""
+        return 0.3 if self.quick else 1.0
+
+    @property
+    def duration(self) -> float:
+        """Seconds of load that count."""
+        return 1.0 if self.quick else 3.0
+
+
+@dataclass
+class Figure:
+    """What one run found.
+
+    Attributes:
+        value: in the case's unit, None if the loop has none to give.
+        reason: why there is none.
+        details: whatever else was seen.
+    """
+
+    value: float | None
+    reason: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def measure(case: Case, loop: str, settings: Settings) -> Figure:
+    """Runs one case on one loop."""
+    try:
+        if isinstance(case, InProcess):
+            return _in_process(case, loop, settings)
+        if isinstance(case, Echo):
+            return _echo(case, loop, settings)
+        if isinstance(case, Http):
+            return _http(case, loop, settings)
+        if isinstance(case, Memory):
+            return _memory(case, loop, settings)
+    except NoFigureError as error:
+        return Figure(None, str(error))
+    raise TypeError(f"no such kind of case: {case!r}")
+
+
+def _in_process(case: InProcess, loop: str, settings: Settings) -> Figure:
+    repeats = 1 if settings.quick else case.repeats
+    command = [sys.executable, "-m", "harness.child", "measure", case.name, loop, str(repeats)]
+    try:
+        done = subprocess.run(
+            command, cwd=BENCHES, capture_output=True, text=True, timeout=CHILD_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise NoFigureError(f"no end after {CHILD_TIMEOUT} s") from None
+    if not done.stdout.strip():
+        raise NoFigureError(last_words(done.stderr, done.returncode))
+    figures = json.loads(done.stdout.splitlines()[-1])
+    return Figure(statistics.median(figures), details={"repeats": figures})
+
+
+def _serving(
+    case: Served, loop: str, address: str, settings: Settings
+) -> AbstractContextManager[Server]:
+    if loop == FLOOR:
+        return serving([str(settings.binaries / "echo_floor"), address])
+    if not case.tls:
+        return serving(python_command(case.name, loop, address, None))
+    if settings.certificate is None:
+        raise NoFigureError("trustme is not installed: no certificate")
+    return serving(python_command(case.name, loop, address, settings.certificate))
+
+
+def _echo(case: Echo, loop: str, settings: Settings) -> Figure:
+    with tempfile.TemporaryDirectory(prefix="ferroloop-bench-") as folder:
+        address = os.path.join(folder, "echo") if case.unix else "127.0.0.1:0"
+        with _serving(case, loop, address, settings) as server:
+            arguments = ["echo", "--to", server.address]
+            arguments += ["--connections", str(case.connections), "--size", str(case.size)]
+            if case.line:
+                arguments.append("--line")
+            load = settings.binaries / "load"
+            native(load, [*arguments, "--verify"], 0, settings.warmup)
+            before, start = server.cpu_seconds(), time.perf_counter()
+            found = native(load, arguments, 0.1, settings.duration)
+            seconds, used = time.perf_counter() - start, server.cpu_seconds() - before
+    details = {
+        "server_busy": round(used / seconds, 3),
+        "latency_us": found["latency_us"],
+        "bytes_per_second": found["bytes_per_second"],
+    }
+    return Figure(found["per_second"] / 1e3, details=details)
+
+
+def _http(case: Http, loop: str, settings: Settings) -> Figure:
+    with _serving(case, loop, "127.0.0.1:0", settings) as server:
+        _load_http(case, server, 1, settings)
+        before = server.cpu_seconds()
+        found = _load_http(case, server, settings.duration, settings)
+        used = server.cpu_seconds() - before
+    return Figure(used / found.pop("done") * 1e6, details=found)
+
+
+def _load_http(case: Http, server: Server, seconds: float, settings: Settings) -> dict[str, Any]:
+    """wrk, or our own generator where wrk is missing and the case is not about TLS."""
+    if WRK is not None or case.tls:
+        scheme = "https" if case.tls else "http"
+        found = wrk(f"{scheme}://{server.address}/", case.connections, seconds)
+        return {"generator": "wrk", **found}
+    arguments = ["http", "--to", server.address, "--connections", str(case.connections)]
+    return {"generator": "load", **native(settings.binaries / "load", arguments, 0, seconds)}
+
+
+def _memory(case: Memory, loop: str, settings: Settings) -> Figure:
+    count = case.connections // 4 if settings.quick else case.connections
+    with _serving(case, loop, "127.0.0.1:0", settings) as server:
+        with idle(server.address, tls=case.tls) as open_more:
+            open_more(100)
+            server.wait_idle()
+            before = server.resident_kib()
+            open_more(count)
+            server.wait_idle()
+            grown = server.resident_kib() - before
+    return Figure(grown / count, details={"connections": count})

@@ -1,0 +1,97 @@
+"""A server in its fresh process, pinned to the server's core, for as long as a `with` block lasts."""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from harness.errors import NoFigureError
+from harness.process import SERVER_CORE, cpu_seconds, last_words, pinned, resident_kib
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BENCHES = Path(__file__).resolve().parent.parent
+STARTUP = 20.0
+
+
+class Server:
+    """The server's process.
+
+    Attributes:
+        address: where it serves: `host:port`, or a path.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], stderr: IO[str]) -> None:
+        """Waits for the address, which is the process's first line of output."""
+        self._process = process
+        self._stderr = stderr
+        assert process.stdout is not None
+        readable, _, _ = select.select([process.stdout], [], [], STARTUP)
+        if not readable:
+            raise NoFigureError("the server did not start")
+        line = process.stdout.readline().strip()
+        if not line:
+            raise NoFigureError(self._failure())
+        self.address: str = json.loads(line) if line.startswith('"') else line
+
+    def _failure(self) -> str:
+        """Why the server has ended, in one line."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(1)
+        self._stderr.seek(0)
+        return last_words(self._stderr.read(), self._process.returncode)
+
+    def check(self) -> None:
+        """Raises NoFigureError if the server has ended."""
+        if self._process.poll() is not None:
+            raise NoFigureError(self._failure())
+
+    def cpu_seconds(self) -> float:
+        """CPU time that it has used."""
+        self.check()
+        return cpu_seconds(self._process.pid)
+
+    def resident_kib(self) -> int:
+        """Memory that it holds."""
+        self.check()
+        return resident_kib(self._process.pid)
+
+    def wait_idle(self) -> None:
+        """Returns when the server has used no CPU for a while (some loops never rest: 5 s at most)."""
+        deadline = time.monotonic() + 5
+        before = self.cpu_seconds()
+        while time.monotonic() < deadline:
+            time.sleep(0.3)
+            now = self.cpu_seconds()
+            if now - before < 0.02:
+                return
+            before = now
+
+
+@contextmanager
+def serving(command: list[str]) -> Iterator[Server]:
+    """Runs a server on the server's core inside the block."""
+    with tempfile.TemporaryFile("w+") as stderr:
+        with pinned(SERVER_CORE):
+            process = subprocess.Popen(
+                command, cwd=BENCHES, stdout=subprocess.PIPE, stderr=stderr, text=True
+            )
+        try:
+            yield Server(process, stderr)
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def python_command(case: str, loop: str, address: str, certificate: Path | None) -> list[str]:
+    """The command that serves a case on a loop."""
+    command = [sys.executable, "-m", "harness.child", "serve", case, loop, address]
+    return command if certificate is None else [*command, str(certificate)]

@@ -1,0 +1,97 @@
+"""The printed table: a Markdown table per group, a column per loop, ours against the others last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.case import GROUPS
+from harness.loops import PATCHED, PLAIN
+from harness.targets import FLOOR
+
+if TYPE_CHECKING:
+    from harness.record import Row
+
+HEADINGS = {
+    "scheduling": "Scheduling",
+    "operations": "Operations",
+    "echo": "Echo over loopback (server and load on a core each)",
+    "http": "HTTP, server CPU a request",
+    "memory": "Memory of an idle connection",
+}
+
+
+def number(value: float | None) -> str:
+    """Three digits that matter."""
+    if value is None:
+        return "-"
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def render(rows: list[Row]) -> str:
+    """All groups that have rows."""
+    parts = []
+    for group in GROUPS:
+        chosen = [row for row in rows if row.case.group == group]
+        if chosen:
+            parts.append(f"## {HEADINGS[group]}\n\n{_table(chosen)}")
+    return "\n\n".join([*parts, *_missing(rows)])
+
+
+def _table(rows: list[Row]) -> str:
+    present = {loop for row in rows for loop in row.cells}
+    loops = [loop for loop in (FLOOR, *PLAIN, *PATCHED) if loop in present]
+    lines = [["case", "unit", *loops, "ours / best other", "target", "ours / its yardstick"]]
+    lines += [_line(row, loops) for row in rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    text = [_padded(line, widths) for line in lines]
+    rule = ["-" * widths[0], "-" * widths[1], *("-" * (width - 1) + ":" for width in widths[2:])]
+    text.insert(1, _padded(rule, widths))
+    return "\n".join(text)
+
+
+def _padded(cells: list[str], widths: list[int]) -> str:
+    left = [cell.ljust(width) for cell, width in zip(cells[:2], widths[:2], strict=True)]
+    right = [cell.rjust(width) for cell, width in zip(cells[2:], widths[2:], strict=True)]
+    return "| " + " | ".join(left + right) + " |"
+
+
+def _line(row: Row, loops: list[str]) -> list[str]:
+    case, best = row.case, row.best_other()
+    ratio = row.ratio(best)
+    target = case.target
+    return [
+        case.title,
+        case.unit + (" (less is better)" if case.less_is_better else ""),
+        *(number(row.median(loop)) for loop in loops),
+        "-" if ratio is None else f"{ratio:.2f} ({best})",
+        "-" if target is None else target.text(less_is_better=case.less_is_better),
+        _judgement(row),
+    ]
+
+
+def _judgement(row: Row) -> str:
+    ratio, verdict = row.target_ratio(), row.verdict()
+    if ratio is None or verdict is None:
+        return "-"
+    text = (
+        f"{ratio:.0f}"
+        if row.case.target is not None and row.case.target.absolute
+        else f"{ratio:.2f}"
+    )
+    return f"{text} {'met' if verdict else 'MISSED'}"
+
+
+def _missing(rows: list[Row]) -> list[str]:
+    lines = [
+        f"- {row.case.title}, {loop}: {cell.reason}"
+        for row in rows
+        for loop, cell in row.cells.items()
+        if cell.reason is not None
+    ]
+    return (
+        ["Cells without a figure, or with fewer than the others:\n\n" + "\n".join(lines)]
+        if lines
+        else []
+    )
