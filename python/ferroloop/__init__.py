@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ferroloop._loop import Loop, new_event_loop
-from ferroloop._policy import install
+from ferroloop._policy import install, policy_class
 from ferroloop._runner import run
 
 if TYPE_CHECKING:
@@ -36,11 +36,9 @@ def __getattr__(name: str) -> Any:
     """
     value: Any = None
     if name == "EventLoopPolicy":
-        from ferroloop._policy import policy_class
-
         value = policy_class()
     elif name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import version  # noqa: PLC0415 - slower to import than all else here
 
         value = version("ferroloop")
     if value is None:

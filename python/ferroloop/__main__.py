@@ -26,6 +26,7 @@ import types
 from importlib.machinery import SourceFileLoader, SourcelessFileLoader
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import ferroloop
 from ferroloop import Loop, _uvicorn, new_event_loop
 from ferroloop._policy import install_policy
 
@@ -68,28 +69,13 @@ def main(args: list[str]) -> None:
 
     Raises what leaves the program, and SystemExit(2) for arguments that name none.
     """
-    if not args:
-        _refuse("which program? Name a file, or a module after -m.")
-    first, rest = args[0], args[1:]
-    if first in {"-h", "--help"}:
+    if args[:1] in (["-h"], ["--help"]):
         sys.stdout.write(_USAGE)
         return
-    if first in {"-V", "--version"}:
-        from ferroloop import __version__
-
-        sys.stdout.write(f"ferroloop {__version__}\n")
+    if args[:1] in (["-V"], ["--version"]):
+        sys.stdout.write(f"ferroloop {ferroloop.__version__}\n")
         return
-    option, value = first[:2], first[2:]
-    if option in {"-m", "-c"}:
-        if not value:
-            if not rest:
-                _refuse(f"argument expected for the {option} option.")
-            value, rest = rest[0], rest[1:]
-    elif first.startswith("-"):
-        _refuse(f"unknown option {first}; the program's own come after its name.")
-    else:
-        option, value = "", first
-
+    option, value, rest = _parse(args)
     _take_over_asyncio()
     sys.argv[:] = [option or value, *rest]
     namespace = _new_main_module()
@@ -109,6 +95,23 @@ def main(args: list[str]) -> None:
         raise
 
 
+def _parse(args: list[str]) -> tuple[str, str, list[str]]:
+    """Option ("" for a path), what it is about, and the program's own arguments."""
+    if not args:
+        _refuse("which program? Name a file, or a module after -m.")
+    first, rest = args[0], args[1:]
+    option, value = first[:2], first[2:]
+    if option not in {"-m", "-c"}:
+        if first.startswith("-"):
+            _refuse(f"unknown option {first}; the program's own come after its name.")
+        return "", first, rest
+    if not value:
+        if not rest:
+            _refuse(f"argument expected for the {option} option.")
+        value, rest = rest[0], rest[1:]
+    return option, value, rest
+
+
 def _refuse(problem: str) -> NoReturn:
     sys.stderr.write(f"{_USAGE.partition('Run a')[0].rstrip()}\n\nferroloop: {problem}\n")
     sys.exit(2)
@@ -118,9 +121,10 @@ def _take_over_asyncio() -> None:
     """Have whoever asks asyncio for a loop get ours."""
     if not install_policy():
         # Python 3.16 has no policies; these are its own factories.
-        asyncio.new_event_loop = asyncio.events.new_event_loop = new_event_loop
-    if sys.version_info >= (3, 13):
-        asyncio.EventLoop = Loop  # type: ignore[misc]  # the name is that of a class
+        vars(asyncio)["new_event_loop"] = new_event_loop
+        vars(asyncio.events)["new_event_loop"] = new_event_loop
+    if hasattr(asyncio, "EventLoop"):
+        vars(asyncio)["EventLoop"] = Loop
     sys.meta_path.insert(0, _UvicornFinder())
 
 

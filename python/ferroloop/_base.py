@@ -16,8 +16,12 @@ from ferroloop import _native
 
 if TYPE_CHECKING:
     import concurrent.futures
+    import socket
     from collections.abc import AsyncGenerator, Callable
 
+    from typing_extensions import TypeVarTuple
+
+    Ts = TypeVarTuple("Ts")  # in annotations only: Python has it since 3.11
     ExceptionHandler: TypeAlias = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
     AddressInfo: TypeAlias = tuple[int, int, int, str, Any]
     ProtocolFactory: TypeAlias = Callable[[], asyncio.BaseProtocol]
@@ -65,3 +69,41 @@ class LoopBase(_native.EventLoop, asyncio.AbstractEventLoop):
     """The bases of Loop, under a name that topic modules can import without a cycle."""
 
     _state: LoopState
+
+    if TYPE_CHECKING:
+        # asyncio's own seams, defined in Loop. Topic modules go through them, so that a subclass
+        # that overrides one is heard.
+        def _check_running(self) -> None: ...
+        def _run_forever_setup(self) -> None: ...
+        def _run_forever_cleanup(self) -> None: ...
+        def _set_coroutine_origin_tracking(self, enabled: bool) -> None: ...
+        def _asyncgen_firstiter_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
+        def _asyncgen_finalizer_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
+        def _handle_signal(self, sig: int) -> None: ...
+        def _getaddrinfo_debug(
+            self,
+            host: Any,
+            port: Any,
+            family: int,
+            type: int,  # noqa: A002 - asyncio's name
+            proto: int,
+            flags: int,
+        ) -> list[Any]: ...
+        async def _ensure_resolved(
+            self,
+            address: Any,
+            *,
+            family: int = 0,
+            type: int = 0,  # noqa: A002 - asyncio's name
+            proto: int = 0,
+            flags: int = 0,
+        ) -> list[AddressInfo]: ...
+        def _make_socket_transport(
+            self,
+            sock: socket.socket,
+            protocol: asyncio.BaseProtocol,
+            waiter: asyncio.Future[None] | None = None,
+            *,
+            extra: dict[str, Any] | None = None,
+            server: Any = None,
+        ) -> _native.StreamTransport: ...

@@ -232,7 +232,7 @@ async def _make_transport(
     try:
         sock.setblocking(False)
         protocol = protocol_factory()
-        waiter: asyncio.Future[None] | None = loop.create_future()
+        waiter: asyncio.Future[None] = loop.create_future()
         if tls:
             context = None if isinstance(tls, bool) else tls
             owner = ClientTls(loop, sock, make_protocol(loop, protocol, context, waiter, **options))
@@ -245,13 +245,13 @@ async def _make_transport(
             sock.close()
         raise
     try:
-        await waiter  # type: ignore[misc]  # None only below
+        await waiter
     except BaseException:
         owner.close()
         raise
     finally:
         # A failed handshake's exception holds this frame, and the waiter holds the exception.
-        waiter = None
+        del waiter
     return transport, protocol
 
 
@@ -347,8 +347,8 @@ async def _connect_racing(
         for sock in connected:
             if sock is not winner:
                 sock.close()
-        # The race's frames hold `attempt`, and that holds the exceptions (gh-124858).
-        del failures
+        # The race's frames hold `attempt`, which must not hold the exceptions (gh-124858).
+        failures = []
 
 
 async def _connect_one(
@@ -428,8 +428,8 @@ def _summary(failures: list[list[OSError]], all_errors: bool) -> Exception:
     try:
         if not exceptions:
             return TimeoutError("create_connection failed")
-        if all_errors and sys.version_info >= (3, 11):
-            return ExceptionGroup("create_connection failed", exceptions)
+        if sys.version_info >= (3, 11) and all_errors:
+            return ExceptionGroup("create_connection failed", exceptions)  # noqa: F821 - see the condition
         first = str(exceptions[0])
         if all(str(exc) == first for exc in exceptions):
             return exceptions[0]

@@ -20,7 +20,9 @@ from ferroloop._asyncio_private import is_coroutine_callback
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ferroloop._base import LoopBase
+    from typing_extensions import Unpack
+
+    from ferroloop._base import LoopBase, Ts
 
 __all__ = (
     "check_callback",
@@ -53,8 +55,8 @@ def check_default_executor(loop: LoopBase) -> None:
 def run_in_executor(
     loop: LoopBase,
     executor: concurrent.futures.Executor | None,
-    func: Callable[..., _T],
-    *args: Any,
+    func: Callable[[Unpack[Ts]], _T],
+    *args: Unpack[Ts],
 ) -> asyncio.Future[_T]:
     """Run `func(*args)` in `executor` (None: the default one) and return a future of its result.
 
@@ -82,16 +84,17 @@ def set_default_executor(loop: LoopBase, executor: Any) -> None:
     if not isinstance(executor, concurrent.futures.ThreadPoolExecutor):
         if sys.version_info >= (3, 11):
             raise TypeError("executor must be ThreadPoolExecutor instance")
-        warnings.warn(
-            "Using the default executor that is not an instance of ThreadPoolExecutor "
-            "is deprecated and will be prohibited in Python 3.9",
-            DeprecationWarning,
-            stacklevel=2,
-        )
+        else:  # noqa: RET506 - a branch that mypy can skip
+            warnings.warn(
+                "Using the default executor that is not an instance of ThreadPoolExecutor "
+                "is deprecated and will be prohibited in Python 3.9",
+                DeprecationWarning,
+                stacklevel=2,
+            )
     loop._state.default_executor = executor
 
 
-async def shutdown_default_executor(loop: LoopBase, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncio's signature
+async def shutdown_default_executor(loop: LoopBase, timeout: float | None = None) -> None:
     """Wait until the default executor's threads have ended, at most `timeout` seconds.
 
     None waits without limit. When the time is up a RuntimeWarning is given and the threads are

@@ -12,7 +12,7 @@ import asyncio
 import sys
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ferroloop import _signals
 from ferroloop._asyncio_private import (
@@ -108,9 +108,7 @@ def run_forever(loop: LoopBase) -> None:
         loop._run_forever_cleanup()
 
 
-def run_until_complete(
-    loop: LoopBase, future: Generator[Any, None, _T] | Awaitable[_T]
-) -> _T:
+def run_until_complete(loop: LoopBase, future: Generator[Any, None, _T] | Awaitable[_T]) -> _T:
     """Run until `future` (a coroutine becomes a task) is done; return its result or raise it.
 
     Raises RuntimeError if the loop is closed, a loop is running in this thread, or stop() came
@@ -119,7 +117,7 @@ def run_until_complete(
     loop._check_closed()
     loop._check_running()
     is_new = not asyncio.isfuture(future)
-    task = asyncio.ensure_future(future, loop=loop)
+    task = asyncio.ensure_future(cast("Awaitable[_T]", future), loop=loop)
     if is_new:
         # The caller is told by an exception if the task does not finish.
         discard_destroyed_warning(task)

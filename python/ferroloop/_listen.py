@@ -183,9 +183,7 @@ async def _resolve_all(
     loop: LoopBase, hosts: list[Any], port: Any, family: int, flags: int
 ) -> list[AddressInfo]:
     """The address infos of all `hosts`, each once."""
-    found = await asyncio.gather(
-        *[_resolve(loop, host, port, family, flags) for host in hosts]
-    )
+    found = await asyncio.gather(*[_resolve(loop, host, port, family, flags) for host in hosts])
     return list(dict.fromkeys(itertools.chain.from_iterable(found)))
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from ferroloop import (
     _asyncgens as _generators,
+)
+from ferroloop import (
     _connect,
     _datagram,
     _errors,
@@ -86,7 +88,7 @@ class Loop(LoopBase):
     create_server = _listen.create_server
     create_unix_server = _listen.create_unix_server
     start_tls = _tls.start_tls
-    create_datagram_endpoint = _datagram.create_datagram_endpoint
+    create_datagram_endpoint = _datagram.create_datagram_endpoint  # type: ignore[assignment]  # asyncio dropped reuse_address in 3.11
     sendfile = _sendfile.sendfile
 
     # Sockets

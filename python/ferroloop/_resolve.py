@@ -38,7 +38,7 @@ async def getaddrinfo(
     type: int = 0,  # noqa: A002 - asyncio's name
     proto: int = 0,
     flags: int = 0,
-) -> list[AddressInfo]:
+) -> list[Any]:
     """Return what `socket.getaddrinfo` returns, without blocking the loop.
 
     Raises socket.gaierror if the name cannot be resolved. Mirrors asyncio's `getaddrinfo`, but a
@@ -52,15 +52,13 @@ async def getaddrinfo(
             infos = _native.getaddrinfo_literal(host, port, family, type, proto, flags)
             if infos is not None:
                 return infos
-    found: list[AddressInfo] = await loop.run_in_executor(
+    found: list[Any] = await loop.run_in_executor(
         None, lookup, host, port, family, type, proto, flags
     )
     return found
 
 
-async def getnameinfo(
-    loop: LoopBase, sockaddr: Any, flags: int = 0
-) -> tuple[str, str]:
+async def getnameinfo(loop: LoopBase, sockaddr: Any, flags: int = 0) -> tuple[str, str]:
     """Return what `socket.getnameinfo` returns, without blocking the loop.
 
     Raises socket.gaierror for a host that is not numeric. Mirrors asyncio's `getnameinfo`.
@@ -115,9 +113,10 @@ async def ensure_resolved(
     info = _numeric_info(host, port, family, type, proto, *address[2:])
     if info is not None:
         return [info]
-    return await loop.getaddrinfo(
+    infos: list[Any] = await loop.getaddrinfo(
         host, port, family=family, type=type, proto=proto, flags=flags
     )
+    return infos
 
 
 def _numeric_info(

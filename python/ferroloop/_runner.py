@@ -31,11 +31,13 @@ def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
     """
     if sys.version_info >= (3, 12):
         return asyncio.run(main, debug=debug, loop_factory=new_event_loop)
-    _refuse_running_loop()
-    if sys.version_info >= (3, 11):
-        with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
-            return runner.run(main)
-    return _run(main, debug)
+    else:  # noqa: RET505 - a branch that mypy can skip
+        _refuse_running_loop()
+        if sys.version_info >= (3, 11):
+            with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
+                return runner.run(main)
+        else:
+            return _run(main, debug)
 
 
 def _refuse_running_loop() -> None:

@@ -23,7 +23,9 @@ from ferroloop._asyncio_private import is_coroutine_callback, logger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ferroloop._base import LoopBase
+    from typing_extensions import Unpack
+
+    from ferroloop._base import LoopBase, Ts
 
 __all__ = (
     "add_signal_handler",
@@ -37,7 +39,7 @@ __all__ = (
 
 
 def add_signal_handler(
-    loop: LoopBase, sig: int, callback: Callable[..., object], *args: Any
+    loop: LoopBase, sig: int, callback: Callable[[Unpack[Ts]], object], *args: Unpack[Ts]
 ) -> None:
     """Call `callback(*args)` in the loop whenever the process receives the signal number `sig`.
 

@@ -62,16 +62,16 @@ async def _wait_connected(loop: LoopBase, sock: socket.socket, address: Any) -> 
     """Wait until the connection under way is made; raise OSError if it failed."""
     fd = sock.fileno()
     loop._ensure_fd_no_transport(fd)
-    future: asyncio.Future[None] | None = loop.create_future()
+    future: asyncio.Future[None] = loop.create_future()
     handle = loop._add_writer(fd, _connected, future, sock, address)
     try:
-        await future  # type: ignore[misc]  # None only below
+        await future
     finally:
         # Whoever watches the number after us has cancelled our handle.
         if not handle.cancelled():
             loop._remove_writer(fd)
         # The exception's traceback holds this frame.
-        future = None
+        del future
 
 
 def _connected(future: asyncio.Future[None], sock: socket.socket, address: Any) -> None:

@@ -30,6 +30,12 @@ __all__ = (
     "start_tls",
 )
 
+#: asyncio's SSLProtocol before that has no shutdown to wait for.
+_HAS_SHUTDOWN_TIMEOUT: bool = sys.version_info >= (3, 11)
+
+#: asyncio's SSLProtocol before that has no shutdown to wait for.
+_HAS_SHUTDOWN_TIMEOUT: bool = sys.version_info >= (3, 11)
+
 
 def check_timeouts(
     tls: object, ssl_handshake_timeout: float | None, ssl_shutdown_timeout: float | None
@@ -41,7 +47,7 @@ def check_timeouts(
     if ssl_handshake_timeout is not None and not tls:
         raise ValueError("ssl_handshake_timeout is only meaningful with ssl")
     if ssl_shutdown_timeout is not None:
-        if sys.version_info < (3, 11):
+        if not _HAS_SHUTDOWN_TIMEOUT:
             raise TypeError("got an unexpected keyword argument 'ssl_shutdown_timeout'")
         if not tls:
             raise ValueError("ssl_shutdown_timeout is only meaningful with ssl")
@@ -67,7 +73,7 @@ def make_protocol(
         "ssl_handshake_timeout": ssl_handshake_timeout,
         "call_connection_made": call_connection_made,
     }
-    if sys.version_info >= (3, 11):
+    if _HAS_SHUTDOWN_TIMEOUT:
         options["ssl_shutdown_timeout"] = ssl_shutdown_timeout
     make: Any = SSLProtocol
     return make(loop, protocol, context, waiter, server_side, server_hostname, **options)
@@ -196,7 +202,7 @@ async def start_tls(
     if not getattr(transport, "_start_tls_compatible", False):
         raise TypeError(f"transport {transport!r} is not supported by start_tls()")
 
-    waiter: asyncio.Future[None] | None = loop.create_future()
+    waiter: asyncio.Future[None] = loop.create_future()
     tls = make_protocol(
         loop,
         protocol,
@@ -216,7 +222,7 @@ async def start_tls(
     made = loop.call_soon(tls.connection_made, transport)
     resumed = loop.call_soon(transport.resume_reading)
     try:
-        await waiter  # type: ignore[misc]  # None only below
+        await waiter
     except BaseException:
         transport.close()
         made.cancel()
@@ -224,7 +230,7 @@ async def start_tls(
         raise
     finally:
         # A failed handshake's exception holds this frame, and the waiter holds the exception.
-        waiter = None
+        del waiter
     return tls._app_transport
 
 
