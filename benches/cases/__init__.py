@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cases import echo, operations, scheduling, sockets, tasks, timers
+from cases import echo, http, memory, operations, scheduling, sockets, tasks, timers
 
 if TYPE_CHECKING:
     from harness.case import Case
@@ -16,5 +16,7 @@ ALL: tuple[Case, ...] = (
     *operations.CASES,
     *sockets.CASES,
     *echo.CASES,
+    *http.CASES,
+    *memory.CASES,
 )
 BY_NAME: dict[str, Case] = {case.name: case for case in ALL}

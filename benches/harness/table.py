@@ -75,11 +75,8 @@ def _judgement(row: Row) -> str:
     ratio, verdict = row.target_ratio(), row.verdict()
     if ratio is None or verdict is None:
         return "-"
-    text = (
-        f"{ratio:.0f}"
-        if row.case.target is not None and row.case.target.absolute
-        else f"{ratio:.2f}"
-    )
+    target = row.case.target
+    text = number(ratio) if target is not None and target.absolute else f"{ratio:.2f}"
     return f"{text} {'met' if verdict else 'MISSED'}"
 
 

@@ -23,8 +23,8 @@ class Target:
     def text(self, *, less_is_better: bool) -> str:
         """The bound as the table shows it."""
         sign = "<=" if less_is_better else ">="
-        number = f"{self.bound:g}" if self.absolute else f"{self.bound:.2f}"
-        return f"{sign} {number}" if self.absolute else f"{sign} {number} of {self.against}"
+        text = f"{sign} {self.bound:g}"
+        return text if self.absolute else f"{text} of {self.against}"
 
     def met(self, ratio: float, *, less_is_better: bool) -> bool:
         """Whether a ratio (or, for an absolute bound, a figure) reaches the bound."""

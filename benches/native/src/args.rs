@@ -12,7 +12,7 @@ pub enum Mode {
     Echo,
     /// Sends a GET request and waits for the whole response.
     Http,
-    /// Connects and drops the connection.
+    /// Connects, exchanges one message and drops the connection.
     Connect,
 }
 

@@ -1,22 +1,32 @@
-//! The connect mode: connect, drop with a reset, again; a fixed number at once.
+//! The connect mode: connect, one message there and back, drop with a reset, again.
 //!
-//! The reset (`SO_LINGER` of zero) keeps the generator's ports free of `TIME_WAIT`.
+//! The message keeps the generator from running ahead of the server's backlog, where a connection
+//! waits a second for its SYN to be sent again. The reset (`SO_LINGER` of zero) keeps the ports free of
+//! `TIME_WAIT`.
 
-use std::io;
+use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
+use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::address::Stream;
 use crate::args::Options;
 use crate::report::Report;
 
-/// A connection that is being made.
+/// A run that has failed this often ends.
+const MAX_ERRORS: u64 = 100;
+
+/// One connection's short life.
 struct Attempt {
     /// The socket.
     stream: Stream,
     /// When it began.
     started: Instant,
+    /// Bytes of the message that have left.
+    sent: usize,
+    /// Bytes of it that have come back.
+    received: usize,
 }
 
 /// Runs the connect load.
@@ -26,6 +36,7 @@ pub fn run(options: &Options) -> io::Result<Report> {
     let mut attempts = (0..options.connections)
         .map(|index| begin(options, &poll, index))
         .collect::<io::Result<Vec<_>>>()?;
+    let message = vec![b'c'; options.size];
     let mut events = Events::with_capacity(1024);
     let begun = Instant::now();
     let mut counting_since = None;
@@ -35,14 +46,18 @@ pub fn run(options: &Options) -> io::Result<Report> {
             report.start_counting();
             counting_since = Some(Instant::now());
         }
-        if elapsed >= options.warmup + options.duration || report.errors > 100 {
+        if elapsed >= options.warmup + options.duration || report.errors > MAX_ERRORS {
             report.elapsed = counting_since.unwrap_or(begun).elapsed();
             return Ok(report);
         }
         poll.poll(&mut events, Some(Duration::from_millis(50)))?;
         for event in &events {
             let index = event.token().0;
-            finish(&attempts[index], &mut report);
+            match attempts[index].advance(event, &message) {
+                Ok(false) => continue,
+                Ok(true) => report.complete(attempts[index].started.elapsed()),
+                Err(error) => report.fail(&error),
+            }
             attempts[index] = begin(options, &poll, index)?;
         }
     }
@@ -51,21 +66,48 @@ pub fn run(options: &Options) -> io::Result<Report> {
 fn begin(options: &Options, poll: &Poll, index: usize) -> io::Result<Attempt> {
     let started = Instant::now();
     let mut stream = options.to.begin_connect()?;
-    poll.registry()
-        .register(&mut stream, Token(index), Interest::WRITABLE)?;
-    Ok(Attempt { stream, started })
+    let both = Interest::READABLE | Interest::WRITABLE;
+    poll.registry().register(&mut stream, Token(index), both)?;
+    Ok(Attempt {
+        stream,
+        started,
+        sent: 0,
+        received: 0,
+    })
 }
 
-fn finish(attempt: &Attempt, report: &mut Report) {
-    match attempt
-        .stream
-        .take_error()
-        .and_then(|error| error.map_or(Ok(()), Err))
-    {
-        Ok(()) => report.complete(attempt.started.elapsed()),
-        Err(error) => report.fail(&error),
+impl Attempt {
+    /// Goes on as far as it can; true when the message is back and the connection may be dropped.
+    fn advance(&mut self, event: &Event, message: &[u8]) -> io::Result<bool> {
+        if let Some(error) = self.stream.take_error()? {
+            return Err(error);
+        }
+        if event.is_writable() && self.sent < message.len() {
+            self.sent += self.stream.write(&message[self.sent..]).or_else(none_yet)?;
+        }
+        while event.is_readable() {
+            let mut buffer = [0; 16 * 1024];
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.received += count,
+                Err(error) => {
+                    none_yet(error)?;
+                    break;
+                }
+            }
+        }
+        let done = self.received >= message.len();
+        if done {
+            self.stream.reset_on_close()?;
+        }
+        Ok(done)
     }
-    if let Err(error) = attempt.stream.reset_on_close() {
-        report.fail(&error);
+}
+
+/// Nothing moved, if that is all that the error says.
+fn none_yet(error: io::Error) -> io::Result<usize> {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::Interrupted => Ok(0),
+        _ => Err(error),
     }
 }
