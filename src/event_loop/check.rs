@@ -1,0 +1,58 @@
+//! The checks that asyncio makes before it takes a callback.
+//!
+//! Any thread. The one surprise: most of them are for debug mode only, as in asyncio; the closed
+//! loop is refused always.
+
+use std::sync::atomic::Ordering;
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+
+use crate::event_loop::state::EventLoop;
+use crate::py::{asyncio, thread};
+
+impl EventLoop {
+    /// Refuses a closed loop, and a loop that was inherited through `fork`.
+    ///
+    /// # Errors
+    /// `RuntimeError` with asyncio's text.
+    #[inline]
+    pub fn check_closed(&self) -> PyResult<()> {
+        if self.is_closed() {
+            return Err(PyRuntimeError::new_err("Event loop is closed"));
+        }
+        Ok(())
+    }
+
+    /// Refuses a thread that is not the one in which the loop runs; for debug mode.
+    ///
+    /// # Errors
+    /// `RuntimeError` with asyncio's text.
+    pub fn check_thread(&self) -> PyResult<()> {
+        let owner = self.thread.load(Ordering::Relaxed);
+        if owner != 0 && owner != thread::ident() {
+            return Err(PyRuntimeError::new_err(
+                "Non-thread-safe operation invoked on an event loop other than the current one",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses what cannot be a callback; for debug mode.
+    ///
+    /// # Errors
+    /// `TypeError` with asyncio's text, which names `method`.
+    pub fn check_callback(callback: Borrowed<'_, '_, PyAny>, method: &str) -> PyResult<()> {
+        let py = callback.py();
+        if asyncio::is_coroutine_callback(py)?.call1((callback,))?.is_truthy()? {
+            return Err(PyTypeError::new_err(format!("coroutines cannot be used with {method}()")));
+        }
+        if !callback.is_callable() {
+            return Err(PyTypeError::new_err(format!(
+                "a callable object was expected by {method}(), got {}",
+                callback.repr()?
+            )));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! Sources under generational keys: entering and leaving, flushes, resumptions and steps.
+//!
+//! Loop thread only. The one surprise: edges come once, so a source that stops reading early (a
+//! full read, a pause) asks to be resumed, and is queued after the next poll as if the kernel had
+//! reported it then.
+
+use std::os::fd::RawFd;
+
+use pyo3::exceptions::PyOverflowError;
+use pyo3::prelude::*;
+
+use crate::error::os_error;
+use crate::event_loop::source::{Ready, Source};
+use crate::event_loop::state::{Entry, EventLoop};
+use crate::logic::slab::Key;
+
+impl EventLoop {
+    /// Stores `entry` for the descriptor `number`; an older entry of that number, left by somebody
+    /// who closed it behind our back, is dropped.
+    pub fn enter(&self, py: Python<'_>, number: RawFd, entry: Entry) -> PyResult<Key> {
+        let place = usize::try_from(number)
+            .map_err(|_| PyOverflowError::new_err("negative file descriptor"))?;
+        let (key, stale) = self.core.with(py, |core| {
+            let key = core.entries.insert(entry);
+            if core.descriptors.len() <= place {
+                core.descriptors.resize(place + 1, None);
+            }
+            let stale = std::mem::replace(&mut core.descriptors[place], key);
+            (key, stale.and_then(|stale| core.entries.remove(stale)))
+        });
+        drop(stale);
+        key.ok_or_else(|| PyOverflowError::new_err("too many watched descriptors"))
+    }
+
+    /// Takes out the entry of `key`; the caller drops it outside any borrow.
+    pub fn leave(&self, py: Python<'_>, key: Key, number: RawFd) -> Option<Entry> {
+        self.core.with(py, |core| {
+            if let Ok(place) = usize::try_from(number)
+                && let Some(slot) = core.descriptors.get_mut(place)
+                && *slot == Some(key)
+            {
+                *slot = None;
+            }
+            core.entries.remove(key)
+        })
+    }
+
+    /// Watches the descriptor `number` of `source`, edge-triggered, for reading.
+    ///
+    /// # Errors
+    /// `OSError` if the kernel refuses.
+    pub fn register(&self, py: Python<'_>, number: RawFd, source: Source) -> PyResult<Key> {
+        let key = self.enter(py, number, Entry::Source(source))?;
+        if let Err(error) = self.poller.add_edge(number, key.0) {
+            drop(self.leave(py, key, number));
+            return Err(os_error(&error));
+        }
+        Ok(key)
+    }
+
+    /// Ends the watch that `register` began.
+    pub fn unregister(&self, py: Python<'_>, key: Key, number: RawFd) {
+        let entry = self.leave(py, key, number);
+        if entry.is_some() {
+            // The kernel forgets a descriptor that was closed behind our back by itself.
+            let _ = self.poller.remove_edge(number);
+        }
+        drop(entry);
+    }
+
+    /// Has the source of `key` told `ready` once more after the next poll.
+    pub fn resume(&self, py: Python<'_>, key: Key) {
+        self.core.with(py, |core| core.resumed.push(key));
+    }
+
+    /// Whether a callback of this loop runs, so that writes are gathered until it returns. If so,
+    /// the source of `key` is flushed then.
+    #[inline]
+    pub fn mark_dirty(&self, py: Python<'_>, key: Key) -> bool {
+        self.core.with(py, |core| {
+            if core.in_callback {
+                core.dirty.push(key);
+            }
+            core.in_callback
+        })
+    }
+
+    /// Queues a step of `source` behind everything that is queued.
+    pub fn push_step(&self, py: Python<'_>, source: Source, step: u8) {
+        self.push(py, Ready::Step(Box::new((source, step))));
+    }
+
+    /// The source that `key` names, if it still lives.
+    #[inline]
+    pub fn source(&self, py: Python<'_>, key: Key) -> Option<Source> {
+        self.core.with(py, |core| match core.entries.get(key)? {
+            Entry::Source(source) => Some(source.duplicate(py)),
+            _ => None,
+        })
+    }
+
+    /// The objects of all sources.
+    pub fn sources(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
+        self.core.with(py, |core| {
+            let sources = core.entries.iter().filter_map(|entry| match entry {
+                Entry::Source(source) => Some(source.object.clone_ref(py)),
+                _ => None,
+            });
+            sources.collect()
+        })
+    }
+}

@@ -1,0 +1,260 @@
+//! `call_soon`, `call_soon_threadsafe`, `call_later`, `call_at`: handles into the queues.
+//!
+//! Loop thread, `call_soon_threadsafe` any. The one surprise: a callback from the loop's own thread
+//! first lets in what other threads queued before it, so the order is asyncio's, where one queue
+//! serves everybody.
+
+use std::ffi::CStr;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::PyFloat;
+
+use crate::error::os_error;
+use crate::event_loop::source::Ready;
+use crate::event_loop::state::{EventLoop, unschedule};
+use crate::handle::{Handle, TimerHandle};
+use crate::py::call::Args;
+use crate::py::context::Context;
+use crate::py::method::{Arguments, FastMethod};
+use crate::sys::clock;
+
+/// `loop.call_soon`
+pub struct CallSoon;
+/// `loop.call_soon_threadsafe`
+pub struct CallSoonThreadsafe;
+/// `loop.call_later`
+pub struct CallLater;
+/// `loop.call_at`
+pub struct CallAt;
+/// `loop._timer_handle_cancelled`
+pub struct TimerHandleCancelled;
+/// `loop.time`
+pub struct Time;
+
+impl FastMethod for CallSoon {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"call_soon";
+    const DOC: &'static CStr = c"call_soon($self, callback, /, *args, context=None)\n--\n\n\
+        Call callback(*args) in the next turn of the loop, in the order of the calls.\n\n\
+        Returns a Handle. Raises RuntimeError if the loop is closed. As asyncio's since 3.10.";
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let event_loop = this.get();
+        let handle = make(this, arguments, "call_soon", true)?;
+        event_loop.push(arguments.py, Ready::Handle(handle.clone().unbind()));
+        Ok(handle.into_any())
+    }
+}
+
+impl FastMethod for CallSoonThreadsafe {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"call_soon_threadsafe";
+    const DOC: &'static CStr = c"call_soon_threadsafe($self, callback, /, *args, context=None)\n\
+        --\n\nLike call_soon(), from any thread; wakes the loop if it waits.\n\n\
+        Returns a Handle. Raises RuntimeError if the loop is closed. As asyncio's since 3.10.";
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let event_loop = this.get();
+        let handle = make(this, arguments, "call_soon_threadsafe", false)?;
+        if event_loop.inbox.push(handle.clone().unbind()) {
+            event_loop.poller.wake().map_err(|error| os_error(&error))?;
+        }
+        Ok(handle.into_any())
+    }
+}
+
+/// Makes a handle from the arguments of `method`.
+#[inline]
+fn make<'py>(
+    this: &Bound<'py, EventLoop>,
+    arguments: &Arguments<'_, 'py>,
+    method: &str,
+    in_thread: bool,
+) -> PyResult<Bound<'py, Handle>> {
+    let event_loop = this.get();
+    let context = arguments.context(method, &["callback"])?;
+    event_loop.check_closed()?;
+    let Some(callback) = arguments.get(0) else {
+        return Err(PyTypeError::new_err(format!("{method}() needs a callback")));
+    };
+    let debug = event_loop.is_debug();
+    if debug {
+        if in_thread {
+            event_loop.check_thread()?;
+        }
+        EventLoop::check_callback(callback, method)?;
+    }
+    let context = context_or_current(event_loop, arguments.py, context)?;
+    let handle = Handle::new(this.as_any(), callback, Args::new(arguments.from(1)), context)?;
+    if debug {
+        handle.get().note_source(arguments.py)?;
+    }
+    Ok(handle)
+}
+
+#[inline]
+fn context_or_current(
+    event_loop: &EventLoop,
+    py: Python<'_>,
+    context: Option<Borrowed<'_, '_, PyAny>>,
+) -> PyResult<Context> {
+    match context {
+        Some(context) => Ok(Context::Own(context.to_owned().unbind())),
+        None => event_loop.capture_context(py),
+    }
+}
+
+impl FastMethod for CallLater {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"call_later";
+    const DOC: &'static CStr = c"call_later($self, delay, callback, /, *args, context=None)\n--\n\n\
+        Call callback(*args) after delay seconds, never earlier.\n\n\
+        Returns a TimerHandle. Raises RuntimeError if the loop is closed, TypeError if delay is no \
+        number. As asyncio's since 3.10; equal deadlines run in the order of the calls.";
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let context = arguments.context("call_later", &["delay", "callback"])?;
+        let Some(delay) = arguments.get(0) else {
+            return Err(PyTypeError::new_err("call_later() needs a delay"));
+        };
+        if delay.is_none() {
+            return Err(PyTypeError::new_err("delay must not be None"));
+        }
+        let now = clock::monotonic();
+        let when = match delay.cast_exact::<PyFloat>() {
+            Ok(delay) => now + delay.value(),
+            Err(_) => PyFloat::new(arguments.py, now).add(delay)?.extract()?,
+        };
+        schedule(this, arguments, when, context)
+    }
+}
+
+impl FastMethod for CallAt {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"call_at";
+    const DOC: &'static CStr = c"call_at($self, when, callback, /, *args, context=None)\n--\n\n\
+        Call callback(*args) when loop.time() has reached when (seconds), never earlier.\n\n\
+        Returns a TimerHandle. Raises RuntimeError if the loop is closed, TypeError if when is no \
+        number. As asyncio's since 3.10; equal deadlines run in the order of the calls.";
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let context = arguments.context("call_at", &["when", "callback"])?;
+        let Some(when) = arguments.get(0) else {
+            return Err(PyTypeError::new_err("call_at() needs a deadline"));
+        };
+        if when.is_none() {
+            return Err(PyTypeError::new_err("when cannot be None"));
+        }
+        let when = when.extract()?;
+        schedule(this, arguments, when, context)
+    }
+}
+
+/// Puts a timer with the callback at `arguments[1]` into the heap.
+#[inline]
+fn schedule<'py>(
+    this: &Bound<'py, EventLoop>,
+    arguments: &Arguments<'_, 'py>,
+    when: f64,
+    context: Option<Borrowed<'_, 'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = arguments.py;
+    let event_loop = this.get();
+    event_loop.check_closed()?;
+    let Some(callback) = arguments.get(1) else {
+        return Err(PyTypeError::new_err("a timer needs a callback"));
+    };
+    let debug = event_loop.is_debug();
+    if debug {
+        event_loop.check_thread()?;
+        EventLoop::check_callback(callback, "call_at")?;
+    }
+    let context = context_or_current(event_loop, py, context)?;
+    let args = Args::new(arguments.from(2));
+    let timer = TimerHandle::new(when, this.as_any(), callback, args, context)?;
+    if debug {
+        timer.as_super().get().note_source(py)?;
+    }
+    let entry = timer.clone().into_super().unbind();
+    event_loop.core.with(py, |core| core.timers.push(when, entry));
+    Ok(timer.into_any())
+}
+
+impl FastMethod for TimerHandleCancelled {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"_timer_handle_cancelled";
+    const DOC: &'static CStr = c"_timer_handle_cancelled($self, handle, /)\n--\n\n\
+        Note that a timer of this loop was cancelled; its handle calls this.";
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        arguments.exactly("_timer_handle_cancelled", 1)?;
+        let Some(timer) = arguments.get(0).and_then(|timer| timer.cast::<TimerHandle>().ok())
+        else {
+            return Ok(py.None().into_bound(py));
+        };
+        if timer.get().is_scheduled(py) {
+            let (gone, wants_sweep) = this.get().core.with(py, |core| {
+                let gone = core.timers.cancel(|entry| entry.is(timer));
+                (gone, core.timers.wants_sweep())
+            });
+            if let Some(gone) = gone {
+                unschedule(&gone, py);
+                gone.drop_ref(py);
+            }
+            if wants_sweep {
+                sweep(this);
+            }
+        }
+        Ok(py.None().into_bound(py))
+    }
+}
+
+/// Takes the cancelled timers out of the heap.
+#[cold]
+fn sweep(this: &Bound<'_, EventLoop>) {
+    let py = this.py();
+    let gone = this.get().core.with(py, |core| {
+        core.timers.sweep(|timer| timer.get().is_cancelled(py))
+    });
+    for timer in gone {
+        unschedule(&timer, py);
+        timer.drop_ref(py);
+    }
+}
+
+impl FastMethod for Time {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"time";
+    const DOC: &'static CStr = c"time($self, /)\n--\n\n\
+        The time of the loop's clock in seconds: time.monotonic().";
+
+    #[inline]
+    fn call<'py>(
+        _this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        Ok(PyFloat::new(arguments.py, clock::monotonic()).into_any())
+    }
+}

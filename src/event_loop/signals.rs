@@ -1,0 +1,66 @@
+//! The wake-up descriptor: how a signal ends a wait, and how Python-level handlers learn of it.
+//!
+//! The main thread only, as CPython demands. The one surprise: CPython's own C handler does the
+//! work; it writes the signal's number to our pipe, and Python handlers run when the loop looks at
+//! the pipe, in the order asyncio would run them.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::error::os_error;
+use crate::event_loop::state::{Entry, EventLoop};
+use crate::sys::poller::Directions;
+use crate::sys::wakeup::SignalPipe;
+
+impl EventLoop {
+    /// The writing end of the signal pipe, made and watched when first asked for.
+    pub fn wakeup_descriptor(&self, py: Python<'_>) -> PyResult<i32> {
+        let existing =
+            self.core.with(py, |core| core.signals.as_ref().map(SignalPipe::writer));
+        if let Some(writer) = existing {
+            return Ok(writer);
+        }
+        let pipe = SignalPipe::new().map_err(|error| os_error(&error))?;
+        let (reader, writer) = (pipe.reader(), pipe.writer());
+        let key = self.enter(py, reader, Entry::Signals)?;
+        let directions = Directions { read: true, write: false };
+        self.poller.add_level(reader, key.0, directions).map_err(|error| os_error(&error))?;
+        self.core.with(py, |core| core.signals = Some(pipe));
+        Ok(writer)
+    }
+
+    /// Says whether `_handle_signals` is to be told about `signal`.
+    pub fn watch_signal(&self, py: Python<'_>, signal: u8, watched: bool) {
+        let (word, bit) = (usize::from(signal >> 6) & 1, 1_u64 << (signal & 63));
+        self.core.with(py, |core| {
+            if watched {
+                core.watched_signals[word] |= bit;
+            } else {
+                core.watched_signals[word] &= !bit;
+            }
+        });
+    }
+
+    /// Runs what signals ask for: first Python's own handlers, then `_handle_signals`.
+    ///
+    /// # Errors
+    /// What a handler raises.
+    pub fn take_signals(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let numbers = this.get().core.with(py, |core| {
+            let watched = core.watched_signals;
+            let mut numbers = core.signals.as_ref().map(SignalPipe::take).unwrap_or_default();
+            numbers.retain(|signal| {
+                watched[usize::from(signal >> 6) & 1] & (1_u64 << (signal & 63)) != 0
+            });
+            numbers
+        });
+        let handled = py.check_signals();
+        if !numbers.is_empty() {
+            let numbers = PyBytes::new(py, &numbers);
+            this.call_method1(intern!(py, "_handle_signals"), (numbers,))?;
+        }
+        handled
+    }
+}

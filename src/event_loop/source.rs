@@ -1,0 +1,54 @@
+//! `Source`: what the loop knows of a transport or a listener, and `Ready`: what it runs.
+//!
+//! Loop thread only. The one surprise: an I/O event carries the key of its source, not the source,
+//! so an event for a connection that has gone meanwhile finds nothing.
+
+use pyo3::prelude::*;
+
+use crate::handle::Handle;
+use crate::logic::slab::Key;
+pub use crate::sys::poller::Readiness;
+
+/// A kind of object with a descriptor that the loop watches edge-triggered: the loop calls these
+/// with the object that was registered.
+///
+/// An error that a method returns leaves the loop: it is `KeyboardInterrupt` or `SystemExit`.
+/// Everything else is reported where it happens.
+pub trait SourceClass: Sync {
+    /// The descriptor became readable, writable, or both.
+    fn ready(&self, object: &Bound<'_, PyAny>, readiness: Readiness) -> PyResult<()>;
+    /// Runs a step that the source queued with `push_step`.
+    fn step(&self, object: &Bound<'_, PyAny>, step: u8) -> PyResult<()>;
+    /// The callback that marked the source with `mark_dirty` has returned.
+    fn flush(&self, object: &Bound<'_, PyAny>) -> PyResult<()>;
+    /// Whether a user may watch the descriptor himself: true once the source is closing.
+    fn is_closing(&self, object: &Bound<'_, PyAny>) -> bool;
+}
+
+/// A registered object and its kind.
+pub struct Source {
+    /// The object itself.
+    pub object: Py<PyAny>,
+    /// What to do with it.
+    pub class: &'static dyn SourceClass,
+}
+
+impl Source {
+    /// Another reference to the same object.
+    #[inline]
+    pub fn duplicate(&self, py: Python<'_>) -> Self {
+        Self { object: self.object.clone_ref(py), class: self.class }
+    }
+}
+
+/// One entry of the ready queue.
+pub enum Ready {
+    /// A callback of `call_soon`, a due timer, or a watched descriptor.
+    Handle(Py<Handle>),
+    /// An event of a source.
+    Io(Key, Readiness),
+    /// A step of a source.
+    Step(Box<(Source, u8)>),
+    /// Signals arrived.
+    Signals,
+}

@@ -1,0 +1,232 @@
+//! `EventLoop`: the queues, the flags, and what the Python layer keeps in the loop.
+//!
+//! The loop's thread, except for the inbox and the flags. The one surprise: Python's `Loop` never
+//! stores an attribute on the instance, because CPython calls `loop.call_soon` fastest while the
+//! instance has no dictionary; what the Python layer needs sits in one slot here.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+
+use crate::error::os_error;
+use crate::event_loop::source::{Ready, Source};
+use crate::event_loop::watchers::Watch;
+use crate::handle::{Handle, TimerHandle};
+use crate::logic::inbox::Inbox;
+use crate::logic::slab::{Key, Slab};
+use crate::logic::timer_heap::TimerHeap;
+use crate::py::cell::LoopCell;
+use crate::py::context::{Context, ContextCache, copy_current};
+use crate::py::object;
+use crate::sys::poller::{Events, Poller};
+use crate::sys::wakeup::SignalPipe;
+
+/// How much one `recv` asks for at most: asyncio's `max_size`.
+pub const SCRATCH: usize = 256 * 1024;
+
+/// What a registered key stands for.
+pub enum Entry {
+    /// A descriptor of `add_reader` and `add_writer`.
+    Watch(Watch),
+    /// A transport or a listener.
+    Source(Source),
+    /// The signal pipe.
+    Signals,
+}
+
+/// What the loop's thread works on.
+#[derive(Default)]
+pub struct Core {
+    /// What runs next, in order.
+    pub ready: VecDeque<Ready>,
+    /// `TimerHandle`s, as the handles they extend.
+    pub timers: TimerHeap<Py<Handle>>,
+    pub entries: Slab<Entry>,
+    /// The key of each registered descriptor, by its number.
+    pub descriptors: Vec<Option<Key>>,
+    /// Sources that have more to read although no new edge will come.
+    pub resumed: Vec<Key>,
+    /// Sources that were written to in the callback that runs now.
+    pub dirty: Vec<Key>,
+    pub contexts: ContextCache,
+    /// Whether a callback runs now, so that writes wait for its end.
+    pub in_callback: bool,
+    /// The events of the last wait, while no wait is going on.
+    pub events: Option<Events>,
+    /// Where signals are written to, once somebody asked for it.
+    pub signals: Option<SignalPipe>,
+    /// The signal numbers that `_handle_signals` is told about.
+    pub watched_signals: [u64; 2],
+    /// Room for reads, while nobody reads.
+    pub scratch: Option<Vec<u8>>,
+}
+
+/// Python objects that the loop keeps.
+pub struct Slots {
+    /// The Python layer's own state.
+    pub state: Option<Py<PyAny>>,
+    pub task_factory: Option<Py<PyAny>>,
+}
+
+/// The native half of `ferroloop.Loop`.
+#[pyclass(frozen, subclass, module = "ferroloop._native")]
+pub struct EventLoop {
+    pub core: LoopCell<Core>,
+    pub slots: LoopCell<Slots>,
+    pub poller: Poller,
+    pub inbox: Inbox<Py<Handle>>,
+    pub debug: AtomicBool,
+    pub stopping: AtomicBool,
+    pub closed: AtomicBool,
+    /// The thread that runs the loop; 0 when none does.
+    pub thread: AtomicU64,
+    /// The bits of `slow_callback_duration`, in seconds.
+    pub slow: AtomicU64,
+    /// The process that made the loop: a forked child must not touch the poller.
+    pub process: u32,
+}
+
+impl EventLoop {
+    /// A loop that does not run yet.
+    ///
+    /// # Errors
+    /// `OSError` if the process has no descriptor left for the poller.
+    pub fn new() -> PyResult<Self> {
+        Ok(Self {
+            core: LoopCell::new(Core { events: Some(Events::new()), ..Core::default() }),
+            slots: LoopCell::new(Slots { state: None, task_factory: None }),
+            poller: Poller::new().map_err(|error| os_error(&error))?,
+            inbox: Inbox::default(),
+            debug: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            thread: AtomicU64::new(0),
+            slow: AtomicU64::new(0.1_f64.to_bits()),
+            process: std::process::id(),
+        })
+    }
+
+    /// Whether debug mode is on.
+    #[inline]
+    pub fn is_debug(&self) -> bool {
+        self.debug.load(Ordering::Relaxed)
+    }
+
+    /// Whether `close()` was called.
+    #[inline]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Queues `ready` behind what is queued, and behind what other threads handed in before.
+    #[inline]
+    pub fn push(&self, py: Python<'_>, ready: Ready) {
+        self.drain_inbox(py);
+        self.core.with(py, |core| core.ready.push_back(ready));
+    }
+
+    /// Moves what other threads handed in to the ready queue.
+    #[inline]
+    pub fn drain_inbox(&self, py: Python<'_>) {
+        if self.inbox.is_filled() {
+            let handles = self.inbox.take();
+            self.core.with(py, |core| core.ready.extend(handles.into_iter().map(Ready::Handle)));
+        }
+    }
+
+    /// A context equal to the current one, as asyncio copies it for every callback.
+    #[inline]
+    pub fn capture_context(&self, py: Python<'_>) -> PyResult<Context> {
+        let copy = copy_current(py)?;
+        let (context, discard) = self.core.with(py, |core| core.contexts.capture(copy));
+        if let Some(discard) = discard {
+            discard.release(py);
+        }
+        Ok(context)
+    }
+
+    /// Lends the read buffer to `read`.
+    pub fn with_scratch<R>(&self, py: Python<'_>, read: impl FnOnce(&mut [u8]) -> R) -> R {
+        let scratch = self.core.with(py, |core| core.scratch.take());
+        let mut scratch = scratch.unwrap_or_else(|| vec![0; SCRATCH]);
+        let result = read(&mut scratch);
+        self.core.with(py, |core| core.scratch = Some(scratch));
+        result
+    }
+
+    /// Drops every handle, timer and source. Their descriptors are closed by whoever owns them.
+    pub fn clear(&self, py: Python<'_>) {
+        let (ready, timers, entries, context, signals) = self.core.with(py, |core| {
+            core.descriptors.clear();
+            core.resumed.clear();
+            core.dirty.clear();
+            (
+                std::mem::take(&mut core.ready),
+                core.timers.take(),
+                core.entries.take(),
+                core.contexts.take(),
+                core.signals.take(),
+            )
+        });
+        for timer in &timers {
+            unschedule(timer, py);
+        }
+        drop((ready, timers, entries, signals, self.inbox.take()));
+        if let Some(context) = context {
+            context.release(py);
+        }
+    }
+
+    /// Shows a queued handle to the collector: itself, or, since it is not tracked, its content.
+    fn visit_handle(handle: &Py<Handle>, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(handle)?;
+        if object::refcount(handle) == 1 && !object::is_tracked(handle) {
+            handle.get().visit(visit)?;
+        }
+        Ok(())
+    }
+
+    /// Shows everything to the collector that is queued, timed or watched.
+    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let slots = self.slots.try_with(|slots| {
+            visit.call(&slots.state)?;
+            visit.call(&slots.task_factory)
+        });
+        slots.unwrap_or(Ok(()))?;
+        let core = self.core.try_with(|core| {
+            for ready in &core.ready {
+                match ready {
+                    Ready::Handle(handle) => Self::visit_handle(handle, visit)?,
+                    Ready::Step(step) => visit.call(&step.0.object)?,
+                    Ready::Io(..) | Ready::Signals => {}
+                }
+            }
+            for timer in core.timers.iter() {
+                Self::visit_handle(timer, visit)?;
+            }
+            for entry in core.entries.iter() {
+                match entry {
+                    Entry::Watch(watch) => {
+                        for handle in watch.handles() {
+                            Self::visit_handle(handle, visit)?;
+                        }
+                    }
+                    Entry::Source(source) => visit.call(&source.object)?,
+                    Entry::Signals => {}
+                }
+            }
+            Ok(())
+        });
+        core.unwrap_or(Ok(()))
+    }
+}
+
+/// Tells a timer that it has left the heap.
+#[inline]
+pub fn unschedule(timer: &Py<Handle>, py: Python<'_>) {
+    if let Ok(timer) = timer.bind(py).cast::<TimerHandle>() {
+        timer.get().unschedule(py);
+    }
+}

@@ -1,0 +1,166 @@
+//! The methods of `EventLoop` that Python sees, apart from the ones in the fast convention.
+//!
+//! A table of contents: each is one step away from the file that owns the matter.
+
+use std::sync::atomic::Ordering;
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyTuple};
+
+use crate::event_loop::source::Ready;
+use crate::event_loop::state::EventLoop;
+use crate::handle::Handle;
+
+#[pymethods]
+impl EventLoop {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn make(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        Self::new()
+    }
+
+    /// Whether the loop runs now.
+    fn is_running(&self) -> bool {
+        self.thread.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether close() was called.
+    #[pyo3(name = "is_closed")]
+    fn py_is_closed(&self) -> bool {
+        self.is_closed()
+    }
+
+    /// Finish the current turn, then leave run_forever(). Before a run: run exactly one turn.
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Use factory(loop, coro, **kwargs) in create_task(); None for asyncio.Task.
+    ///
+    /// Raises TypeError if factory is neither callable nor None.
+    fn set_task_factory(&self, py: Python<'_>, factory: Option<Py<PyAny>>) -> PyResult<()> {
+        if factory.as_ref().is_some_and(|factory| !factory.bind(py).is_callable()) {
+            return Err(PyTypeError::new_err("task factory must be a callable or None"));
+        }
+        let old = self.slots.with(py, |slots| std::mem::replace(&mut slots.task_factory, factory));
+        drop(old);
+        Ok(())
+    }
+
+    /// The factory that set_task_factory() set, or None.
+    fn get_task_factory(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.slots.with(py, |slots| slots.task_factory.as_ref().map(|it| it.clone_ref(py)))
+    }
+
+    fn _check_closed(&self) -> PyResult<()> {
+        self.check_closed()
+    }
+
+    fn _set_debug(&self, enabled: bool) {
+        self.debug.store(enabled, Ordering::Relaxed);
+    }
+
+    fn _run_turns(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::run_turns(this)
+    }
+
+    fn _run_once(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::run_once(this)
+    }
+
+    fn _close(&self, py: Python<'_>) {
+        if !self.closed.swap(true, Ordering::Relaxed) {
+            self.clear(py);
+        }
+    }
+
+    fn _wakeup_descriptor(&self, py: Python<'_>) -> PyResult<i32> {
+        self.wakeup_descriptor(py)
+    }
+
+    fn _watch_signal(&self, py: Python<'_>, signum: u8) {
+        self.watch_signal(py, signum, true);
+    }
+
+    fn _unwatch_signal(&self, py: Python<'_>, signum: u8) {
+        self.watch_signal(py, signum, false);
+    }
+
+    #[getter]
+    fn _state(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.slots.with(py, |slots| slots.state.as_ref().map(|it| it.clone_ref(py)))
+    }
+
+    #[setter(_state)]
+    fn set_state(&self, py: Python<'_>, state: Option<Py<PyAny>>) {
+        let old = self.slots.with(py, |slots| std::mem::replace(&mut slots.state, state));
+        drop(old);
+    }
+
+    #[getter]
+    fn _thread_id(&self) -> Option<u64> {
+        let thread = self.thread.load(Ordering::Relaxed);
+        (thread != 0).then_some(thread)
+    }
+
+    #[setter(_thread_id)]
+    fn set_thread_id(&self, thread: Option<u64>) {
+        self.thread.store(thread.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    #[getter]
+    fn _stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    #[setter(_stopping)]
+    fn set_stopping(&self, stopping: bool) {
+        self.stopping.store(stopping, Ordering::Relaxed);
+    }
+
+    #[getter]
+    fn slow_callback_duration(&self) -> f64 {
+        f64::from_bits(self.slow.load(Ordering::Relaxed))
+    }
+
+    #[setter(slow_callback_duration)]
+    fn set_slow_callback_duration(&self, seconds: f64) {
+        self.slow.store(seconds.to_bits(), Ordering::Relaxed);
+    }
+
+    #[getter]
+    fn _ready<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.drain_inbox(py);
+        let handles: Vec<Py<Handle>> = self.core.with(py, |core| {
+            let handles = core.ready.iter().filter_map(|ready| match ready {
+                Ready::Handle(handle) => Some(handle.clone_ref(py)),
+                _ => None,
+            });
+            handles.collect()
+        });
+        PyList::new(py, handles)
+    }
+
+    #[getter]
+    fn _scheduled<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let timers: Vec<Py<Handle>> =
+            self.core.with(py, |core| core.timers.iter().map(|timer| timer.clone_ref(py)).collect());
+        PyList::new(py, timers)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.visit(&visit)
+    }
+
+    fn __clear__(&self) -> PyResult<()> {
+        Python::try_attach(|py| {
+            self.clear(py);
+            let (state, factory) =
+                self.slots.with(py, |slots| (slots.state.take(), slots.task_factory.take()));
+            drop((state, factory));
+        })
+        .ok_or_else(|| PyRuntimeError::new_err("the interpreter is gone"))
+    }
+}

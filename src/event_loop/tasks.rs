@@ -1,0 +1,119 @@
+//! `create_future`, `create_task` and `get_debug`, which every future asks for.
+//!
+//! Loop thread only. The one surprise: futures and tasks are asyncio's own, so `current_task`,
+//! debuggers and eager tasks keep working; what each Python version lets `create_task` take differs.
+
+use std::ffi::CStr;
+use std::sync::atomic::Ordering;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict};
+
+use crate::event_loop::state::EventLoop;
+use crate::py::asyncio;
+use crate::py::call;
+use crate::py::method::{Arguments, FastMethod};
+
+/// `loop.create_future`
+pub struct CreateFuture;
+/// `loop.create_task`
+pub struct CreateTask;
+/// `loop.get_debug`
+pub struct GetDebug;
+
+impl FastMethod for CreateFuture {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"create_future";
+    const DOC: &'static CStr =
+        c"create_future($self, /)\n--\n\nA new asyncio.Future attached to this loop.";
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        arguments.exactly("create_future", 0)?;
+        call::call_named(asyncio::future(py)?, &[this.as_any()], 0, asyncio::loop_keyword(py)?)
+    }
+}
+
+impl FastMethod for CreateTask {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"create_task";
+    const DOC: &'static CStr = c"create_task($self, coro, /, **kwargs)\n--\n\n\
+        A new asyncio.Task that runs coro in this loop.\n\nTakes name, since 3.11 context, since \
+        3.13.3 whatever the task class takes (eager_start from 3.14). Raises RuntimeError if the \
+        loop is closed, TypeError if coro is no coroutine.";
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        let coro = arguments.get(0).or_else(|| arguments.keyword("coro"));
+        let Some(coro) = coro else {
+            return Err(PyTypeError::new_err(
+                "create_task() missing 1 required positional argument: 'coro'",
+            ));
+        };
+        if arguments.len() > 1 {
+            arguments.exactly("create_task", 1)?;
+        }
+        this.get().check_closed()?;
+        let factory =
+            this.get().slots.with(py, |slots| slots.task_factory.as_ref().map(|it| it.clone_ref(py)));
+        if factory.is_none() && !arguments.has_keywords() {
+            let values = [coro.to_owned(), this.as_any().clone()];
+            call::call_named(asyncio::task(py)?, &values.each_ref(), 1, asyncio::loop_keyword(py)?)
+        } else {
+            let keywords = keywords(arguments)?;
+            if let Some(factory) = factory {
+                return asyncio::create_with_factory(py)?.call1((this, factory, coro, keywords));
+            }
+            keywords.set_item(intern!(py, "loop"), this)?;
+            asyncio::task(py)?.call((coro,), Some(&keywords))
+        }
+    }
+}
+
+/// The keyword arguments of `create_task` that this Python version takes.
+fn keywords<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyDict>> {
+    let py = arguments.py;
+    let keywords = PyDict::new(py);
+    let version = py.version_info();
+    for (name, value) in arguments.keywords() {
+        let text = name.to_str()?;
+        if text == "coro" {
+            continue;
+        }
+        let known = text == "name"
+            || (text == "context" && version >= (3, 11))
+            || version >= (3, 13, 3);
+        if !known {
+            return Err(PyTypeError::new_err(format!(
+                "create_task() got an unexpected keyword argument '{text}'"
+            )));
+        }
+        keywords.set_item(name, value)?;
+    }
+    Ok(keywords)
+}
+
+impl FastMethod for GetDebug {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"get_debug";
+    const DOC: &'static CStr = c"get_debug($self, /)\n--\n\nWhether debug mode is on.";
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let debug = this.get().debug.load(Ordering::Relaxed);
+        Ok(PyBool::new(arguments.py, debug).to_owned().into_any())
+    }
+}

@@ -1,0 +1,224 @@
+//! One turn of the loop, and turns until `stop()`.
+//!
+//! Loop thread only. The one surprise: a turn runs exactly what was queued when it began, after a
+//! poll that happens in every turn, busy or not: code relies on `await sleep(0)` seeing I/O.
+
+use std::io;
+use std::sync::atomic::Ordering;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::error::os_error;
+use crate::event_loop::source::{Readiness, Ready};
+use crate::event_loop::state::{Core, Entry, EventLoop, unschedule};
+use crate::handle::Handle;
+use crate::logic::slab::Key;
+use crate::py::object;
+use crate::sys::clock;
+use crate::sys::poller::Events;
+
+/// A source that asked to be resumed is told that it can read; it knows what else it waits for.
+const RESUMED: Readiness = Readiness { readable: true, writable: false, read_closed: false };
+
+impl EventLoop {
+    /// Runs turns until `stop()` was called; forgets the stop afterwards.
+    ///
+    /// # Errors
+    /// What leaves the loop; what was queued stays queued.
+    pub fn run_turns(this: &Bound<'_, Self>) -> PyResult<()> {
+        let event_loop = this.get();
+        let result = loop {
+            if let Err(error) = Self::run_once(this) {
+                break Err(error);
+            }
+            if event_loop.stopping.load(Ordering::Relaxed) {
+                break Ok(());
+            }
+        };
+        event_loop.stopping.store(false, Ordering::Relaxed);
+        event_loop.show_to_collector(this.py());
+        result
+    }
+
+    /// Runs one turn.
+    ///
+    /// # Errors
+    /// What leaves the loop; what was queued stays queued.
+    pub fn run_once(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let event_loop = this.get();
+        event_loop.check_closed()?;
+        event_loop.drain_inbox(py);
+        let timeout = event_loop.timeout(py);
+        event_loop.poll(py, timeout)?;
+        event_loop.drain_inbox(py);
+        let count = event_loop.core.with(py, |core| core.ready.len());
+        let nested = event_loop.core.with(py, |core| std::mem::replace(&mut core.in_callback, true));
+        let result = (0..count).try_for_each(|_| Self::run_next(this));
+        event_loop.core.with(py, |core| core.in_callback = nested);
+        result
+    }
+
+    /// How long the poll may wait, in seconds. Cancelled timers at the head are dropped first.
+    fn timeout(&self, py: Python<'_>) -> Option<f64> {
+        while let Some(timer) =
+            self.core.with(py, |core| core.timers.pop_dead(|timer| timer.get().is_cancelled(py)))
+        {
+            unschedule(&timer, py);
+            timer.drop_ref(py);
+        }
+        let stopping = self.stopping.load(Ordering::Relaxed);
+        self.core.with(py, |core| {
+            if stopping || !core.ready.is_empty() || !core.resumed.is_empty() {
+                return Some(0.0);
+            }
+            Some((core.timers.first()? - clock::monotonic()).max(0.0))
+        })
+    }
+
+    /// Waits for events and queues them, then the due timers, behind what is queued.
+    fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        let mut events =
+            self.core.with(py, |core| core.events.take()).unwrap_or_else(Events::new);
+        let waited = if timeout == Some(0.0) || !self.inbox.sleep() {
+            self.poller.wait(&mut events, Some(0.0))
+        } else {
+            self.forget_contexts(py);
+            let waited = py.detach(|| self.poller.wait(&mut events, timeout));
+            self.inbox.wake();
+            waited
+        };
+        let interrupted = match waited {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+            Err(error) => return Err(os_error(&error)),
+            Ok(()) => false,
+        };
+        self.drain_inbox(py);
+        self.core.with(py, |core| {
+            core.queue_events(py, &events);
+            core.queue_timers(py);
+            core.events = Some(events);
+        });
+        if interrupted { py.check_signals() } else { Ok(()) }
+    }
+
+    /// A loop that goes to sleep keeps no context alive.
+    fn forget_contexts(&self, py: Python<'_>) {
+        if let Some(context) = self.core.with(py, |core| core.contexts.take()) {
+            context.release(py);
+        }
+    }
+
+    /// Runs the entry at the head of the ready queue and sends what it wrote.
+    #[inline]
+    fn run_next(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let event_loop = this.get();
+        let Some(ready) = event_loop.core.with(py, |core| core.ready.pop_front()) else {
+            return Ok(());
+        };
+        let result = match ready {
+            Ready::Handle(handle) => {
+                let handle = handle.into_bound(py);
+                if event_loop.is_debug() {
+                    Self::run_timed(this, &handle)
+                } else {
+                    Handle::run(&handle)
+                }
+            }
+            Ready::Io(key, readiness) => match event_loop.source(py, key) {
+                Some(source) => {
+                    let object = source.object.into_bound(py);
+                    source.class.ready(&object, readiness)
+                }
+                None => Ok(()),
+            },
+            Ready::Step(step) => {
+                let (source, step) = *step;
+                source.class.step(&source.object.into_bound(py), step)
+            }
+            Ready::Signals => Self::take_signals(this),
+        };
+        if event_loop.core.with(py, |core| core.dirty.is_empty()) {
+            return result;
+        }
+        result.and(event_loop.flush(py))
+    }
+
+    /// Sends what the callback that has just returned wrote.
+    fn flush(&self, py: Python<'_>) -> PyResult<()> {
+        let mut dirty = self.core.with(py, |core| std::mem::take(&mut core.dirty));
+        let mut result = Ok(());
+        for key in dirty.drain(..) {
+            if let Some(source) = self.source(py, key) {
+                result = result.and(source.class.flush(&source.object.into_bound(py)));
+            }
+        }
+        self.core.with(py, |core| {
+            if core.dirty.is_empty() {
+                core.dirty = dirty;
+            }
+        });
+        result
+    }
+
+    /// Runs a callback in debug mode: slow ones are reported.
+    #[cold]
+    fn run_timed(this: &Bound<'_, Self>, handle: &Bound<'_, Handle>) -> PyResult<()> {
+        let py = this.py();
+        let begin = clock::monotonic();
+        Handle::run(handle)?;
+        let seconds = clock::monotonic() - begin;
+        if seconds >= f64::from_bits(this.get().slow.load(Ordering::Relaxed)) {
+            this.call_method1(intern!(py, "_report_slow"), (handle, seconds))?;
+        }
+        Ok(())
+    }
+
+    /// Between runs, whatever is queued is shown to the collector: nobody may ever run it.
+    fn show_to_collector(&self, py: Python<'_>) {
+        self.core.with(py, |core| {
+            let ready = core.ready.iter().filter_map(|ready| match ready {
+                Ready::Handle(handle) => Some(handle),
+                _ => None,
+            });
+            ready.chain(core.timers.iter()).for_each(object::track);
+        });
+    }
+}
+
+impl Core {
+    fn queue_events(&mut self, py: Python<'_>, events: &Events) {
+        for (token, readiness) in events.iter() {
+            let key = Key(token);
+            match self.entries.get(key) {
+                Some(Entry::Source(_)) => self.ready.push_back(Ready::Io(key, readiness)),
+                Some(Entry::Watch(watch)) => {
+                    if readiness.readable && let Some(reader) = &watch.reader {
+                        self.ready.push_back(Ready::Handle(reader.clone_ref(py)));
+                    }
+                    if readiness.writable && let Some(writer) = &watch.writer {
+                        self.ready.push_back(Ready::Handle(writer.clone_ref(py)));
+                    }
+                }
+                Some(Entry::Signals) => self.ready.push_back(Ready::Signals),
+                None => {}
+            }
+        }
+        for key in self.resumed.drain(..) {
+            self.ready.push_back(Ready::Io(key, RESUMED));
+        }
+    }
+
+    fn queue_timers(&mut self, py: Python<'_>) {
+        if self.timers.first().is_none() {
+            return;
+        }
+        let now = clock::monotonic();
+        while let Some(timer) = self.timers.pop_due(now) {
+            unschedule(&timer, py);
+            self.ready.push_back(Ready::Handle(timer));
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! `add_reader` and `add_writer`: level-triggered watches with one handle for each direction.
+//!
+//! Loop thread only. The one surprise: a user may close a watched descriptor without telling us, and
+//! the kernel forgets it then; the poller mends the difference at the next watch of that number.
+
+use std::ffi::CStr;
+use std::os::fd::RawFd;
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyInt;
+
+use crate::error::os_error;
+use crate::event_loop::state::{Entry, EventLoop};
+use crate::handle::Handle;
+use crate::logic::slab::Key;
+use crate::py::call::Args;
+use crate::py::method::{Arguments, FastMethod};
+use crate::sys::poller::Directions;
+
+/// The handles of one watched descriptor.
+#[derive(Default)]
+pub struct Watch {
+    /// Runs when the descriptor is readable.
+    pub reader: Option<Py<Handle>>,
+    /// Runs when the descriptor is writable.
+    pub writer: Option<Py<Handle>>,
+}
+
+/// A direction of a watch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Read,
+    Write,
+}
+
+impl Watch {
+    /// The handles that are set.
+    pub fn handles(&self) -> impl Iterator<Item = &Py<Handle>> {
+        self.reader.iter().chain(&self.writer)
+    }
+
+    fn place(&mut self, direction: Direction) -> &mut Option<Py<Handle>> {
+        match direction {
+            Direction::Read => &mut self.reader,
+            Direction::Write => &mut self.writer,
+        }
+    }
+
+    fn directions(&self) -> Directions {
+        Directions { read: self.reader.is_some(), write: self.writer.is_some() }
+    }
+}
+
+/// The descriptor behind an int or an object with `fileno()`.
+///
+/// # Errors
+/// `ValueError` with asyncio's text.
+fn descriptor(file: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {
+    let py = file.py();
+    let number = if file.is_instance_of::<PyInt>() {
+        file.extract::<RawFd>()
+    } else {
+        file.call_method0(intern!(py, "fileno")).and_then(|number| number.extract::<RawFd>())
+    };
+    let number = match number {
+        Ok(number) => number,
+        Err(_) => {
+            return Err(PyValueError::new_err(format!("Invalid file object: {}", file.repr()?)));
+        }
+    };
+    if number < 0 {
+        return Err(PyValueError::new_err(format!("Invalid file descriptor: {number}")));
+    }
+    Ok(number)
+}
+
+/// Refuses a descriptor that a transport owns.
+fn check_free(this: &Bound<'_, EventLoop>, file: Borrowed<'_, '_, PyAny>) -> PyResult<()> {
+    let py = this.py();
+    let Ok(number) = descriptor(file) else {
+        // asyncio looks the descriptor up before it checks its sign.
+        return match descriptor(file) {
+            Err(error) if error.value(py).to_string().starts_with("Invalid file object") => {
+                Err(error)
+            }
+            _ => Ok(()),
+        };
+    };
+    let source = this.get().core.with(py, |core| {
+        let key = core.descriptors.get(usize::try_from(number).ok()?).copied().flatten()?;
+        match core.entries.get(key)? {
+            Entry::Source(source) => Some(source.duplicate(py)),
+            _ => None,
+        }
+    });
+    if let Some(source) = source {
+        let transport = source.object.bind(py);
+        if !source.class.is_closing(transport) {
+            return Err(PyRuntimeError::new_err(format!(
+                "File descriptor {} is used by transport {}",
+                file.repr()?,
+                transport.repr()?
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Watches `file` in `direction`, with the callback at `arguments[1]`; replaces an older handle.
+fn add<'py>(
+    this: &Bound<'py, EventLoop>,
+    arguments: &Arguments<'_, 'py>,
+    method: &str,
+    direction: Direction,
+    checked: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = this.py();
+    let event_loop = this.get();
+    let context = arguments.context(method, &["fd", "callback"])?;
+    if context.is_some() || arguments.has_keywords() {
+        return Err(PyTypeError::new_err(format!(
+            "{method}() got an unexpected keyword argument 'context'"
+        )));
+    }
+    let (Some(file), Some(callback)) = (arguments.get(0), arguments.get(1)) else {
+        return Err(PyTypeError::new_err(format!("{method}() needs a descriptor and a callback")));
+    };
+    if checked {
+        check_free(this, file)?;
+    }
+    event_loop.check_closed()?;
+    let number = descriptor(file)?;
+    let context = event_loop.capture_context(py)?;
+    let handle =
+        Handle::new(this.as_any(), callback, Args::new(arguments.from(2)), context)?;
+    if event_loop.is_debug() {
+        handle.get().note_source(py)?;
+    }
+    let replaced = watch(event_loop, py, number, direction, handle.clone().unbind())?;
+    if let Some(replaced) = replaced {
+        Handle::cancel(replaced.bind(py))?;
+    }
+    if checked { Ok(py.None().into_bound(py)) } else { Ok(handle.into_any()) }
+}
+
+/// Puts `handle` into the watch of `number` and gives back the one that it replaces.
+fn watch(
+    event_loop: &EventLoop,
+    py: Python<'_>,
+    number: RawFd,
+    direction: Direction,
+    handle: Py<Handle>,
+) -> PyResult<Option<Py<Handle>>> {
+    let key = event_loop.watch_key(py, number);
+    if let Some(key) = key {
+        let (replaced, old, new) = event_loop.core.with(py, |core| {
+            let Some(Entry::Watch(watch)) = core.entries.get_mut(key) else {
+                let none = Directions { read: false, write: false };
+                return (None, none, none);
+            };
+            let old = watch.directions();
+            let replaced = watch.place(direction).replace(handle);
+            (replaced, old, watch.directions())
+        });
+        // Without a change the kernel still has to be asked: the number may be a new file.
+        if let Err(error) = event_loop.poller.set_level(number, key.0, new) {
+            event_loop.restore(py, key, direction, old);
+            return Err(os_error(&error));
+        }
+        return Ok(replaced);
+    }
+    let mut watch = Watch::default();
+    *watch.place(direction) = Some(handle);
+    let directions = watch.directions();
+    let key = event_loop.enter(py, number, Entry::Watch(watch))?;
+    if let Err(error) = event_loop.poller.add_level(number, key.0, directions) {
+        drop(event_loop.leave(py, key, number));
+        return Err(os_error(&error));
+    }
+    Ok(None)
+}
+
+/// Ends the watch of `file` in `direction`. True if there was one.
+fn remove<'py>(
+    this: &Bound<'py, EventLoop>,
+    arguments: &Arguments<'_, 'py>,
+    method: &str,
+    direction: Direction,
+    checked: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = this.py();
+    arguments.exactly(method, 1)?;
+    let Some(file) = arguments.get(0) else {
+        return Err(PyTypeError::new_err(format!("{method}() needs a descriptor")));
+    };
+    if checked {
+        check_free(this, file)?;
+    }
+    let event_loop = this.get();
+    let removed = if event_loop.is_closed() {
+        None
+    } else {
+        let number = descriptor(file)?;
+        event_loop.unwatch(py, number, direction)
+    };
+    let found = removed.is_some();
+    if let Some(handle) = removed {
+        Handle::cancel(handle.bind(py))?;
+    }
+    Ok(pyo3::types::PyBool::new(py, found).to_owned().into_any())
+}
+
+impl EventLoop {
+    /// The key of the watch of `number`, if there is one.
+    fn watch_key(&self, py: Python<'_>, number: RawFd) -> Option<Key> {
+        self.core.with(py, |core| {
+            let key = core.descriptors.get(usize::try_from(number).ok()?).copied().flatten()?;
+            matches!(core.entries.get(key), Some(Entry::Watch(_))).then_some(key)
+        })
+    }
+
+    /// Undoes an addition that the kernel refused.
+    fn restore(&self, py: Python<'_>, key: Key, direction: Direction, old: Directions) {
+        let dropped = self.core.with(py, |core| {
+            let Some(Entry::Watch(watch)) = core.entries.get_mut(key) else { return None };
+            let was = match direction {
+                Direction::Read => old.read,
+                Direction::Write => old.write,
+            };
+            if was { None } else { watch.place(direction).take() }
+        });
+        drop(dropped);
+    }
+
+    /// Takes the handle of `direction` out of the watch of `number`.
+    fn unwatch(&self, py: Python<'_>, number: RawFd, direction: Direction) -> Option<Py<Handle>> {
+        let key = self.watch_key(py, number)?;
+        let (handle, left) = self.core.with(py, |core| {
+            let Some(Entry::Watch(watch)) = core.entries.get_mut(key) else { return None };
+            let handle = watch.place(direction).take()?;
+            Some((handle, watch.directions()))
+        })?;
+        // The descriptor may be closed already; the kernel has forgotten it then.
+        if left.read || left.write {
+            let _ = self.poller.set_level(number, key.0, left);
+        } else {
+            drop(self.leave(py, key, number));
+            let _ = self.poller.remove_level(number);
+        }
+        Some(handle)
+    }
+}
+
+/// Declares one method as a call of `add` or `remove`.
+macro_rules! watch_method {
+    ($name:ident, $python:literal, $doc:literal, $function:ident, $direction:ident, $checked:literal) => {
+        #[doc = concat!("`loop.", $python, "`")]
+        pub struct $name;
+
+        impl FastMethod for $name {
+            type Class = EventLoop;
+            const NAME: &'static CStr = match CStr::from_bytes_with_nul(
+                concat!($python, "\0").as_bytes(),
+            ) {
+                Ok(name) => name,
+                Err(_) => c"",
+            };
+            const DOC: &'static CStr = $doc;
+
+            fn call<'py>(
+                this: &Bound<'py, EventLoop>,
+                arguments: &Arguments<'_, 'py>,
+            ) -> PyResult<Bound<'py, PyAny>> {
+                $function(this, arguments, $python, Direction::$direction, $checked)
+            }
+        }
+    };
+}
+
+watch_method!(
+    AddReader, "add_reader",
+    c"add_reader($self, fd, callback, /, *args)\n--\n\nCall callback(*args) whenever fd can be \
+      read, replacing an earlier callback.\n\nfd is a number or has fileno(). Raises ValueError for \
+      an invalid one, RuntimeError if a transport owns it. As asyncio's since 3.10.",
+    add, Read, true
+);
+watch_method!(
+    AddWriter, "add_writer",
+    c"add_writer($self, fd, callback, /, *args)\n--\n\nCall callback(*args) whenever fd can be \
+      written, replacing an earlier callback.\n\nfd is a number or has fileno(). Raises ValueError \
+      for an invalid one, RuntimeError if a transport owns it. As asyncio's since 3.10.",
+    add, Write, true
+);
+watch_method!(
+    RemoveReader, "remove_reader",
+    c"remove_reader($self, fd, /)\n--\n\nStop watching fd for reading; True if it was watched.",
+    remove, Read, true
+);
+watch_method!(
+    RemoveWriter, "remove_writer",
+    c"remove_writer($self, fd, /)\n--\n\nStop watching fd for writing; True if it was watched.",
+    remove, Write, true
+);
+watch_method!(
+    PrivateAddReader, "_add_reader",
+    c"_add_reader($self, fd, callback, /, *args)\n--\n\nadd_reader() without the check for \
+      transports; returns the handle.",
+    add, Read, false
+);
+watch_method!(
+    PrivateAddWriter, "_add_writer",
+    c"_add_writer($self, fd, callback, /, *args)\n--\n\nadd_writer() without the check for \
+      transports; returns the handle.",
+    add, Write, false
+);
+watch_method!(
+    PrivateRemoveReader, "_remove_reader",
+    c"_remove_reader($self, fd, /)\n--\n\nremove_reader() without the check for transports.",
+    remove, Read, false
+);
+watch_method!(
+    PrivateRemoveWriter, "_remove_writer",
+    c"_remove_writer($self, fd, /)\n--\n\nremove_writer() without the check for transports.",
+    remove, Write, false
+);

@@ -1,0 +1,406 @@
+//! `Handle`: one callback, its arguments and the context it runs in.
+//!
+//! Loop thread, except that `call_soon_threadsafe` makes one in any thread. The one surprise: a
+//! handle is not tracked by the collector until somebody keeps it beyond its run, because nearly
+//! all of them live for one turn and the loop shows the collector what is queued.
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::error::leaves_the_loop;
+use crate::py::asyncio;
+use crate::py::call::{self, Args};
+use crate::py::cell::LoopCell;
+use crate::py::context::Context;
+use crate::py::object;
+use crate::py::pool::{self, Pool, Pooled};
+
+/// What only debug mode and cancelled handles need.
+#[derive(Default)]
+struct Debug {
+    /// Where the handle was made: a `traceback.StackSummary`.
+    source_traceback: Option<Py<PyAny>>,
+    /// The representation from before `cancel()` dropped the callback.
+    repr: Option<Py<PyAny>>,
+}
+
+/// The parts of a handle that change.
+struct State {
+    /// The loop, for debug mode and for error reports; `None` in a pooled handle.
+    event_loop: Option<Py<PyAny>>,
+    /// `None` once cancelled, and while it runs.
+    callback: Option<Py<PyAny>>,
+    args: Args,
+    context: Option<Context>,
+    cancelled: bool,
+    debug: Option<Box<Debug>>,
+}
+
+/// A callback that was given to `call_soon`, `call_soon_threadsafe`, `add_reader` or `add_writer`.
+#[pyclass(frozen, subclass, weakref, module = "ferroloop._native")]
+pub struct Handle {
+    state: LoopCell<State>,
+}
+
+/// A callback taken out of its handle to be run.
+struct Running {
+    callback: Py<PyAny>,
+    args: Args,
+    context: Context,
+}
+
+static POOL: Pool = Pool::new();
+
+impl Pooled for Handle {
+    fn pool() -> &'static Pool {
+        &POOL
+    }
+
+    fn empty(this: &Bound<'_, Self>) {
+        this.get().release(this.py());
+    }
+}
+
+impl Handle {
+    /// A handle that the collector does not track yet.
+    #[inline]
+    pub fn new<'py>(
+        event_loop: &Bound<'py, PyAny>,
+        callback: Borrowed<'_, 'py, PyAny>,
+        args: Args,
+        context: Context,
+    ) -> PyResult<Bound<'py, Self>> {
+        let py = event_loop.py();
+        if let Some(handle) = pool::reuse::<Self>(py) {
+            handle.get().fill(event_loop, callback, args, context);
+            return Ok(handle);
+        }
+        let handle = Bound::new(py, Self::filled(event_loop, callback, args, context))?;
+        object::untrack(handle.as_unbound());
+        Ok(handle)
+    }
+
+    /// The value of a handle, for a class that extends it.
+    pub fn filled(
+        event_loop: &Bound<'_, PyAny>,
+        callback: Borrowed<'_, '_, PyAny>,
+        args: Args,
+        context: Context,
+    ) -> Self {
+        let state = State {
+            event_loop: Some(event_loop.clone().unbind()),
+            callback: Some(callback.to_owned().unbind()),
+            args,
+            context: Some(context),
+            cancelled: false,
+            debug: None,
+        };
+        Self { state: LoopCell::new(state) }
+    }
+
+    /// Gives a handle from the pool its new content.
+    #[inline]
+    pub fn fill(
+        &self,
+        event_loop: &Bound<'_, PyAny>,
+        callback: Borrowed<'_, '_, PyAny>,
+        args: Args,
+        context: Context,
+    ) {
+        let event_loop = event_loop.clone();
+        let callback = callback.to_owned();
+        self.state.with(event_loop.py(), |state| {
+            state.event_loop = Some(event_loop.unbind());
+            state.callback = Some(callback.unbind());
+            state.args = args;
+            state.context = Some(context);
+            state.cancelled = false;
+        });
+    }
+
+    /// Notes where the handle was made; for debug mode.
+    pub fn note_source(&self, py: Python<'_>) -> PyResult<()> {
+        let frame = asyncio::getframe(py)?.call1((0,))?;
+        let stack = asyncio::extract_stack(py)?.call1((frame,))?.unbind();
+        self.state.with(py, |state| {
+            state.debug.get_or_insert_default().source_traceback = Some(stack);
+        });
+        Ok(())
+    }
+
+    /// Whether it was cancelled.
+    #[inline]
+    pub fn is_cancelled(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| state.cancelled)
+    }
+
+    /// The loop that the handle was made for.
+    pub fn event_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.state.with(py, |state| Some(state.event_loop.as_ref()?.clone_ref(py).into_bound(py)))
+    }
+
+    /// Runs the callback, unless it was cancelled, and reports what it raises.
+    ///
+    /// # Errors
+    /// Only what has to leave the loop: `KeyboardInterrupt`, `SystemExit`, or an exception of the
+    /// loop's `call_exception_handler` itself.
+    #[inline]
+    pub fn run(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let handle = this.get();
+        let Some(mut running) = handle.state.with(py, State::take_running) else {
+            return Ok(());
+        };
+        let result = running.run(py);
+        match result {
+            Ok(()) if object::refcount(this.as_unbound()) == 1 => {
+                running.release(py);
+                Ok(())
+            }
+            Ok(()) => {
+                handle.keep(this, running);
+                Ok(())
+            }
+            Err(error) => {
+                handle.keep(this, running);
+                Self::report(this, error)
+            }
+        }
+    }
+
+    /// Puts the callback back into a handle that somebody holds, and shows it to the collector.
+    fn keep(&self, this: &Bound<'_, Self>, running: Running) {
+        let py = this.py();
+        object::track(this.as_unbound());
+        let left = self.state.with(py, |state| {
+            if state.cancelled || state.event_loop.is_none() {
+                return Some(running);
+            }
+            state.callback = Some(running.callback);
+            state.args = running.args;
+            state.context = Some(running.context);
+            None
+        });
+        if let Some(left) = left {
+            left.release(py);
+        }
+    }
+
+    /// Hands `error` to the loop's exception handler, with asyncio's text and keys.
+    #[cold]
+    fn report(this: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
+        let py = this.py();
+        if leaves_the_loop(py, &error) {
+            return Err(error);
+        }
+        let handle = this.get();
+        let Some(event_loop) = handle.event_loop(py) else { return Err(error) };
+        let callback = handle.callback(py);
+        let args = handle.args(py)?;
+        let debug = call::method0(&event_loop, intern!(py, "get_debug"))?;
+        let text = asyncio::describe_callback(callback.bind(py), &args, &debug)?;
+        let context = PyDict::new(py);
+        context.set_item("message", format!("Exception in callback {text}"))?;
+        context.set_item("exception", error.into_value(py))?;
+        context.set_item("handle", this)?;
+        if let Some(stack) = handle.source_traceback(py) {
+            context.set_item("source_traceback", stack)?;
+        }
+        call::method1(&event_loop, intern!(py, "call_exception_handler"), &context)?;
+        Ok(())
+    }
+
+    /// Releases everything; may run Python code.
+    fn release(&self, py: Python<'_>) {
+        let (event_loop, callback, args, context, debug) = self.state.with(py, |state| {
+            (
+                state.event_loop.take(),
+                state.callback.take(),
+                std::mem::replace(&mut state.args, Args::NONE),
+                state.context.take(),
+                state.debug.take(),
+            )
+        });
+        if let Some(callback) = callback {
+            callback.drop_ref(py);
+        }
+        args.release(py);
+        if let Some(context) = context {
+            context.release(py);
+        }
+        drop(debug);
+        if let Some(event_loop) = event_loop {
+            event_loop.drop_ref(py);
+        }
+    }
+
+    /// Shows what the handle holds to the collector.
+    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let visited = self.state.try_with(|state| {
+            visit.call(&state.event_loop)?;
+            visit.call(&state.callback)?;
+            for arg in state.args.iter() {
+                visit.call(arg)?;
+            }
+            visit.call(state.context.as_ref().and_then(Context::own_object))?;
+            if let Some(debug) = &state.debug {
+                visit.call(&debug.source_traceback)?;
+            }
+            Ok(())
+        });
+        visited.unwrap_or(Ok(()))
+    }
+}
+
+impl State {
+    #[inline]
+    fn take_running(&mut self) -> Option<Running> {
+        let callback = self.callback.take()?;
+        let context = self.context.take()?;
+        let args = std::mem::replace(&mut self.args, Args::NONE);
+        Some(Running { callback, args, context })
+    }
+}
+
+impl Running {
+    #[inline]
+    fn run(&mut self, py: Python<'_>) -> PyResult<()> {
+        let entered = self.context.enter(py)?;
+        let result = self.args.call(self.callback.bind(py));
+        let left = self.context.leave(py, entered);
+        drop(result?);
+        left
+    }
+
+    #[inline]
+    fn release(self, py: Python<'_>) {
+        self.callback.drop_ref(py);
+        self.args.release(py);
+        self.context.release(py);
+    }
+}
+
+#[pymethods]
+impl Handle {
+    /// `asyncio.Handle`, so that `isinstance` holds without the storage of that class.
+    #[getter]
+    fn __class__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(asyncio::handle(py)?.clone().unbind())
+    }
+
+    /// Cancel the callback: it will not run, and it and its arguments are released.
+    pub fn cancel(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let handle = this.get();
+        if handle.is_cancelled(py) {
+            return Ok(());
+        }
+        let event_loop = handle.event_loop(py);
+        let debug = match &event_loop {
+            Some(event_loop) => {
+                call::method0(event_loop, intern!(py, "get_debug"))?.is_truthy()?
+            }
+            None => false,
+        };
+        handle.state.with(py, |state| state.cancelled = true);
+        let repr = if debug { Some(this.repr()?.into_any().unbind()) } else { None };
+        let dropped = handle.state.with(py, |state| {
+            if repr.is_some() {
+                state.debug.get_or_insert_default().repr = repr;
+            }
+            (state.callback.take(), std::mem::replace(&mut state.args, Args::NONE))
+        });
+        drop(dropped);
+        Ok(())
+    }
+
+    /// Whether the callback was cancelled.
+    fn cancelled(&self, py: Python<'_>) -> bool {
+        self.is_cancelled(py)
+    }
+
+    /// The context the callback runs in. Mirrors asyncio, which has it since Python 3.12.
+    fn get_context(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let Some(mut context) = self.state.with(py, |state| state.context.take()) else {
+            return Ok(None);
+        };
+        let own = context.own(py);
+        self.state.with(py, |state| state.context = Some(context));
+        own.map(Some)
+    }
+
+    fn __repr__(this: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = this.py();
+        let kept = this.get().state.with(py, |state| {
+            Some(state.debug.as_ref()?.repr.as_ref()?.clone_ref(py))
+        });
+        match kept {
+            Some(text) => Ok(text),
+            None => Ok(asyncio::handle(py)?.call_method1("__repr__", (this,))?.unbind()),
+        }
+    }
+
+    fn _repr_info(this: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let class = this.getattr("__class__")?;
+        Ok(class.call_method1("_repr_info", (this,))?.unbind())
+    }
+
+    fn _run(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::run(this)
+    }
+
+    #[getter(_callback)]
+    fn callback(&self, py: Python<'_>) -> Py<PyAny> {
+        let callback =
+            self.state.with(py, |state| Some(state.callback.as_ref()?.clone_ref(py)));
+        callback.unwrap_or_else(|| py.None())
+    }
+
+    #[getter(_args)]
+    fn args<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let args = self.state.with(py, |state| {
+            (!state.cancelled)
+                .then(|| state.args.iter().map(|arg| arg.clone_ref(py)).collect::<Vec<_>>())
+        });
+        match args {
+            Some(args) => Ok(PyTuple::new(py, args)?.into_any()),
+            None => Ok(py.None().into_bound(py)),
+        }
+    }
+
+    #[getter]
+    fn _context(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.get_context(py)
+    }
+
+    #[getter]
+    fn _cancelled(&self, py: Python<'_>) -> bool {
+        self.is_cancelled(py)
+    }
+
+    #[getter]
+    fn _loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.event_loop(py)
+    }
+
+    #[getter]
+    fn _repr(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.state.with(py, |state| Some(state.debug.as_ref()?.repr.as_ref()?.clone_ref(py)))
+    }
+
+    #[getter(_source_traceback)]
+    fn source_traceback(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.state
+            .with(py, |state| Some(state.debug.as_ref()?.source_traceback.as_ref()?.clone_ref(py)))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.visit(&visit)
+    }
+
+    fn __clear__(&self) {
+        Python::attach(|py| self.release(py));
+    }
+}

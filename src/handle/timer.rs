@@ -1,0 +1,150 @@
+//! `TimerHandle`: a handle with a deadline.
+//!
+//! Loop thread only. The one surprise: ordering compares deadlines and equality compares
+//! callbacks too, exactly as asyncio's class does, so `a <= b` and `b <= a` may hold for timers
+//! that are not equal only if their deadlines differ from what they were.
+
+use pyo3::basic::CompareOp;
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::handle::Handle;
+use crate::py::asyncio;
+use crate::py::call::{self, Args};
+use crate::py::cell::LoopCell;
+use crate::py::context::Context;
+use crate::py::object;
+use crate::py::pool::{self, Pool, Pooled};
+
+/// The deadline and where the handle is.
+struct State {
+    /// In seconds of the loop's clock.
+    when: f64,
+    /// Whether it sits in the loop's heap.
+    scheduled: bool,
+}
+
+/// A callback that was given to `call_later` or `call_at`.
+#[pyclass(frozen, extends = Handle, module = "ferroloop._native")]
+pub struct TimerHandle {
+    state: LoopCell<State>,
+}
+
+static POOL: Pool = Pool::new();
+
+impl Pooled for TimerHandle {
+    fn pool() -> &'static Pool {
+        &POOL
+    }
+
+    fn empty(this: &Bound<'_, Self>) {
+        Handle::empty(this.as_super());
+    }
+}
+
+impl TimerHandle {
+    /// A scheduled handle that the collector does not track yet.
+    #[inline]
+    pub fn new<'py>(
+        when: f64,
+        event_loop: &Bound<'py, PyAny>,
+        callback: Borrowed<'_, 'py, PyAny>,
+        args: Args,
+        context: Context,
+    ) -> PyResult<Bound<'py, Self>> {
+        let py = event_loop.py();
+        let state = State { when, scheduled: true };
+        if let Some(handle) = pool::reuse::<Self>(py) {
+            handle.as_super().get().fill(event_loop, callback, args, context);
+            handle.get().state.with(py, |old| *old = state);
+            return Ok(handle);
+        }
+        let base = Handle::filled(event_loop, callback, args, context);
+        let timer = Self { state: LoopCell::new(state) };
+        let handle = Bound::new(py, PyClassInitializer::from(base).add_subclass(timer))?;
+        object::untrack(handle.as_unbound());
+        Ok(handle)
+    }
+
+    /// Takes note that the handle left the heap. False if it had left before.
+    #[inline]
+    pub fn unschedule(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| std::mem::take(&mut state.scheduled))
+    }
+
+    /// Whether it sits in the loop's heap.
+    #[inline]
+    pub fn is_scheduled(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| state.scheduled)
+    }
+
+    /// The deadline, in seconds of the loop's clock.
+    pub fn deadline(&self, py: Python<'_>) -> f64 {
+        self.state.with(py, |state| state.when)
+    }
+}
+
+#[pymethods]
+impl TimerHandle {
+    /// `asyncio.TimerHandle`, so that `isinstance` holds without the storage of that class.
+    #[getter]
+    fn __class__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(asyncio::timer_handle(py)?.clone().unbind())
+    }
+
+    /// The deadline, in seconds of the loop's clock (`loop.time()`).
+    fn when(&self, py: Python<'_>) -> f64 {
+        self.deadline(py)
+    }
+
+    /// Cancel the callback: it will not run, and it and its arguments are released at once.
+    fn cancel(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let handle = this.as_super();
+        if handle.get().is_cancelled(py) {
+            return Ok(());
+        }
+        Handle::cancel(handle)?;
+        if let Some(event_loop) = handle.get().event_loop(py) {
+            call::method1(&event_loop, intern!(py, "_timer_handle_cancelled"), this)?;
+        }
+        Ok(())
+    }
+
+    #[getter]
+    fn _when(&self, py: Python<'_>) -> f64 {
+        self.deadline(py)
+    }
+
+    #[getter]
+    fn _scheduled(&self, py: Python<'_>) -> bool {
+        self.is_scheduled(py)
+    }
+
+    fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+        pyo3::types::PyFloat::new(py, self.deadline(py)).hash()
+    }
+
+    fn __richcmp__(
+        this: &Bound<'_, Self>,
+        other: &Bound<'_, PyAny>,
+        operation: CompareOp,
+    ) -> PyResult<Py<PyAny>> {
+        let py = this.py();
+        let name = match operation {
+            CompareOp::Lt => "__lt__",
+            CompareOp::Le => "__le__",
+            CompareOp::Eq => "__eq__",
+            CompareOp::Ne => {
+                let equal = asyncio::timer_handle(py)?.call_method1("__eq__", (this, other))?;
+                if equal.is(py.NotImplemented()) {
+                    return Ok(equal.unbind());
+                }
+                return Ok((!equal.is_truthy()?).into_pyobject(py)?.to_owned().into_any().unbind());
+            }
+            CompareOp::Gt => "__gt__",
+            CompareOp::Ge => "__ge__",
+        };
+        Ok(asyncio::timer_handle(py)?.call_method1(name, (this, other))?.unbind())
+    }
+}

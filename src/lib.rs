@@ -1,0 +1,36 @@
+//! Python's asyncio event loop, written in Rust: the extension module `ferroloop._native`.
+//!
+//! Layers, each using only those before it: `error`, `logic`, `sys`, `py`, `handle`, `event_loop`,
+//! `transport`, `resolve`, and this list of what Python sees.
+
+mod error;
+mod event_loop;
+mod handle;
+mod logic;
+mod py;
+mod sys;
+
+use pyo3::prelude::*;
+
+/// The native half of ferroloop.
+#[pymodule(gil_used = false)]
+mod _native {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::event_loop::EventLoop;
+    #[pymodule_export]
+    use crate::handle::{Handle, TimerHandle};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::initialise(module.py())
+    }
+}
+
+/// Prepares what must be ready before the first loop exists.
+fn initialise(py: Python<'_>) -> PyResult<()> {
+    py::context::prove_layout(py)?;
+    handle::install(py);
+    event_loop::install(py)
+}

@@ -1,0 +1,33 @@
+//! The states of a connection, and which step may follow which.
+//!
+//! Loop thread only. The one surprise: a connection that is closing may still be writing; it is
+//! lost only when the last byte is out, or at once when it was aborted.
+
+/// Where a connection stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lifecycle {
+    /// `connection_made` has not been called yet.
+    Starting,
+    /// Data goes both ways.
+    Open,
+    /// `close()` was called; buffered data is still going out.
+    Closing,
+    /// Nothing goes in or out any more; `connection_lost` is queued.
+    Losing,
+    /// `connection_lost` was called and the descriptor is closed.
+    Lost,
+}
+
+impl Lifecycle {
+    /// Whether `close()` or `abort()` was called, or the connection was lost.
+    #[inline]
+    pub fn is_closing(self) -> bool {
+        matches!(self, Self::Closing | Self::Losing | Self::Lost)
+    }
+
+    /// Whether `connection_lost` is queued or was called.
+    #[inline]
+    pub fn is_lost(self) -> bool {
+        matches!(self, Self::Losing | Self::Lost)
+    }
+}

@@ -1,0 +1,15 @@
+//! Data structures of the loop: safe, without an operating system and without Python.
+//!
+//! - `timer_heap`: deadlines, first in first out among equals
+//! - `slab`: entries under generational keys
+//! - `inbox`: the door for other threads
+//! - `write_queue`: chunks that the kernel has not taken yet
+//! - `flow_control`: high and low water
+//! - `lifecycle`: the states of a connection
+
+pub mod flow_control;
+pub mod inbox;
+pub mod lifecycle;
+pub mod slab;
+pub mod timer_heap;
+pub mod write_queue;

@@ -1,0 +1,123 @@
+//! `Slab`: entries under generational keys, so that a stale key finds nothing.
+//!
+//! Loop thread only. The one surprise: a key is a plain `u64` (generation above, index below),
+//! because that is what the kernel hands back with an event.
+
+/// Names one entry for as long as it lives, and nothing afterwards.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Key(pub u64);
+
+impl Key {
+    fn new(index: u32, generation: u32) -> Self {
+        Self(u64::from(generation) << 32 | u64::from(index))
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "the low half is the index")]
+    fn index(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+struct Slot<T> {
+    /// Counts the entries that this slot has held.
+    generation: u32,
+    entry: Option<T>,
+}
+
+/// A growing table of entries.
+pub struct Slab<T> {
+    slots: Vec<Slot<T>>,
+    /// Slots without an entry.
+    free: Vec<u32>,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Slab<T> {
+    /// Stores `entry`. `None` if four thousand million entries are stored already.
+    pub fn insert(&mut self, entry: T) -> Option<Key> {
+        if let Some(index) = self.free.pop() {
+            let slot = &mut self.slots[index as usize];
+            slot.entry = Some(entry);
+            return Some(Key::new(index, slot.generation));
+        }
+        let index = u32::try_from(self.slots.len()).ok()?;
+        self.slots.push(Slot { generation: 0, entry: Some(entry) });
+        Some(Key::new(index, 0))
+    }
+
+    /// The entry that `key` names, if it still lives.
+    #[inline]
+    pub fn get(&self, key: Key) -> Option<&T> {
+        let slot = self.slots.get(key.index())?;
+        if slot.generation == key.generation() { slot.entry.as_ref() } else { None }
+    }
+
+    /// The entry that `key` names, to be changed.
+    #[inline]
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        let slot = self.slots.get_mut(key.index())?;
+        if slot.generation == key.generation() { slot.entry.as_mut() } else { None }
+    }
+
+    /// Takes the entry out; its key names nothing from now on.
+    #[allow(clippy::cast_possible_truncation, reason = "an index was made from a u32")]
+    pub fn remove(&mut self, key: Key) -> Option<T> {
+        let slot = self.slots.get_mut(key.index())?;
+        if slot.generation != key.generation() {
+            return None;
+        }
+        let entry = slot.entry.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(key.index() as u32);
+        Some(entry)
+    }
+
+    /// All entries.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|slot| slot.entry.as_ref())
+    }
+
+    /// Takes out everything.
+    pub fn take(&mut self) -> Vec<T> {
+        let slots = std::mem::take(&mut self.slots);
+        self.free.clear();
+        slots.into_iter().filter_map(|slot| slot.entry).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Slab;
+
+    #[test]
+    fn a_stale_key_finds_nothing_after_its_slot_was_used_again() {
+        let mut slab = Slab::default();
+        let first = slab.insert('a').unwrap();
+        assert_eq!(slab.remove(first), Some('a'));
+        let second = slab.insert('b').unwrap();
+        assert_ne!(first, second);
+        assert_eq!(slab.get(first), None);
+        assert_eq!(slab.get_mut(first), None);
+        assert_eq!(slab.remove(first), None);
+        assert_eq!(slab.get(second), Some(&'b'));
+    }
+
+    #[test]
+    fn taking_everything_leaves_an_empty_table() {
+        let mut slab = Slab::default();
+        let key = slab.insert(1).unwrap();
+        slab.insert(2);
+        assert_eq!(slab.take(), [1, 2]);
+        assert_eq!(slab.iter().count(), 0);
+        assert_eq!(slab.get(key), None);
+    }
+}

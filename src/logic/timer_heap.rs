@@ -1,0 +1,233 @@
+//! `TimerHeap`: deadlines in order, first in first out among equals.
+//!
+//! Loop thread only. The one surprise: a cancelled entry stays until it surfaces or until enough
+//! of them have gathered, except that the entry pushed last is taken out at once, which keeps
+//! "arm, then cancel" flat.
+
+/// Cancelled entries are swept when there are more than this many of them …
+const SWEEP_COUNT: usize = 100;
+/// … and they make up more than one in this many of all entries.
+const SWEEP_SHARE: usize = 2;
+/// Children of a node: four keep a node's children within two cache lines.
+const ARITY: usize = 4;
+
+struct Entry<T> {
+    /// The deadline, in seconds of the loop's clock; never NaN.
+    when: f64,
+    /// Counts pushes, so that equal deadlines keep their order.
+    sequence: u64,
+    item: T,
+}
+
+impl<T> Entry<T> {
+    #[inline]
+    fn before(&self, other: &Self) -> bool {
+        self.when < other.when || (self.when == other.when && self.sequence < other.sequence)
+    }
+}
+
+/// A heap of timers.
+pub struct TimerHeap<T> {
+    /// # Invariant
+    /// No entry comes before its parent, which sits at `(index - 1) / ARITY`.
+    entries: Vec<Entry<T>>,
+    /// The sequence number of the next push.
+    next: u64,
+    /// How many entries are cancelled.
+    cancelled: usize,
+}
+
+impl<T> Default for TimerHeap<T> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), next: 0, cancelled: 0 }
+    }
+}
+
+impl<T> TimerHeap<T> {
+    /// Adds `item` at `when`; NaN counts as already due, as it does in asyncio.
+    #[inline]
+    pub fn push(&mut self, when: f64, item: T) {
+        let when = if when.is_nan() { f64::NEG_INFINITY } else { when };
+        self.entries.push(Entry { when, sequence: self.next, item });
+        self.next += 1;
+        self.rise(self.entries.len() - 1);
+    }
+
+    /// The earliest deadline.
+    #[inline]
+    pub fn first(&self) -> Option<f64> {
+        self.entries.first().map(|entry| entry.when)
+    }
+
+    /// Takes out the first entry if it is due at `now`.
+    #[inline]
+    pub fn pop_due(&mut self, now: f64) -> Option<T> {
+        if self.entries.first()?.when > now {
+            return None;
+        }
+        let entry = self.entries.swap_remove(0);
+        self.sink(0);
+        Some(entry.item)
+    }
+
+    /// Takes out the first entry if `dead` holds for it; the caller releases it.
+    #[inline]
+    pub fn pop_dead(&mut self, dead: impl Fn(&T) -> bool) -> Option<T> {
+        if self.cancelled == 0 || !dead(&self.entries.first()?.item) {
+            return None;
+        }
+        self.cancelled -= 1;
+        let entry = self.entries.swap_remove(0);
+        self.sink(0);
+        Some(entry.item)
+    }
+
+    /// Notes that an entry was cancelled. Returns it if it was the one pushed last and could be
+    /// taken out; the caller releases it.
+    #[inline]
+    pub fn cancel(&mut self, is_it: impl Fn(&T) -> bool) -> Option<T> {
+        if self.entries.last().is_some_and(|entry| is_it(&entry.item)) {
+            return self.entries.pop().map(|entry| entry.item);
+        }
+        self.cancelled += 1;
+        None
+    }
+
+    /// Whether enough entries are cancelled for a sweep to pay.
+    #[inline]
+    pub fn wants_sweep(&self) -> bool {
+        self.cancelled > SWEEP_COUNT && self.cancelled * SWEEP_SHARE > self.entries.len()
+    }
+
+    /// Takes out every entry for which `dead` holds; the caller releases them.
+    pub fn sweep(&mut self, dead: impl Fn(&T) -> bool) -> Vec<T> {
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.entries).into_iter().partition(|entry| dead(&entry.item));
+        self.entries = kept;
+        self.cancelled = 0;
+        for index in (0..self.entries.len() / ARITY + 1).rev() {
+            self.sink(index);
+        }
+        gone.into_iter().map(|entry| entry.item).collect()
+    }
+
+    /// All entries, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().map(|entry| &entry.item)
+    }
+
+    /// How many entries there are, cancelled ones included.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Takes out everything; the caller releases it.
+    pub fn take(&mut self) -> Vec<T> {
+        self.cancelled = 0;
+        std::mem::take(&mut self.entries).into_iter().map(|entry| entry.item).collect()
+    }
+
+    fn rise(&mut self, mut index: usize) {
+        while index > 0 {
+            let parent = (index - 1) / ARITY;
+            if !self.entries[index].before(&self.entries[parent]) {
+                return;
+            }
+            self.entries.swap(index, parent);
+            index = parent;
+        }
+    }
+
+    fn sink(&mut self, mut index: usize) {
+        loop {
+            let first = index * ARITY + 1;
+            let last = (first + ARITY).min(self.entries.len());
+            if first >= last {
+                return;
+            }
+            let mut least = first;
+            for child in first + 1..last {
+                if self.entries[child].before(&self.entries[least]) {
+                    least = child;
+                }
+            }
+            if !self.entries[least].before(&self.entries[index]) {
+                return;
+            }
+            self.entries.swap(index, least);
+            index = least;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TimerHeap;
+
+    fn drain(heap: &mut TimerHeap<u32>) -> Vec<u32> {
+        std::iter::from_fn(|| heap.pop_due(f64::INFINITY)).collect()
+    }
+
+    #[test]
+    fn entries_surface_by_deadline_and_then_by_age() {
+        let mut heap = TimerHeap::default();
+        let mut expected = Vec::new();
+        for item in 0..1000_u32 {
+            let when = f64::from(item * 7919 % 13);
+            heap.push(when, item);
+            expected.push((item * 7919 % 13, item));
+        }
+        expected.sort_unstable();
+        let expected: Vec<_> = expected.into_iter().map(|(_, item)| item).collect();
+        assert_eq!(drain(&mut heap), expected);
+    }
+
+    #[test]
+    fn nothing_surfaces_before_its_deadline() {
+        let mut heap = TimerHeap::default();
+        heap.push(2.0, 'b');
+        heap.push(1.0, 'a');
+        assert_eq!(heap.pop_due(0.5), None);
+        assert_eq!(heap.pop_due(1.5), Some('a'));
+        assert_eq!(heap.pop_due(1.5), None);
+        assert_eq!(heap.first(), Some(2.0));
+    }
+
+    #[test]
+    fn nan_is_due_at_once_and_infinity_never() {
+        let mut heap = TimerHeap::default();
+        heap.push(f64::INFINITY, 'i');
+        heap.push(f64::NAN, 'n');
+        assert_eq!(heap.pop_due(0.0), Some('n'));
+        assert_eq!(heap.pop_due(f64::MAX), None);
+    }
+
+    #[test]
+    fn the_entry_pushed_last_is_cancelled_on_the_spot() {
+        let mut heap = TimerHeap::default();
+        heap.push(1.0, 1);
+        heap.push(2.0, 2);
+        assert_eq!(heap.cancel(|item| *item == 2), Some(2));
+        assert_eq!(heap.cancel(|item| *item == 7), None);
+        assert_eq!(heap.len(), 1);
+    }
+
+    #[test]
+    fn a_sweep_keeps_the_order_of_what_is_left() {
+        let mut heap = TimerHeap::default();
+        for item in 0..500_u32 {
+            heap.push(f64::from(item * 31 % 97), item);
+        }
+        for _ in 0..300 {
+            heap.cancel(|_| false);
+        }
+        assert!(heap.wants_sweep());
+        let gone = heap.sweep(|item| item % 5 < 3);
+        assert_eq!(gone.len(), 300);
+        let mut expected: Vec<_> =
+            (0..500_u32).filter(|item| item % 5 >= 3).map(|item| (item * 31 % 97, item)).collect();
+        expected.sort_unstable();
+        let expected: Vec<_> = expected.into_iter().map(|(_, item)| item).collect();
+        assert_eq!(drain(&mut heap), expected);
+    }
+}

@@ -1,0 +1,115 @@
+//! `WriteQueue`: chunks that the kernel has not taken yet, in order.
+//!
+//! Loop thread only. The one surprise: the first chunk may be partly sent; `head` says how far, so
+//! no chunk is ever cut or copied.
+
+use std::collections::VecDeque;
+
+/// Something that has bytes.
+pub trait Chunk {
+    /// The bytes.
+    fn bytes(&self) -> &[u8];
+}
+
+/// A queue of chunks.
+pub struct WriteQueue<C> {
+    chunks: VecDeque<C>,
+    /// How many bytes of the first chunk are sent.
+    head: usize,
+    /// How many bytes are not sent.
+    size: usize,
+}
+
+impl<C> Default for WriteQueue<C> {
+    fn default() -> Self {
+        Self { chunks: VecDeque::new(), head: 0, size: 0 }
+    }
+}
+
+impl<C: Chunk> WriteQueue<C> {
+    /// Adds `chunk`, which must not be empty.
+    #[inline]
+    pub fn push(&mut self, chunk: C) {
+        self.size += chunk.bytes().len();
+        self.chunks.push_back(chunk);
+    }
+
+    /// How many bytes wait.
+    #[inline]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Whether nothing waits.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// How many chunks wait.
+    pub fn len(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// The bytes that wait, chunk by chunk.
+    #[inline]
+    pub fn unsent(&self) -> impl Iterator<Item = &[u8]> {
+        let mut head = self.head;
+        self.chunks.iter().map(move |chunk| &chunk.bytes()[std::mem::take(&mut head)..])
+    }
+
+    /// Notes that `count` bytes were sent and hands every finished chunk to `finished`.
+    #[inline]
+    pub fn sent(&mut self, count: usize, mut finished: impl FnMut(C)) {
+        self.size -= count;
+        let mut count = count + self.head;
+        self.head = 0;
+        while let Some(first) = self.chunks.front() {
+            let length = first.bytes().len();
+            if count < length {
+                self.head = count;
+                return;
+            }
+            count -= length;
+            if let Some(chunk) = self.chunks.pop_front() {
+                finished(chunk);
+            }
+        }
+    }
+
+    /// Takes out everything; the caller releases it. Gives back the memory too.
+    pub fn take(&mut self) -> VecDeque<C> {
+        (self.head, self.size) = (0, 0);
+        std::mem::take(&mut self.chunks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Chunk, WriteQueue};
+
+    impl Chunk for &'static str {
+        fn bytes(&self) -> &[u8] {
+            self.as_bytes()
+        }
+    }
+
+    fn unsent(queue: &WriteQueue<&'static str>) -> String {
+        queue.unsent().map(|bytes| std::str::from_utf8(bytes).unwrap()).collect::<Vec<_>>().join("|")
+    }
+
+    #[test]
+    fn a_partly_sent_chunk_goes_on_where_it_stopped() {
+        let mut queue = WriteQueue::default();
+        queue.push("hello");
+        queue.push("world");
+        let mut finished = Vec::new();
+        queue.sent(3, |chunk| finished.push(chunk));
+        assert_eq!((unsent(&queue).as_str(), queue.size()), ("lo|world", 7));
+        queue.sent(4, |chunk| finished.push(chunk));
+        assert_eq!((unsent(&queue).as_str(), queue.size()), ("rld", 3));
+        queue.sent(3, |chunk| finished.push(chunk));
+        assert!(queue.is_empty());
+        assert_eq!(finished, ["hello", "world"]);
+    }
+}

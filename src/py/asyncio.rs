@@ -1,0 +1,79 @@
+//! The classes and functions of asyncio that the native code calls, looked up once.
+//!
+//! Any attached thread may call it. The one surprise: they are looked up when first used, not when
+//! the module is imported, so importing ferroloop does not import more of asyncio than it must.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple};
+
+/// Declares functions that import an attribute once and return it.
+macro_rules! imported {
+    ($($(#[$doc:meta])* $name:ident = $module:literal . $attribute:literal;)*) => {$(
+        $(#[$doc])*
+        pub fn $name(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+            static OBJECT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+            OBJECT.import(py, $module, $attribute)
+        }
+    )*};
+}
+
+imported! {
+    /// `asyncio.Future`, in C where CPython has it.
+    future = "asyncio"."Future";
+    /// `asyncio.Task`, in C where CPython has it.
+    task = "asyncio"."Task";
+    /// `asyncio.Handle`, for `isinstance`.
+    handle = "asyncio"."Handle";
+    /// `asyncio.TimerHandle`, for `isinstance`.
+    timer_handle = "asyncio"."TimerHandle";
+    /// `asyncio.Transport`, for `isinstance`.
+    transport = "asyncio"."Transport";
+    /// `asyncio.BufferedProtocol`.
+    buffered_protocol = "asyncio"."BufferedProtocol";
+    /// `asyncio.Protocol`.
+    protocol = "asyncio"."Protocol";
+    /// Whether something is a coroutine or makes one, in the meaning of this Python version.
+    is_coroutine_callback = "ferroloop._asyncio_private"."is_coroutine_callback";
+    /// `create_task` with a task factory, by the rules of this Python version.
+    create_with_factory = "ferroloop._tasks"."create_with_factory";
+    /// `asyncio.format_helpers.extract_stack`.
+    extract_stack = "asyncio.format_helpers"."extract_stack";
+    /// `asyncio.format_helpers._format_callback_source`.
+    format_callback_source = "asyncio.format_helpers"."_format_callback_source";
+    /// `sys._getframe`.
+    getframe = "sys"."_getframe";
+    /// `asyncio.trsock.TransportSocket`.
+    transport_socket = "asyncio.trsock"."TransportSocket";
+    /// `socket.socket`.
+    socket = "socket"."socket";
+    /// The logger that asyncio reports to.
+    logger = "asyncio.log"."logger";
+    /// `warnings.warn`.
+    warn = "warnings"."warn";
+}
+
+/// How asyncio names `callback(*args)` in a message, in the form of this Python version.
+pub fn describe_callback<'py>(
+    callback: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyAny>,
+    debug: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = callback.py();
+    let describe = format_callback_source(py)?;
+    if describe.getattr("__kwdefaults__")?.is_none() {
+        return describe.call1((callback, args));
+    }
+    let keywords = PyDict::new(py);
+    keywords.set_item("debug", debug)?;
+    describe.call((callback, args), Some(&keywords))
+}
+
+/// The keyword names of `Future(loop=…)`.
+pub fn loop_keyword(py: Python<'_>) -> PyResult<&Bound<'_, PyTuple>> {
+    static NAMES: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
+    let names = NAMES.get_or_try_init(py, || {
+        PyTuple::new(py, [pyo3::intern!(py, "loop")]).map(Bound::unbind)
+    })?;
+    Ok(names.bind(py))
+}

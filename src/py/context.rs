@@ -1,0 +1,250 @@
+//! Contexts of callbacks: captured like `contextvars.copy_context()`, but shared while nobody can
+//! tell.
+//!
+//! Loop thread only (`call_soon_threadsafe` captures in the caller's thread, attached). The one
+//! surprise: `PyContext` keeps its variables in one immutable map, so "has this context changed?"
+//! is a comparison of one pointer. The field's place is private to CPython; [`vars_offset`] proves
+//! it when the module loads, and where the proof fails every capture is a plain copy.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::OnceLock;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::py::cell::LoopCell;
+
+/// The context that a callback runs in.
+pub enum Context {
+    /// A context of its own, given by the caller or already changed by a callback.
+    Own(Py<PyAny>),
+    /// Equal to a snapshot that other callbacks use too.
+    Shared(Arc<Snapshot>),
+}
+
+/// A context that is never entered, and one copy of it that callbacks run in by turns.
+pub struct Snapshot {
+    /// What `copy_context()` returned.
+    ///
+    /// # Invariant
+    /// Never entered and never handed to Python, so its variables cannot change.
+    pristine: Py<PyAny>,
+    /// A copy in which callbacks run, as long as none of them leaves a mark on it; taken out while
+    /// a callback runs in it.
+    runner: LoopCell<Option<Py<PyAny>>>,
+}
+
+/// Remembers the last snapshot, so that equal captures share it.
+#[derive(Default)]
+pub struct ContextCache {
+    /// The last snapshot that `capture` made.
+    last: Option<Arc<Snapshot>>,
+}
+
+/// A context that has been entered and must be left through [`Context::leave`].
+pub struct Entered(Py<PyAny>);
+
+impl ContextCache {
+    /// The current context, as `contextvars.copy_context()` would give it, and a snapshot that is
+    /// to be released outside any borrow.
+    #[inline]
+    pub fn capture(&mut self, copy: Bound<'_, PyAny>) -> (Context, Option<Discard>) {
+        let Some(offset) = vars_offset() else {
+            return (Context::Own(copy.unbind()), None);
+        };
+        if let Some(last) = &self.last
+            && vars(copy.as_ptr(), offset) == vars(last.pristine.as_ptr(), offset)
+        {
+            return (Context::Shared(Arc::clone(last)), Some(Discard::Copy(copy.unbind())));
+        }
+        let snapshot =
+            Arc::new(Snapshot { pristine: copy.unbind(), runner: LoopCell::new(None) });
+        let previous = self.last.replace(Arc::clone(&snapshot));
+        (Context::Shared(snapshot), previous.map(Discard::Snapshot))
+    }
+
+    /// Forgets the snapshot; the caller releases it outside any borrow.
+    pub fn take(&mut self) -> Option<Discard> {
+        self.last.take().map(Discard::Snapshot)
+    }
+}
+
+/// Something to release once no borrow is held.
+pub enum Discard {
+    /// A copied context that turned out to equal the snapshot.
+    Copy(Py<PyAny>),
+    /// The snapshot that was replaced.
+    Snapshot(Arc<Snapshot>),
+}
+
+impl Discard {
+    /// Releases it; may run Python code.
+    #[inline]
+    pub fn release(self, py: Python<'_>) {
+        match self {
+            Self::Copy(copy) => copy.drop_ref(py),
+            Self::Snapshot(snapshot) => drop(snapshot),
+        }
+    }
+}
+
+/// A copy of the current context.
+#[inline]
+pub fn copy_current(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    // SAFETY: attached (`py`); returns a new reference or null with an exception set.
+    let copy = unsafe { ffi::PyContext_CopyCurrent() };
+    // SAFETY: `copy` is null or a reference that we own.
+    unsafe { Bound::from_owned_ptr_or_err(py, copy) }
+}
+
+impl Context {
+    /// Enters the context for one callback.
+    ///
+    /// # Errors
+    /// `RuntimeError` if the context is entered already, as `Context.run` raises it.
+    #[inline]
+    pub fn enter(&self, py: Python<'_>) -> PyResult<Entered> {
+        let context = match self {
+            Self::Own(context) => context.clone_ref(py),
+            Self::Shared(snapshot) => match snapshot.runner.with(py, Option::take) {
+                Some(runner) => runner,
+                None => copy(py, &snapshot.pristine)?,
+            },
+        };
+        // SAFETY: attached; `context` is a context object that we own a reference to.
+        if unsafe { ffi::PyContext_Enter(context.as_ptr()) } < 0 {
+            return Err(PyErr::fetch(py));
+        }
+        Ok(Entered(context))
+    }
+
+    /// Leaves what [`Context::enter`] entered. If the callback changed the variables of a shared
+    /// context, this context becomes its owner, so that the change is seen by the callbacks of the
+    /// same handle and by no other.
+    #[inline]
+    pub fn leave(&mut self, py: Python<'_>, entered: Entered) -> PyResult<()> {
+        let context = entered.0;
+        // SAFETY: attached; `context` is what `enter` entered last in this thread.
+        let left = unsafe { ffi::PyContext_Exit(context.as_ptr()) };
+        match self {
+            Self::Own(_) => context.drop_ref(py),
+            Self::Shared(snapshot) => {
+                if unmarked(&context, &snapshot.pristine) {
+                    if let Some(other) = snapshot.runner.with(py, |runner| runner.replace(context))
+                    {
+                        other.drop_ref(py);
+                    }
+                } else {
+                    *self = Self::Own(context);
+                }
+            }
+        }
+        if left < 0 { Err(PyErr::fetch(py)) } else { Ok(()) }
+    }
+
+    /// The context object that belongs to this handle alone: what `get_context()` returns.
+    pub fn own(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        if let Self::Shared(snapshot) = self {
+            let own = copy(py, &snapshot.pristine)?;
+            *self = Self::Own(own);
+        }
+        match self {
+            Self::Own(context) => Ok(context.clone_ref(py)),
+            Self::Shared(snapshot) => copy(py, &snapshot.pristine),
+        }
+    }
+
+    /// Another handle on the same snapshot, or on the same own context.
+    pub fn duplicate(&self, py: Python<'_>) -> Self {
+        match self {
+            Self::Own(context) => Self::Own(context.clone_ref(py)),
+            Self::Shared(snapshot) => Self::Shared(Arc::clone(snapshot)),
+        }
+    }
+
+    /// Releases it; may run Python code.
+    #[inline]
+    pub fn release(self, py: Python<'_>) {
+        match self {
+            Self::Own(context) => context.drop_ref(py),
+            Self::Shared(snapshot) => drop(snapshot),
+        }
+    }
+
+    /// Shows an own context to the collector. Snapshots are shared by many holders, so none of
+    /// them may claim their references; they hold plain values and are replaced soon.
+    pub fn own_object(&self) -> Option<&Py<PyAny>> {
+        match self {
+            Self::Own(context) => Some(context),
+            Self::Shared(_) => None,
+        }
+    }
+}
+
+/// Whether a callback left `context` equal to `pristine`, with nobody else holding it.
+#[inline]
+fn unmarked(context: &Py<PyAny>, pristine: &Py<PyAny>) -> bool {
+    let Some(offset) = vars_offset() else { return false };
+    vars(context.as_ptr(), offset) == vars(pristine.as_ptr(), offset)
+        && crate::py::object::refcount(context) == 1
+}
+
+fn copy(py: Python<'_>, context: &Py<PyAny>) -> PyResult<Py<PyAny>> {
+    // SAFETY: attached; `context` is a context object.
+    let copy = unsafe { ffi::PyContext_Copy(context.as_ptr()) };
+    // SAFETY: `copy` is null or a reference that we own.
+    unsafe { Bound::from_owned_ptr_or_err(py, copy) }.map(Bound::unbind)
+}
+
+/// The address of the map that holds the variables of `context`.
+#[inline]
+fn vars(context: *mut ffi::PyObject, offset: usize) -> *const () {
+    let field = context.cast::<u8>().wrapping_add(offset).cast::<*const ()>();
+    // SAFETY: `vars_offset` proved that a context object holds a pointer at this offset.
+    unsafe { field.read() }
+}
+
+static OFFSET: OnceLock<Option<usize>> = OnceLock::new();
+
+/// Where a context object keeps its variables, if that was proven by [`prove_layout`].
+#[inline]
+fn vars_offset() -> Option<usize> {
+    OFFSET.get().copied().flatten()
+}
+
+/// Looks whether context objects are laid out as they have been since CPython 3.7 (previous
+/// context, then the map of variables) by watching the field while a variable is set.
+pub fn prove_layout(py: Python<'_>) -> PyResult<()> {
+    if OFFSET.get().is_none() {
+        let proven = layout_holds(py)?;
+        OFFSET.get_or_init(|| proven.then_some(CANDIDATE));
+    }
+    Ok(())
+}
+
+/// Behind the object header and `ctx_prev`.
+const CANDIDATE: usize = size_of::<ffi::PyObject>() + size_of::<usize>();
+
+fn layout_holds(py: Python<'_>) -> PyResult<bool> {
+    let contextvars = py.import("contextvars")?;
+    let variable = contextvars.getattr("ContextVar")?.call1(("ferroloop.layout",))?;
+    let context = contextvars.getattr("Context")?;
+    if context.getattr("__basicsize__")?.extract::<usize>()? < CANDIDATE + size_of::<usize>() {
+        return Ok(false);
+    }
+    let first = context.call0()?;
+    first.call_method1("run", (variable.getattr("set")?, 1))?;
+    let second = first.call_method0("copy")?;
+    let before = vars(first.as_ptr(), CANDIDATE);
+    let copied = vars(second.as_ptr(), CANDIDATE);
+    first.call_method1("run", (variable.getattr("set")?, 2))?;
+    let after = vars(first.as_ptr(), CANDIDATE);
+    let kept = vars(second.as_ptr(), CANDIDATE);
+    let third = first.call_method0("copy")?;
+    Ok(NonNull::new(before.cast_mut()).is_some()
+        && before == copied
+        && kept == copied
+        && after != before
+        && vars(third.as_ptr(), CANDIDATE) == after)
+}

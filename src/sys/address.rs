@@ -1,0 +1,124 @@
+//! Socket addresses, compact enough to sit in every connection.
+//!
+//! Any thread. The one surprise: a Unix address is its raw bytes: empty for an unnamed socket, a
+//! leading zero byte for an abstract name.
+
+use std::mem::MaybeUninit;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// An address as `accept`, `getsockname` and `getpeername` give it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// AF_INET: host and port.
+    V4(Ipv4Addr, u16),
+    /// AF_INET6: host, port, flow information and scope.
+    V6(Box<(Ipv6Addr, u16, u32, u32)>),
+    /// AF_UNIX: the name without its trailing zero byte.
+    Unix(Box<[u8]>),
+    /// A family that we do not read.
+    Other,
+}
+
+/// Room for the kernel to write an address into.
+pub struct RawAddress {
+    storage: MaybeUninit<libc::sockaddr_storage>,
+    length: libc::socklen_t,
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "128 bytes")]
+const ROOM: libc::socklen_t = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+
+impl RawAddress {
+    /// Empty room.
+    pub fn new() -> Self {
+        Self { storage: MaybeUninit::zeroed(), length: ROOM }
+    }
+
+    /// Makes the room empty again.
+    pub fn reset(&mut self) {
+        self.length = ROOM;
+    }
+
+    /// Where the address goes.
+    pub fn pointer(&mut self) -> *mut libc::sockaddr {
+        self.storage.as_mut_ptr().cast()
+    }
+
+    /// Where its length goes.
+    pub fn length(&mut self) -> *mut libc::socklen_t {
+        &raw mut self.length
+    }
+
+    /// What the kernel wrote.
+    pub fn address(&self) -> Address {
+        // SAFETY: the storage was zeroed, so it is initialised whatever the kernel wrote.
+        let storage = unsafe { self.storage.assume_init_ref() };
+        match i32::from(storage.ss_family) {
+            libc::AF_INET => {
+                // SAFETY: an AF_INET address is a `sockaddr_in`, which fits the storage.
+                let address = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in>() };
+                let host = Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr));
+                Address::V4(host, u16::from_be(address.sin_port))
+            }
+            libc::AF_INET6 => {
+                // SAFETY: an AF_INET6 address is a `sockaddr_in6`, which fits the storage.
+                let address = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in6>() };
+                Address::V6(Box::new((
+                    Ipv6Addr::from(address.sin6_addr.s6_addr),
+                    u16::from_be(address.sin6_port),
+                    u32::from_be(address.sin6_flowinfo),
+                    address.sin6_scope_id,
+                )))
+            }
+            libc::AF_UNIX => self.unix(storage),
+            _ => Address::Other,
+        }
+    }
+
+    fn unix(&self, storage: &libc::sockaddr_storage) -> Address {
+        let start = std::mem::offset_of!(libc::sockaddr_un, sun_path);
+        let end = (self.length as usize).min(size_of::<libc::sockaddr_un>()).max(start);
+        let bytes = (&raw const *storage).cast::<u8>();
+        // SAFETY: `end` is within the storage.
+        let name = unsafe { std::slice::from_raw_parts(bytes.wrapping_add(start), end - start) };
+        let abstract_name = name.first() == Some(&0);
+        let name = if abstract_name {
+            name
+        } else {
+            name.split(|byte| *byte == 0).next().unwrap_or_default()
+        };
+        Address::Unix(name.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixListener;
+
+    use super::Address;
+    use crate::sys::socket::local_address;
+
+    #[test]
+    fn addresses_of_both_internet_families_are_read() {
+        let v4 = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = v4.local_addr().unwrap().port();
+        let expected = Address::V4([127, 0, 0, 1].into(), port);
+        assert_eq!(local_address(v4.as_raw_fd()).unwrap(), expected);
+        if let Ok(v6) = TcpListener::bind("[::1]:0") {
+            let port = v6.local_addr().unwrap().port();
+            let expected = Address::V6(Box::new(("::1".parse().unwrap(), port, 0, 0)));
+            assert_eq!(local_address(v6.as_raw_fd()).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_unix_name_comes_without_its_trailing_zero() {
+        let path = std::env::temp_dir().join(format!("ferroloop-address-{}", std::process::id()));
+        let listener = UnixListener::bind(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let expected = Address::Unix(path.as_os_str().as_encoded_bytes().into());
+        assert_eq!(local_address(listener.as_raw_fd()).unwrap(), expected);
+    }
+}

@@ -1,0 +1,43 @@
+//! The monotonic clock, read as `time.monotonic()` reads it.
+//!
+//! Any thread. The one surprise: the conversion to seconds must round exactly as CPython's does,
+//! or a timer could seem to fire early by one unit in the last place.
+
+/// Nanoseconds in a second.
+const SECOND: i64 = 1_000_000_000;
+
+/// Seconds since an arbitrary moment, as `time.monotonic()` gives them.
+#[inline]
+pub fn monotonic() -> f64 {
+    seconds(nanoseconds())
+}
+
+#[allow(clippy::cast_precision_loss, reason = "CPython loses the same bits")]
+fn seconds(nanoseconds: i64) -> f64 {
+    if nanoseconds % SECOND == 0 {
+        (nanoseconds / SECOND) as f64
+    } else {
+        nanoseconds as f64 / SECOND as f64
+    }
+}
+
+fn nanoseconds() -> i64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is room for the answer; this clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec * SECOND + time.tv_nsec
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_clock_never_goes_back() {
+        let first = super::monotonic();
+        assert!(super::monotonic() >= first);
+    }
+
+    #[test]
+    fn whole_seconds_are_exact() {
+        assert!((super::seconds(3_000_000_000) - 3.0).abs() < f64::EPSILON);
+    }
+}

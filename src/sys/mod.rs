@@ -1,0 +1,15 @@
+//! The operating system: the only place that names `libc`, `mio` and `socket2`.
+//!
+//! - `poller`: readiness, one wait a turn
+//! - `clock`: the monotonic clock
+//! - `socket`: one system call each on a stream socket
+//! - `address`: socket addresses, compact
+//! - `wakeup`: the descriptor that signals write to
+//!
+//! Everything returns `io::Result`; nothing here knows Python.
+
+pub mod address;
+pub mod clock;
+pub mod poller;
+pub mod socket;
+pub mod wakeup;

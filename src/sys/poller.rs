@@ -1,0 +1,272 @@
+//! `Poller`: registrations through mio, and one wait a turn on mio's own descriptor.
+//!
+//! Any thread may register and wake; one thread waits. The one surprise: mio is edge-triggered only
+//! and rounds time-outs up to whole milliseconds, so level-triggered watches and waits with
+//! nanoseconds go to the epoll descriptor directly.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Poll, Token, Waker};
+
+/// The token of the waker; no slab key reaches it.
+const WAKER: u64 = u64::MAX;
+/// How many events one wait returns at most.
+const EVENTS: usize = 512;
+/// asyncio never waits longer than a day at a time.
+const LONGEST: f64 = 24.0 * 3600.0;
+
+/// What one event says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Something can be read, or an error or end of file is to be picked up by reading.
+    pub readable: bool,
+    /// Something can be written, or an error is to be picked up by writing.
+    pub writable: bool,
+    /// The peer will send no more: reading on ends in end of file or an error.
+    pub read_closed: bool,
+}
+
+/// Which directions a level-triggered watch asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Directions {
+    /// Wait for something to read.
+    pub read: bool,
+    /// Wait for room to write.
+    pub write: bool,
+}
+
+/// The events of one wait.
+pub struct Events {
+    raw: Vec<libc::epoll_event>,
+}
+
+impl Events {
+    /// Room for one wait.
+    pub fn new() -> Self {
+        Self { raw: Vec::with_capacity(EVENTS) }
+    }
+
+    /// The token and readiness of each event; the waker's own events are left out.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, Readiness)> {
+        self.raw.iter().filter(|event| event.u64 != WAKER).map(|event| {
+            let flags = event.events.cast_signed();
+            let has = |mask: i32| flags & mask != 0;
+            let closed = has(libc::EPOLLHUP | libc::EPOLLRDHUP | libc::EPOLLERR);
+            (
+                event.u64,
+                Readiness {
+                    readable: has(libc::EPOLLIN | libc::EPOLLPRI) || closed,
+                    writable: has(libc::EPOLLOUT | libc::EPOLLERR | libc::EPOLLHUP),
+                    read_closed: closed,
+                },
+            )
+        })
+    }
+
+    /// Whether the wait returned nothing but wake-ups.
+    pub fn is_empty(&self) -> bool {
+        self.raw.is_empty()
+    }
+}
+
+/// The readiness of many descriptors.
+pub struct Poller {
+    poll: Poll,
+    waker: Waker,
+    /// Whether `epoll_pwait2` exists (Linux 5.11); cleared when the kernel says no.
+    precise: AtomicBool,
+}
+
+impl Poller {
+    /// A poller of its own, with its waker.
+    pub fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), Token(usize::MAX))?;
+        Ok(Self { poll, waker, precise: AtomicBool::new(true) })
+    }
+
+    /// Ends a wait of another thread, or the next one.
+    pub fn wake(&self) -> io::Result<()> {
+        self.waker.wake()
+    }
+
+    /// Watches `fd` edge-triggered for reading.
+    pub fn add_edge(&self, fd: RawFd, token: u64) -> io::Result<()> {
+        let registry = self.poll.registry();
+        match registry.register(&mut SourceFd(&fd), as_token(token), Interest::READABLE) {
+            // Somebody closed a watched descriptor and the number came back as another file while
+            // a duplicate kept the registration alive: it is ours now.
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+                registry.reregister(&mut SourceFd(&fd), as_token(token), Interest::READABLE)
+            }
+            result => result,
+        }
+    }
+
+    /// Changes an edge-triggered watch to both directions, or back to reading only. The kernel
+    /// reports again what is ready at that moment.
+    pub fn change_edge(&self, fd: RawFd, token: u64, write: bool) -> io::Result<()> {
+        let interest =
+            if write { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        self.poll.registry().reregister(&mut SourceFd(&fd), as_token(token), interest)
+    }
+
+    /// Ends an edge-triggered watch.
+    pub fn remove_edge(&self, fd: RawFd) -> io::Result<()> {
+        self.poll.registry().deregister(&mut SourceFd(&fd))
+    }
+
+    /// Watches `fd` level-triggered, also if the kernel has an older watch of that number.
+    pub fn add_level(&self, fd: RawFd, token: u64, directions: Directions) -> io::Result<()> {
+        match self.control(libc::EPOLL_CTL_ADD, fd, token, directions) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+                self.control(libc::EPOLL_CTL_MOD, fd, token, directions)
+            }
+            result => result,
+        }
+    }
+
+    /// Changes the directions of a level-triggered watch, also if the kernel has forgotten it
+    /// because the descriptor was closed and its number is another file now.
+    pub fn set_level(&self, fd: RawFd, token: u64, directions: Directions) -> io::Result<()> {
+        match self.control(libc::EPOLL_CTL_MOD, fd, token, directions) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                self.control(libc::EPOLL_CTL_ADD, fd, token, directions)
+            }
+            result => result,
+        }
+    }
+
+    /// Ends a level-triggered watch.
+    pub fn remove_level(&self, fd: RawFd) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_DEL, fd, 0, Directions { read: false, write: false })
+    }
+
+    fn control(&self, operation: i32, fd: RawFd, token: u64, on: Directions) -> io::Result<()> {
+        let read = if on.read { libc::EPOLLIN } else { 0 };
+        let write = if on.write { libc::EPOLLOUT } else { 0 };
+        let mut event = libc::epoll_event { events: (read | write).cast_unsigned(), u64: token };
+        // SAFETY: `event` is a valid event; the kernel checks both descriptors.
+        let result =
+            unsafe { libc::epoll_ctl(self.poll.as_raw_fd(), operation, fd, &raw mut event) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Waits for at most `timeout` seconds (`None`: without limit, 0: only looks) and fills
+    /// `events`.
+    ///
+    /// # Errors
+    /// `Interrupted` when a signal arrived; anything else is a broken poller.
+    pub fn wait(&self, events: &mut Events, timeout: Option<f64>) -> io::Result<()> {
+        events.raw.clear();
+        let timeout = timeout.map(|seconds| seconds.clamp(0.0, LONGEST));
+        let count = match timeout {
+            Some(seconds) if seconds > 0.0 && self.precise.load(Ordering::Relaxed) => {
+                self.wait_precisely(events, seconds)?
+            }
+            _ => self.wait_milliseconds(events, timeout)?,
+        };
+        // SAFETY: the kernel filled `count` events, no more than the capacity it was given.
+        unsafe { events.raw.set_len(count) };
+        Ok(())
+    }
+
+    fn wait_milliseconds(&self, events: &mut Events, timeout: Option<f64>) -> io::Result<usize> {
+        #[allow(clippy::cast_possible_truncation, reason = "at most a day of milliseconds")]
+        let timeout = timeout.map_or(-1, |seconds| (seconds * 1e3).ceil() as i32);
+        let room = events.raw.as_mut_ptr();
+        // SAFETY: `room` has a capacity of `EVENTS` events.
+        let count =
+            unsafe { libc::epoll_wait(self.poll.as_raw_fd(), room, EVENTS as i32, timeout) };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "at most a day")]
+    fn wait_precisely(&self, events: &mut Events, seconds: f64) -> io::Result<usize> {
+        let whole = seconds.trunc();
+        let limit = libc::timespec {
+            tv_sec: whole as i64,
+            tv_nsec: (((seconds - whole) * 1e9).ceil() as i64).min(999_999_999),
+        };
+        // SAFETY: the arguments are those of epoll_pwait2(2): room for `EVENTS` events, a time-out
+        // that outlives the call, no signal mask.
+        let count = unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                self.poll.as_raw_fd(),
+                events.raw.as_mut_ptr(),
+                EVENTS as i32,
+                &raw const limit,
+                ptr::null::<libc::sigset_t>(),
+                size_of::<u64>(),
+            )
+        };
+        if let Ok(count) = usize::try_from(count) {
+            return Ok(count);
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() == Some(libc::ENOSYS) {
+            self.precise.store(false, Ordering::Relaxed);
+            return self.wait_milliseconds(events, Some(seconds));
+        }
+        Err(error)
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "tokens are 64 bits on every target we have")]
+fn as_token(token: u64) -> Token {
+    Token(token as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+    use std::time::{Duration, Instant};
+
+    use super::{Directions, Events, Poller};
+
+    fn tokens(poller: &Poller, timeout: f64) -> Vec<u64> {
+        let mut events = Events::new();
+        poller.wait(&mut events, Some(timeout)).unwrap();
+        events.iter().map(|(token, _)| token).collect()
+    }
+
+    #[test]
+    fn a_level_watch_reports_until_drained_and_an_edge_watch_once() {
+        let poller = Poller::new().unwrap();
+        let (mut left, right) = UnixStream::pair().unwrap();
+        left.write_all(b"x").unwrap();
+        poller
+            .add_level(right.as_raw_fd(), 7, Directions { read: true, write: false })
+            .unwrap();
+        assert_eq!(tokens(&poller, 1.0), [7]);
+        assert_eq!(tokens(&poller, 1.0), [7]);
+        poller.remove_level(right.as_raw_fd()).unwrap();
+        poller.add_edge(right.as_raw_fd(), 8).unwrap();
+        assert_eq!(tokens(&poller, 1.0), [8]);
+        assert_eq!(tokens(&poller, 0.0), []);
+        poller.change_edge(right.as_raw_fd(), 8, true).unwrap();
+        assert_eq!(tokens(&poller, 1.0), [8]);
+    }
+
+    #[test]
+    fn a_wake_ends_the_next_wait_without_an_event() {
+        let poller = Poller::new().unwrap();
+        poller.wake().unwrap();
+        assert_eq!(tokens(&poller, 10.0), []);
+    }
+
+    #[test]
+    fn a_short_wait_is_not_cut_short() {
+        let poller = Poller::new().unwrap();
+        let begin = Instant::now();
+        assert_eq!(tokens(&poller, 0.0003), []);
+        assert!(begin.elapsed() >= Duration::from_micros(300));
+    }
+}

@@ -1,0 +1,111 @@
+//! One system call each on a stream socket.
+//!
+//! Any thread. The one surprise: `send` never raises SIGPIPE (MSG_NOSIGNAL), and nothing here
+//! retries except on EINTR.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use socket2::SockRef;
+
+use crate::sys::address::{Address, RawAddress};
+
+/// How many chunks one `writev` takes.
+pub const MAX_SLICES: usize = 64;
+
+/// Lends `fd` to a safe interface for one call.
+fn lend<R>(fd: RawFd, call: impl FnOnce(SockRef<'_>) -> R) -> R {
+    // SAFETY: the caller keeps the descriptor open during the call; the kernel answers EBADF, not
+    // undefined behaviour, if a user closed it.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    call(SockRef::from(&borrowed))
+}
+
+fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// recv(2) into `space`.
+#[inline]
+pub fn recv(fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
+    retried(|| {
+        // SAFETY: `space` is writable for its whole length.
+        let count = unsafe { libc::recv(fd, space.as_mut_ptr().cast(), space.len(), 0) };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    })
+}
+
+/// send(2) of `bytes`.
+#[inline]
+pub fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    retried(|| {
+        // SAFETY: `bytes` is readable for its whole length.
+        let count =
+            unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    })
+}
+
+/// sendmsg(2) of several chunks in one message.
+pub fn send_vectored(fd: RawFd, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
+    retried(|| lend(fd, |socket| socket.send_vectored_with_flags(chunks, libc::MSG_NOSIGNAL)))
+}
+
+/// How many bytes can be read now (FIONREAD).
+pub fn readable_bytes(fd: RawFd) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int.
+    let failed = unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut count) };
+    if failed < 0 { 0 } else { usize::try_from(count).unwrap_or(0) }
+}
+
+/// accept4(2): a connection that does not block and is not inherited, and its peer's address.
+pub fn accept(fd: RawFd) -> io::Result<(OwnedFd, Address)> {
+    let mut raw = RawAddress::new();
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let accepted = loop {
+        raw.reset();
+        // SAFETY: the address and its length point at storage of that length.
+        let accepted = unsafe { libc::accept4(fd, raw.pointer(), raw.length(), flags) };
+        if accepted >= 0 {
+            break accepted;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    };
+    // SAFETY: the kernel has just given us this descriptor, and nobody else has it.
+    Ok((unsafe { OwnedFd::from_raw_fd(accepted) }, raw.address()))
+}
+
+/// shutdown(2) of the sending half.
+pub fn shutdown_write(fd: RawFd) -> io::Result<()> {
+    lend(fd, |socket| socket.shutdown(std::net::Shutdown::Write))
+}
+
+/// Turns Nagle's algorithm off.
+pub fn set_nodelay(fd: RawFd) -> io::Result<()> {
+    lend(fd, |socket| socket.set_tcp_nodelay(true))
+}
+
+/// getsockname(2).
+pub fn local_address(fd: RawFd) -> io::Result<Address> {
+    let mut raw = RawAddress::new();
+    // SAFETY: the address and its length point at storage of that length.
+    let failed = unsafe { libc::getsockname(fd, raw.pointer(), raw.length()) };
+    if failed < 0 { Err(io::Error::last_os_error()) } else { Ok(raw.address()) }
+}
+
+/// getpeername(2).
+pub fn peer_address(fd: RawFd) -> io::Result<Address> {
+    let mut raw = RawAddress::new();
+    // SAFETY: the address and its length point at storage of that length.
+    let failed = unsafe { libc::getpeername(fd, raw.pointer(), raw.length()) };
+    if failed < 0 { Err(io::Error::last_os_error()) } else { Ok(raw.address()) }
+}

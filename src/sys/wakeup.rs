@@ -1,0 +1,47 @@
+//! `SignalPipe`: the socket pair whose writing end CPython's signal handler writes numbers to.
+//!
+//! Loop thread only, except that any signal handler writes. The one surprise: it is a socket pair
+//! and not an eventfd, because CPython writes single bytes.
+
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+
+/// Both ends; neither blocks.
+pub struct SignalPipe {
+    reader: UnixStream,
+    writer: UnixStream,
+}
+
+impl SignalPipe {
+    /// A new pair.
+    pub fn new() -> io::Result<Self> {
+        let (reader, writer) = UnixStream::pair()?;
+        reader.set_nonblocking(true)?;
+        writer.set_nonblocking(true)?;
+        Ok(Self { reader, writer })
+    }
+
+    /// The end to poll.
+    pub fn reader(&self) -> RawFd {
+        self.reader.as_raw_fd()
+    }
+
+    /// The end for `signal.set_wakeup_fd`.
+    pub fn writer(&self) -> RawFd {
+        self.writer.as_raw_fd()
+    }
+
+    /// Every signal number that was written since the last call.
+    pub fn take(&self) -> Vec<u8> {
+        let mut numbers = Vec::new();
+        let mut chunk = [0; 256];
+        loop {
+            match (&self.reader).read(&mut chunk) {
+                Ok(count) if count > 0 => numbers.extend_from_slice(&chunk[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => return numbers,
+            }
+        }
+    }
+}
