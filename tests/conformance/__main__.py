@@ -125,11 +125,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"\nwhite box, not run: {len(skipped)}")
     print(report.findings(judgement))
     passed = sum(outcome.good for outcome in ours.values())
-    print(f"\n{passed} of {len(ours)} passed; {'as expected' if judgement.good else 'NOT as expected'}")
+    print(
+        f"\n{passed} of {len(ours)} passed; {'as expected' if judgement.good else 'NOT as expected'}"
+    )
     if options.json:
-        report.write_json(
-            options.json, report.as_json(judgement, version, options.loop, ours)
-        )
+        report.write_json(options.json, report.as_json(judgement, version, options.loop, ours))
     return 0 if judgement.good else 1
 
 

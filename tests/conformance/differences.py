@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import re
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import tomllib
 
 DEFAULT = Path(__file__).with_name("expected_differences.toml")
 SECTIONS = ("white_box", "not_built_yet", "difference")

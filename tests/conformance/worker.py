@@ -40,9 +40,7 @@ def load(module: str) -> dict[str, unittest.TestCase]:
     loader = unittest.TestLoader()
     suite = loader.loadTestsFromName(f"{PACKAGE}.{module}")
     prefix = f"{module}."
-    return {
-        short_id(test): test for test in each_test(suite) if short_id(test).startswith(prefix)
-    }
+    return {short_id(test): test for test in each_test(suite) if short_id(test).startswith(prefix)}
 
 
 def verdict(result: unittest.TestResult) -> tuple[str, str]:
