@@ -36,6 +36,16 @@ BUILD_INPUTS = (
 )
 """Files and folders that a wheel is made from."""
 
+CHECKED_PROFILE = {
+    "CARGO_PROFILE_CHECKED_INHERITS": "release",
+    "CARGO_PROFILE_CHECKED_LTO": "off",
+    "CARGO_PROFILE_CHECKED_CODEGEN_UNITS": "16",
+    "CARGO_PROFILE_CHECKED_OPT_LEVEL": "2",
+    "CARGO_PROFILE_CHECKED_DEBUG_ASSERTIONS": "true",
+    "CARGO_PROFILE_CHECKED_OVERFLOW_CHECKS": "true",
+}
+"""The cargo profile `checked`: compiles faster than the release and asserts what it assumes."""
+
 _OUTSIDE = (
     "PYTHONPATH",
     "PYTHONHOME",
@@ -56,6 +66,7 @@ def clean_environ(**extra: str) -> dict[str, str]:
     environ = {name: value for name, value in os.environ.items() if name not in _OUTSIDE}
     return {
         **environ,
+        **CHECKED_PROFILE,
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_INPUT": "1",
         "CARGO_TERM_COLOR": "never",
@@ -103,7 +114,7 @@ class Environment:
                 self._stamp(f"group-{group}", wanted)
 
     def build(self, builder: Environment, profile: str) -> None:
-        """Build ferroloop with the maturin of `builder` in the given cargo profile and install it here."""
+        """Build ferroloop with the maturin of `builder` in a cargo profile, `release` or `checked`, and install it here."""
         made_from = f"{profile} {_digest(ROOT / name for name in BUILD_INPUTS)}"
         if self._stamped("ferroloop", made_from):
             return

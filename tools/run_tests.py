@@ -6,8 +6,8 @@
 
 Needs a CPython of 3.10 or newer and cargo; everything else is installed into `.venv/`. Linters and
 Rust's tests run on the default Python (the one that runs this), which gets the release build; the
-other Pythons get a build that compiles faster. Logs stay in `.venv/logs/`. Ends with a table and a
-line `N passed, N failed, N skipped`.
+other Pythons get one that compiles faster and asserts what it assumes. Logs stay in `.venv/logs/`.
+Ends with a table and a line `N passed, N failed, N skipped`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Session:
             self._run(environment, [stage for stage in chosen if not stage.built])
             built = [stage for stage in chosen if stage.built]
             if built:
-                environment.build(self.default, "release" if is_default else "ci")
+                environment.build(self.default, "release" if is_default else "checked")
                 self._run(environment, built)
         except SetupError as error:
             say(f"FAILED: {error}")

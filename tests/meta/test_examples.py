@@ -23,32 +23,23 @@ pytestmark = [pytest.mark.parametrize("loop", LOOPS), pytest.mark.slow]
 @contextlib.contextmanager
 def _running(loop: str, program: str, *, ending: signal.Signals) -> Iterator[tuple[str, int]]:
     """Run an example on a free port; afterwards end it as an operator would and see it end well."""
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-W",
-            "error",
-            *LOOPS[loop],
-            str(ROOT / "examples" / program),
-            "--port",
-            "0",
-        ],
+    program_path = str(ROOT / "examples" / program)
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", *LOOPS[loop], program_path, "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        host, port = line.replace("http://", "").replace(":", " ").split()[-2:]
-        yield host, int(port)
-        process.send_signal(ending)
-        _, errors = process.communicate(timeout=20)
-        assert (process.returncode, errors) == (0, "")
-    finally:
-        if process.poll() is None:
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            host, port = line.replace("http://", "").replace(":", " ").split()[-2:]
+            yield host, int(port)
+            process.send_signal(ending)
+            _, errors = process.communicate(timeout=20)
+            assert (process.returncode, errors) == (0, "")
+        finally:
             process.kill()
-            process.communicate()
 
 
 def test_the_http_service_answers(loop: str) -> None:
