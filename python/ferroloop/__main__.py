@@ -18,6 +18,7 @@ import builtins
 import importlib.abc
 import importlib.util
 import io
+import linecache
 import os
 import pkgutil
 import runpy
@@ -131,9 +132,14 @@ def _take_over_asyncio() -> None:
 def _new_main_module() -> dict[str, Any]:
     """Put an empty module in our place as `__main__`; return its names."""
     module = types.ModuleType("__main__")
-    module.__dict__["__builtins__"] = builtins
+    names = module.__dict__
+    names["__builtins__"] = builtins
+    if sys.version_info < (3, 14):
+        names["__annotations__"] = {}
+    if sys.version_info < (3, 15):
+        names["__cached__"] = None
     sys.modules["__main__"] = module
-    return module.__dict__
+    return names
 
 
 def _run_module(name: str) -> None:
@@ -144,25 +150,24 @@ def _run_module(name: str) -> None:
 def _run_text(code: str, namespace: dict[str, Any]) -> None:
     """Do what `python -c code` does."""
     _set_first_path("")
+    if sys.version_info >= (3, 13):
+        # From then on tracebacks show the lines.
+        linecache.cache["<string>"] = (len(code), None, code.splitlines(True), "<string>")
     exec(compile(code, "<string>", "exec", dont_inherit=True), namespace)  # noqa: S102 - the task
 
 
 def _run_path(path: str, namespace: dict[str, Any]) -> None:
     """Do what `python path` does."""
-    if pkgutil.get_importer(path) is not None:
+    full_path = os.path.join(os.getcwd(), path)
+    if pkgutil.get_importer(full_path) is not None:
         # A folder or an archive: the module __main__ in it.
-        _set_first_path(path, always=True)
+        _set_first_path(full_path, always=True)
         runpy._run_module_as_main("__main__", False)  # type: ignore[attr-defined]  # see above
         return
-    full_path = os.path.abspath(path)
     code = _read_code(full_path)
     _set_first_path(os.path.dirname(os.path.realpath(full_path)))
     loader = SourcelessFileLoader if path.endswith(".pyc") else SourceFileLoader
-    namespace.update(
-        __file__=full_path,
-        __cached__=None,
-        __loader__=loader("__main__", full_path),
-    )
+    namespace.update(__file__=full_path, __loader__=loader("__main__", full_path))
     exec(code, namespace)  # noqa: S102 - the task
 
 

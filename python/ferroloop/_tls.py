@@ -33,9 +33,6 @@ __all__ = (
 #: asyncio's SSLProtocol before that has no shutdown to wait for.
 _HAS_SHUTDOWN_TIMEOUT: bool = sys.version_info >= (3, 11)
 
-#: asyncio's SSLProtocol before that has no shutdown to wait for.
-_HAS_SHUTDOWN_TIMEOUT: bool = sys.version_info >= (3, 11)
-
 
 def check_timeouts(
     tls: object, ssl_handshake_timeout: float | None, ssl_shutdown_timeout: float | None
