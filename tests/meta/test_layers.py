@@ -8,13 +8,11 @@ from collections.abc import Set as AbstractSet
 
 import pytest
 
-from meta.imports import expand, python_imports, rust_imports, rust_module
+from meta.imports import Module, expand, python_imports, rust_graph, rust_module
 from meta.project import crate_files, layers, package_files
 
 RUST = "Layers of the crate"
 PYTHON = "Layers of the package"
-
-Module = tuple[str, ...]
 
 
 def _ranks(title: str) -> dict[str, int]:
@@ -26,17 +24,7 @@ def _layer(module: Module) -> str:
 
 
 def _rust_graph() -> dict[Module, set[Module]]:
-    """Which other modules of the crate each one names."""
-    modules = {rust_module(path) for path in crate_files()}
-    graph: dict[Module, set[Module]] = {}
-    for path in crate_files():
-        here = rust_module(path)
-        targets = {
-            next(name[:size] for size in range(len(name), -1, -1) if name[:size] in modules)
-            for name in rust_imports(path)
-        }
-        graph[here] = targets - {here}
-    return graph
+    return rust_graph(crate_files())
 
 
 def _python_graph() -> dict[str, set[str]]:
@@ -58,7 +46,10 @@ def _assert_no_cycle(graph: Mapping[Hashable, AbstractSet[Hashable]]) -> None:
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
-        pytest.fail(f"these import each other: {' <- '.join(map(str, error.args[1]))}")
+        names = (
+            "::".join(node) if isinstance(node, tuple) else str(node) for node in error.args[1]
+        )
+        pytest.fail(f"these import each other: {' <- '.join(names)}")
 
 
 def test_every_module_of_the_crate_has_a_layer() -> None:
