@@ -50,7 +50,7 @@ def rust_graph(paths: Iterable[Path]) -> dict[Module, set[Module]]:
         used[here] = {path for name in own if (path := _inside(name, here, modules))}
         for name in exported:
             if path := _inside(name, here, modules):
-                passed_on[(*here, path[-1])] = path
+                passed_on[here + path[-1:]] = path
     graph = {}
     for here, names in used.items():
         targets = {_owner(name, modules, passed_on) for name in names}
