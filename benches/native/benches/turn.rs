@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
 use rustix::event::{EventfdFlags, eventfd};
 
 const SOURCE: usize = 1;
@@ -129,11 +129,10 @@ fn turns<R: Reactor>(criterion: &mut Criterion) -> io::Result<()> {
     Ok(())
 }
 
-fn all(criterion: &mut Criterion) {
-    for result in [turns::<Mio>(criterion), turns::<Polling>(criterion)] {
-        assert!(result.is_ok(), "no poller: {result:?}");
-    }
+fn main() -> io::Result<()> {
+    let mut criterion = Criterion::default().configure_from_args();
+    turns::<Mio>(&mut criterion)?;
+    turns::<Polling>(&mut criterion)?;
+    criterion.final_summary();
+    Ok(())
 }
-
-criterion_group!(benches, all);
-criterion_main!(benches);

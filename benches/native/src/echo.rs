@@ -31,8 +31,8 @@ pub fn run(options: &Options) -> io::Result<Report> {
 /// Letters from `a` to `z`, or a line of them: the newline is its last byte.
 fn message(size: usize, line: bool) -> Rc<[u8]> {
     let mut bytes: Vec<u8> = (b'a'..=b'z').cycle().take(size).collect();
-    if line && let Some(last) = bytes.last_mut() {
-        *last = b'\n';
+    if line {
+        bytes[size - 1] = b'\n';
     }
     bytes.into()
 }

@@ -49,9 +49,12 @@ impl Http {
 
     fn receive_head(&mut self, data: &[u8]) -> Result<Progress, String> {
         // The usual case: the whole head is in this one piece, and nothing is copied.
-        if self.head.is_empty()
-            && let Some(end) = end_of_head(data)
-        {
+        let whole = if self.head.is_empty() {
+            end_of_head(data)
+        } else {
+            None
+        };
+        if let Some(end) = whole {
             self.body_left = Some(content_length(&data[..end])?);
             return self.receive_body(&data[end..]);
         }
@@ -115,14 +118,10 @@ fn content_length(head: &[u8]) -> Result<usize, String> {
     {
         return Err(format!("status: {status}"));
     }
-    for line in lines {
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            return value
-                .trim()
-                .parse()
-                .map_err(|_| format!("wrong header: {line}"));
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        if name.eq_ignore_ascii_case("content-length") {
+            let value = value.trim();
+            return value.parse().map_err(|_| format!("no length: {value}"));
         }
     }
     Err("the response has no Content-Length".to_owned())
