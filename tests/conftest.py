@@ -1,0 +1,69 @@
+"""The loops under test as fixtures, and what must hold after every test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from support.descriptors import new_since, open_descriptors
+from support.errors import Reports
+from support.loops import Factory, factory_of
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--loops",
+        default="ferroloop,asyncio",
+        help="loops that behaviour tests run on, by comma; asyncio is there to prove the tests",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "ours_only(reason): what asyncio does otherwise")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that uses a loop on each of the loops."""
+    if "kind" not in metafunc.fixturenames:
+        return
+    kinds = str(metafunc.config.getoption("--loops")).split(",")
+    if metafunc.definition.get_closest_marker("ours_only"):
+        kinds = [kind for kind in kinds if kind != "asyncio"]
+    metafunc.parametrize("kind", kinds)
+
+
+@pytest.fixture
+def new_loop(kind: str) -> Factory:
+    """Makes loops of the kind that the test runs on."""
+    return factory_of(kind)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_open() -> Iterator[None]:
+    """Every descriptor that a test opens is closed when it ends."""
+    before = open_descriptors()
+    yield
+    left = new_since(before)
+    assert not left, f"descriptors left open: {left}"
+
+
+@pytest.fixture
+def reports() -> Reports:
+    """What the loop reported to its exception handler; the test takes what it expects."""
+    return Reports()
+
+
+@pytest.fixture
+def loop(
+    new_loop: Factory, reports: Reports, _nothing_left_open: None
+) -> Iterator[asyncio.AbstractEventLoop]:
+    """A loop that nothing may be reported on and that the test need not close."""
+    loop = new_loop()
+    loop.set_exception_handler(reports.handle)
+    yield loop
+    if not loop.is_closed():
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+    assert not reports, f"reported to the exception handler: {list(reports)}"

@@ -1,0 +1,28 @@
+"""The process's open descriptors, to see that none is left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+
+FOLDER = "/proc/self/fd"
+
+
+def open_descriptors() -> dict[int, str]:
+    """Number and target of each; without the one that reading the folder takes."""
+    found: dict[int, str] = {}
+    for name in os.listdir(FOLDER):
+        try:
+            found[int(name)] = os.readlink(f"{FOLDER}/{name}")
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def new_since(before: dict[int, str]) -> dict[int, str]:
+    """Those that are open now and were not then; the collector may first close what it can."""
+    left = {number: to for number, to in open_descriptors().items() if before.get(number) != to}
+    if left:
+        gc.collect()
+        left = {number: to for number, to in open_descriptors().items() if before.get(number) != to}
+    return left

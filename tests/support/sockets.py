@@ -1,0 +1,92 @@
+"""Real sockets in the states that tests need."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import socket
+import struct
+from collections.abc import Iterator
+
+from .loops import PATIENCE
+
+
+@contextlib.contextmanager
+def socket_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two connected Unix sockets that do not block."""
+    left, right = socket.socketpair()
+    with left, right:
+        left.setblocking(False)
+        right.setblocking(False)
+        yield left, right
+
+
+def listening(family: socket.AddressFamily = socket.AF_INET, backlog: int = 16) -> socket.socket:
+    """A TCP socket that listens on a free port of this machine."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+    sock.listen(backlog)
+    return sock
+
+
+@contextlib.contextmanager
+def tcp_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two connected TCP sockets that do not block."""
+    with listening() as listener:
+        near = socket.create_connection(listener.getsockname(), timeout=PATIENCE)
+        with near:
+            far, _ = listener.accept()
+            with far:
+                near.setblocking(False)
+                far.setblocking(False)
+                yield near, far
+
+
+def reset(sock: socket.socket) -> None:
+    """Close a TCP socket so that the peer sees a reset instead of an end."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def fill(sock: socket.socket) -> int:
+    """Write until the kernel takes no more; how much it took."""
+    total = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            total += sock.send(bytes(1 << 16))
+    return total
+
+
+def wait_readable(sock: socket.socket) -> None:
+    """Block until the socket has something to read."""
+    assert select.select([sock], [], [], PATIENCE)[0], "nothing arrives"
+
+
+def receive_exactly(sock: socket.socket, size: int) -> bytes:
+    """Block until so many bytes have come."""
+    data = b""
+    while len(data) < size:
+        wait_readable(sock)
+        part = sock.recv(size - len(data))
+        assert part, f"the peer closed after {data!r}"
+        data += part
+    return data
+
+
+async def drain_socket(sock: socket.socket, size: int) -> int:
+    """Read so many bytes while the loop runs; fewer when the peer ends."""
+    loop = asyncio.get_running_loop()
+    total = 0
+    deadline = loop.time() + PATIENCE
+    while total < size:
+        try:
+            part = sock.recv(1 << 18)
+        except BlockingIOError:
+            assert loop.time() < deadline, f"{total} of {size} bytes came"
+            await asyncio.sleep(0)
+            continue
+        if not part:
+            break
+        total += len(part)
+    return total

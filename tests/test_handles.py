@@ -1,0 +1,201 @@
+"""Handles and timer handles: what asyncio's own offer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import sys
+import weakref
+
+import pytest
+
+from support.loops import Factory, run_turns
+
+Loop = asyncio.AbstractEventLoop
+
+
+class Payload:
+    """Something that can be referred to weakly."""
+
+
+def callback(*_: object) -> None:
+    """A callback with a name and a place."""
+
+
+def test_handles_are_instances_of_asyncios_classes(loop: Loop) -> None:
+    soon = loop.call_soon(callback)
+    later = loop.call_later(10, callback)
+    assert isinstance(soon, asyncio.Handle)
+    assert not isinstance(soon, asyncio.TimerHandle)
+    assert isinstance(later, asyncio.Handle)
+    assert isinstance(later, asyncio.TimerHandle)
+    assert isinstance(loop.call_at(0, callback), asyncio.TimerHandle)
+    assert isinstance(loop.call_later(0, callback), asyncio.TimerHandle)
+    assert isinstance(loop.call_soon_threadsafe(callback), asyncio.Handle)
+
+
+def test_a_cancelled_callback_does_not_run(loop: Loop) -> None:
+    seen: list[int] = []
+    handles = [loop.call_soon(seen.append, number) for number in range(3)]
+    assert not handles[1].cancelled()
+    handles[1].cancel()
+    assert handles[1].cancelled()
+    handles[1].cancel()
+    run_turns(loop)
+    assert seen == [0, 2]
+
+
+def test_a_callback_of_the_same_turn_can_still_be_cancelled(loop: Loop) -> None:
+    seen: list[str] = []
+    loop.call_soon(lambda: handle.cancel())
+    handle = loop.call_soon(seen.append, "cancelled too late")
+    run_turns(loop)
+    assert not seen
+
+
+def test_cancelling_after_the_run_does_nothing(loop: Loop) -> None:
+    seen: list[int] = []
+    handle = loop.call_soon(seen.append, 1)
+    run_turns(loop)
+    handle.cancel()
+    assert handle.cancelled()
+    assert seen == [1]
+
+
+@pytest.mark.parametrize("how", ["soon", "later", "threadsafe"])
+def test_a_cancelled_handle_lets_go_of_callback_and_arguments(loop: Loop, how: str) -> None:
+    if loop.get_debug():
+        pytest.skip("in debug mode asyncio keeps them, for the handle's text")
+    argument = Payload()
+    gone = weakref.ref(argument)
+    if how == "later":
+        handle: asyncio.Handle = loop.call_later(1000, callback, argument)
+    elif how == "soon":
+        handle = loop.call_soon(callback, argument)
+    else:
+        handle = loop.call_soon_threadsafe(callback, argument)
+    del argument
+    assert gone() is not None
+    handle.cancel()
+    assert gone() is None
+
+
+def test_a_handle_that_has_run_lets_go_of_nothing_that_its_text_needs(loop: Loop) -> None:
+    handle = loop.call_soon(callback)
+    run_turns(loop)
+    assert "callback" in repr(handle)
+
+
+def test_a_handle_that_nobody_keeps_is_freed_after_its_run(loop: Loop) -> None:
+    argument = Payload()
+    gone = weakref.ref(argument)
+    loop.call_soon(callback, argument)
+    del argument
+    run_turns(loop)
+    assert gone() is None
+
+
+def test_the_text_of_a_handle_names_callback_and_place(loop: Loop) -> None:
+    line = callback.__code__.co_firstlineno
+    text = repr(loop.call_soon(callback, 1))
+    assert text.startswith("<Handle callback(")
+    assert f"at {__file__}:{line}" in text
+    handle = loop.call_soon(callback)
+    handle.cancel()
+    assert repr(handle).startswith("<Handle cancelled")
+
+
+def test_the_text_of_a_timer_names_its_time(loop: Loop) -> None:
+    timer = loop.call_at(123.0, callback)
+    assert repr(timer).startswith("<TimerHandle when=123.0 callback(")
+    timer.cancel()
+    assert repr(timer).startswith("<TimerHandle cancelled when=123.0")
+
+
+def test_the_text_is_letter_by_letter_asyncios(loop: Loop) -> None:
+    reference = asyncio.SelectorEventLoop()
+    try:
+        for target in (loop, reference):
+            target.set_debug(False)
+        for arguments in ((), (1,), ("text", [1, 2]), tuple(range(5))):
+            ours = repr(loop.call_soon(callback, *arguments))
+            assert ours == repr(reference.call_soon(callback, *arguments))
+            ours = repr(loop.call_at(5.5, callback, *arguments))
+            assert ours == repr(reference.call_at(5.5, callback, *arguments))
+        assert repr(loop.call_soon(print, "x")) == repr(reference.call_soon(print, "x"))
+    finally:
+        reference.close()
+
+
+def test_timers_are_ordered_by_their_time(loop: Loop) -> None:
+    first, second = loop.call_at(1, callback), loop.call_at(2, callback)
+    same = loop.call_at(1, callback)
+    assert first < second and second > first
+    assert first <= second and second >= first
+    assert first <= same and first >= same
+    assert not first < same
+    assert first.when() == 1 and second.when() == 2
+    with pytest.raises(TypeError):
+        first < 1  # type: ignore[operator] # noqa: B015
+
+
+def test_timers_are_equal_when_everything_about_them_is(loop: Loop) -> None:
+    first = loop.call_at(1, callback, "a")
+    assert first == first  # noqa: PLR0124 - what is tested
+    assert first == loop.call_at(1, callback, "a")
+    assert first != loop.call_at(1, callback, "b")
+    assert first != loop.call_at(2, callback, "a")
+    assert first != 1
+    cancelled = loop.call_at(1, callback, "a")
+    cancelled.cancel()
+    assert first != cancelled
+
+
+def test_timers_are_hashed_by_their_time(loop: Loop) -> None:
+    timer = loop.call_at(1.5, callback)
+    assert hash(timer) == hash(1.5)
+    assert timer in {timer}
+    assert hash(loop.call_soon(callback)) is not None
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="since 3.12")
+def test_a_handle_gives_its_context(loop: Loop) -> None:
+    context = contextvars.Context()
+    handle = loop.call_soon(callback, context=context)
+    assert handle.get_context() is context  # type: ignore[attr-defined] # since 3.12
+    timer = loop.call_later(10, callback, context=context)
+    assert timer.get_context() is context  # type: ignore[attr-defined] # since 3.12
+    own = loop.call_soon(callback).get_context()  # type: ignore[attr-defined] # since 3.12
+    assert isinstance(own, contextvars.Context)
+
+
+def test_a_handle_can_be_referred_to_weakly(loop: Loop) -> None:
+    handle = loop.call_soon(callback)
+    reference = weakref.ref(handle)
+    assert reference() is handle
+    timer = loop.call_later(10, callback)
+    assert weakref.ref(timer)() is timer
+
+
+def test_a_cycle_through_a_handle_is_collected(loop: Loop) -> None:
+    holder = Payload()
+    gone = weakref.ref(holder)
+    holder.handle = loop.call_later(1000, callback, holder)  # type: ignore[attr-defined]
+    holder.handle.cancel()  # type: ignore[attr-defined]
+    del holder
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_cycle_through_a_queued_handle_is_collected_with_the_loop(new_loop: Factory) -> None:
+    loop = new_loop()
+    holder = Payload()
+    gone = weakref.ref(holder)
+    holder.loop = loop  # type: ignore[attr-defined]
+    loop.call_later(1000, callback, holder)
+    loop.call_soon(callback, holder)
+    loop.close()
+    del holder, loop
+    gc.collect()
+    assert gone() is None
