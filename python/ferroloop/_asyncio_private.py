@@ -48,10 +48,6 @@ DEBUG_STACK_DEPTH: int = constants.DEBUG_STACK_DEPTH
 SSLProtocol = sslproto.SSLProtocol
 TransportSocket = trsock.TransportSocket
 
-#: The loop that runs in this thread, or None; unlike the public call it never raises.
-get_running_loop_or_none: Callable[[], asyncio.AbstractEventLoop | None] = events._get_running_loop
-set_running_loop: Callable[[asyncio.AbstractEventLoop | None], None] = events._set_running_loop
-
 #: Whether `-X dev` or PYTHONASYNCIODEBUG asks for debug mode.
 is_debug_mode: Callable[[], bool] = coroutines._is_debug_mode  # type: ignore[attr-defined]  # not in typeshed
 #: The loop of a future or of an object that only looks like one.
@@ -65,6 +61,19 @@ if sys.version_info >= (3, 14):
     )
 else:
     _is_coroutine_function = asyncio.iscoroutinefunction
+
+
+def get_running_loop_or_none() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs in this thread; unlike the public call this never raises."""
+    return events._get_running_loop()
+
+
+def set_running_loop(loop: asyncio.AbstractEventLoop | None) -> None:
+    """Make `loop` the one that runs in this thread, or none.
+
+    The function is looked up each time because CPython's tests replace it.
+    """
+    events._set_running_loop(loop)
 
 
 def is_coroutine_callback(callback: object) -> bool:

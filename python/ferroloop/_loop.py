@@ -124,6 +124,7 @@ class Loop(LoopBase):
     _asyncgen_firstiter_hook = _generators.firstiter_hook
     _asyncgen_finalizer_hook = _generators.finalizer_hook
     _handle_signal = _signals.handle_signal
+    _check_signal = _signals.check_signal
     _ensure_resolved = _resolve.ensure_resolved
     _getaddrinfo_debug = _resolve.getaddrinfo_debug
     _make_socket_transport = _connect.make_socket_transport

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = (
     "add_signal_handler",
+    "check_signal",
     "handle_signal",
     "handle_signals",
     "hold_wakeup_fd",
@@ -49,7 +50,7 @@ def add_signal_handler(
     """
     if is_coroutine_callback(callback):
         raise TypeError("coroutines cannot be used with add_signal_handler()")
-    _check_signal(sig)
+    check_signal(loop, sig)
     loop._check_closed()
     if not _in_main_thread():
         raise RuntimeError("set_wakeup_fd only works in main thread of the main interpreter")
@@ -81,7 +82,7 @@ def remove_signal_handler(loop: LoopBase, sig: int) -> bool:
     Raises TypeError for a `sig` that is no int, ValueError for an unknown number or outside the
     main thread, RuntimeError if `sig` cannot be caught. Mirrors asyncio's `remove_signal_handler`.
     """
-    _check_signal(sig)
+    check_signal(loop, sig)
     try:
         del loop._state.signal_handlers[sig]
     except KeyError:
@@ -190,7 +191,8 @@ def _ignore(signum: int, frame: Any) -> None:
     """Stand in as the interpreter's handler; delivery goes through the wake-up descriptor."""
 
 
-def _check_signal(sig: object) -> None:
+def check_signal(loop: LoopBase, sig: object) -> None:
+    """Raise TypeError or ValueError if `sig` is no signal's number."""
     if not isinstance(sig, int):
         raise TypeError(f"sig must be an int, not {sig!r}")
     if sig not in signal.valid_signals():
