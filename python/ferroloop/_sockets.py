@@ -53,9 +53,12 @@ async def sock_connect(loop: LoopBase, sock: socket.socket, address: Any) -> Non
         address = infos[0][4]
     try:
         sock.connect(address)
+        return
     except (BlockingIOError, InterruptedError):
         # After EINTR too the kernel goes on connecting (bpo-23618).
-        await _wait_connected(loop, sock, address)
+        pass
+    # Outside of the except clause, so that an error does not carry the other one along.
+    await _wait_connected(loop, sock, address)
 
 
 async def _wait_connected(loop: LoopBase, sock: socket.socket, address: Any) -> None:
@@ -91,6 +94,9 @@ def _connected(future: asyncio.Future[None], sock: socket.socket, address: Any) 
         future.set_exception(exc)
     else:
         future.set_result(None)
+    finally:
+        # The exception's traceback holds this frame.
+        del future
 
 
 def _not_yet(name: str) -> NoReturn:
