@@ -8,7 +8,9 @@ mod event_loop;
 mod handle;
 mod logic;
 mod py;
+mod resolve;
 mod sys;
+mod transport;
 
 use pyo3::prelude::*;
 
@@ -21,6 +23,11 @@ mod _native {
     use crate::event_loop::EventLoop;
     #[pymodule_export]
     use crate::handle::{Handle, TimerHandle};
+
+    #[pymodule_export]
+    use crate::resolve::getaddrinfo_literal;
+    #[pymodule_export]
+    use crate::transport::{Listener, ServerBase, StreamTransport};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

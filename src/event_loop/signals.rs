@@ -6,16 +6,17 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyDict};
 
 use crate::error::os_error;
 use crate::event_loop::state::{Entry, EventLoop};
+use crate::py::asyncio;
 use crate::sys::poller::Directions;
 use crate::sys::wakeup::SignalPipe;
 
 impl EventLoop {
     /// The writing end of the signal pipe, made and watched when first asked for.
-    pub fn wakeup_descriptor(&self, py: Python<'_>) -> PyResult<i32> {
+    fn wakeup_descriptor(&self, py: Python<'_>) -> PyResult<i32> {
         let existing =
             self.core.with(py, |core| core.signals.as_ref().map(SignalPipe::writer));
         if let Some(writer) = existing {
@@ -28,6 +29,37 @@ impl EventLoop {
         self.poller.add_level(reader, key.0, directions).map_err(|error| os_error(&error))?;
         self.core.with(py, |core| core.signals = Some(pipe));
         Ok(writer)
+    }
+
+    /// Has CPython's signal handler write to our pipe.
+    ///
+    /// # Errors
+    /// `ValueError` outside the main thread.
+    pub fn set_wakeup(&self, py: Python<'_>) -> PyResult<()> {
+        let writer = self.wakeup_descriptor(py)?;
+        let previous = set_wakeup_fd(py, writer)?;
+        self.core.with(py, |core| {
+            if previous != writer {
+                core.previous_wakeup = Some(previous);
+            }
+        });
+        Ok(())
+    }
+
+    /// Gives the descriptor back that was there before, unless somebody set another one meanwhile.
+    ///
+    /// # Errors
+    /// `ValueError` outside the main thread.
+    pub fn restore_wakeup(&self, py: Python<'_>) -> PyResult<()> {
+        let (previous, ours) = self.core.with(py, |core| {
+            (core.previous_wakeup.take(), core.signals.as_ref().map(SignalPipe::writer))
+        });
+        let Some(previous) = previous else { return Ok(()) };
+        let found = set_wakeup_fd(py, previous)?;
+        if Some(found) != ours {
+            set_wakeup_fd(py, found)?;
+        }
+        Ok(())
     }
 
     /// Says whether `_handle_signals` is to be told about `signal`.
@@ -63,4 +95,11 @@ impl EventLoop {
         }
         handled
     }
+}
+
+/// `signal.set_wakeup_fd`, quiet when the pipe is full: a full pipe wakes the loop all the same.
+fn set_wakeup_fd(py: Python<'_>, number: i32) -> PyResult<i32> {
+    let keywords = PyDict::new(py);
+    keywords.set_item("warn_on_full_buffer", false)?;
+    asyncio::set_wakeup_fd(py)?.call((number,), Some(&keywords))?.extract()
 }

@@ -57,6 +57,8 @@ pub struct Core {
     pub events: Option<Events>,
     /// Where signals are written to, once somebody asked for it.
     pub signals: Option<SignalPipe>,
+    /// The wake-up descriptor that was there before ours.
+    pub previous_wakeup: Option<i32>,
     /// The signal numbers that `_handle_signals` is told about.
     pub watched_signals: [u64; 2],
     /// Room for reads, while nobody reads.

@@ -76,8 +76,12 @@ impl EventLoop {
         }
     }
 
-    fn _wakeup_descriptor(&self, py: Python<'_>) -> PyResult<i32> {
-        self.wakeup_descriptor(py)
+    fn _set_wakeup_fd(&self, py: Python<'_>) -> PyResult<()> {
+        self.set_wakeup(py)
+    }
+
+    fn _restore_wakeup_fd(&self, py: Python<'_>) -> PyResult<()> {
+        self.restore_wakeup(py)
     }
 
     fn _watch_signal(&self, py: Python<'_>, signum: u8) {

@@ -3,6 +3,7 @@
 //! Any attached thread may call it. The one surprise: they are looked up when first used, not when
 //! the module is imported, so importing ferroloop does not import more of asyncio than it must.
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
@@ -31,8 +32,6 @@ imported! {
     transport = "asyncio"."Transport";
     /// `asyncio.BufferedProtocol`.
     buffered_protocol = "asyncio"."BufferedProtocol";
-    /// `asyncio.Protocol`.
-    protocol = "asyncio"."Protocol";
     /// Whether something is a coroutine or makes one, in the meaning of this Python version.
     is_coroutine_callback = "ferroloop._asyncio_private"."is_coroutine_callback";
     /// `create_task` with a task factory, by the rules of this Python version.
@@ -49,6 +48,18 @@ imported! {
     socket = "socket"."socket";
     /// The logger that asyncio reports to.
     logger = "asyncio.log"."logger";
+    /// `signal.set_wakeup_fd`.
+    set_wakeup_fd = "signal"."set_wakeup_fd";
+    /// `socket.AF_INET`.
+    af_inet = "socket"."AF_INET";
+    /// `socket.AF_INET6`.
+    af_inet6 = "socket"."AF_INET6";
+    /// `socket.SOCK_STREAM`.
+    sock_stream = "socket"."SOCK_STREAM";
+    /// `socket.SOCK_DGRAM`.
+    sock_dgram = "socket"."SOCK_DGRAM";
+    /// `os.fsdecode`.
+    fsdecode = "os"."fsdecode";
     /// `warnings.warn`.
     warn = "warnings"."warn";
 }
@@ -67,6 +78,15 @@ pub fn describe_callback<'py>(
     let keywords = PyDict::new(py);
     keywords.set_item("debug", debug)?;
     describe.call((callback, args), Some(&keywords))
+}
+
+/// Sets the result of `future` to None unless it was cancelled, or is done, meanwhile.
+pub fn wake_waiter(future: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = future.py();
+    if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
+        future.call_method1(intern!(py, "set_result"), (py.None(),))?;
+    }
+    Ok(())
 }
 
 /// The keyword names of `Future(loop=…)`.

@@ -9,6 +9,42 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+/// A `bytes` object with its bytes at hand.
+pub struct Pinned {
+    /// # Invariant
+    /// Keeps `data` alive; the bytes of a `bytes` object never move or change.
+    object: Py<PyBytes>,
+    data: *const u8,
+    length: usize,
+}
+
+// SAFETY: the bytes are immutable, and `Py` may be sent to and shared with other threads.
+unsafe impl Send for Pinned {}
+// SAFETY: as above.
+unsafe impl Sync for Pinned {}
+
+impl Pinned {
+    /// Holds `object`.
+    #[inline]
+    pub fn new(object: Bound<'_, PyBytes>) -> Self {
+        let bytes = object.as_bytes();
+        Self { data: bytes.as_ptr(), length: bytes.len(), object: object.unbind() }
+    }
+
+    /// The bytes.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: the invariant of `object`.
+        unsafe { std::slice::from_raw_parts(self.data, self.length) }
+    }
+
+    /// Releases the object.
+    #[inline]
+    pub fn release(self, py: Python<'_>) {
+        self.object.drop_ref(py);
+    }
+}
+
 /// Makes a `bytes` of at most `size` bytes, lets `fill` write into it, and cuts it to the count
 /// that `fill` returns.
 ///

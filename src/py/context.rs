@@ -155,6 +155,15 @@ impl Context {
         }
     }
 
+    /// A context with the same variables that no other holder changes. A shared one is that
+    /// already: whoever changes it becomes the owner of a context of his own.
+    pub fn separate(&self, py: Python<'_>) -> PyResult<Self> {
+        match self {
+            Self::Own(context) => Ok(Self::Own(copy(py, context)?)),
+            Self::Shared(snapshot) => Ok(Self::Shared(Arc::clone(snapshot))),
+        }
+    }
+
     /// Another handle on the same snapshot, or on the same own context.
     pub fn duplicate(&self, py: Python<'_>) -> Self {
         match self {

@@ -91,6 +91,67 @@ impl RawAddress {
     }
 }
 
+/// How glibc names the zone of `scope` behind an address: the interface of a link-local address, the
+/// number of any other one.
+pub fn zone(host: Ipv6Addr, scope: u32) -> Option<String> {
+    if scope == 0 {
+        return None;
+    }
+    let multicast_link = host.segments()[0] & 0xff0f == 0xff02;
+    if host.is_unicast_link_local() || multicast_link {
+        let mut name = [0; libc::IF_NAMESIZE];
+        // SAFETY: `name` has the size that the call demands.
+        let found = unsafe { libc::if_indextoname(scope, name.as_mut_ptr()) };
+        if !found.is_null() {
+            // SAFETY: the call wrote a string that ends in zero.
+            let name = unsafe { std::ffi::CStr::from_ptr(found) };
+            return Some(name.to_string_lossy().into_owned());
+        }
+    }
+    Some(scope.to_string())
+}
+
+/// An IPv6 address as glibc writes it: the IPv4-compatible ones end in dotted form.
+pub fn v6_text(host: Ipv6Addr) -> String {
+    let segments = host.segments();
+    if segments[..6] == [0; 6] && segments[6] != 0 {
+        let [.., a, b, c, d] = host.octets();
+        return format!("::{}", Ipv4Addr::new(a, b, c, d));
+    }
+    host.to_string()
+}
+
+/// A question to `getaddrinfo` that a numeric host answers with one entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AddressInfo {
+    /// Whether an IPv4 address may answer.
+    pub v4: bool,
+    /// Whether an IPv6 address may answer.
+    pub v6: bool,
+    /// Whether a stream socket is asked for, else a datagram socket.
+    pub stream: bool,
+    /// The protocol of the answer.
+    pub proto: i32,
+}
+
+/// Reads the numbers that `getaddrinfo` takes; `None` for combinations that libc has to judge.
+pub fn numeric_request(family: i32, class: i32, proto: i32, flags: i32) -> Option<AddressInfo> {
+    let allowed = libc::AI_PASSIVE | libc::AI_NUMERICHOST | libc::AI_NUMERICSERV;
+    let (stream, own) = match class {
+        libc::SOCK_STREAM => (true, libc::IPPROTO_TCP),
+        libc::SOCK_DGRAM => (false, libc::IPPROTO_UDP),
+        _ => return None,
+    };
+    let known = matches!(family, libc::AF_UNSPEC | libc::AF_INET | libc::AF_INET6);
+    let answers = known && flags & !allowed == 0 && (proto == 0 || proto == own);
+    answers.then_some(AddressInfo {
+        v4: family != libc::AF_INET6,
+        v6: family != libc::AF_INET,
+        stream,
+        proto: own,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;

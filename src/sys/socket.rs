@@ -84,6 +84,31 @@ pub fn accept(fd: RawFd) -> io::Result<(OwnedFd, Address)> {
     Ok((unsafe { OwnedFd::from_raw_fd(accepted) }, raw.address()))
 }
 
+/// What an error of accept(2) means for the listener.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AcceptError {
+    /// Nobody waits.
+    Nothing,
+    /// The peer went away before it was accepted.
+    Aborted,
+    /// No descriptors or no memory; the connection still waits.
+    Exhausted,
+    /// The listening socket itself is broken.
+    Broken,
+}
+
+impl AcceptError {
+    /// Sorts `error`.
+    pub fn of(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EAGAIN) => Self::Nothing,
+            Some(libc::ECONNABORTED) => Self::Aborted,
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Self::Exhausted,
+            _ => Self::Broken,
+        }
+    }
+}
+
 /// shutdown(2) of the sending half.
 pub fn shutdown_write(fd: RawFd) -> io::Result<()> {
     lend(fd, |socket| socket.shutdown(std::net::Shutdown::Write))

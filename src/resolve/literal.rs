@@ -1,0 +1,63 @@
+//! Answers `getaddrinfo` for numeric hosts exactly as glibc does, and leaves all else to it.
+//!
+//! Any attached thread. The one surprise: much that looks numeric is not answered here, because
+//! libc's answer differs: `127.1`, zones, no socket type (three results), ports out of range.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyInt, PyList, PyString};
+
+use crate::py::asyncio;
+use crate::sys::address::{self, AddressInfo};
+
+/// The list that `socket.getaddrinfo` would return, or None if only libc can tell.
+///
+/// Answers a dotted IPv4 or a plain IPv6 address as `host`, with `port` an int, None or digits.
+/// Never raises for what libc would have to judge.
+#[pyfunction]
+#[pyo3(signature = (host, port, family=0, r#type=0, proto=0, flags=0))]
+pub fn getaddrinfo_literal<'py>(
+    host: &Bound<'py, PyAny>,
+    port: &Bound<'py, PyAny>,
+    family: i32,
+    r#type: i32,
+    proto: i32,
+    flags: i32,
+) -> PyResult<Option<Bound<'py, PyList>>> {
+    let py = host.py();
+    let Ok(text) = host.cast_exact::<PyString>() else { return Ok(None) };
+    let (Some(port), Some(info)) =
+        (port_number(port), address::numeric_request(family, r#type, proto, flags))
+    else {
+        return Ok(None);
+    };
+    let text = text.to_str()?;
+    let class = match info {
+        AddressInfo { stream: true, .. } => asyncio::sock_stream(py)?,
+        AddressInfo { stream: false, .. } => asyncio::sock_dgram(py)?,
+    };
+    let entry = if info.v4 && let Ok(host) = text.parse::<Ipv4Addr>() {
+        let address = (host.to_string(), port);
+        (asyncio::af_inet(py)?, class, info.proto, "", address).into_pyobject(py)?
+    } else if info.v6 && let Ok(host) = text.parse::<Ipv6Addr>() {
+        let address = (address::v6_text(host), port, 0, 0);
+        (asyncio::af_inet6(py)?, class, info.proto, "", address).into_pyobject(py)?
+    } else {
+        return Ok(None);
+    };
+    PyList::new(py, [entry]).map(Some)
+}
+
+/// The port, if it is given as libc would read it.
+fn port_number(port: &Bound<'_, PyAny>) -> Option<u16> {
+    if port.is_none() {
+        return Some(0);
+    }
+    if let Ok(number) = port.cast_exact::<PyInt>() {
+        return number.extract().ok();
+    }
+    let text = port.cast_exact::<PyString>().ok()?.to_str().ok()?;
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
+}

@@ -1,0 +1,7 @@
+//! `getaddrinfo` without libc, for the questions that need no resolver.
+//!
+//! - `literal`: numeric hosts
+
+mod literal;
+
+pub use literal::getaddrinfo_literal;

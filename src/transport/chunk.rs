@@ -1,0 +1,95 @@
+//! `Data`: bytes that wait to be sent.
+//!
+//! Loop thread only. The one surprise: only exact `bytes` are held; every other buffer is copied,
+//! because its owner may change or resize it before it is sent.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
+
+use crate::logic::write_queue::Chunk;
+use crate::py::buffer;
+use crate::py::bytes::Pinned;
+
+/// One write.
+pub enum Data {
+    /// A `bytes` object of the user.
+    Held(Pinned),
+    /// A copy of another buffer.
+    Copied(Box<[u8]>),
+}
+
+impl Chunk for Data {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Held(pinned) => pinned.bytes(),
+            Self::Copied(bytes) => bytes,
+        }
+    }
+}
+
+impl Data {
+    /// Takes what a user gave to `write`.
+    ///
+    /// # Errors
+    /// `TypeError` with the text of this Python version if it is neither bytes nor bytearray nor
+    /// memoryview.
+    #[inline]
+    pub fn from_write(data: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = data.cast_exact::<PyBytes>() {
+            return Ok(Self::Held(Pinned::new(bytes.clone())));
+        }
+        let known = data.is_instance_of::<PyBytes>()
+            || data.is_instance_of::<PyByteArray>()
+            || data.is_instance_of::<PyMemoryView>();
+        if known { Self::copied(data) } else { Err(refused(data)) }
+    }
+
+    /// Takes one item of what a user gave to `writelines`: any buffer.
+    ///
+    /// # Errors
+    /// `TypeError` with the text of `memoryview` if it is none.
+    pub fn from_writelines(data: &Bound<'_, PyAny>) -> PyResult<Self> {
+        match data.cast_exact::<PyBytes>() {
+            Ok(bytes) => Ok(Self::Held(Pinned::new(bytes.clone()))),
+            Err(_) => Self::copied(PyMemoryView::from(data)?.as_any()),
+        }
+    }
+
+    /// `memoryview`s need not be contiguous; `bytes()` flattens them.
+    fn copied(data: &Bound<'_, PyAny>) -> PyResult<Self> {
+        match buffer::with_bytes(data, |bytes| Box::from(bytes)) {
+            Ok(bytes) => Ok(Self::Copied(bytes)),
+            Err(_) => {
+                let flat = data.call_method0("tobytes")?;
+                Ok(Self::Held(Pinned::new(flat.cast_into::<PyBytes>()?)))
+            }
+        }
+    }
+
+    /// Whether there is nothing to send.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.bytes().is_empty()
+    }
+
+    /// Releases it.
+    #[inline]
+    pub fn release(self, py: Python<'_>) {
+        if let Self::Held(pinned) = self {
+            pinned.release(py);
+        }
+    }
+}
+
+#[cold]
+fn refused(data: &Bound<'_, PyAny>) -> PyErr {
+    let name = data.get_type().name().map(|name| name.to_string()).unwrap_or_default();
+    let since_3_13 = data.py().version_info() >= (3, 13, 1);
+    PyTypeError::new_err(if since_3_13 {
+        format!("data argument must be a bytes, bytearray, or memoryview object, not '{name}'")
+    } else {
+        format!("data argument must be a bytes-like object, not '{name}'")
+    })
+}

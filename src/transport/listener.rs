@@ -1,0 +1,260 @@
+//! `Listener`: accepts connections and makes their transports.
+//!
+//! Loop thread only. The one surprise: one event may stand for many connections, so it accepts up to
+//! `backlog + 1` of them, and asks to be resumed if there may be more.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::error::{leaves_the_loop, os_error};
+use crate::event_loop::{EventLoop, Readiness, Source, SourceClass};
+use crate::logic::slab::Key;
+use crate::py::asyncio;
+use crate::py::cell::LoopCell;
+use crate::py::context::Context;
+use crate::sys::address::Address;
+use crate::sys::socket::{self, AcceptError};
+use crate::transport::descriptor::Descriptor;
+use crate::transport::opening::{Parts, open};
+use crate::transport::server::ServerBase;
+
+/// How long accepting pauses when the process is out of descriptors, in seconds: asyncio's
+/// `ACCEPT_RETRY_DELAY`.
+const RETRY_DELAY: f64 = 1.0;
+
+/// The parts of a listener that change.
+struct State {
+    /// The key in the loop's registry, while it accepts.
+    key: Option<Key>,
+    /// What protocols of its connections run in.
+    context: Option<Context>,
+    /// The timer that ends a pause.
+    retry: Option<Py<PyAny>>,
+}
+
+/// Accepts connections on a listening socket.
+#[pyclass(frozen, weakref, module = "ferroloop._native")]
+pub struct Listener {
+    event_loop: Py<EventLoop>,
+    /// The listening `socket.socket`, which its server closes.
+    sock: Py<PyAny>,
+    number: i32,
+    protocol_factory: Py<PyAny>,
+    backlog: usize,
+    server: Option<Py<ServerBase>>,
+    state: LoopCell<State>,
+}
+
+/// Listeners, as a kind of source.
+pub struct ListenerClass;
+
+static LISTENER: ListenerClass = ListenerClass;
+
+impl SourceClass for ListenerClass {
+    fn ready(&self, object: &Bound<'_, PyAny>, _readiness: Readiness) -> PyResult<()> {
+        Listener::accept(object.cast::<Listener>()?)
+    }
+
+    fn step(&self, _object: &Bound<'_, PyAny>, _step: u8) -> PyResult<()> {
+        Ok(())
+    }
+
+    fn flush(&self, _object: &Bound<'_, PyAny>) -> PyResult<()> {
+        Ok(())
+    }
+
+    fn is_closing(&self, _object: &Bound<'_, PyAny>) -> bool {
+        true
+    }
+}
+
+#[pymethods]
+impl Listener {
+    #[new]
+    #[pyo3(signature = (event_loop, sock, protocol_factory, backlog, server=None))]
+    fn make(
+        event_loop: Py<EventLoop>,
+        sock: Bound<'_, PyAny>,
+        protocol_factory: Py<PyAny>,
+        backlog: isize,
+        server: Option<Py<ServerBase>>,
+    ) -> PyResult<Self> {
+        let py = sock.py();
+        let number = sock.call_method0(intern!(py, "fileno"))?.extract()?;
+        Ok(Self {
+            event_loop,
+            sock: sock.unbind(),
+            number,
+            protocol_factory,
+            backlog: usize::try_from(backlog).unwrap_or(0),
+            server,
+            state: LoopCell::new(State { key: None, context: None, retry: None }),
+        })
+    }
+
+    /// Begin to accept. Connections inherit the context of this call.
+    fn start(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let context = this.get().event_loop.bind(py).get().capture_context(py)?;
+        let old = this.get().state.with(py, |state| state.context.replace(context));
+        drop(old);
+        Self::watch(this)
+    }
+
+    /// Stop accepting; the socket stays open.
+    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        let (key, context, retry) = self
+            .state
+            .with(py, |state| (state.key.take(), state.context.take(), state.retry.take()));
+        if let Some(key) = key {
+            self.event_loop.bind(py).get().unregister(py, key, self.number);
+        }
+        drop(context);
+        if let Some(retry) = retry {
+            retry.call_method0(py, intern!(py, "cancel"))?;
+        }
+        Ok(())
+    }
+
+    /// Accept again after a pause.
+    fn _resume(this: &Bound<'_, Self>) -> PyResult<()> {
+        let retry = this.get().state.with(this.py(), |state| state.retry.take());
+        if retry.is_some() { Self::watch(this) } else { Ok(()) }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)?;
+        visit.call(&self.sock)?;
+        visit.call(&self.protocol_factory)?;
+        visit.call(&self.server)?;
+        let visited = self.state.try_with(|state| {
+            visit.call(state.context.as_ref().and_then(Context::own_object))?;
+            visit.call(&state.retry)
+        });
+        visited.unwrap_or(Ok(()))
+    }
+}
+
+impl Listener {
+    fn watch(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let listener = this.get();
+        let source = Source { object: this.clone().into_any().unbind(), class: &LISTENER };
+        let event_loop = listener.event_loop.bind(py).get();
+        let key = event_loop.register(py, listener.number, source)?;
+        listener.state.with(py, |state| state.key = Some(key));
+        Ok(())
+    }
+
+    /// Accepts what waits.
+    fn accept(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let listener = this.get();
+        for _ in 0..=listener.backlog {
+            if listener.state.with(py, |state| state.key.is_none()) {
+                return Ok(());
+            }
+            match socket::accept(listener.number) {
+                Ok((connection, peer)) => Self::connect(this, connection, peer)?,
+                Err(error) => match AcceptError::of(&error) {
+                    AcceptError::Nothing => return Ok(()),
+                    AcceptError::Aborted => {}
+                    AcceptError::Exhausted => return Self::pause(this, &error),
+                    AcceptError::Broken => return Self::report_broken(this, &error),
+                },
+            }
+        }
+        if let Some(key) = listener.state.with(py, |state| state.key) {
+            listener.event_loop.bind(py).get().resume(py, key);
+        }
+        Ok(())
+    }
+
+    /// Makes the protocol and the transport of one connection.
+    fn connect(this: &Bound<'_, Self>, connection: OwnedFd, peer: Address) -> PyResult<()> {
+        let py = this.py();
+        let listener = this.get();
+        let event_loop = listener.event_loop.bind(py);
+        let context = listener
+            .state
+            .with(py, |state| state.context.as_ref().map(|context| context.duplicate(py)));
+        let Some(mut context) = context else { return Ok(()) };
+        // A context of the connection's own, so that nothing a factory sets reaches another one.
+        context = context.separate(py)?;
+        let entered = context.enter(py)?;
+        let protocol = listener.protocol_factory.bind(py).call0();
+        context.leave(py, entered)?;
+        let made = protocol.and_then(|protocol| {
+            let parts = Parts {
+                descriptor: Descriptor::Owned(connection),
+                protocol: protocol.clone(),
+                context,
+                server: listener.server.as_ref().map(|server| server.bind(py).clone()),
+                peer: Some(peer),
+                extra: None,
+                waiter: None,
+            };
+            open(event_loop, parts).map(drop)
+        });
+        match made {
+            Ok(()) => Ok(()),
+            Err(error) if leaves_the_loop(py, &error) => Err(error),
+            Err(error) => Self::report_refused(this, error),
+        }
+    }
+
+    /// asyncio mentions a connection that could not be made in debug mode only.
+    #[cold]
+    fn report_refused(this: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
+        let py = this.py();
+        let event_loop = this.get().event_loop.bind(py);
+        if !event_loop.get().is_debug() {
+            return Ok(());
+        }
+        let context = PyDict::new(py);
+        context
+            .set_item("message", "Error on transport creation for incoming connection")?;
+        context.set_item("exception", error.into_value(py))?;
+        event_loop.call_method1(intern!(py, "call_exception_handler"), (context,))?;
+        Ok(())
+    }
+
+    /// The process is out of descriptors or the system out of memory: says so, and tries again in a
+    /// second.
+    #[cold]
+    fn pause(this: &Bound<'_, Self>, error: &io::Error) -> PyResult<()> {
+        let py = this.py();
+        let listener = this.get();
+        let event_loop = listener.event_loop.bind(py);
+        let context = PyDict::new(py);
+        context.set_item("message", "socket.accept() out of system resource")?;
+        context.set_item("exception", os_error(error).into_value(py))?;
+        context.set_item("socket", asyncio::transport_socket(py)?.call1((&listener.sock,))?)?;
+        event_loop.call_method1(intern!(py, "call_exception_handler"), (context,))?;
+        if let Some(key) = listener.state.with(py, |state| state.key.take()) {
+            event_loop.get().unregister(py, key, listener.number);
+        }
+        let resume = this.getattr(intern!(py, "_resume"))?;
+        let retry = event_loop.call_method1(intern!(py, "call_later"), (RETRY_DELAY, resume))?;
+        let old = listener.state.with(py, |state| state.retry.replace(retry.unbind()));
+        drop(old);
+        Ok(())
+    }
+
+    /// Anything else that accept(2) says is reported as an exception of the accepting callback.
+    #[cold]
+    fn report_broken(this: &Bound<'_, Self>, error: &io::Error) -> PyResult<()> {
+        let py = this.py();
+        let context = PyDict::new(py);
+        context.set_item("message", "Exception in callback Listener.accept()")?;
+        context.set_item("exception", os_error(error).into_value(py))?;
+        let event_loop = this.get().event_loop.bind(py);
+        event_loop.call_method1(intern!(py, "call_exception_handler"), (context,))?;
+        Ok(())
+    }
+}

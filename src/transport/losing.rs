@@ -1,0 +1,185 @@
+//! The end of a connection: `close`, `abort`, fatal errors, and `connection_lost`, once.
+//!
+//! Loop thread only. The one surprise: the addresses are read before the descriptor closes, so that
+//! `get_extra_info` answers afterwards, as asyncio's does.
+
+use pyo3::exceptions::PyResourceWarning;
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::logic::lifecycle::Lifecycle;
+use crate::py::asyncio;
+use crate::py::call;
+use crate::sys::socket;
+use crate::transport::address;
+use crate::transport::descriptor::Descriptor;
+use crate::transport::protocol::report_fatal;
+use crate::transport::server::ServerBase;
+use crate::transport::stream::{State, Step, StreamTransport};
+
+impl StreamTransport {
+    /// Begins to close once everything written was handed to `flush` by the caller.
+    pub fn close_flushed(&self, py: Python<'_>) {
+        let lost = self.state.with(py, |state| {
+            if state.life.is_closing() {
+                return false;
+            }
+            state.life = Lifecycle::Closing;
+            state.queue.is_empty()
+        });
+        if lost {
+            self.lose(py, None);
+        }
+    }
+
+    /// Drops what was not sent and queues `connection_lost(reason)`.
+    pub fn force_close(&self, py: Python<'_>, reason: Option<Py<PyAny>>) {
+        let dropped = self.state.with(py, |state| {
+            (!state.life.is_lost()).then(|| state.queue.take())
+        });
+        if let Some(dropped) = dropped {
+            drop(dropped);
+            self.lose(py, reason);
+        }
+    }
+
+    /// Reports `error` and ends the connection with it.
+    ///
+    /// # Errors
+    /// What the exception handler itself raises.
+    #[cold]
+    pub fn fatal_error(this: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let protocol = transport.protocol(py);
+        let event_loop = transport.event_loop.bind(py);
+        let reported =
+            report_fatal(event_loop, message, &error, this.as_any(), protocol.as_ref());
+        transport.force_close(py, Some(error.into_value(py).into_any()));
+        reported
+    }
+
+    /// Ends the watch and queues the last step.
+    fn lose(&self, py: Python<'_>, reason: Option<Py<PyAny>>) {
+        let event_loop = self.event_loop.bind(py).get();
+        let (key, number) = self.state.with(py, |state| {
+            state.life = Lifecycle::Losing;
+            state.reason = reason;
+            (state.key.take(), state.descriptor.number())
+        });
+        let Some(key) = key else { return };
+        let source = event_loop.source(py, key);
+        event_loop.unregister(py, key, number);
+        if let Some(source) = source {
+            event_loop.push_step(py, source, Step::Lost as u8);
+        }
+    }
+
+    /// Tells the protocol and closes the descriptor.
+    ///
+    /// # Errors
+    /// What `connection_lost` raises.
+    pub fn connection_lost(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let reason = transport.state.with(py, |state| state.reason.take());
+        let told = match transport.protocol(py) {
+            Some(protocol) => {
+                let reason = reason.unwrap_or_else(|| py.None()).into_bound(py);
+                call::method1(&protocol, intern!(py, "connection_lost"), &reason).map(drop)
+            }
+            None => Ok(()),
+        };
+        let finished = transport.finish(py);
+        told.and(finished)
+    }
+
+    /// Closes the descriptor and lets go of everything.
+    fn finish(&self, py: Python<'_>) -> PyResult<()> {
+        self.keep_addresses(py);
+        let (descriptor, protocol, context, server, waiter) = self.state.with(py, |state| {
+            state.life = Lifecycle::Lost;
+            (
+                std::mem::replace(&mut state.descriptor, Descriptor::Closed),
+                state.protocol.take(),
+                state.context.take(),
+                state.server.take(),
+                state.waiter.take(),
+            )
+        });
+        let closed = descriptor.close(py);
+        if let Some(context) = context {
+            context.release(py);
+        }
+        let detached = match server {
+            Some(server) => ServerBase::detach(server.bind(py)),
+            None => Ok(()),
+        };
+        drop((protocol, waiter));
+        closed.and(detached)
+    }
+
+    /// Remembers both addresses for `get_extra_info`.
+    fn keep_addresses(&self, py: Python<'_>) {
+        self.state.with(py, |state| {
+            let number = state.descriptor.number();
+            if state.peer.is_none() {
+                state.peer = socket::peer_address(number).ok();
+            }
+            if state.local.is_none() {
+                state.local = socket::local_address(number).ok();
+            }
+        });
+    }
+
+    /// The local address; `None` if there is none.
+    pub fn local_address<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let local = self.state.with(py, |state| {
+            state.local.clone().or_else(|| socket::local_address(state.descriptor.number()).ok())
+        });
+        local.map_or_else(
+            || Ok(py.None().into_bound(py)),
+            |local| address::to_python(py, &local),
+        )
+    }
+
+    /// The peer's address; `None` if there is none.
+    pub fn peer_address<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let peer = self.state.with(py, |state| {
+            if state.peer.is_none() {
+                state.peer = socket::peer_address(state.descriptor.number()).ok();
+            }
+            state.peer.clone()
+        });
+        peer.map_or_else(
+            || Ok(py.None().into_bound(py)),
+            |peer| address::to_python(py, &peer),
+        )
+    }
+}
+
+impl Drop for State {
+    /// A connection that nobody closed: warns as asyncio's does, and closes it.
+    fn drop(&mut self) {
+        if self.descriptor.is_closed() {
+            return;
+        }
+        let descriptor = std::mem::replace(&mut self.descriptor, Descriptor::Closed);
+        let server = self.server.take();
+        Python::try_attach(|py| {
+            let raised = PyErr::take(py);
+            let text = format!("unclosed transport <StreamTransport fd={}>", descriptor.number());
+            let category = py.get_type::<PyResourceWarning>();
+            let warned = asyncio::warn(py).and_then(|warn| warn.call1((text, category)).map(drop));
+            let closed = descriptor.close(py);
+            let detached =
+                server.map_or(Ok(()), |server| ServerBase::detach(server.bind(py)));
+            if let Err(error) = warned.and(closed).and(detached) {
+                error.write_unraisable(py, None);
+            }
+            if let Some(raised) = raised {
+                raised.restore(py);
+            }
+        });
+    }
+}

@@ -1,0 +1,35 @@
+//! Transports and listeners: what moves bytes between descriptors and protocols.
+//!
+//! - `address`: addresses as Python sees them
+//! - `chunk`: bytes that wait to be sent
+//! - `descriptor`: who owns a descriptor
+//! - `protocol`: which calls a protocol wants, and what happens when one raises
+//! - `server`: the connections that belong to a server
+//! - `stream`: `StreamTransport` and its state
+//! - `reading`: from the kernel to the protocol
+//! - `writing`: from the protocol to the kernel
+//! - `losing`: the end of a connection
+//! - `driver`: what the loop calls
+//! - `opening`: the beginning of a connection
+//! - `surface`: the methods that Python sees
+//! - `listener`: accepting connections
+//!
+//! A transport is called by its loop through `driver`; the loop does not know it.
+
+mod address;
+mod chunk;
+mod descriptor;
+mod driver;
+mod listener;
+mod losing;
+mod opening;
+mod protocol;
+mod reading;
+mod server;
+mod stream;
+mod surface;
+mod writing;
+
+pub use listener::Listener;
+pub use server::ServerBase;
+pub use stream::StreamTransport;

@@ -1,0 +1,117 @@
+//! The beginning of a connection: from a descriptor to a transport that its loop watches.
+//!
+//! Loop thread only. The one surprise: the descriptor is registered before `connection_made` runs,
+//! so that a failure is the caller's; an early event only leaves a mark.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::event_loop::{EventLoop, Source};
+use crate::handle::Handle;
+use crate::logic::flow_control::FlowControl;
+use crate::logic::lifecycle::Lifecycle;
+use crate::logic::write_queue::WriteQueue;
+use crate::py::call::Args;
+use crate::py::cell::LoopCell;
+use crate::py::context::Context;
+use crate::sys::address::Address;
+use crate::sys::socket;
+use crate::transport::descriptor::Descriptor;
+use crate::transport::driver::STREAM;
+use crate::transport::protocol::Kind;
+use crate::transport::server::ServerBase;
+use crate::transport::stream::{Reading, State, Step, StreamTransport, Writing};
+
+/// What a transport is made of.
+pub struct Parts<'py> {
+    /// A connected socket that does not block.
+    pub descriptor: Descriptor,
+    /// Told what happens.
+    pub protocol: Bound<'py, PyAny>,
+    /// What the protocol's read and write callbacks run in.
+    pub context: Context,
+    /// The server that the connection belongs to.
+    pub server: Option<Bound<'py, ServerBase>>,
+    /// The peer's address, if it is known already.
+    pub peer: Option<Address>,
+    /// More for `get_extra_info`.
+    pub extra: Option<Bound<'py, PyDict>>,
+    /// Done when the connection is made.
+    pub waiter: Option<Bound<'py, PyAny>>,
+}
+
+impl Parts<'_> {
+    fn into_state(self, kind: Kind) -> State {
+        State {
+            descriptor: self.descriptor,
+            protocol: Some(self.protocol.unbind()),
+            kind,
+            life: Lifecycle::Starting,
+            reading: Reading::On,
+            writing: Writing::Idle,
+            readable: false,
+            peer_closed: false,
+            large: false,
+            dirty: false,
+            eof: false,
+            lost_writes: 0,
+            key: None,
+            queue: WriteQueue::default(),
+            flow: FlowControl::default(),
+            context: Some(self.context),
+            server: self.server.map(Bound::unbind),
+            peer: self.peer,
+            local: None,
+            extra: self.extra.map(Bound::unbind),
+            waiter: self.waiter.map(Bound::unbind),
+            reason: None,
+        }
+    }
+}
+
+/// Makes a transport, watches its descriptor, and queues `connection_made` and what follows it.
+///
+/// # Errors
+/// `OSError` if the descriptor cannot be watched, `AttributeError` if the protocol has no
+/// `connection_made`. The descriptor is closed then, unless a Python socket owns it.
+pub fn open<'py>(
+    event_loop: &Bound<'py, EventLoop>,
+    parts: Parts<'py>,
+) -> PyResult<Bound<'py, StreamTransport>> {
+    let py = event_loop.py();
+    let kind = Kind::of(&parts.protocol)?;
+    let made = parts.protocol.getattr(intern!(py, "connection_made"))?;
+    let context = parts.context.duplicate(py);
+    let number = parts.descriptor.number();
+    let server = parts.server.clone();
+    let transport = StreamTransport {
+        event_loop: event_loop.clone().unbind(),
+        state: LoopCell::new(parts.into_state(kind)),
+    };
+    let transport = Bound::new(py, transport)?;
+    let source = || Source { object: transport.clone().into_any().unbind(), class: &STREAM };
+    let args = Args::new(std::iter::once(transport.as_any().as_borrowed()));
+    let opened = Handle::new(event_loop.as_any(), made.as_borrowed(), args, context)
+        .and_then(|handle| Ok((handle, event_loop.get().register(py, number, source())?)));
+    let (handle, key) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            let unused = transport.get().state.with(py, |state| {
+                state.server = None;
+                std::mem::replace(&mut state.descriptor, Descriptor::Closed)
+            });
+            drop(unused);
+            return Err(error);
+        }
+    };
+    // Nagle's algorithm off, as in asyncio; a Unix socket refuses, having none.
+    let _ = socket::set_nodelay(number);
+    transport.get().state.with(py, |state| state.key = Some(key));
+    if let Some(server) = server {
+        server.get().attach();
+    }
+    event_loop.get().push_handle(py, handle);
+    event_loop.get().push_step(py, source(), Step::Start as u8);
+    Ok(transport)
+}

@@ -1,0 +1,117 @@
+//! What a protocol is told, and what happens when it raises.
+//!
+//! Loop thread only. The one surprise: methods are looked up at each call, so a program may replace
+//! them on the instance while the connection is open.
+
+use pyo3::exceptions::PyOSError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use crate::error::leaves_the_loop;
+use crate::event_loop::EventLoop;
+use crate::py::asyncio;
+use crate::py::call;
+
+/// How a protocol takes data.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `data_received(bytes)`.
+    Plain,
+    /// `get_buffer(-1)` and `buffer_updated(count)`.
+    Buffered,
+}
+
+impl Kind {
+    /// The kind of `protocol`.
+    ///
+    /// # Errors
+    /// What `isinstance` raises.
+    pub fn of(protocol: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let buffered = protocol.is_instance(asyncio::buffered_protocol(protocol.py())?)?;
+        Ok(if buffered { Self::Buffered } else { Self::Plain })
+    }
+}
+
+/// An exception of a callback, sorted by where it has to go.
+pub enum Failure {
+    /// It leaves the loop.
+    Leaves(PyErr),
+    /// It ends the connection, or is only reported.
+    Stays(PyErr),
+}
+
+impl Failure {
+    /// Sorts `error`.
+    #[cold]
+    pub fn of(py: Python<'_>, error: PyErr) -> Self {
+        if leaves_the_loop(py, &error) { Self::Leaves(error) } else { Self::Stays(error) }
+    }
+}
+
+/// Tells the loop's exception handler that something of a connection failed.
+///
+/// # Errors
+/// What the handler itself raises.
+#[cold]
+pub fn report(
+    event_loop: &Bound<'_, EventLoop>,
+    message: &str,
+    error: &PyErr,
+    transport: &Bound<'_, PyAny>,
+    protocol: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let py = event_loop.py();
+    let context = PyDict::new(py);
+    context.set_item("message", message)?;
+    context.set_item("exception", error.value(py))?;
+    context.set_item("transport", transport)?;
+    context.set_item("protocol", protocol)?;
+    call::method1(event_loop.as_any(), intern!(py, "call_exception_handler"), &context)?;
+    Ok(())
+}
+
+/// Reports what ends a connection as asyncio does: an `OSError` is everyday life and only logged,
+/// and that in debug mode; anything else reaches the exception handler.
+///
+/// # Errors
+/// What the handler itself raises.
+#[cold]
+pub fn report_fatal(
+    event_loop: &Bound<'_, EventLoop>,
+    message: &str,
+    error: &PyErr,
+    transport: &Bound<'_, PyAny>,
+    protocol: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let py = event_loop.py();
+    if !error.is_instance_of::<PyOSError>(py) {
+        return report(event_loop, message, error, transport, protocol);
+    }
+    if event_loop.get().is_debug() {
+        let keywords = PyDict::new(py);
+        keywords.set_item("exc_info", error.value(py))?;
+        asyncio::logger(py)?.call_method("debug", ("%r: %s", transport, message), Some(&keywords))?;
+    }
+    Ok(())
+}
+
+/// Calls `protocol.name()` for flow control; what it raises is reported and goes no further.
+///
+/// # Errors
+/// Only what leaves the loop.
+pub fn tell_flow(
+    event_loop: &Bound<'_, EventLoop>,
+    transport: &Bound<'_, PyAny>,
+    protocol: &Bound<'_, PyAny>,
+    name: &Bound<'_, PyString>,
+) -> PyResult<()> {
+    let Err(error) = call::method0(protocol, name) else { return Ok(()) };
+    match Failure::of(event_loop.py(), error) {
+        Failure::Leaves(error) => Err(error),
+        Failure::Stays(error) => {
+            let message = format!("protocol.{name}() failed");
+            report(event_loop, &message, &error, transport, Some(protocol))
+        }
+    }
+}

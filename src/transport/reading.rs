@@ -1,0 +1,270 @@
+//! From the kernel to the protocol: one `recv` for each event.
+//!
+//! Loop thread only. The one surprise: an edge comes once, so what is left in the kernel after a
+//! full read, or when the peer has closed, is asked for again after the next poll, exactly where a
+//! level-triggered poll would report it.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyInt};
+
+use crate::error::os_error;
+use crate::event_loop::Readiness;
+use crate::logic::lifecycle::Lifecycle;
+use crate::py::{asyncio, buffer, bytes, call};
+use crate::sys::socket;
+use crate::transport::protocol::{Failure, Kind};
+use crate::transport::stream::{Reading, StreamTransport};
+
+/// From this size on a read goes straight into the object that the protocol gets.
+const LARGE: usize = 32 * 1024;
+/// The most that one read takes: asyncio's `max_size`.
+const MOST: usize = 256 * 1024;
+
+/// What a read brought.
+enum Received<'py> {
+    Data(Bound<'py, PyBytes>),
+    /// The kernel has no more for now.
+    Nothing,
+    EndOfFile,
+    Failed(io::Error),
+}
+
+impl StreamTransport {
+    /// The loop says that something can be read.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub fn read_ready(this: &Bound<'_, Self>, readiness: Readiness) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let kind = transport.state.with(py, |state| {
+            state.peer_closed |= readiness.read_closed;
+            let reads = state.reading == Reading::On && state.life == Lifecycle::Open;
+            state.readable = !reads;
+            reads.then_some(state.kind)
+        });
+        match kind {
+            None => Ok(()),
+            Some(Kind::Plain) => Self::read_plain(this),
+            Some(Kind::Buffered) => Self::read_buffered(this),
+        }
+    }
+
+    fn read_plain(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        match this.get().receive(py)? {
+            Received::Nothing => Ok(()),
+            Received::Data(data) => Self::deliver(this, &data),
+            Received::EndOfFile => Self::end_of_file(this),
+            Received::Failed(error) => {
+                Self::fatal_error(this, os_error(&error), "Fatal read error on socket transport")
+            }
+        }
+    }
+
+    #[inline]
+    fn deliver(this: &Bound<'_, Self>, data: &Bound<'_, PyBytes>) -> PyResult<()> {
+        let py = this.py();
+        let Some(protocol) = this.get().protocol(py) else { return Ok(()) };
+        match call::method1(&protocol, intern!(py, "data_received"), data) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                Self::failed(this, error, "Fatal error: protocol.data_received() call failed.")
+            }
+        }
+    }
+
+    /// Sorts what a protocol's method raised: it leaves the loop, or it ends the connection.
+    #[cold]
+    fn failed(this: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
+        match Failure::of(this.py(), error) {
+            Failure::Leaves(error) => Err(error),
+            Failure::Stays(error) => Self::fatal_error(this, error, message),
+        }
+    }
+
+    /// Receives once, into an object of the right size.
+    fn receive<'py>(&self, py: Python<'py>) -> PyResult<Received<'py>> {
+        let (number, large) = self.state.with(py, |state| (state.descriptor.number(), state.large));
+        if large {
+            let waiting = socket::readable_bytes(number);
+            if waiting >= LARGE {
+                return self.receive_large(py, number, waiting);
+            }
+        }
+        let mut data = None;
+        let received = self.event_loop.bind(py).get().with_scratch(py, |scratch| {
+            let result = socket::recv(number, scratch);
+            if let Ok(count) = result {
+                data = Some(PyBytes::new(py, &scratch[..count]));
+            }
+            result
+        });
+        Ok(self.sort(py, received.map(|count| (count, MOST)), data))
+    }
+
+    /// Receives what waits straight into its final object. Whatever comes after the kernel was
+    /// asked for the size makes an edge of its own, so nothing is left behind unnoticed.
+    fn receive_large<'py>(
+        &self,
+        py: Python<'py>,
+        number: RawFd,
+        waiting: usize,
+    ) -> PyResult<Received<'py>> {
+        let size = waiting.min(MOST);
+        let received = bytes::filled(py, size, |space| socket::recv(number, space))?;
+        let full = if waiting > MOST { MOST } else { usize::MAX };
+        Ok(match received {
+            Ok(data) => self.sort(py, Ok((data.as_bytes().len(), full)), Some(data)),
+            Err(error) => self.sort(py, Err(error), None),
+        })
+    }
+
+    /// Notes what a read says about the next one. `received` holds how much came, and from which
+    /// count on more may be waiting.
+    fn sort<'py>(
+        &self,
+        py: Python<'py>,
+        received: io::Result<(usize, usize)>,
+        data: Option<Bound<'py, PyBytes>>,
+    ) -> Received<'py> {
+        match received {
+            Ok((0, _)) => Received::EndOfFile,
+            Ok((count, full)) => {
+                self.note_read(py, count, count >= full);
+                data.map_or(Received::Nothing, Received::Data)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
+            Err(error) => Received::Failed(error),
+        }
+    }
+
+    /// After a read of `count` bytes: asks to be resumed if more waits, be it only end of file.
+    #[inline]
+    fn note_read(&self, py: Python<'_>, count: usize, full: bool) {
+        let key = self.state.with(py, |state| {
+            state.large = count >= LARGE;
+            if full || state.peer_closed { state.key } else { None }
+        });
+        if let Some(key) = key {
+            self.event_loop.bind(py).get().resume(py, key);
+        }
+    }
+
+    fn read_buffered(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let Some(protocol) = transport.protocol(py) else { return Ok(()) };
+        let hint = PyInt::new(py, -1);
+        let space = call::method1(&protocol, intern!(py, "get_buffer"), &hint)
+            .and_then(|space| if space.len()? == 0 { Err(empty_buffer()) } else { Ok(space) });
+        let space = match space {
+            Ok(space) => space,
+            Err(error) => {
+                let message = "Fatal error: protocol.get_buffer() call failed.";
+                return Self::failed(this, error, message);
+            }
+        };
+        let number = transport.state.with(py, |state| state.descriptor.number());
+        let received = buffer::with_bytes_mut(&space, |space| {
+            socket::recv(number, space).map(|count| (count, space.len()))
+        });
+        drop(space);
+        let (count, room) = match received {
+            Ok(Ok(received)) => received,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Ok(Err(error)) => {
+                let message = "Fatal read error on socket transport";
+                return Self::fatal_error(this, os_error(&error), message);
+            }
+            Err(error) => {
+                return Self::failed(this, error, "Fatal read error on socket transport");
+            }
+        };
+        if count == 0 {
+            return Self::end_of_file(this);
+        }
+        transport.note_read(py, count, count == room);
+        let count = count.into_pyobject(py)?;
+        match call::method1(&protocol, intern!(py, "buffer_updated"), &count) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                Self::failed(this, error, "Fatal error: protocol.buffer_updated() call failed.")
+            }
+        }
+    }
+
+    /// The peer ended its side: the protocol decides whether ours stays open.
+    fn end_of_file(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        if transport.event_loop.bind(py).get().is_debug() {
+            let logger = asyncio::logger(py)?;
+            logger.call_method1("debug", ("%r received EOF", this))?;
+        }
+        transport.state.with(py, |state| state.reading = Reading::Ended);
+        let Some(protocol) = transport.protocol(py) else { return Ok(()) };
+        let kept = call::method0(&protocol, intern!(py, "eof_received"))
+            .and_then(|answer| answer.is_truthy());
+        match kept {
+            Ok(true) => Ok(()),
+            Ok(false) => Self::close(this),
+            Err(error) => {
+                Self::failed(this, error, "Fatal error: protocol.eof_received() call failed.")
+            }
+        }
+    }
+
+    /// `transport.close()`.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub fn close(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::settle(this)?;
+        this.get().close_flushed(this.py());
+        Ok(())
+    }
+
+    /// `transport.pause_reading()`. True if it changed anything.
+    pub fn pause_reading(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| {
+            let pauses = !state.life.is_closing() && state.reading != Reading::Paused;
+            if pauses {
+                // asyncio would meet end of file again after a resume, and so do we.
+                state.readable |= state.reading == Reading::Ended;
+                state.reading = Reading::Paused;
+            }
+            pauses
+        })
+    }
+
+    /// `transport.resume_reading()`. True if it changed anything.
+    pub fn resume_reading(&self, py: Python<'_>) -> bool {
+        let (resumes, key) = self.state.with(py, |state| {
+            if state.life.is_closing() || state.reading != Reading::Paused {
+                return (false, None);
+            }
+            state.reading = Reading::On;
+            (true, if state.readable { state.key } else { None })
+        });
+        if let Some(key) = key {
+            self.event_loop.bind(py).get().resume(py, key);
+        }
+        resumes
+    }
+
+    /// `transport.is_reading()`.
+    pub fn is_reading(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| !state.life.is_closing() && state.reading != Reading::Paused)
+    }
+}
+
+#[cold]
+fn empty_buffer() -> PyErr {
+    PyRuntimeError::new_err("get_buffer() returned an empty buffer")
+}

@@ -1,0 +1,61 @@
+//! `ServerBase`: the connections that belong to a server.
+//!
+//! Loop thread only. The one surprise: nothing is stored per connection; the members are found by
+//! asking the transports of the loop, which happens only when a server closes its clients.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+/// The native half of `ferroloop`'s servers.
+#[pyclass(frozen, subclass, weakref, module = "ferroloop._native")]
+pub struct ServerBase {
+    active: AtomicUsize,
+}
+
+#[pymethods]
+impl ServerBase {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn make(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self { active: AtomicUsize::new(0) }
+    }
+
+    /// How many connections are open.
+    #[getter]
+    fn _active_count(&self) -> usize {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    #[pyo3(signature = (_transport = None))]
+    fn _attach(&self, _transport: Option<&Bound<'_, PyAny>>) {
+        self.attach();
+    }
+
+    #[pyo3(signature = (_transport = None))]
+    fn _detach(this: &Bound<'_, Self>, _transport: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        Self::detach(this)
+    }
+}
+
+impl ServerBase {
+    /// Counts a connection.
+    pub fn attach(&self) {
+        self.active.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection out; the last one of a closed server wakes `wait_closed()`.
+    ///
+    /// # Errors
+    /// What the Python half raises.
+    pub fn detach(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let left = this.get().active.fetch_sub(1, Ordering::Relaxed) - 1;
+        if left == 0 && this.getattr(intern!(py, "_sockets"))?.is_none() {
+            this.call_method0(intern!(py, "_wakeup"))?;
+        }
+        Ok(())
+    }
+}

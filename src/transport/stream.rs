@@ -1,0 +1,170 @@
+//! `StreamTransport`: one connected stream socket, TCP or Unix, and its protocol.
+//!
+//! Loop thread only. The one surprise: whatever is written within one callback is gathered and sent
+//! when the callback returns; everything that would let a program notice sends first.
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::event_loop::EventLoop;
+use crate::logic::flow_control::FlowControl;
+use crate::logic::lifecycle::Lifecycle;
+use crate::logic::slab::Key;
+use crate::logic::write_queue::WriteQueue;
+use crate::py::asyncio;
+use crate::py::cell::LoopCell;
+use crate::py::context::Context;
+use crate::sys::address::Address;
+use crate::transport::chunk::Data;
+use crate::transport::descriptor::Descriptor;
+use crate::transport::protocol::Kind;
+use crate::transport::server::ServerBase;
+
+/// What the reading side is doing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// Data is delivered as it comes.
+    On,
+    /// `pause_reading` was called.
+    Paused,
+    /// The peer ended its side and the protocol kept ours open.
+    Ended,
+}
+
+/// What the writing side is doing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Writing {
+    /// Everything written is sent, or waits for the callback to return.
+    Idle,
+    /// The kernel's buffer is full; the loop watches for room.
+    Blocked,
+}
+
+/// A step that a transport queues for itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Step {
+    /// `connection_made` was called: reading begins, and the waiter is woken.
+    Start,
+    /// `connection_lost` is due.
+    Lost,
+}
+
+/// The parts of a transport that change.
+pub struct State {
+    pub descriptor: Descriptor,
+    /// `None` once the connection is lost.
+    pub protocol: Option<Py<PyAny>>,
+    pub kind: Kind,
+    pub life: Lifecycle,
+    pub reading: Reading,
+    pub writing: Writing,
+    /// Whether the kernel reported data that was not read yet.
+    pub readable: bool,
+    /// Whether the peer has ended its side, so that reading goes on until end of file.
+    pub peer_closed: bool,
+    /// Whether the last read was large, so that the next is received into its final object.
+    pub large: bool,
+    /// Whether `flush` is due when the callback returns.
+    pub dirty: bool,
+    /// Whether `write_eof` was called.
+    pub eof: bool,
+    /// Writes after the connection was lost, for the warning.
+    pub lost_writes: u32,
+    /// The key in the loop's registry, while it is watched.
+    pub key: Option<Key>,
+    pub queue: WriteQueue<Data>,
+    pub flow: FlowControl,
+    /// The context that read and write callbacks run in; `None` while one runs.
+    pub context: Option<Context>,
+    pub server: Option<Py<ServerBase>>,
+    /// The peer's address, if `accept` told it.
+    pub peer: Option<Address>,
+    /// Our own address, kept when the connection ends.
+    pub local: Option<Address>,
+    /// What `get_extra_info` finds beside the addresses.
+    pub extra: Option<Py<PyDict>>,
+    /// The future that is done when the connection is made.
+    pub waiter: Option<Py<PyAny>>,
+    /// What `connection_lost` will be told.
+    pub reason: Option<Py<PyAny>>,
+}
+
+/// A connected stream socket.
+#[pyclass(frozen, weakref, module = "ferroloop._native")]
+pub struct StreamTransport {
+    pub event_loop: Py<EventLoop>,
+    pub state: LoopCell<State>,
+}
+
+impl StreamTransport {
+    /// Runs `body` in the context of this connection's read and write callbacks.
+    ///
+    /// # Errors
+    /// What `body` returns.
+    #[inline]
+    pub fn in_context(
+        &self,
+        py: Python<'_>,
+        body: impl FnOnce() -> PyResult<()>,
+    ) -> PyResult<()> {
+        let Some(mut context) = self.state.with(py, |state| state.context.take()) else {
+            // Another callback of this connection is running and has the context.
+            return body();
+        };
+        let Ok(entered) = context.enter(py) else {
+            // A program runs the loop again inside this very context.
+            self.state.with(py, |state| state.context = Some(context));
+            return body();
+        };
+        let result = body();
+        let left = context.leave(py, entered);
+        let spare = self.state.with(py, |state| {
+            if state.life == Lifecycle::Lost {
+                return Some(context);
+            }
+            state.context.replace(context)
+        });
+        if let Some(spare) = spare {
+            spare.release(py);
+        }
+        result.and(left)
+    }
+
+    /// The protocol, until the connection is lost.
+    #[inline]
+    pub fn protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.state.with(py, |state| Some(state.protocol.as_ref()?.clone_ref(py).into_bound(py)))
+    }
+
+    /// The waiter's turn: the connection is made.
+    ///
+    /// # Errors
+    /// What the future raises.
+    pub fn wake_waiter(&self, py: Python<'_>) -> PyResult<()> {
+        let waiter = self.state.with(py, |state| state.waiter.take());
+        match waiter {
+            Some(waiter) => asyncio::wake_waiter(waiter.bind(py)),
+            None => Ok(()),
+        }
+    }
+
+    /// Shows what the transport holds to the collector.
+    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)?;
+        let visited = self.state.try_with(|state| {
+            if let Descriptor::Socket { socket, view, .. } = &state.descriptor {
+                visit.call(socket)?;
+                visit.call(view)?;
+            }
+            visit.call(&state.protocol)?;
+            visit.call(state.context.as_ref().and_then(Context::own_object))?;
+            visit.call(&state.server)?;
+            visit.call(&state.extra)?;
+            visit.call(&state.waiter)?;
+            visit.call(&state.reason)
+        });
+        visited.unwrap_or(Ok(()))
+    }
+}

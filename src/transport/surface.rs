@@ -1,0 +1,275 @@
+//! The methods of `StreamTransport` that Python sees.
+//!
+//! A table of contents: each is one step away from the file that owns the matter.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyType};
+
+use crate::event_loop::EventLoop;
+use crate::logic::lifecycle::Lifecycle;
+use crate::py::asyncio;
+use crate::transport::descriptor::Descriptor;
+use crate::transport::opening::{Parts, open};
+use crate::transport::protocol::Kind;
+use crate::transport::server::ServerBase;
+use crate::transport::stream::{Reading, StreamTransport, Writing};
+
+#[pymethods]
+impl StreamTransport {
+    #[new]
+    #[classmethod]
+    #[pyo3(signature = (event_loop, sock, protocol, waiter=None, extra=None, server=None))]
+    fn make<'py>(
+        _class: &Bound<'py, PyType>,
+        event_loop: &Bound<'py, EventLoop>,
+        sock: &Bound<'py, PyAny>,
+        protocol: &Bound<'py, PyAny>,
+        waiter: Option<Bound<'py, PyAny>>,
+        extra: Option<Bound<'py, PyDict>>,
+        server: Option<Bound<'py, ServerBase>>,
+    ) -> PyResult<Bound<'py, Self>> {
+        let py = event_loop.py();
+        event_loop.get().check_closed()?;
+        let number = sock.call_method0(intern!(py, "fileno"))?.extract::<i32>()?;
+        if number < 0 {
+            return Err(PyValueError::new_err(format!("Invalid file descriptor: {number}")));
+        }
+        let socket = sock.clone().unbind();
+        let parts = Parts {
+            descriptor: Descriptor::Socket { socket, number, view: None },
+            protocol: protocol.clone(),
+            context: event_loop.get().capture_context(py)?,
+            server,
+            peer: None,
+            extra,
+            waiter,
+        };
+        open(event_loop, parts)
+    }
+
+    /// `asyncio.Transport`, so that `isinstance` holds without the storage of that class.
+    #[getter]
+    fn __class__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(asyncio::transport(py)?.clone().unbind())
+    }
+
+    /// Send data: bytes, bytearray or memoryview. After the connection is lost: does nothing.
+    #[pyo3(name = "write")]
+    fn py_write(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        Self::write(this, data)
+    }
+
+    /// Send every item of an iterable, in one system call where the kernel takes it.
+    #[pyo3(name = "writelines")]
+    fn py_writelines(this: &Bound<'_, Self>, list_of_data: &Bound<'_, PyAny>) -> PyResult<()> {
+        Self::writelines(this, list_of_data)
+    }
+
+    /// End our side once everything is sent; reading goes on.
+    #[pyo3(name = "write_eof")]
+    fn py_write_eof(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::write_eof(this)
+    }
+
+    fn can_write_eof(&self) -> bool {
+        true
+    }
+
+    /// Close once everything is sent.
+    #[pyo3(name = "close")]
+    fn py_close(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::close(this)
+    }
+
+    /// Close at once; what is not sent is dropped.
+    fn abort(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::settle(this)?;
+        this.get().force_close(this.py(), None);
+        Ok(())
+    }
+
+    fn is_closing(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| state.life.is_closing())
+    }
+
+    #[pyo3(name = "pause_reading")]
+    fn py_pause_reading(this: &Bound<'_, Self>) -> PyResult<()> {
+        let changed = this.get().pause_reading(this.py());
+        log(this, changed, "%r pauses reading")
+    }
+
+    #[pyo3(name = "resume_reading")]
+    fn py_resume_reading(this: &Bound<'_, Self>) -> PyResult<()> {
+        let changed = this.get().resume_reading(this.py());
+        log(this, changed, "%r resumes reading")
+    }
+
+    #[pyo3(name = "is_reading")]
+    fn py_is_reading(&self, py: Python<'_>) -> bool {
+        self.is_reading(py)
+    }
+
+    /// Talk to protocol from now on.
+    fn set_protocol(&self, py: Python<'_>, protocol: Bound<'_, PyAny>) -> PyResult<()> {
+        let kind = Kind::of(&protocol)?;
+        let old = self.state.with(py, |state| {
+            if state.life == Lifecycle::Lost {
+                return None;
+            }
+            state.kind = kind;
+            state.protocol.replace(protocol.unbind())
+        });
+        drop(old);
+        Ok(())
+    }
+
+    fn get_protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.protocol(py)
+    }
+
+    /// How many bytes the kernel has not taken.
+    fn get_write_buffer_size(this: &Bound<'_, Self>) -> PyResult<usize> {
+        Self::settle(this)?;
+        Ok(this.get().state.with(this.py(), |state| state.queue.size()))
+    }
+
+    /// The (low, high) water marks in bytes.
+    fn get_write_buffer_limits(&self, py: Python<'_>) -> (usize, usize) {
+        self.state.with(py, |state| (state.flow.low, state.flow.high))
+    }
+
+    /// Set the water marks, in bytes. Raises ValueError unless high >= low >= 0.
+    #[pyo3(signature = (high=None, low=None))]
+    fn set_write_buffer_limits(
+        this: &Bound<'_, Self>,
+        high: Option<&Bound<'_, PyAny>>,
+        low: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        Self::set_limits(this, high, low)
+    }
+
+    /// socket, sockname, peername, or what the connection was made with; else default.
+    #[pyo3(signature = (name, default=None))]
+    fn get_extra_info<'py>(
+        &self,
+        py: Python<'py>,
+        name: &Bound<'py, PyAny>,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let extra = self.state.with(py, |state| state.extra.as_ref().map(|it| it.clone_ref(py)));
+        if let Some(extra) = extra
+            && let Some(found) = extra.bind(py).get_item(name)?
+        {
+            return Ok(found);
+        }
+        let known = match name.extract::<&str>() {
+            Ok("peername") => Some(self.peer_address(py)?),
+            Ok("sockname") => Some(self.local_address(py)?),
+            Ok("socket") => self.socket(py)?,
+            _ => None,
+        };
+        Ok(known.or(default).unwrap_or_else(|| py.None().into_bound(py)))
+    }
+
+    fn _force_close(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {
+        Self::settle(this)?;
+        this.get().force_close(this.py(), exc);
+        Ok(())
+    }
+
+    #[pyo3(signature = (exc, message="Fatal error on transport"))]
+    fn _fatal_error(
+        this: &Bound<'_, Self>,
+        exc: Bound<'_, PyAny>,
+        message: &str,
+    ) -> PyResult<()> {
+        Self::fatal_error(this, PyErr::from_value(exc), message)
+    }
+
+    #[getter]
+    fn _extra<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
+        let fresh = PyDict::new(py).unbind();
+        self.state.with(py, |state| state.extra.get_or_insert(fresh).clone_ref(py)).into_bound(py)
+    }
+
+    #[getter]
+    fn _loop(&self, py: Python<'_>) -> Option<Py<EventLoop>> {
+        let lost = self.state.with(py, |state| state.life == Lifecycle::Lost);
+        (!lost).then(|| self.event_loop.clone_ref(py))
+    }
+
+    #[getter]
+    fn _protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.protocol(py)
+    }
+
+    #[getter]
+    fn _server(&self, py: Python<'_>) -> Option<Py<ServerBase>> {
+        self.state.with(py, |state| state.server.as_ref().map(|server| server.clone_ref(py)))
+    }
+
+    #[classattr]
+    fn _start_tls_compatible() -> bool {
+        true
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        self.state.with(py, |state| {
+            let life = match state.life {
+                Lifecycle::Lost => " closed",
+                life if life.is_closing() => " closing",
+                _ => "",
+            };
+            let reads = state.life == Lifecycle::Open && state.reading == Reading::On;
+            let reads = if reads { "polling" } else { "idle" };
+            let writes = if state.writing == Writing::Blocked { "polling" } else { "idle" };
+            let (number, size) = (state.descriptor.number(), state.queue.size());
+            format!(
+                "<StreamTransport{life} fd={number} read={reads} write=<{writes}, bufsize={size}>>"
+            )
+        })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.visit(&visit)
+    }
+
+    fn __clear__(&self) {
+        Python::attach(|py| {
+            let cleared = self.state.with(py, |state| {
+                (
+                    state.protocol.take(),
+                    state.context.take(),
+                    state.extra.take(),
+                    state.waiter.take(),
+                    state.reason.take(),
+                )
+            });
+            drop(cleared);
+        });
+    }
+}
+
+impl StreamTransport {
+    /// The `TransportSocket` of this connection; `None` once it is closed.
+    fn socket<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let descriptor = self
+            .state
+            .with(py, |state| std::mem::replace(&mut state.descriptor, Descriptor::Closed));
+        let (descriptor, view) = descriptor.view(py);
+        self.state.with(py, |state| state.descriptor = descriptor);
+        view
+    }
+}
+
+/// A debug line of asyncio's, in debug mode, if something changed.
+fn log(this: &Bound<'_, StreamTransport>, changed: bool, text: &str) -> PyResult<()> {
+    let py = this.py();
+    if changed && this.get().event_loop.bind(py).get().is_debug() {
+        asyncio::logger(py)?.call_method1("debug", (text, this))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,377 @@
+//! From the protocol to the kernel: gathering, sending, flow control.
+//!
+//! Loop thread only. The one surprise: a write inside a callback is not sent before the callback
+//! returns or asks something that the answer to would show it; more than the high-water mark is sent
+//! at once.
+
+use std::io::{self, IoSlice};
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::error::os_error;
+use crate::logic::slab::Key;
+use crate::py::asyncio;
+use crate::sys::socket;
+use crate::transport::chunk::Data;
+use crate::transport::protocol::tell_flow;
+use crate::transport::stream::{State, StreamTransport, Writing};
+
+/// Writes to a lost connection before the log says so: asyncio's
+/// `LOG_THRESHOLD_FOR_CONNLOST_WRITES`.
+const LOST_WRITES: u32 = 5;
+
+/// What one attempt to send came to.
+enum Sent {
+    /// Nothing is left.
+    Everything,
+    /// The kernel takes no more for now.
+    Blocked,
+    /// The connection is broken.
+    Failed(io::Error),
+}
+
+/// What `write` does next.
+enum Next {
+    Nothing,
+    Flush,
+    Gather,
+    Pause,
+    Warn,
+}
+
+impl StreamTransport {
+    /// `transport.write(data)`.
+    ///
+    /// # Errors
+    /// `TypeError` for data that is not bytes-like, `RuntimeError` after `write_eof`.
+    #[inline]
+    pub fn write(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let data = Data::from_write(data)?;
+        if transport.state.with(py, |state| state.eof) {
+            return Err(PyRuntimeError::new_err("Cannot call write() after write_eof()"));
+        }
+        if data.is_empty() {
+            return Ok(());
+        }
+        let next = transport.state.with(py, |state| state.gather([data]));
+        Self::go_on(this, next)
+    }
+
+    /// `transport.writelines(chunks)`.
+    ///
+    /// # Errors
+    /// `TypeError` for a chunk without a buffer, `RuntimeError` after `write_eof`.
+    pub fn writelines(this: &Bound<'_, Self>, chunks: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        if transport.state.with(py, |state| state.eof) {
+            return Err(PyRuntimeError::new_err("Cannot call writelines() after write_eof()"));
+        }
+        let mut gathered = Vec::new();
+        for chunk in chunks.try_iter()? {
+            let chunk = Data::from_writelines(&chunk?)?;
+            if !chunk.is_empty() {
+                gathered.push(chunk);
+            }
+        }
+        if gathered.is_empty() {
+            return Ok(());
+        }
+        let next = transport.state.with(py, |state| state.gather(gathered));
+        Self::go_on(this, next)
+    }
+
+    #[inline]
+    fn go_on(this: &Bound<'_, Self>, next: (Next, Option<Key>)) -> PyResult<()> {
+        let py = this.py();
+        match next {
+            (Next::Gather, Some(key)) => {
+                if this.get().event_loop.bind(py).get().mark_dirty(py, key) {
+                    return Ok(());
+                }
+                Self::flush(this)
+            }
+            (Next::Nothing, _) => Ok(()),
+            (Next::Flush | Next::Gather, _) => Self::flush(this),
+            (Next::Pause, _) => Self::maybe_pause(this),
+            (Next::Warn, _) => Self::warn_lost(py),
+        }
+    }
+
+    #[cold]
+    fn warn_lost(py: Python<'_>) -> PyResult<()> {
+        let logger = asyncio::logger(py)?;
+        logger.call_method1("warning", ("socket.send() raised exception.",))?;
+        Ok(())
+    }
+
+    /// Sends what was gathered, and tells the protocol to pause if too much is left.
+    ///
+    /// # Errors
+    /// What the protocol's `pause_writing` or an exception handler lets leave the loop.
+    pub fn flush(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        match this.get().send(py) {
+            Sent::Everything => Ok(()),
+            Sent::Blocked => {
+                this.get().watch_for_room(py)?;
+                Self::maybe_pause(this)
+            }
+            Sent::Failed(error) => {
+                Self::fatal_error(this, os_error(&error), "Fatal write error on socket transport")
+            }
+        }
+    }
+
+    /// Sends before something that would show whether everything was sent.
+    ///
+    /// # Errors
+    /// As `flush`.
+    pub fn settle(this: &Bound<'_, Self>) -> PyResult<()> {
+        if this.get().state.with(this.py(), |state| state.dirty) { Self::flush(this) } else { Ok(()) }
+    }
+
+    /// Sends as much as the kernel takes.
+    fn send(&self, py: Python<'_>) -> Sent {
+        // Chunks are released outside the borrow; nearly always there is one.
+        let (mut first, mut rest) = (None, Vec::new());
+        let sent = self.state.with(py, |state| {
+            state.dirty = false;
+            if state.life.is_lost() || state.writing == Writing::Blocked {
+                return Sent::Everything;
+            }
+            state.send(|chunk| match first {
+                None => first = Some(chunk),
+                Some(_) => rest.push(chunk),
+            })
+        });
+        for chunk in first.into_iter().chain(rest) {
+            chunk.release(py);
+        }
+        sent
+    }
+
+    /// Asks the loop to say when there is room.
+    fn watch_for_room(&self, py: Python<'_>) -> PyResult<()> {
+        let (key, number) = self.state.with(py, |state| {
+            state.writing = Writing::Blocked;
+            (state.key, state.descriptor.number())
+        });
+        let Some(key) = key else { return Ok(()) };
+        let poller = &self.event_loop.bind(py).get().poller;
+        poller.change_edge(number, key.0, true).map_err(|error| os_error(&error))
+    }
+
+    /// Tells the protocol to pause if more than the high-water mark waits.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub fn maybe_pause(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let pauses = transport.state.with(py, |state| {
+            let waiting = state.queue.size();
+            state.flow.pauses_at(waiting)
+        });
+        match transport.protocol(py) {
+            Some(protocol) if pauses => tell_flow(
+                transport.event_loop.bind(py),
+                this.as_any(),
+                &protocol,
+                intern!(py, "pause_writing"),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn maybe_resume(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let resumes = transport.state.with(py, |state| {
+            let waiting = state.queue.size();
+            state.flow.resumes_at(waiting)
+        });
+        match transport.protocol(py) {
+            Some(protocol) if resumes => tell_flow(
+                transport.event_loop.bind(py),
+                this.as_any(),
+                &protocol,
+                intern!(py, "resume_writing"),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// The loop says that there is room.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub fn write_ready(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let blocked = transport.state.with(py, |state| {
+            state.writing == Writing::Blocked && !state.life.is_lost()
+        });
+        if !blocked {
+            return Ok(());
+        }
+        transport.state.with(py, |state| state.writing = Writing::Idle);
+        match transport.send(py) {
+            Sent::Everything => {}
+            Sent::Blocked => {
+                transport.state.with(py, |state| state.writing = Writing::Blocked);
+                return Self::maybe_resume(this);
+            }
+            Sent::Failed(error) => {
+                let message = "Fatal write error on socket transport";
+                return Self::fatal_error(this, os_error(&error), message);
+            }
+        }
+        transport.stop_watching_for_room(py);
+        Self::maybe_resume(this)?;
+        Self::drained(this)
+    }
+
+    fn stop_watching_for_room(&self, py: Python<'_>) {
+        let (key, number) =
+            self.state.with(py, |state| (state.key, state.descriptor.number()));
+        if let Some(key) = key {
+            // A failure leaves the watch for room on, which costs wake-ups and nothing else.
+            let _ = self.event_loop.bind(py).get().poller.change_edge(number, key.0, false);
+        }
+    }
+
+    /// Everything is sent: what waited for that happens now.
+    fn drained(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let (closes, ends, number) = transport.state.with(py, |state| {
+            let drained = state.queue.is_empty() && state.writing == Writing::Idle;
+            let closes = drained && state.life.is_closing() && !state.life.is_lost();
+            let ends = drained && !closes && state.eof && !state.life.is_lost();
+            (closes, ends, state.descriptor.number())
+        });
+        if closes {
+            transport.force_close(py, None);
+        } else if ends {
+            return socket::shutdown_write(number).map_err(|error| os_error(&error));
+        }
+        Ok(())
+    }
+
+    /// `transport.write_eof()`.
+    ///
+    /// # Errors
+    /// `OSError` from shutdown(2).
+    pub fn write_eof(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        Self::settle(this)?;
+        let (ends, number) = this.get().state.with(py, |state| {
+            if state.life.is_closing() || state.eof {
+                return (false, -1);
+            }
+            state.eof = true;
+            (state.queue.is_empty(), state.descriptor.number())
+        });
+        if ends {
+            return socket::shutdown_write(number).map_err(|error| os_error(&error));
+        }
+        Ok(())
+    }
+
+    /// `transport.set_write_buffer_limits(high, low)`, in bytes.
+    ///
+    /// # Errors
+    /// `ValueError` with asyncio's text unless `high >= low >= 0`.
+    pub fn set_limits(
+        this: &Bound<'_, Self>,
+        high: Option<&Bound<'_, PyAny>>,
+        low: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        Self::settle(this)?;
+        let number = |value: Option<&Bound<'_, PyAny>>| match value {
+            None => Ok(None),
+            Some(value) => value.extract::<i64>().map(Some),
+        };
+        let (high, low) = (number(high)?, number(low)?);
+        let shown = (
+            high.unwrap_or_else(|| low.map_or(64 * 1024, |low| 4 * low)),
+            low,
+        );
+        let shown = (shown.0, shown.1.unwrap_or(shown.0.div_euclid(4)));
+        let (Ok(high), Ok(low)) = (usize::try_from(shown.0), usize::try_from(shown.1)) else {
+            return Err(bad_limits(shown));
+        };
+        this.get()
+            .state
+            .with(this.py(), |state| state.flow.set(Some(high), Some(low)))
+            .map_err(|_| bad_limits(shown))?;
+        Self::maybe_pause(this)
+    }
+}
+
+#[cold]
+fn bad_limits((high, low): (i64, i64)) -> PyErr {
+    PyValueError::new_err(format!(
+        "high ({high}) must be >= low ({low}) must be >= 0"
+    ))
+}
+
+impl State {
+    /// Queues chunks, or counts a write to a lost connection.
+    #[inline]
+    fn gather(
+        &mut self,
+        chunks: impl IntoIterator<Item = Data>,
+    ) -> (Next, Option<Key>) {
+        if self.life.is_lost() {
+            let warn = self.lost_writes >= LOST_WRITES;
+            self.lost_writes += 1;
+            return (if warn { Next::Warn } else { Next::Nothing }, None);
+        }
+        for chunk in chunks {
+            self.queue.push(chunk);
+        }
+        if self.writing == Writing::Blocked {
+            return (Next::Pause, None);
+        }
+        if self.queue.size() > self.flow.high {
+            return (Next::Flush, None);
+        }
+        if std::mem::replace(&mut self.dirty, true) {
+            return (Next::Nothing, None);
+        }
+        (Next::Gather, self.key)
+    }
+
+    /// Sends until nothing is left or the kernel takes no more.
+    fn send(&mut self, mut finished: impl FnMut(Data)) -> Sent {
+        let number = self.descriptor.number();
+        while !self.queue.is_empty() {
+            let (asked, result) = if self.queue.len() == 1 {
+                let bytes = self.queue.unsent().next().unwrap_or_default();
+                (bytes.len(), socket::send(number, bytes))
+            } else {
+                let slices: Vec<_> =
+                    self.queue.unsent().take(socket::MAX_SLICES).map(IoSlice::new).collect();
+                let asked = slices.iter().map(|slice| slice.len()).sum();
+                (asked, socket::send_vectored(number, &slices))
+            };
+            match result {
+                Ok(count) => {
+                    self.queue.sent(count, &mut finished);
+                    if count < asked {
+                        return Sent::Blocked;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::Blocked,
+                Err(error) => return Sent::Failed(error),
+            }
+        }
+        Sent::Everything
+    }
+}
