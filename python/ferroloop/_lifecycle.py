@@ -82,6 +82,7 @@ def run_forever_setup(loop: LoopBase) -> None:
 
 def run_forever_cleanup(loop: LoopBase) -> None:
     """Undo run_forever_setup. Mirrors asyncio's `_run_forever_cleanup` (3.13)."""
+    loop._stopping = False
     loop._thread_id = None
     set_running_loop(None)
     _signals.release_after_run(loop)
