@@ -37,9 +37,7 @@ def test_one_out_of_a_callback_leaves_run_forever(
 
 
 @pytest.mark.parametrize("exception", INTERRUPTS)
-def test_what_was_queued_behind_it_runs_later(
-    loop: Loop, exception: type[BaseException]
-) -> None:
+def test_what_was_queued_behind_it_runs_later(loop: Loop, exception: type[BaseException]) -> None:
     seen: list[int] = []
     loop.call_soon(seen.append, 1)
     loop.call_soon(raiser(exception))

@@ -11,6 +11,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::event_loop::source::Ready;
 use crate::event_loop::state::EventLoop;
+use crate::event_loop::watchers::check_free;
 use crate::handle::Handle;
 
 #[pymethods]
@@ -56,6 +57,10 @@ impl EventLoop {
 
     fn _check_closed(&self) -> PyResult<()> {
         self.check_closed()
+    }
+
+    fn _ensure_fd_no_transport(this: &Bound<'_, Self>, fd: &Bound<'_, PyAny>) -> PyResult<()> {
+        check_free(this, fd.as_borrowed())
     }
 
     fn _set_debug(&self, enabled: bool) {

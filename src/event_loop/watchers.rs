@@ -77,7 +77,10 @@ fn descriptor(file: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {
 }
 
 /// Refuses a descriptor that a transport owns.
-fn check_free(this: &Bound<'_, EventLoop>, file: Borrowed<'_, '_, PyAny>) -> PyResult<()> {
+///
+/// # Errors
+/// `RuntimeError` with asyncio's text, `ValueError` for what is no descriptor.
+pub fn check_free(this: &Bound<'_, EventLoop>, file: Borrowed<'_, '_, PyAny>) -> PyResult<()> {
     let py = this.py();
     let Ok(number) = descriptor(file) else {
         // asyncio looks the descriptor up before it checks its sign.

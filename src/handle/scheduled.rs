@@ -360,8 +360,9 @@ impl Handle {
 
     #[getter(_args)]
     fn args<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        // `cancel()` drops both, and takes the representation before it does.
         let args = self.state.with(py, |state| {
-            (!state.cancelled)
+            (!state.cancelled || state.callback.is_some())
                 .then(|| state.args.iter().map(|arg| arg.clone_ref(py)).collect::<Vec<_>>())
         });
         match args {
