@@ -1,0 +1,365 @@
+"""Signal handlers of the loop, and Ctrl-C wherever it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from support.loops import Factory, run, run_turns, until
+from support.programs import code, finish, interrupt_when, run_code, start
+
+Loop = asyncio.AbstractEventLoop
+
+
+@pytest.fixture(autouse=True)
+def _dispositions_are_put_back() -> Iterator[None]:
+    numbers = (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    wakeup = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(wakeup)
+    yield
+    after = [signal.getsignal(number) for number in numbers]
+    assert after == before
+    left = signal.set_wakeup_fd(wakeup)
+    assert left == wakeup, "the wake-up descriptor was not put back"
+
+
+def kill(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+
+
+def test_a_handler_runs_in_the_loop(loop: Loop) -> None:
+    seen: list[object] = []
+
+    def handler(*arguments: object) -> None:
+        assert asyncio.get_running_loop() is loop
+        seen.append(arguments)
+        loop.stop()
+
+    loop.add_signal_handler(signal.SIGUSR1, handler, 1, "two")
+    loop.call_soon(kill, signal.SIGUSR1)
+    loop.run_forever()
+    assert seen == [(1, "two")]
+    assert loop.remove_signal_handler(signal.SIGUSR1) is True
+    assert loop.remove_signal_handler(signal.SIGUSR1) is False
+
+
+def test_a_parked_loop_is_woken_by_a_signal(loop: Loop) -> None:
+    loop.add_signal_handler(signal.SIGUSR1, loop.stop)
+    parent = os.getpid()
+    sender = subprocess.Popen(["/bin/sh", "-c", f"sleep 0.05; kill -USR1 {parent}"])
+    loop.run_forever()
+    sender.wait()
+    loop.remove_signal_handler(signal.SIGUSR1)
+
+
+def test_the_last_handler_of_a_signal_counts(loop: Loop) -> None:
+    seen: list[int] = []
+    loop.add_signal_handler(signal.SIGUSR1, seen.append, 1)
+    loop.add_signal_handler(signal.SIGUSR1, seen.append, 2)
+    kill(signal.SIGUSR1)
+    run(loop, until(lambda: seen))
+    loop.remove_signal_handler(signal.SIGUSR1)
+    assert seen == [2]
+
+
+def test_several_signals_each_find_their_handler(loop: Loop) -> None:
+    seen: set[str] = set()
+    loop.add_signal_handler(signal.SIGUSR1, seen.add, "one")
+    loop.add_signal_handler(signal.SIGUSR2, seen.add, "two")
+    kill(signal.SIGUSR1)
+    kill(signal.SIGUSR2)
+    run(loop, until(lambda: len(seen) == 2))
+    loop.remove_signal_handler(signal.SIGUSR1)
+    loop.remove_signal_handler(signal.SIGUSR2)
+
+
+def test_a_handler_runs_in_the_context_in_which_it_was_added(loop: Loop) -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
+    seen: list[str] = []
+
+    def main() -> None:
+        variable.set("of the adding")
+        loop.add_signal_handler(signal.SIGUSR1, lambda: seen.append(variable.get()))
+
+    contextvars.copy_context().run(main)
+    kill(signal.SIGUSR1)
+    run(loop, until(lambda: seen))
+    loop.remove_signal_handler(signal.SIGUSR1)
+    assert seen == ["of the adding"]
+
+
+def test_a_handlers_exception_is_reported(loop: Loop, reports: list[dict[str, Any]]) -> None:
+    def handler() -> None:
+        raise LookupError
+
+    loop.add_signal_handler(signal.SIGUSR1, handler)
+    kill(signal.SIGUSR1)
+    run(loop, until(lambda: reports))
+    loop.remove_signal_handler(signal.SIGUSR1)
+    assert isinstance(reports.pop()["exception"], LookupError)
+
+
+def test_closing_the_loop_removes_its_handlers(new_loop: Factory) -> None:
+    loop = new_loop()
+    loop.add_signal_handler(signal.SIGUSR1, print)
+    loop.add_signal_handler(signal.SIGINT, print)
+    assert signal.getsignal(signal.SIGUSR1) is not signal.SIG_DFL
+    loop.close()
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_removing_sigints_handler_brings_back_keyboard_interrupt(loop: Loop) -> None:
+    loop.add_signal_handler(signal.SIGINT, print)
+    loop.remove_signal_handler(signal.SIGINT)
+    loop.call_soon(kill, signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run_turns(loop, 3)
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "text"),
+    [
+        (0, ValueError, "invalid signal number 0"),
+        (-1, ValueError, "invalid signal number -1"),
+        (1000, ValueError, "invalid signal number 1000"),
+        (signal.SIGKILL, RuntimeError, f"sig {int(signal.SIGKILL)} cannot be caught"),
+        ("text", TypeError, "sig must be an int, not 'text'"),
+        (None, TypeError, "sig must be an int, not None"),
+    ],
+)
+def test_what_cannot_be_handled_is_refused(
+    loop: Loop, number: Any, error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=f"^{text}$"):
+        loop.add_signal_handler(number, print)
+    if error is not RuntimeError:
+        with pytest.raises(error, match=f"^{text}$"):
+            loop.remove_signal_handler(number)
+
+
+def test_a_coroutine_is_no_handler(loop: Loop) -> None:
+    async def coroutine() -> None:
+        """Never runs."""
+
+    with pytest.raises(TypeError, match=r"^coroutines cannot be used with add_signal_handler\(\)$"):
+        loop.add_signal_handler(signal.SIGUSR1, coroutine)
+    made = coroutine()
+    with pytest.raises(TypeError):
+        loop.add_signal_handler(signal.SIGUSR1, made)  # type: ignore[arg-type] # what is tested
+    made.close()
+
+
+def test_only_the_main_thread_can_add_one(new_loop: Factory) -> None:
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        loop = new_loop()
+        try:
+            loop.add_signal_handler(signal.SIGUSR1, print)
+        except (RuntimeError, ValueError) as error:
+            errors.append(error)
+        loop.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert type(errors[0]) is RuntimeError
+
+
+def test_a_loop_of_another_thread_leaves_signals_alone(new_loop: Factory) -> None:
+    done: list[bool] = []
+
+    def work() -> None:
+        loop = new_loop()
+        run(loop, asyncio.sleep(0.001))
+        loop.close()
+        done.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done
+
+
+def test_the_wakeup_descriptor_of_the_program_is_put_back(loop: Loop) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer)
+    try:
+        run(loop, asyncio.sleep(0))
+        run_turns(loop)
+        assert signal.set_wakeup_fd(writer) == writer
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)
+
+
+def test_a_python_handler_runs_while_the_loop_is_parked(loop: Loop) -> None:
+    seen: list[int] = []
+
+    def handler(number: int, _: object) -> None:
+        seen.append(number)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        run(loop, until(lambda: seen))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert seen == [signal.SIGALRM]
+
+
+def test_what_a_python_handler_raises_leaves_the_loop(loop: Loop) -> None:
+    class Alarm(Exception):
+        pass
+
+    def handler(*_: object) -> None:
+        raise Alarm
+
+    before = signal.signal(signal.SIGALRM, handler)
+    loop.call_later(60, loop.stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        with pytest.raises(Alarm):
+            loop.run_forever()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not loop.is_running()
+    run(loop, asyncio.sleep(0))
+
+
+PARKED = """
+    loop = new_loop()
+    try:
+        loop.call_soon(lambda: print("parked", flush=True))
+        loop.run_forever()
+    except KeyboardInterrupt:
+        print("interrupted", loop.is_running())
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    print("closed")
+"""
+
+
+def test_ctrl_c_leaves_a_parked_loop_that_can_go_on(kind: str) -> None:
+    process = start(code(kind, PARKED))
+    status, out, err = interrupt_when(process, "parked")
+    assert (status, err) == (0, "")
+    assert out.split("\n") == ["interrupted False", "closed", ""]
+
+
+BUSY = """
+    loop = new_loop()
+    def spin():
+        loop.call_soon(spin)
+    loop.call_soon(spin)
+    loop.call_soon(lambda: print("busy", flush=True))
+    try:
+        loop.run_forever()
+    except KeyboardInterrupt:
+        print("interrupted")
+    loop.close()
+"""
+
+
+def test_ctrl_c_leaves_a_busy_loop(kind: str) -> None:
+    status, out, err = interrupt_when(start(code(kind, BUSY)), "busy")
+    assert (status, out, err) == (0, "interrupted\n", "")
+
+
+RUNNER = """
+    async def main():
+        print("waiting", flush=True)
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            print("cleaned up", flush=True)
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+"""
+
+
+@pytest.mark.skipif(not hasattr(asyncio, "Runner"), reason="since 3.11")
+def test_ctrl_c_cancels_a_runners_main_task(kind: str) -> None:
+    status, out, err = interrupt_when(start(code(kind, RUNNER)), "waiting")
+    assert out == "cleaned up\n"
+    assert "KeyboardInterrupt" in err
+    assert "never retrieved" not in err
+    assert status == -signal.SIGINT
+
+
+SLOW = """
+    import time
+    async def main():
+        print("blocking", flush=True)
+        time.sleep(1000)
+    loop = new_loop()
+    try:
+        loop.run_until_complete(main())
+    except KeyboardInterrupt:
+        print("interrupted")
+    loop.close()
+"""
+
+
+def test_ctrl_c_interrupts_a_callback_that_blocks(kind: str) -> None:
+    status, out, err = interrupt_when(start(code(kind, SLOW)), "blocking")
+    assert (status, out) == (0, "interrupted\n"), err
+
+
+MANY = """
+    import os, signal
+    loop = new_loop()
+    seen = 0
+    def handler():
+        global seen
+        seen += 1
+        if seen == 1:
+            loop.call_later(0.01, loop.stop)
+    loop.add_signal_handler(signal.SIGUSR1, handler)
+    def flood():
+        for _ in range(100_000):
+            os.kill(os.getpid(), signal.SIGUSR1)
+    loop.call_soon(flood)
+    loop.run_forever()
+    loop.close()
+    print("seen", seen > 0)
+"""
+
+
+def test_a_flood_of_signals_overruns_nothing(kind: str) -> None:
+    status, out, _ = run_code(kind, MANY)
+    assert (status, out) == (0, "seen True\n")
+
+
+TERMINATED = """
+    import signal
+    loop = new_loop()
+    async def main():
+        stop = asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        print("ready", flush=True)
+        await stop.wait()
+        print("leaving in order")
+    loop.run_until_complete(main())
+    loop.close()
+"""
+
+
+def test_a_server_can_leave_in_order_on_sigterm(kind: str) -> None:
+    process = start(code(kind, TERMINATED))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    assert finish(process)[:2] == (0, "leaving in order\n")
