@@ -17,6 +17,7 @@ from urllib.parse import unquote
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+NO_CONTENT = HTTPStatus.NO_CONTENT.value
 MAX_HEAD = 16 * 1024
 """Bytes of request line and headers that are accepted."""
 MAX_BODY = 1024 * 1024
@@ -150,7 +151,7 @@ def encode_response(response: Response, *, keep_alive: bool) -> tuple[bytes, byt
     """Return the head and the body of an answer as bytes."""
     body = b"" if response.document is None else json.dumps(response.document).encode()
     lines = [_STATUS_LINES[response.status]]
-    if response.status != HTTPStatus.NO_CONTENT:
+    if response.status != NO_CONTENT:
         lines.append(f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n")
     lines.extend(f"{name}: {value}\r\n" for name, value in response.headers.items())
     lines.append("\r\n" if keep_alive else "Connection: close\r\n\r\n")

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import collections
-import inspect
 import json
 import math
 import re
@@ -163,10 +162,10 @@ class HttpConnection(asyncio.Protocol):
                 answer = error.response()
             except Exception as error:
                 answer = self._report(request, error)
-            if inspect.isawaitable(answer):
-                self._task = self._loop.create_task(self._answer_later(request, answer))
-            else:
+            if isinstance(answer, Response):
                 self._send(request, answer)
+            else:
+                self._task = self._loop.create_task(self._answer_later(request, answer))
         if self._pending or not self._client_reads:
             return
         if self._stopping and self._task is None:
