@@ -97,8 +97,14 @@ impl EventLoop {
     /// `OSError` if the process has no descriptor left for the poller.
     pub fn new() -> PyResult<Self> {
         Ok(Self {
-            core: LoopCell::new(Core { events: Some(Events::new()), ..Core::default() }),
-            slots: LoopCell::new(Slots { state: None, task_factory: None }),
+            core: LoopCell::new(Core {
+                events: Some(Events::new()),
+                ..Core::default()
+            }),
+            slots: LoopCell::new(Slots {
+                state: None,
+                task_factory: None,
+            }),
             poller: Poller::new().map_err(|error| os_error(&error))?,
             inbox: Inbox::default(),
             debug: AtomicBool::new(false),
@@ -134,7 +140,9 @@ impl EventLoop {
     pub fn drain_inbox(&self, py: Python<'_>) {
         if self.inbox.is_filled() {
             let handles = self.inbox.take();
-            self.core.with(py, |core| core.ready.extend(handles.into_iter().map(Ready::Handle)));
+            self.core.with(py, |core| {
+                core.ready.extend(handles.into_iter().map(Ready::Handle));
+            });
         }
     }
 
