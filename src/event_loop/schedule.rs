@@ -66,7 +66,10 @@ impl FastMethod for CallSoonThreadsafe {
         let event_loop = this.get();
         let handle = make(this, arguments, "call_soon_threadsafe", false)?;
         if event_loop.inbox.push(handle.clone().unbind()) {
-            event_loop.poller.wake().map_err(|error| os_error(&error))?;
+            event_loop
+                .poller(arguments.py)?
+                .wake()
+                .map_err(|error| os_error(&error))?;
         }
         Ok(handle.into_any())
     }

@@ -30,7 +30,7 @@ impl EventLoop {
             read: true,
             write: false,
         };
-        self.poller
+        self.poller(py)?
             .add_level(reader, key.0, directions)
             .map_err(|error| os_error(&error))?;
         self.core.with(py, |core| core.signals = Some(pipe));

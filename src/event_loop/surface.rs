@@ -85,9 +85,7 @@ impl EventLoop {
     }
 
     fn _close(&self, py: Python<'_>) {
-        if !self.closed.swap(true, Ordering::Relaxed) {
-            self.clear(py);
-        }
+        self.close(py);
     }
 
     fn _set_wakeup_fd(&self, py: Python<'_>) -> PyResult<()> {
@@ -181,7 +179,7 @@ impl EventLoop {
 
     fn __clear__(&self) -> PyResult<()> {
         Python::try_attach(|py| {
-            self.clear(py);
+            self.close(py);
             let (state, factory) = self
                 .slots
                 .with(py, |slots| (slots.state.take(), slots.task_factory.take()));

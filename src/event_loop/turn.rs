@@ -85,15 +85,16 @@ impl EventLoop {
 
     /// Waits for events and queues them, then the due timers, behind what is queued.
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        let poller = self.poller(py)?;
         let mut events = self
             .core
             .with(py, |core| core.events.take())
             .unwrap_or_else(Events::new);
         let waited = if timeout == Some(0.0) || !self.inbox.sleep() {
-            self.poller.wait(&mut events, Some(0.0))
+            poller.wait(&mut events, Some(0.0))
         } else {
             self.forget_contexts(py);
-            let waited = py.detach(|| self.poller.wait(&mut events, timeout));
+            let waited = py.detach(|| poller.wait(&mut events, timeout));
             self.inbox.wake();
             waited
         };

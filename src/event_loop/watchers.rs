@@ -196,7 +196,7 @@ fn watch(
             (replaced, old, watch.directions())
         });
         // Without a change the kernel still has to be asked: the number may be a new file.
-        if let Err(error) = event_loop.poller.set_level(number, key.0, new) {
+        if let Err(error) = event_loop.poller(py)?.set_level(number, key.0, new) {
             event_loop.restore(py, key, direction, old);
             return Err(os_error(&error));
         }
@@ -206,7 +206,7 @@ fn watch(
     *watch.place(direction) = Some(handle);
     let directions = watch.directions();
     let key = event_loop.enter(py, number, Entry::Watch(watch))?;
-    if let Err(error) = event_loop.poller.add_level(number, key.0, directions) {
+    if let Err(error) = event_loop.poller(py)?.add_level(number, key.0, directions) {
         drop(event_loop.leave(py, key, number));
         return Err(os_error(&error));
     }
@@ -288,11 +288,12 @@ impl EventLoop {
             Some((handle, watch.directions()))
         })?;
         // The descriptor may be closed already; the kernel has forgotten it then.
+        let poller = self.poller(py).ok()?;
         if left.read || left.write {
-            let _ = self.poller.set_level(number, key.0, left);
+            let _ = poller.set_level(number, key.0, left);
         } else {
             drop(self.leave(py, key, number));
-            let _ = self.poller.remove_level(number);
+            let _ = poller.remove_level(number);
         }
         Some(handle)
     }

@@ -190,8 +190,10 @@ impl StreamTransport {
             (state.key, state.descriptor.number())
         });
         let Some(key) = key else { return Ok(()) };
-        let poller = &self.event_loop.bind(py).get().poller;
-        poller
+        self.event_loop
+            .bind(py)
+            .get()
+            .poller(py)?
             .change_edge(number, key.0, true)
             .map_err(|error| os_error(&error))
     }
@@ -276,12 +278,8 @@ impl StreamTransport {
             .with(py, |state| (state.key, state.descriptor.number()));
         if let Some(key) = key {
             // A failure leaves the watch for room on, which costs wake-ups and nothing else.
-            let _ = self
-                .event_loop
-                .bind(py)
-                .get()
-                .poller
-                .change_edge(number, key.0, false);
+            let poller = self.event_loop.bind(py).get().poller(py);
+            let _ = poller.map(|poller| poller.change_edge(number, key.0, false));
         }
     }
 
