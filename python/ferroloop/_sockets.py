@@ -1,4 +1,4 @@
-"""Socket operations without a transport: `sock_connect`, and the places of the others.
+"""Socket operations without a transport: `sock_connect`, `sock_accept`, places for the others.
 
 Owns nothing but the watch of one operation; called in the loop's thread.
 The surprise: a watch is taken away only while it is still the operation's own, because after a
@@ -43,9 +43,7 @@ async def sock_connect(loop: LoopBase, sock: socket.socket, address: Any) -> Non
     ValueError in debug mode for a blocking socket, RuntimeError for a descriptor that a transport
     owns, OSError if the connection fails. Mirrors asyncio's `sock_connect`.
     """
-    check_ssl_socket(sock)
-    if loop.get_debug() and sock.gettimeout() != 0:
-        raise ValueError("the socket must be non-blocking")
+    _check_usable(loop, sock)
     if sock.family in {socket.AF_INET, socket.AF_INET6}:
         infos = await loop._ensure_resolved(
             address, family=sock.family, type=sock.type, proto=sock.proto
@@ -99,6 +97,52 @@ def _connected(future: asyncio.Future[None], sock: socket.socket, address: Any) 
         del future
 
 
+async def sock_accept(loop: LoopBase, sock: socket.socket) -> tuple[socket.socket, Any]:
+    """Accept a connection on the listening, non-blocking `sock`; (socket, address of the peer).
+
+    The new socket does not block. Raises TypeError for an SSLSocket, ValueError in debug mode for
+    a blocking socket, RuntimeError for a descriptor that a transport owns, OSError if accepting
+    fails. Mirrors asyncio's `sock_accept`; a cancelled call never drops a connection, which in
+    asyncio holds since late 3.13 and 3.14 patches.
+    """
+    _check_usable(loop, sock)
+    while True:
+        try:
+            connection, address = sock.accept()
+        except (BlockingIOError, InterruptedError):
+            pass
+        else:
+            connection.setblocking(False)
+            return connection, address
+        await _wait_readable(loop, sock)
+
+
+async def _wait_readable(loop: LoopBase, sock: socket.socket) -> None:
+    """Wait until `sock` has something to read or to accept."""
+    fd = sock.fileno()
+    loop._ensure_fd_no_transport(fd)
+    future: asyncio.Future[None] = loop.create_future()
+    handle = loop._add_reader(fd, _wake, future)
+    try:
+        await future
+    finally:
+        # Whoever watches the number after us has cancelled our handle.
+        if not handle.cancelled():
+            loop._remove_reader(fd)
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _check_usable(loop: LoopBase, sock: socket.socket) -> None:
+    """Raise as asyncio does for a socket that its loop cannot work with."""
+    check_ssl_socket(sock)
+    if loop.get_debug() and sock.gettimeout() != 0:
+        raise ValueError("the socket must be non-blocking")
+
+
 def _not_yet(name: str) -> NoReturn:
     raise NotImplementedError(f"ferroloop does not implement loop.{name}() yet")
 
@@ -136,8 +180,3 @@ async def sock_sendall(loop: LoopBase, sock: socket.socket, data: Any) -> None:
 async def sock_sendto(loop: LoopBase, sock: socket.socket, data: Any, address: Any) -> int:
     """Raise NotImplementedError: asyncio's `sock_sendto` (3.11) is still to come."""
     _not_yet("sock_sendto")
-
-
-async def sock_accept(loop: LoopBase, sock: socket.socket) -> tuple[socket.socket, Any]:
-    """Raise NotImplementedError: asyncio's `sock_accept` is still to come."""
-    _not_yet("sock_accept")
