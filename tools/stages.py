@@ -187,7 +187,14 @@ def stubs(run: Run) -> Outcome:
     """The stubs against the built extension."""
     allowlist = str(TESTS / "static" / "stubtest_allowlist.txt")
     return run.checks(
-        (str(run.environment.python), "-m", "mypy.stubtest", "ferroloop", "--allowlist", allowlist)
+        (
+            str(run.environment.python),
+            "-m",
+            "mypy.stubtest",
+            "ferroloop._native",
+            "--allowlist",
+            allowlist,
+        )
     )
 
 
