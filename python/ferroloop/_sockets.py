@@ -7,7 +7,9 @@ cancellation the same descriptor number may already be watched for somebody else
 
 from __future__ import annotations
 
+import errno
 import socket
+import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ferroloop._asyncio_private import ssl
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from ferroloop._base import LoopBase
 
 __all__ = (
+    "begin_connect",
     "check_ssl_socket",
     "sock_accept",
     "sock_connect",
@@ -27,6 +30,7 @@ __all__ = (
     "sock_recvfrom_into",
     "sock_sendall",
     "sock_sendto",
+    "wait_connected",
 )
 
 
@@ -49,17 +53,37 @@ async def sock_connect(loop: LoopBase, sock: socket.socket, address: Any) -> Non
             address, family=sock.family, type=sock.type, proto=sock.proto
         )
         address = infos[0][4]
+    if not begin_connect(sock, address):
+        await wait_connected(loop, sock, address)
+
+
+def begin_connect(sock: socket.socket, address: Any) -> bool:
+    """Begin to connect the non-blocking `sock`; True if it is connected already.
+
+    Raises OSError if the connection fails at once.
+    """
     try:
         sock.connect(address)
-        return
+        return True
     except (BlockingIOError, InterruptedError):
         # After EINTR too the kernel goes on connecting (bpo-23618).
-        pass
-    # Outside of the except clause, so that an error does not carry the other one along.
-    await _wait_connected(loop, sock, address)
+        if sys.platform != "linux":
+            return False
+    # Over loopback the handshake is through by now, and Linux says so if it is asked again: one
+    # system call in place of a watch, a turn of the loop and an unwatch (7 of 32 microseconds).
+    error = sock.connect_ex(address)
+    if error in {0, errno.EISCONN}:
+        return True
+    if error in {errno.EALREADY, errno.EINPROGRESS, errno.EAGAIN, errno.EINTR}:
+        return False
+    raise _connect_error(error, address)
 
 
-async def _wait_connected(loop: LoopBase, sock: socket.socket, address: Any) -> None:
+def _connect_error(error: int, address: Any) -> OSError:
+    return OSError(error, f"Connect call failed {address}")
+
+
+async def wait_connected(loop: LoopBase, sock: socket.socket, address: Any) -> None:
     """Wait until the connection under way is made; raise OSError if it failed."""
     fd = sock.fileno()
     loop._ensure_fd_no_transport(fd)
@@ -82,7 +106,7 @@ def _connected(future: asyncio.Future[None], sock: socket.socket, address: Any) 
     try:
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error != 0:
-            raise OSError(error, f"Connect call failed {address}")
+            raise _connect_error(error, address)
     except (BlockingIOError, InterruptedError):
         # Still watched: the next event tries again.
         return
