@@ -39,5 +39,6 @@ mod _native {
 fn initialise(py: Python<'_>) -> PyResult<()> {
     py::context::prove_layout(py)?;
     handle::install(py)?;
-    event_loop::install(py)
+    event_loop::install(py)?;
+    transport::install(py)
 }

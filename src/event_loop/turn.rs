@@ -56,11 +56,12 @@ impl EventLoop {
         event_loop.drain_inbox(py);
         let timeout = event_loop.timeout(py);
         event_loop.poll(py, timeout)?;
-        event_loop.drain_inbox(py);
-        let count = event_loop.core.with(py, |core| core.ready.len());
-        let nested = event_loop
-            .core
-            .with(py, |core| std::mem::replace(&mut core.in_callback, true));
+        let (count, nested) = event_loop.core.with(py, |core| {
+            (
+                core.ready.len(),
+                std::mem::replace(&mut core.in_callback, true),
+            )
+        });
         let result = (0..count).try_for_each(|_| Self::run_next(this));
         event_loop.core.with(py, |core| core.in_callback = nested);
         result

@@ -33,3 +33,10 @@ mod writing;
 pub use listener::Listener;
 pub use server::ServerBase;
 pub use stream::StreamTransport;
+
+use pyo3::prelude::*;
+
+/// Gives the transports their fast methods. Call once, when the module is initialised.
+pub fn install(py: Python<'_>) -> PyResult<()> {
+    crate::py::method::install::<surface::Write>(py)
+}
