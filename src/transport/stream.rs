@@ -43,16 +43,6 @@ pub enum Writing {
     Blocked,
 }
 
-/// A step that a transport queues for itself.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Step {
-    /// `connection_made` was called: reading begins, and the waiter is woken.
-    Start,
-    /// `connection_lost` is due.
-    Lost,
-}
-
 /// The parts of a transport that change.
 pub struct State {
     pub descriptor: Descriptor,
@@ -87,8 +77,6 @@ pub struct State {
     pub extra: Option<Py<PyDict>>,
     /// The future that is done when the connection is made.
     pub waiter: Option<Py<PyAny>>,
-    /// What `connection_lost` will be told.
-    pub reason: Option<Py<PyAny>>,
 }
 
 /// A connected stream socket.
@@ -160,8 +148,7 @@ impl StreamTransport {
             visit.call(state.context.as_ref().and_then(Context::own_object))?;
             visit.call(&state.server)?;
             visit.call(&state.extra)?;
-            visit.call(&state.waiter)?;
-            visit.call(&state.reason)
+            visit.call(&state.waiter)
         });
         visited.unwrap_or(Ok(()))
     }

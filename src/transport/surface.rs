@@ -91,12 +91,21 @@ impl StreamTransport {
     /// Close at once; what is not sent is dropped.
     fn abort(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::settle(this)?;
-        this.get().force_close(this.py(), None);
-        Ok(())
+        this.get().force_close(this.py(), None)
     }
 
-    fn is_closing(&self, py: Python<'_>) -> bool {
-        self.state.with(py, |state| state.life.is_closing())
+    /// Whether the connection is closing or lost. What was gathered is sent first: a broken
+    /// connection shows in the answer, as it would if every write were sent at once.
+    fn is_closing(this: &Bound<'_, Self>) -> PyResult<bool> {
+        Self::settle(this)?;
+        Ok(this
+            .get()
+            .state
+            .with(this.py(), |state| state.life.is_closing()))
+    }
+
+    fn _call_connection_lost(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {
+        Self::connection_lost(this, exc)
     }
 
     #[pyo3(name = "pause_reading")]
@@ -185,8 +194,7 @@ impl StreamTransport {
 
     fn _force_close(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {
         Self::settle(this)?;
-        this.get().force_close(this.py(), exc);
-        Ok(())
+        this.get().force_close(this.py(), exc)
     }
 
     #[pyo3(signature = (exc, message="Fatal error on transport"))]
@@ -258,7 +266,6 @@ impl StreamTransport {
                     state.context.take(),
                     state.extra.take(),
                     state.waiter.take(),
-                    state.reason.take(),
                 )
             });
             drop(cleared);
