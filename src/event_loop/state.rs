@@ -13,8 +13,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::error::os_error;
-use crate::event_loop::source::{Ready, Source};
-use crate::event_loop::watchers::Watch;
+use crate::event_loop::source::{Ready, Source, Watch};
 use crate::handle::{Handle, TimerHandle};
 use crate::logic::inbox::Inbox;
 use crate::logic::slab::{Key, Slab};

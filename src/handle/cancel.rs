@@ -39,7 +39,7 @@ fn cancel(handle: &Bound<'_, Handle>) -> PyResult<bool> {
 impl FastMethod for Cancel {
     type Class = Handle;
     const NAME: &'static CStr = c"cancel";
-    const DOC: &'static CStr = c"cancel($self, /)\n--\n\n\
+    const DOC: &'static CStr = c"cancel($self)\n--\n\n\
         Cancel the callback: it will not run, and it and its arguments are released at once.";
 
     #[inline]

@@ -11,6 +11,7 @@
 //! - `losing`: the end of a connection
 //! - `driver`: what the loop calls
 //! - `opening`: the beginning of a connection
+//! - `members`: the transports of a server
 //! - `surface`: the methods that Python sees
 //! - `listener`: accepting connections
 //!
@@ -22,6 +23,7 @@ mod descriptor;
 mod driver;
 mod listener;
 mod losing;
+mod members;
 mod opening;
 mod protocol;
 mod reading;
@@ -36,7 +38,10 @@ pub use stream::StreamTransport;
 
 use pyo3::prelude::*;
 
+use crate::py::method::install as install_method;
+
 /// Gives the transports their fast methods. Call once, when the module is initialised.
 pub fn install(py: Python<'_>) -> PyResult<()> {
-    crate::py::method::install::<surface::Write>(py)
+    install_method::<members::Transports>(py)?;
+    install_method::<surface::Write>(py)
 }

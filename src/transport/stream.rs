@@ -124,6 +124,13 @@ impl StreamTransport {
         })
     }
 
+    /// Whether the connection belongs to `server`.
+    pub fn belongs_to(&self, py: Python<'_>, server: &Bound<'_, ServerBase>) -> bool {
+        self.state.with(py, |state| {
+            state.server.as_ref().is_some_and(|own| own.is(server))
+        })
+    }
+
     /// The waiter's turn: the connection is made.
     ///
     /// # Errors

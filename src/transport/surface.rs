@@ -300,18 +300,18 @@ pub struct Write;
 impl FastMethod for Write {
     type Class = StreamTransport;
     const NAME: &'static CStr = c"write";
-    const DOC: &'static CStr = c"write($self, data, /)\n--\n\n\
+    const DOC: &'static CStr = c"write($self, data)\n--\n\n\
         Send data: bytes, bytearray or memoryview.\n\nWhat is written within one callback is sent \
         when the callback returns. After the connection is lost: does nothing. Raises TypeError for \
         other data, RuntimeError after write_eof().";
+    const PARAMETERS: &'static [&'static str] = &["data"];
 
     #[inline]
     fn call<'py>(
         this: &Bound<'py, StreamTransport>,
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let data = arguments.get(0).or_else(|| arguments.keyword("data"));
-        let Some(data) = data else {
+        let Some(data) = arguments.get(0) else {
             return Err(PyTypeError::new_err(
                 "write() missing 1 required positional argument: 'data'",
             ));
