@@ -67,6 +67,9 @@ impl FastMethod for CallSoonThreadsafe {
     ) -> PyResult<Bound<'py, PyAny>> {
         let event_loop = this.get();
         let handle = make(this, arguments, "call_soon_threadsafe", false)?;
+        if cfg!(Py_3_14) {
+            handle.get().make_threadsafe(arguments.py);
+        }
         if event_loop.inbox.push(handle.clone().unbind()) {
             event_loop
                 .poller(arguments.py)?

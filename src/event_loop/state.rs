@@ -71,6 +71,8 @@ pub struct Slots {
     /// The Python layer's own state.
     pub state: Option<Py<PyAny>>,
     pub task_factory: Option<Py<PyAny>>,
+    /// The handle that runs now, in debug mode.
+    pub current: Option<Py<Handle>>,
 }
 
 /// The native half of `ferroloop.Loop`.
@@ -106,6 +108,7 @@ impl EventLoop {
             slots: LoopCell::new(Slots {
                 state: None,
                 task_factory: None,
+                current: None,
             }),
             poller: LoopCell::new(Some(Arc::new(
                 Poller::new().map_err(|error| os_error(&error))?,

@@ -19,6 +19,7 @@ pub struct CancelTimer;
 /// Cancels `handle`. False if it was cancelled before.
 fn cancel(handle: &Bound<'_, Handle>) -> PyResult<bool> {
     let py = handle.py();
+    handle.get().wait_until_run(py)?;
     if handle.get().is_cancelled(py) {
         return Ok(false);
     }

@@ -199,7 +199,7 @@ impl Drop for State {
             );
             let category = py.get_type::<PyResourceWarning>();
             let warned = asyncio::warn(py).and_then(|warn| warn.call1((text, category)).map(drop));
-            let closed = descriptor.close(py);
+            let closed = descriptor.close_abandoned(py);
             let detached = server.map_or(Ok(()), |server| ServerBase::detach(server.bind(py)));
             if let Err(error) = warned.and(closed).and(detached) {
                 error.write_unraisable(py, None);

@@ -222,6 +222,11 @@ impl StreamTransport {
     }
 
     #[getter]
+    fn _protocol_paused(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| state.flow.is_paused())
+    }
+
+    #[getter]
     fn _server(&self, py: Python<'_>) -> Option<Py<ServerBase>> {
         self.state.with(py, |state| {
             state.server.as_ref().map(|server| server.clone_ref(py))
