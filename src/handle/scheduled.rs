@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::error::leaves_the_loop;
-use crate::handle::threadsafe::Runner;
+use crate::handle::runner::Runner;
 use crate::py::asyncio;
 use crate::py::call::{self, Args};
 use crate::py::cell::LoopCell;

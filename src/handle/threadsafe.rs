@@ -7,30 +7,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::handle::Handle;
+use crate::handle::runner::Runner;
 use crate::py::{asyncio, thread};
-
-/// Whether other threads have to know that a callback runs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Runner {
-    /// They need not: the handle is for one thread, or this Python does not promise it.
-    Untold,
-    /// They do, and it does not run.
-    Nobody,
-    /// This thread runs it.
-    Thread(u64),
-}
-
-impl Runner {
-    /// Takes note that this thread runs the callback. False if nobody wants to know.
-    #[inline]
-    pub fn begin(&mut self) -> bool {
-        let told = *self != Self::Untold;
-        if told {
-            *self = Self::Thread(thread::ident());
-        }
-        told
-    }
-}
 
 impl Handle {
     /// From Python 3.14 on, cancelling from another thread waits for a callback that runs.
