@@ -1,7 +1,7 @@
 //! Python's asyncio event loop, written in Rust: the extension module `ferroloop._native`.
 //!
 //! Layers, each using only those before it: `error`, `logic`, `sys`, `py`, `handle`, `event_loop`,
-//! `transport`, `resolve`, and this list of what Python sees.
+//! `transport`, `sockets`, `resolve`, and this list of what Python sees.
 
 mod error;
 mod event_loop;
@@ -9,6 +9,7 @@ mod handle;
 mod logic;
 mod py;
 mod resolve;
+mod sockets;
 mod sys;
 mod transport;
 
@@ -39,5 +40,6 @@ mod _native {
 fn initialise(py: Python<'_>) -> PyResult<()> {
     py::context::prove_layout(py)?;
     handle::install(py);
-    event_loop::install(py)
+    event_loop::install(py)?;
+    sockets::install(py)
 }

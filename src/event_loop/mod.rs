@@ -24,8 +24,9 @@ mod tasks;
 mod turn;
 mod watchers;
 
+pub use registry::Claim;
 pub use source::{Readiness, Source, SourceClass};
-pub use state::EventLoop;
+pub use state::{EventLoop, SCRATCH};
 
 use pyo3::prelude::*;
 

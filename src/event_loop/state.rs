@@ -65,6 +65,8 @@ pub struct Core {
     pub watched_signals: [u64; 2],
     /// Room for reads, while nobody reads.
     pub scratch: Option<Vec<u8>>,
+    /// Whether the last `sock_recv` brought much, so that the next asks first how much there is.
+    pub large_receive: bool,
 }
 
 /// Python objects that the loop keeps.

@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyInt;
 
 use crate::error::os_error;
+use crate::event_loop::registry::Claim;
 use crate::event_loop::state::{Entry, EventLoop};
 use crate::handle::Handle;
 use crate::logic::slab::Key;
@@ -201,6 +202,12 @@ fn watch(
             return Err(os_error(&error));
         }
         return Ok(replaced);
+    }
+    if let Claim::Source(source, _) = event_loop.claim(py, number) {
+        let object = source.object.into_bound(py);
+        source
+            .class
+            .displaced(&object, direction == Direction::Read);
     }
     let mut watch = Watch::default();
     *watch.place(direction) = Some(handle);

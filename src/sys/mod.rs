@@ -3,6 +3,7 @@
 //! - `poller`: readiness, one wait a turn
 //! - `clock`: the monotonic clock
 //! - `socket`: one system call each on a stream socket
+//! - `nonblocking`: receiving and sending on a socket in whatever mode
 //! - `address`: socket addresses, compact
 //! - `wakeup`: the descriptor that signals write to
 //!
@@ -10,6 +11,7 @@
 
 pub mod address;
 pub mod clock;
+pub mod nonblocking;
 pub mod poller;
 pub mod socket;
 pub mod wakeup;

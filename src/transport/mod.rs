@@ -16,7 +16,7 @@
 //!
 //! A transport is called by its loop through `driver`; the loop does not know it.
 
-mod address;
+pub mod address;
 mod chunk;
 mod descriptor;
 mod driver;

@@ -1,0 +1,31 @@
+//! The `sock_*` calls: sockets that belong to the user, without a transport.
+//!
+//! - `waiting`: `SocketWatch`, what the loop watches of one socket, and futures for its readiness
+//! - `calls`: receiving and sending: try, and wait where the kernel has nothing or takes nothing
+//! - `accepting`: `sock_accept`
+//!
+//! The Python layer's coroutines call these; each answers with a result, or with a future that is
+//! done when trying again makes sense, or with `NotImplemented` for anything out of the ordinary
+//! (a subclass of `socket.socket`, odd arguments, a descriptor that the user watches himself), which
+//! Python does in asyncio's own way. A system call is made only by the coroutine that wants its
+//! result, never ahead of it, so a cancellation cannot lose data.
+
+mod accepting;
+mod calls;
+mod waiting;
+
+use pyo3::prelude::*;
+
+use crate::py::method::install as method;
+
+/// Puts the native halves of the `sock_*` calls on the loop's class.
+pub fn install(py: Python<'_>) -> PyResult<()> {
+    method::<calls::Recv>(py)?;
+    method::<calls::RecvInto>(py)?;
+    method::<calls::RecvFrom>(py)?;
+    method::<calls::RecvFromInto>(py)?;
+    method::<calls::SendAll>(py)?;
+    method::<accepting::Accept>(py)?;
+    method::<waiting::Wait>(py)?;
+    method::<waiting::Forget>(py)
+}
