@@ -175,11 +175,12 @@ impl EventLoop {
     /// A context equal to the current one, as asyncio copies it for every callback.
     #[inline]
     pub fn capture_context(&self, py: Python<'_>) -> PyResult<Context> {
-        let copy = copy_current(py)?;
-        let (context, discard) = self.core.with(py, |core| core.contexts.capture(copy));
-        if let Some(discard) = discard {
-            discard.release(py);
+        if let Some(context) = self.core.with(py, |core| core.contexts.reuse(py)) {
+            return Ok(context);
         }
+        let copy = copy_current(py)?.unbind();
+        let (context, previous) = self.core.with(py, |core| core.contexts.renew(copy));
+        drop(previous);
         Ok(context)
     }
 
@@ -211,9 +212,7 @@ impl EventLoop {
             unschedule(timer, py);
         }
         drop((ready, timers, entries, signals, self.inbox.take()));
-        if let Some(context) = context {
-            context.release(py);
-        }
+        drop(context);
     }
 
     /// Shows a queued handle to the collector: itself, or, since it is not tracked, its content.

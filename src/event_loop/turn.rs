@@ -118,9 +118,7 @@ impl EventLoop {
 
     /// A loop that goes to sleep keeps no context alive.
     fn forget_contexts(&self, py: Python<'_>) {
-        if let Some(context) = self.core.with(py, |core| core.contexts.take()) {
-            context.release(py);
-        }
+        drop(self.core.with(py, |core| core.contexts.take()));
     }
 
     /// Runs the entry at the head of the ready queue and sends what it wrote.
@@ -180,8 +178,10 @@ impl EventLoop {
     #[cold]
     fn run_timed(this: &Bound<'_, Self>, handle: &Bound<'_, Handle>) -> PyResult<()> {
         let py = this.py();
+        // A handle that somebody holds keeps its callback, which the report names.
+        let kept = handle.clone();
         let begin = clock::monotonic();
-        Handle::run(handle)?;
+        Handle::run(&kept)?;
         let seconds = clock::monotonic() - begin;
         if seconds >= f64::from_bits(this.get().slow.load(Ordering::Relaxed)) {
             this.call_method1(intern!(py, "_report_slow"), (handle, seconds))?;

@@ -14,18 +14,21 @@ mod accepting;
 mod calls;
 mod waiting;
 
+use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 
-use crate::py::method::install as method;
+use crate::event_loop::EventLoop;
+use crate::py::method::install_on as method;
 
 /// Puts the native halves of the `sock_*` calls on the loop's class.
 pub fn install(py: Python<'_>) -> PyResult<()> {
-    method::<calls::Recv>(py)?;
-    method::<calls::RecvInto>(py)?;
-    method::<calls::RecvFrom>(py)?;
-    method::<calls::RecvFromInto>(py)?;
-    method::<calls::SendAll>(py)?;
-    method::<accepting::Accept>(py)?;
-    method::<waiting::Wait>(py)?;
-    method::<waiting::Forget>(py)
+    let cls = &EventLoop::type_object(py);
+    method::<calls::Recv>(cls)?;
+    method::<calls::RecvInto>(cls)?;
+    method::<calls::RecvFrom>(cls)?;
+    method::<calls::RecvFromInto>(cls)?;
+    method::<calls::SendAll>(cls)?;
+    method::<accepting::Accept>(cls)?;
+    method::<waiting::Wait>(cls)?;
+    method::<waiting::Forget>(cls)
 }
