@@ -28,7 +28,7 @@ mod _native {
     #[pymodule_export]
     use crate::resolve::getaddrinfo_literal;
     #[pymodule_export]
-    use crate::transport::{Listener, ServerBase, StreamTransport};
+    use crate::transport::{DatagramTransport, Listener, ServerBase, StreamTransport};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

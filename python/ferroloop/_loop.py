@@ -129,6 +129,7 @@ class Loop(LoopBase):
     _ensure_resolved = _resolve.ensure_resolved
     _getaddrinfo_debug = _resolve.getaddrinfo_debug
     _make_socket_transport = _connect.make_socket_transport
+    _make_datagram_transport = _datagram.make_datagram_transport
     _make_ssl_transport = _tls.make_ssl_transport
 
     # asyncio's fields, which programs look at

@@ -30,6 +30,8 @@ imported! {
     timer_handle = "asyncio"."TimerHandle";
     /// `asyncio.Transport`, for `isinstance`.
     transport = "asyncio"."Transport";
+    /// `asyncio.DatagramTransport`, for `isinstance`.
+    datagram_transport = "asyncio"."DatagramTransport";
     /// `asyncio.BufferedProtocol`.
     buffered_protocol = "asyncio"."BufferedProtocol";
     /// Whether something is a coroutine or makes one, in the meaning of this Python version.

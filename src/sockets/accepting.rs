@@ -15,7 +15,7 @@ use crate::event_loop::EventLoop;
 use crate::py::asyncio;
 use crate::py::method::{Arguments, FastMethod};
 use crate::sockets::waiting::{Direction, blocks, number_of, wait};
-use crate::sys::nonblocking::{self, Origin};
+use crate::sys::nonblocking::{self, Family, Origin};
 use crate::sys::socket;
 use crate::transport::address;
 
@@ -47,7 +47,7 @@ impl FastMethod for Accept {
         let Ok(origin) = Origin::of(number) else {
             return not_ours();
         };
-        if !nonblocking::is_known(origin.family) {
+        if Family::numbered(origin.family) == Family::Foreign {
             return not_ours();
         }
         match socket::accept(number) {

@@ -18,7 +18,8 @@ use crate::py::method::{Arguments, FastMethod};
 use crate::py::{buffer, bytes};
 use crate::sockets::waiting::{Direction, number_of, wait};
 use crate::sys::address::Address;
-use crate::sys::{nonblocking, socket};
+use crate::sys::nonblocking::{self, Family};
+use crate::sys::socket;
 use crate::transport::address;
 
 /// From this size on a receive goes straight into the object that the caller gets.
@@ -160,7 +161,7 @@ impl FastMethod for RecvFrom {
             && let Some(number) = number_of(this.get(), sock)?
             && let Some(size) = positive(size)
             && size <= SCRATCH
-            && nonblocking::has_known_addresses(number)
+            && Family::of(number) != Family::Foreign
         {
             let received = this.get().with_scratch(py, |scratch| {
                 let (count, from) = nonblocking::recv_from(number, &mut scratch[..size])?;
@@ -191,7 +192,7 @@ impl FastMethod for RecvFromInto {
         let (Some(number), Some(size)) = (number_of(this.get(), sock)?, positive(size)) else {
             return not_ours(py);
         };
-        if !nonblocking::has_known_addresses(number) {
+        if Family::of(number) == Family::Foreign {
             return not_ours(py);
         }
         let received = buffer::with_bytes_mut(&buf, |space| {

@@ -80,14 +80,34 @@ impl Origin {
     }
 }
 
-/// Whether addresses of the socket `fd` are of a family that [`Address`] reads.
-pub fn has_known_addresses(fd: RawFd) -> bool {
-    option(fd, libc::SO_DOMAIN).is_ok_and(is_known)
+/// What the addresses of a socket are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// AF_INET.
+    V4,
+    /// AF_INET6.
+    V6,
+    /// AF_UNIX.
+    Unix,
+    /// Something that [`Address`] does not read.
+    Foreign,
 }
 
-/// Whether [`Address`] reads addresses of `family`.
-pub fn is_known(family: i32) -> bool {
-    matches!(family, libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX)
+impl Family {
+    /// That of the socket `fd`.
+    pub fn of(fd: RawFd) -> Self {
+        option(fd, libc::SO_DOMAIN).map_or(Self::Foreign, Self::numbered)
+    }
+
+    /// The one with this number.
+    pub fn numbered(number: i32) -> Self {
+        match number {
+            libc::AF_INET => Self::V4,
+            libc::AF_INET6 => Self::V6,
+            libc::AF_UNIX => Self::Unix,
+            _ => Self::Foreign,
+        }
+    }
 }
 
 /// The type of a socket that does not block, for Python's `socket.socket`.
@@ -117,7 +137,7 @@ mod tests {
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
-    use super::{has_known_addresses, recv, recv_from, send};
+    use super::{Family, recv, recv_from, send};
     use crate::sys::socket::local_address;
 
     #[test]
@@ -128,7 +148,7 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
         assert_eq!(send(right.as_raw_fd(), b"abc").unwrap(), 3);
         assert_eq!(recv(left.as_raw_fd(), &mut space).unwrap(), 3);
-        assert!(has_known_addresses(left.as_raw_fd()));
+        assert_eq!(Family::of(left.as_raw_fd()), Family::Unix);
     }
 
     #[test]
