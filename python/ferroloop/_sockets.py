@@ -30,6 +30,7 @@ __all__ = (
     "sock_recvfrom_into",
     "sock_sendall",
     "sock_sendto",
+    "stop_serving",
     "wait_socket",
 )
 
@@ -47,6 +48,12 @@ def check_socket(loop: LoopBase, sock: socket.socket) -> None:
     check_ssl_socket(sock)
     if loop.get_debug() and sock.gettimeout() != 0:
         raise ValueError("the socket must be non-blocking")
+
+
+def stop_serving(loop: LoopBase, sock: socket.socket) -> None:
+    """Stop reading from `sock` and close it; mirrors asyncio's `_stop_serving`."""
+    loop._remove_reader(sock.fileno())
+    sock.close()
 
 
 async def sock_recv(loop: LoopBase, sock: socket.socket, n: int) -> bytes:

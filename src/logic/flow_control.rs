@@ -27,6 +27,11 @@ impl Default for FlowControl {
 }
 
 impl FlowControl {
+    /// Whether the protocol has been told to pause.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
     /// Whether the protocol is to be paused now that `waiting` bytes wait.
     #[inline]
     pub fn pauses_at(&mut self, waiting: usize) -> bool {

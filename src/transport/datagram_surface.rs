@@ -111,7 +111,7 @@ impl DatagramTransport {
         Ok(transport)
     }
 
-    /// `asyncio.DatagramTransport`, so that `isinstance` holds without the storage of that class.
+    /// What asyncio's own class of such endpoints derives from, so that `isinstance` holds.
     #[getter]
     fn __class__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Ok(asyncio::datagram_transport(py)?.clone().unbind())

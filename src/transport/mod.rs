@@ -8,6 +8,7 @@
 //! - `stream`: `StreamTransport` and its state
 //! - `reading`: from the kernel to the protocol
 //! - `writing`: from the protocol to the kernel
+//! - `sendfile`: what a transport does while a file is sent past it
 //! - `losing`: the end of a connection
 //! - `driver`: what the loop calls
 //! - `opening`: the beginning of a connection
@@ -37,6 +38,7 @@ mod losing;
 mod opening;
 mod protocol;
 mod reading;
+mod sendfile;
 mod server;
 mod stream;
 mod surface;

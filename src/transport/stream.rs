@@ -19,6 +19,7 @@ use crate::sys::address::Address;
 use crate::transport::chunk::Data;
 use crate::transport::descriptor::Descriptor;
 use crate::transport::protocol::Kind;
+use crate::transport::sendfile::Transfer;
 use crate::transport::server::ServerBase;
 
 /// What the reading side is doing.
@@ -76,6 +77,8 @@ pub struct State {
     pub key: Option<Key>,
     pub queue: WriteQueue<Data>,
     pub flow: FlowControl,
+    /// A file that is being sent past the queue.
+    pub transfer: Option<Box<Transfer>>,
     /// The context that read and write callbacks run in; `None` while one runs.
     pub context: Option<Context>,
     pub server: Option<Py<ServerBase>>,
@@ -161,6 +164,9 @@ impl StreamTransport {
             visit.call(&state.server)?;
             visit.call(&state.extra)?;
             visit.call(&state.waiter)?;
+            if let Some(transfer) = &state.transfer {
+                transfer.visit(visit)?;
+            }
             visit.call(&state.reason)
         });
         visited.unwrap_or(Ok(()))

@@ -24,6 +24,17 @@ use crate::transport::stream::{State, StreamTransport, Writing};
 /// `LOG_THRESHOLD_FOR_CONNLOST_WRITES`.
 const LOST_WRITES: u32 = 5;
 
+/// What a program is told that writes after `write_eof`, or while a file is being sent.
+type Refusals = [&'static str; 2];
+const WRITE: Refusals = [
+    "Cannot call write() after write_eof()",
+    "unable to write; sendfile is in progress",
+];
+const WRITELINES: Refusals = [
+    "Cannot call writelines() after write_eof()",
+    "unable to writelines; sendfile is in progress",
+];
+
 /// What one attempt to send came to.
 enum Sent {
     /// Nothing is left.
@@ -53,10 +64,8 @@ impl StreamTransport {
         let py = this.py();
         let transport = this.get();
         let data = Data::from_write(data)?;
-        if transport.state.with(py, |state| state.eof) {
-            return Err(PyRuntimeError::new_err(
-                "Cannot call write() after write_eof()",
-            ));
+        if let Some(text) = transport.state.with(py, |state| state.refusal(&WRITE)) {
+            return Err(PyRuntimeError::new_err(text));
         }
         if data.is_empty() {
             return Ok(());
@@ -72,10 +81,8 @@ impl StreamTransport {
     pub fn writelines(this: &Bound<'_, Self>, chunks: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
-        if transport.state.with(py, |state| state.eof) {
-            return Err(PyRuntimeError::new_err(
-                "Cannot call writelines() after write_eof()",
-            ));
+        if let Some(text) = transport.state.with(py, |state| state.refusal(&WRITELINES)) {
+            return Err(PyRuntimeError::new_err(text));
         }
         let mut gathered = Vec::new();
         for chunk in chunks.try_iter()? {
@@ -185,7 +192,7 @@ impl StreamTransport {
     }
 
     /// Asks the loop to say when there is room.
-    fn watch_for_room(&self, py: Python<'_>) -> PyResult<()> {
+    pub fn watch_for_room(&self, py: Python<'_>) -> PyResult<()> {
         let (key, number) = self.state.with(py, |state| {
             state.writing = Writing::Blocked;
             (state.key, state.descriptor.number())
@@ -288,12 +295,15 @@ impl StreamTransport {
     fn drained(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
-        let (closes, ends, number) = transport.state.with(py, |state| {
+        let (drained, closes, ends, number) = transport.state.with(py, |state| {
             let drained = state.queue.is_empty() && state.writing == Writing::Idle;
             let closes = drained && state.life.is_closing() && !state.life.is_lost();
             let ends = drained && !closes && state.eof && !state.life.is_lost();
-            (closes, ends, state.descriptor.number())
+            (drained, closes, ends, state.descriptor.number())
         });
+        if drained {
+            transport.wake_transfer(py)?;
+        }
         if closes {
             transport.force_close(py, None);
         } else if ends {
@@ -342,6 +352,15 @@ impl StreamTransport {
 }
 
 impl State {
+    /// Why nothing may be written now.
+    #[inline]
+    fn refusal(&self, texts: &Refusals) -> Option<&'static str> {
+        if self.eof {
+            return Some(texts[0]);
+        }
+        self.transfer.as_ref().map(|_| texts[1])
+    }
+
     /// Queues chunks, or counts a write to a lost connection.
     #[inline]
     fn gather(&mut self, chunks: impl IntoIterator<Item = Data>) -> (Next, Option<Key>) {
