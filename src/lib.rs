@@ -1,7 +1,7 @@
 //! Python's asyncio event loop, written in Rust: the extension module `ferroloop._native`.
 //!
 //! Layers, each using only those before it: `error`, `logic`, `sys`, `py`, `handle`, `event_loop`,
-//! `transport`, `resolve`, and this list of what Python sees.
+//! `transport`, `sockets`, `resolve`, and this list of what Python sees.
 
 mod error;
 mod event_loop;
@@ -9,6 +9,7 @@ mod handle;
 mod logic;
 mod py;
 mod resolve;
+mod sockets;
 mod sys;
 mod transport;
 
@@ -27,7 +28,7 @@ mod _native {
     #[pymodule_export]
     use crate::resolve::getaddrinfo_literal;
     #[pymodule_export]
-    use crate::transport::{Listener, ServerBase, StreamTransport};
+    use crate::transport::{DatagramTransport, Listener, ServerBase, StreamTransport};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -40,5 +41,6 @@ fn initialise(py: Python<'_>) -> PyResult<()> {
     py::context::prove_layout(py)?;
     handle::install(py)?;
     event_loop::install(py)?;
-    transport::install(py)
+    transport::install(py)?;
+    sockets::install(py)
 }

@@ -25,9 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = (
     "DEBUG_STACK_DEPTH",
+    "SENDFILE_ALWAYS_SEEKS",
+    "AnyDatagramTransport",
     "SSLProtocol",
+    "SendfileMode",
     "TransportSocket",
     "base_policy_class",
+    "constants",
     "discard_destroyed_warning",
     "future_loop",
     "get_running_loop_or_none",
@@ -45,6 +49,7 @@ __all__ = (
 DEBUG_STACK_DEPTH: int = constants.DEBUG_STACK_DEPTH
 
 SSLProtocol = sslproto.SSLProtocol
+SendfileMode = constants._SendfileMode
 TransportSocket = trsock.TransportSocket
 
 #: Whether `-X dev` or PYTHONASYNCIODEBUG asks for debug mode.
@@ -60,6 +65,16 @@ if sys.version_info >= (3, 14):
     )
 else:
     _is_coroutine_function = asyncio.iscoroutinefunction
+
+
+#: Whether a file's position follows sendfile even if nothing was sent (gh-150107).
+SENDFILE_ALWAYS_SEEKS: bool = "total_sent" not in inspect.signature(
+    asyncio.unix_events._UnixSelectorEventLoop._sock_sendfile_update_filepos  # type: ignore[attr-defined]  # not in typeshed
+).parameters
+
+
+class AnyDatagramTransport(asyncio.Transport, asyncio.DatagramTransport):
+    """What datagram endpoints claim to be: asyncio's own are instances of both."""
 
 
 def get_running_loop_or_none() -> asyncio.AbstractEventLoop | None:

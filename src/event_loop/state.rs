@@ -21,6 +21,7 @@ use crate::logic::timer_heap::TimerHeap;
 use crate::py::cell::LoopCell;
 use crate::py::context::{Context, ContextCache, copy_current};
 use crate::py::object;
+use crate::sys::datagram::Batch;
 use crate::sys::poller::{Events, Poller};
 use crate::sys::wakeup::SignalPipe;
 
@@ -64,6 +65,10 @@ pub struct Core {
     pub watched_signals: [u64; 2],
     /// Room for reads, while nobody reads.
     pub scratch: Option<Vec<u8>>,
+    /// Room for datagrams, while nobody receives.
+    pub batch: Option<Batch>,
+    /// Whether the last `sock_recv` brought much, so that the next asks first how much there is.
+    pub large_receive: bool,
 }
 
 /// Python objects that the loop keeps.
@@ -182,6 +187,26 @@ impl EventLoop {
         let (context, previous) = self.core.with(py, |core| core.contexts.renew(copy));
         drop(previous);
         Ok(context)
+    }
+
+    /// The room for datagrams, which `give_batch` takes back.
+    pub fn take_batch(&self, py: Python<'_>) -> Batch {
+        self.core
+            .with(py, |core| core.batch.take())
+            .unwrap_or_else(Batch::new)
+    }
+
+    /// Takes the room for datagrams back.
+    pub fn give_batch(&self, py: Python<'_>, batch: Batch) {
+        let spare = self.core.with(py, |core| core.batch.replace(batch));
+        drop(spare);
+    }
+
+    /// Whether anything is queued behind the callback that runs now, or the loop is to stop.
+    pub fn has_more_to_run(&self, py: Python<'_>) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+            || self.inbox.is_filled()
+            || self.core.with(py, |core| !core.ready.is_empty())
     }
 
     /// Lends the read buffer to `read`.

@@ -3,6 +3,8 @@
 //! - `poller`: readiness, one wait a turn
 //! - `clock`: the monotonic clock
 //! - `socket`: one system call each on a stream socket
+//! - `nonblocking`: receiving and sending on a socket in whatever mode
+//! - `datagram`: several datagrams in one system call
 //! - `address`: socket addresses, compact
 //! - `wakeup`: the descriptor that signals write to
 //!
@@ -10,6 +12,8 @@
 
 pub mod address;
 pub mod clock;
+pub mod datagram;
+pub mod nonblocking;
 pub mod poller;
 pub mod socket;
 pub mod wakeup;

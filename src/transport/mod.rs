@@ -8,30 +8,45 @@
 //! - `stream`: `StreamTransport` and its state
 //! - `reading`: from the kernel to the protocol
 //! - `writing`: from the protocol to the kernel
+//! - `sendfile`: what a transport does while a file is sent past it
 //! - `losing`: the end of a connection
 //! - `driver`: what the loop calls
 //! - `opening`: the beginning of a connection
 //! - `members`: the transports of a server
 //! - `surface`: the methods that Python sees
 //! - `listener`: accepting connections
+//! - `datagram`: `DatagramTransport` and its state
+//! - `datagram_reading`: from the kernel to a datagram protocol
+//! - `datagram_writing`: from a datagram protocol to the kernel
+//! - `datagram_life`: from socket to `connection_lost`, and what the loop calls
+//! - `datagram_surface`: the methods that Python sees
+//! - `limits`: water marks as Python gives them
 //!
 //! A transport is called by its loop through `driver`; the loop does not know it.
 
-mod address;
+pub mod address;
 mod chunk;
+mod datagram;
+mod datagram_life;
+mod datagram_reading;
+mod datagram_surface;
+mod datagram_writing;
 mod descriptor;
 mod driver;
+mod limits;
 mod listener;
 mod losing;
 mod members;
 mod opening;
 mod protocol;
 mod reading;
+mod sendfile;
 mod server;
 mod stream;
 mod surface;
 mod writing;
 
+pub use datagram::DatagramTransport;
 pub use listener::Listener;
 pub use server::ServerBase;
 pub use stream::StreamTransport;

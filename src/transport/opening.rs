@@ -59,6 +59,7 @@ impl Parts<'_> {
             key: None,
             queue: WriteQueue::default(),
             flow: FlowControl::default(),
+            transfer: None,
             context: Some(self.context),
             server: self.server.map(Bound::unbind),
             peer: self.peer,

@@ -19,6 +19,7 @@ use crate::sys::address::Address;
 use crate::transport::chunk::Data;
 use crate::transport::descriptor::Descriptor;
 use crate::transport::protocol::Kind;
+use crate::transport::sendfile::Transfer;
 use crate::transport::server::ServerBase;
 
 /// What the reading side is doing.
@@ -66,6 +67,8 @@ pub struct State {
     pub key: Option<Key>,
     pub queue: WriteQueue<Data>,
     pub flow: FlowControl,
+    /// A file that is being sent past the queue.
+    pub transfer: Option<Box<Transfer>>,
     /// The context that read and write callbacks run in; `None` while one runs.
     pub context: Option<Context>,
     pub server: Option<Py<ServerBase>>,
@@ -155,7 +158,11 @@ impl StreamTransport {
             visit.call(state.context.as_ref().and_then(Context::own_object))?;
             visit.call(&state.server)?;
             visit.call(&state.extra)?;
-            visit.call(&state.waiter)
+            visit.call(&state.waiter)?;
+            state
+                .transfer
+                .as_ref()
+                .map_or(Ok(()), |transfer| transfer.visit(visit))
         });
         visited.unwrap_or(Ok(()))
     }
