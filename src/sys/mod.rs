@@ -3,6 +3,7 @@
 //! - `poller`: readiness, one wait a turn
 //! - `clock`: the monotonic clock
 //! - `socket`: one system call each on a stream socket
+//! - `pipe`: the same on pipes and character devices
 //! - `address`: socket addresses, compact
 //! - `wakeup`: the descriptor that signals write to
 //!
@@ -10,6 +11,7 @@
 
 pub mod address;
 pub mod clock;
+pub mod pipe;
 pub mod poller;
 pub mod socket;
 pub mod wakeup;
