@@ -18,7 +18,11 @@ pub fn os_error(error: &io::Error) -> PyErr {
     match error.raw_os_error() {
         Some(code) => {
             let text = io::Error::from_raw_os_error(code).to_string();
-            let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+            let text = text
+                .split(" (os error")
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             PyOSError::new_err((code, text))
         }
         None => PyOSError::new_err(error.to_string()),

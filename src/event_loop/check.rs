@@ -44,8 +44,13 @@ impl EventLoop {
     /// `TypeError` with asyncio's text, which names `method`.
     pub fn check_callback(callback: Borrowed<'_, '_, PyAny>, method: &str) -> PyResult<()> {
         let py = callback.py();
-        if asyncio::is_coroutine_callback(py)?.call1((callback,))?.is_truthy()? {
-            return Err(PyTypeError::new_err(format!("coroutines cannot be used with {method}()")));
+        if asyncio::is_coroutine_callback(py)?
+            .call1((callback,))?
+            .is_truthy()?
+        {
+            return Err(PyTypeError::new_err(format!(
+                "coroutines cannot be used with {method}()"
+            )));
         }
         if !callback.is_callable() {
             return Err(PyTypeError::new_err(format!(

@@ -52,9 +52,13 @@ impl EventLoop {
     /// `OSError` if the kernel refuses.
     pub fn register(&self, py: Python<'_>, number: RawFd, source: Source) -> PyResult<Key> {
         let key = self.enter(py, number, Entry::Source(source))?;
-        if let Err(error) = self.poller.add_edge(number, key.0) {
+        if let Err(error) = self.poller(py).and_then(|poller| {
+            poller
+                .add_edge(number, key.0)
+                .map_err(|error| os_error(&error))
+        }) {
             drop(self.leave(py, key, number));
-            return Err(os_error(&error));
+            return Err(error);
         }
         Ok(key)
     }
@@ -64,7 +68,7 @@ impl EventLoop {
         let entry = self.leave(py, key, number);
         if entry.is_some() {
             // The kernel forgets a descriptor that was closed behind our back by itself.
-            let _ = self.poller.remove_edge(number);
+            let _ = self.poller(py).map(|poller| poller.remove_edge(number));
         }
         drop(entry);
     }

@@ -66,7 +66,10 @@ impl FastMethod for CallSoonThreadsafe {
         let event_loop = this.get();
         let handle = make(this, arguments, "call_soon_threadsafe", false)?;
         if event_loop.inbox.push(handle.clone().unbind()) {
-            event_loop.poller.wake().map_err(|error| os_error(&error))?;
+            event_loop
+                .poller(arguments.py)?
+                .wake()
+                .map_err(|error| os_error(&error))?;
         }
         Ok(handle.into_any())
     }
@@ -94,7 +97,12 @@ fn make<'py>(
         EventLoop::check_callback(callback, method)?;
     }
     let context = context_or_current(event_loop, arguments.py, context)?;
-    let handle = Handle::new(this.as_any(), callback, Args::new(arguments.from(1)), context)?;
+    let handle = Handle::new(
+        this.as_any(),
+        callback,
+        Args::new(arguments.from(1)),
+        context,
+    )?;
     if debug {
         handle.get().note_source(arguments.py)?;
     }
@@ -116,7 +124,8 @@ fn context_or_current(
 impl FastMethod for CallLater {
     type Class = EventLoop;
     const NAME: &'static CStr = c"call_later";
-    const DOC: &'static CStr = c"call_later($self, delay, callback, /, *args, context=None)\n--\n\n\
+    const DOC: &'static CStr =
+        c"call_later($self, delay, callback, /, *args, context=None)\n--\n\n\
         Call callback(*args) after delay seconds, never earlier.\n\n\
         Returns a TimerHandle. Raises RuntimeError if the loop is closed, TypeError if delay is no \
         number. As asyncio's since 3.10; equal deadlines run in the order of the calls.";
@@ -193,7 +202,9 @@ fn schedule<'py>(
         timer.as_super().get().note_source(py)?;
     }
     let entry = timer.clone().into_super().unbind();
-    event_loop.core.with(py, |core| core.timers.push(when, entry));
+    event_loop
+        .core
+        .with(py, |core| core.timers.push(when, entry));
     Ok(timer.into_any())
 }
 
@@ -210,7 +221,9 @@ impl FastMethod for TimerHandleCancelled {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.py;
         arguments.exactly("_timer_handle_cancelled", 1)?;
-        let Some(timer) = arguments.get(0).and_then(|timer| timer.cast::<TimerHandle>().ok())
+        let Some(timer) = arguments
+            .get(0)
+            .and_then(|timer| timer.cast::<TimerHandle>().ok())
         else {
             return Ok(py.None().into_bound(py));
         };

@@ -17,16 +17,22 @@ use crate::sys::wakeup::SignalPipe;
 impl EventLoop {
     /// The writing end of the signal pipe, made and watched when first asked for.
     fn wakeup_descriptor(&self, py: Python<'_>) -> PyResult<i32> {
-        let existing =
-            self.core.with(py, |core| core.signals.as_ref().map(SignalPipe::writer));
+        let existing = self
+            .core
+            .with(py, |core| core.signals.as_ref().map(SignalPipe::writer));
         if let Some(writer) = existing {
             return Ok(writer);
         }
         let pipe = SignalPipe::new().map_err(|error| os_error(&error))?;
         let (reader, writer) = (pipe.reader(), pipe.writer());
         let key = self.enter(py, reader, Entry::Signals)?;
-        let directions = Directions { read: true, write: false };
-        self.poller.add_level(reader, key.0, directions).map_err(|error| os_error(&error))?;
+        let directions = Directions {
+            read: true,
+            write: false,
+        };
+        self.poller(py)?
+            .add_level(reader, key.0, directions)
+            .map_err(|error| os_error(&error))?;
         self.core.with(py, |core| core.signals = Some(pipe));
         Ok(writer)
     }
@@ -52,9 +58,14 @@ impl EventLoop {
     /// `ValueError` outside the main thread.
     pub fn restore_wakeup(&self, py: Python<'_>) -> PyResult<()> {
         let (previous, ours) = self.core.with(py, |core| {
-            (core.previous_wakeup.take(), core.signals.as_ref().map(SignalPipe::writer))
+            (
+                core.previous_wakeup.take(),
+                core.signals.as_ref().map(SignalPipe::writer),
+            )
         });
-        let Some(previous) = previous else { return Ok(()) };
+        let Some(previous) = previous else {
+            return Ok(());
+        };
         let found = set_wakeup_fd(py, previous)?;
         if Some(found) != ours {
             set_wakeup_fd(py, found)?;
@@ -82,7 +93,11 @@ impl EventLoop {
         let py = this.py();
         let numbers = this.get().core.with(py, |core| {
             let watched = core.watched_signals;
-            let mut numbers = core.signals.as_ref().map(SignalPipe::take).unwrap_or_default();
+            let mut numbers = core
+                .signals
+                .as_ref()
+                .map(SignalPipe::take)
+                .unwrap_or_default();
             numbers.retain(|signal| {
                 watched[usize::from(signal >> 6) & 1] & (1_u64 << (signal & 63)) != 0
             });
@@ -101,5 +116,7 @@ impl EventLoop {
 fn set_wakeup_fd(py: Python<'_>, number: i32) -> PyResult<i32> {
     let keywords = PyDict::new(py);
     keywords.set_item("warn_on_full_buffer", false)?;
-    asyncio::set_wakeup_fd(py)?.call((number,), Some(&keywords))?.extract()
+    asyncio::set_wakeup_fd(py)?
+        .call((number,), Some(&keywords))?
+        .extract()
 }

@@ -37,7 +37,10 @@ impl Source {
     /// Another reference to the same object.
     #[inline]
     pub fn duplicate(&self, py: Python<'_>) -> Self {
-        Self { object: self.object.clone_ref(py), class: self.class }
+        Self {
+            object: self.object.clone_ref(py),
+            class: self.class,
+        }
     }
 }
 

@@ -5,8 +5,10 @@
 //! instance has no dictionary; what the Python layer needs sits in one slot here.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
@@ -77,7 +79,8 @@ pub struct Slots {
 pub struct EventLoop {
     pub core: LoopCell<Core>,
     pub slots: LoopCell<Slots>,
-    pub poller: Poller,
+    /// `None` once the loop is closed. Shared, because a wait goes on while nothing is borrowed.
+    poller: LoopCell<Option<Arc<Poller>>>,
     pub inbox: Inbox<Py<Handle>>,
     pub debug: AtomicBool,
     pub stopping: AtomicBool,
@@ -97,9 +100,17 @@ impl EventLoop {
     /// `OSError` if the process has no descriptor left for the poller.
     pub fn new() -> PyResult<Self> {
         Ok(Self {
-            core: LoopCell::new(Core { events: Some(Events::new()), ..Core::default() }),
-            slots: LoopCell::new(Slots { state: None, task_factory: None }),
-            poller: Poller::new().map_err(|error| os_error(&error))?,
+            core: LoopCell::new(Core {
+                events: Some(Events::new()),
+                ..Core::default()
+            }),
+            slots: LoopCell::new(Slots {
+                state: None,
+                task_factory: None,
+            }),
+            poller: LoopCell::new(Some(Arc::new(
+                Poller::new().map_err(|error| os_error(&error))?,
+            ))),
             inbox: Inbox::default(),
             debug: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -108,6 +119,25 @@ impl EventLoop {
             slow: AtomicU64::new(0.1_f64.to_bits()),
             process: std::process::id(),
         })
+    }
+
+    /// The poller.
+    ///
+    /// # Errors
+    /// `RuntimeError` once the loop is closed.
+    #[inline]
+    pub fn poller(&self, py: Python<'_>) -> PyResult<Arc<Poller>> {
+        let poller = self.poller.with(py, |poller| poller.clone());
+        poller.ok_or_else(|| PyRuntimeError::new_err("Event loop is closed"))
+    }
+
+    /// Ends the loop's own descriptors and drops everything that is queued, timed or watched.
+    pub fn close(&self, py: Python<'_>) {
+        if !self.closed.swap(true, Ordering::Relaxed) {
+            let poller = self.poller.with(py, Option::take);
+            self.clear(py);
+            drop(poller);
+        }
     }
 
     /// Whether debug mode is on.
@@ -134,7 +164,9 @@ impl EventLoop {
     pub fn drain_inbox(&self, py: Python<'_>) {
         if self.inbox.is_filled() {
             let handles = self.inbox.take();
-            self.core.with(py, |core| core.ready.extend(handles.into_iter().map(Ready::Handle)));
+            self.core.with(py, |core| {
+                core.ready.extend(handles.into_iter().map(Ready::Handle));
+            });
         }
     }
 
@@ -159,7 +191,7 @@ impl EventLoop {
     }
 
     /// Drops every handle, timer and source. Their descriptors are closed by whoever owns them.
-    pub fn clear(&self, py: Python<'_>) {
+    fn clear(&self, py: Python<'_>) {
         let (ready, timers, entries, context, signals) = self.core.with(py, |core| {
             core.descriptors.clear();
             core.resumed.clear();
@@ -172,6 +204,7 @@ impl EventLoop {
                 core.signals.take(),
             )
         });
+        // What the callbacks of dropped objects queue now is dropped with the loop.
         for timer in &timers {
             unschedule(timer, py);
         }

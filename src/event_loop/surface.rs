@@ -42,17 +42,26 @@ impl EventLoop {
     ///
     /// Raises TypeError if factory is neither callable nor None.
     fn set_task_factory(&self, py: Python<'_>, factory: Option<Py<PyAny>>) -> PyResult<()> {
-        if factory.as_ref().is_some_and(|factory| !factory.bind(py).is_callable()) {
-            return Err(PyTypeError::new_err("task factory must be a callable or None"));
+        if factory
+            .as_ref()
+            .is_some_and(|factory| !factory.bind(py).is_callable())
+        {
+            return Err(PyTypeError::new_err(
+                "task factory must be a callable or None",
+            ));
         }
-        let old = self.slots.with(py, |slots| std::mem::replace(&mut slots.task_factory, factory));
+        let old = self.slots.with(py, |slots| {
+            std::mem::replace(&mut slots.task_factory, factory)
+        });
         drop(old);
         Ok(())
     }
 
     /// The factory that set_task_factory() set, or None.
     fn get_task_factory(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.slots.with(py, |slots| slots.task_factory.as_ref().map(|it| it.clone_ref(py)))
+        self.slots.with(py, |slots| {
+            slots.task_factory.as_ref().map(|it| it.clone_ref(py))
+        })
     }
 
     fn _check_closed(&self) -> PyResult<()> {
@@ -76,9 +85,7 @@ impl EventLoop {
     }
 
     fn _close(&self, py: Python<'_>) {
-        if !self.closed.swap(true, Ordering::Relaxed) {
-            self.clear(py);
-        }
+        self.close(py);
     }
 
     fn _set_wakeup_fd(&self, py: Python<'_>) -> PyResult<()> {
@@ -99,12 +106,15 @@ impl EventLoop {
 
     #[getter]
     fn _state(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.slots.with(py, |slots| slots.state.as_ref().map(|it| it.clone_ref(py)))
+        self.slots
+            .with(py, |slots| slots.state.as_ref().map(|it| it.clone_ref(py)))
     }
 
     #[setter(_state)]
     fn set_state(&self, py: Python<'_>, state: Option<Py<PyAny>>) {
-        let old = self.slots.with(py, |slots| std::mem::replace(&mut slots.state, state));
+        let old = self
+            .slots
+            .with(py, |slots| std::mem::replace(&mut slots.state, state));
         drop(old);
     }
 
@@ -154,8 +164,12 @@ impl EventLoop {
 
     #[getter]
     fn _scheduled<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let timers: Vec<Py<Handle>> =
-            self.core.with(py, |core| core.timers.iter().map(|timer| timer.clone_ref(py)).collect());
+        let timers: Vec<Py<Handle>> = self.core.with(py, |core| {
+            core.timers
+                .iter()
+                .map(|timer| timer.clone_ref(py))
+                .collect()
+        });
         PyList::new(py, timers)
     }
 
@@ -165,9 +179,10 @@ impl EventLoop {
 
     fn __clear__(&self) -> PyResult<()> {
         Python::try_attach(|py| {
-            self.clear(py);
-            let (state, factory) =
-                self.slots.with(py, |slots| (slots.state.take(), slots.task_factory.take()));
+            self.close(py);
+            let (state, factory) = self
+                .slots
+                .with(py, |slots| (slots.state.take(), slots.task_factory.take()));
             drop((state, factory));
         })
         .ok_or_else(|| PyRuntimeError::new_err("the interpreter is gone"))

@@ -36,7 +36,12 @@ impl FastMethod for CreateFuture {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.py;
         arguments.exactly("create_future", 0)?;
-        call::call_named(asyncio::future(py)?, &[this.as_any()], 0, asyncio::loop_keyword(py)?)
+        call::call_named(
+            asyncio::future(py)?,
+            &[this.as_any()],
+            0,
+            asyncio::loop_keyword(py)?,
+        )
     }
 }
 
@@ -64,11 +69,17 @@ impl FastMethod for CreateTask {
             arguments.exactly("create_task", 1)?;
         }
         this.get().check_closed()?;
-        let factory =
-            this.get().slots.with(py, |slots| slots.task_factory.as_ref().map(|it| it.clone_ref(py)));
+        let factory = this.get().slots.with(py, |slots| {
+            slots.task_factory.as_ref().map(|it| it.clone_ref(py))
+        });
         if factory.is_none() && !arguments.has_keywords() {
             let values = [coro.to_owned(), this.as_any().clone()];
-            call::call_named(asyncio::task(py)?, &values.each_ref(), 1, asyncio::loop_keyword(py)?)
+            call::call_named(
+                asyncio::task(py)?,
+                &values.each_ref(),
+                1,
+                asyncio::loop_keyword(py)?,
+            )
         } else {
             let keywords = keywords(arguments)?;
             if let Some(factory) = factory {
@@ -90,9 +101,8 @@ fn keywords<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyDict>>
         if text == "coro" {
             continue;
         }
-        let known = text == "name"
-            || (text == "context" && version >= (3, 11))
-            || version >= (3, 13, 3);
+        let known =
+            text == "name" || (text == "context" && version >= (3, 11)) || version >= (3, 13, 3);
         if !known {
             return Err(PyTypeError::new_err(format!(
                 "create_task() got an unexpected keyword argument '{text}'"

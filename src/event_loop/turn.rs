@@ -19,7 +19,11 @@ use crate::sys::clock;
 use crate::sys::poller::Events;
 
 /// A source that asked to be resumed is told that it can read; it knows what else it waits for.
-const RESUMED: Readiness = Readiness { readable: true, writable: false, read_closed: false };
+const RESUMED: Readiness = Readiness {
+    readable: true,
+    writable: false,
+    read_closed: false,
+};
 
 impl EventLoop {
     /// Runs turns until `stop()` was called; forgets the stop afterwards.
@@ -54,7 +58,9 @@ impl EventLoop {
         event_loop.poll(py, timeout)?;
         event_loop.drain_inbox(py);
         let count = event_loop.core.with(py, |core| core.ready.len());
-        let nested = event_loop.core.with(py, |core| std::mem::replace(&mut core.in_callback, true));
+        let nested = event_loop
+            .core
+            .with(py, |core| std::mem::replace(&mut core.in_callback, true));
         let result = (0..count).try_for_each(|_| Self::run_next(this));
         event_loop.core.with(py, |core| core.in_callback = nested);
         result
@@ -62,9 +68,9 @@ impl EventLoop {
 
     /// How long the poll may wait, in seconds. Cancelled timers at the head are dropped first.
     fn timeout(&self, py: Python<'_>) -> Option<f64> {
-        while let Some(timer) =
-            self.core.with(py, |core| core.timers.pop_dead(|timer| timer.get().is_cancelled(py)))
-        {
+        while let Some(timer) = self.core.with(py, |core| {
+            core.timers.pop_dead(|timer| timer.get().is_cancelled(py))
+        }) {
             unschedule(&timer, py);
             timer.drop_ref(py);
         }
@@ -79,13 +85,16 @@ impl EventLoop {
 
     /// Waits for events and queues them, then the due timers, behind what is queued.
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
-        let mut events =
-            self.core.with(py, |core| core.events.take()).unwrap_or_else(Events::new);
+        let poller = self.poller(py)?;
+        let mut events = self
+            .core
+            .with(py, |core| core.events.take())
+            .unwrap_or_else(Events::new);
         let waited = if timeout == Some(0.0) || !self.inbox.sleep() {
-            self.poller.wait(&mut events, Some(0.0))
+            poller.wait(&mut events, Some(0.0))
         } else {
             self.forget_contexts(py);
-            let waited = py.detach(|| self.poller.wait(&mut events, timeout));
+            let waited = py.detach(|| poller.wait(&mut events, timeout));
             self.inbox.wake();
             waited
         };
@@ -100,7 +109,11 @@ impl EventLoop {
             core.queue_timers(py);
             core.events = Some(events);
         });
-        if interrupted { py.check_signals() } else { Ok(()) }
+        if interrupted {
+            py.check_signals()
+        } else {
+            Ok(())
+        }
     }
 
     /// A loop that goes to sleep keeps no context alive.
@@ -195,10 +208,14 @@ impl Core {
             match self.entries.get(key) {
                 Some(Entry::Source(_)) => self.ready.push_back(Ready::Io(key, readiness)),
                 Some(Entry::Watch(watch)) => {
-                    if readiness.readable && let Some(reader) = &watch.reader {
+                    if readiness.readable
+                        && let Some(reader) = &watch.reader
+                    {
                         self.ready.push_back(Ready::Handle(reader.clone_ref(py)));
                     }
-                    if readiness.writable && let Some(writer) = &watch.writer {
+                    if readiness.writable
+                        && let Some(writer) = &watch.writer
+                    {
                         self.ready.push_back(Ready::Handle(writer.clone_ref(py)));
                     }
                 }

@@ -49,7 +49,10 @@ impl Watch {
     }
 
     fn directions(&self) -> Directions {
-        Directions { read: self.reader.is_some(), write: self.writer.is_some() }
+        Directions {
+            read: self.reader.is_some(),
+            write: self.writer.is_some(),
+        }
     }
 }
 
@@ -62,16 +65,19 @@ fn descriptor(file: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {
     let number = if file.is_instance_of::<PyInt>() {
         file.extract::<RawFd>()
     } else {
-        file.call_method0(intern!(py, "fileno")).and_then(|number| number.extract::<RawFd>())
+        file.call_method0(intern!(py, "fileno"))
+            .and_then(|number| number.extract::<RawFd>())
     };
-    let number = match number {
-        Ok(number) => number,
-        Err(_) => {
-            return Err(PyValueError::new_err(format!("Invalid file object: {}", file.repr()?)));
-        }
+    let Ok(number) = number else {
+        return Err(PyValueError::new_err(format!(
+            "Invalid file object: {}",
+            file.repr()?
+        )));
     };
     if number < 0 {
-        return Err(PyValueError::new_err(format!("Invalid file descriptor: {number}")));
+        return Err(PyValueError::new_err(format!(
+            "Invalid file descriptor: {number}"
+        )));
     }
     Ok(number)
 }
@@ -85,14 +91,23 @@ pub fn check_free(this: &Bound<'_, EventLoop>, file: Borrowed<'_, '_, PyAny>) ->
     let Ok(number) = descriptor(file) else {
         // asyncio looks the descriptor up before it checks its sign.
         return match descriptor(file) {
-            Err(error) if error.value(py).to_string().starts_with("Invalid file object") => {
+            Err(error)
+                if error
+                    .value(py)
+                    .to_string()
+                    .starts_with("Invalid file object") =>
+            {
                 Err(error)
             }
             _ => Ok(()),
         };
     };
     let source = this.get().core.with(py, |core| {
-        let key = core.descriptors.get(usize::try_from(number).ok()?).copied().flatten()?;
+        let key = core
+            .descriptors
+            .get(usize::try_from(number).ok()?)
+            .copied()
+            .flatten()?;
         match core.entries.get(key)? {
             Entry::Source(source) => Some(source.duplicate(py)),
             _ => None,
@@ -128,7 +143,9 @@ fn add<'py>(
         )));
     }
     let (Some(file), Some(callback)) = (arguments.get(0), arguments.get(1)) else {
-        return Err(PyTypeError::new_err(format!("{method}() needs a descriptor and a callback")));
+        return Err(PyTypeError::new_err(format!(
+            "{method}() needs a descriptor and a callback"
+        )));
     };
     if checked {
         check_free(this, file)?;
@@ -136,8 +153,12 @@ fn add<'py>(
     event_loop.check_closed()?;
     let number = descriptor(file)?;
     let context = event_loop.capture_context(py)?;
-    let handle =
-        Handle::new(this.as_any(), callback, Args::new(arguments.from(2)), context)?;
+    let handle = Handle::new(
+        this.as_any(),
+        callback,
+        Args::new(arguments.from(2)),
+        context,
+    )?;
     if event_loop.is_debug() {
         handle.get().note_source(py)?;
     }
@@ -145,7 +166,11 @@ fn add<'py>(
     if let Some(replaced) = replaced {
         Handle::cancel(replaced.bind(py))?;
     }
-    if checked { Ok(py.None().into_bound(py)) } else { Ok(handle.into_any()) }
+    if checked {
+        Ok(py.None().into_bound(py))
+    } else {
+        Ok(handle.into_any())
+    }
 }
 
 /// Puts `handle` into the watch of `number` and gives back the one that it replaces.
@@ -160,7 +185,10 @@ fn watch(
     if let Some(key) = key {
         let (replaced, old, new) = event_loop.core.with(py, |core| {
             let Some(Entry::Watch(watch)) = core.entries.get_mut(key) else {
-                let none = Directions { read: false, write: false };
+                let none = Directions {
+                    read: false,
+                    write: false,
+                };
                 return (None, none, none);
             };
             let old = watch.directions();
@@ -168,7 +196,7 @@ fn watch(
             (replaced, old, watch.directions())
         });
         // Without a change the kernel still has to be asked: the number may be a new file.
-        if let Err(error) = event_loop.poller.set_level(number, key.0, new) {
+        if let Err(error) = event_loop.poller(py)?.set_level(number, key.0, new) {
             event_loop.restore(py, key, direction, old);
             return Err(os_error(&error));
         }
@@ -178,7 +206,7 @@ fn watch(
     *watch.place(direction) = Some(handle);
     let directions = watch.directions();
     let key = event_loop.enter(py, number, Entry::Watch(watch))?;
-    if let Err(error) = event_loop.poller.add_level(number, key.0, directions) {
+    if let Err(error) = event_loop.poller(py)?.add_level(number, key.0, directions) {
         drop(event_loop.leave(py, key, number));
         return Err(os_error(&error));
     }
@@ -196,7 +224,9 @@ fn remove<'py>(
     let py = this.py();
     arguments.exactly(method, 1)?;
     let Some(file) = arguments.get(0) else {
-        return Err(PyTypeError::new_err(format!("{method}() needs a descriptor")));
+        return Err(PyTypeError::new_err(format!(
+            "{method}() needs a descriptor"
+        )));
     };
     if checked {
         check_free(this, file)?;
@@ -219,7 +249,11 @@ impl EventLoop {
     /// The key of the watch of `number`, if there is one.
     fn watch_key(&self, py: Python<'_>, number: RawFd) -> Option<Key> {
         self.core.with(py, |core| {
-            let key = core.descriptors.get(usize::try_from(number).ok()?).copied().flatten()?;
+            let key = core
+                .descriptors
+                .get(usize::try_from(number).ok()?)
+                .copied()
+                .flatten()?;
             matches!(core.entries.get(key), Some(Entry::Watch(_))).then_some(key)
         })
     }
@@ -227,12 +261,18 @@ impl EventLoop {
     /// Undoes an addition that the kernel refused.
     fn restore(&self, py: Python<'_>, key: Key, direction: Direction, old: Directions) {
         let dropped = self.core.with(py, |core| {
-            let Some(Entry::Watch(watch)) = core.entries.get_mut(key) else { return None };
+            let Some(Entry::Watch(watch)) = core.entries.get_mut(key) else {
+                return None;
+            };
             let was = match direction {
                 Direction::Read => old.read,
                 Direction::Write => old.write,
             };
-            if was { None } else { watch.place(direction).take() }
+            if was {
+                None
+            } else {
+                watch.place(direction).take()
+            }
         });
         drop(dropped);
     }
@@ -241,16 +281,19 @@ impl EventLoop {
     fn unwatch(&self, py: Python<'_>, number: RawFd, direction: Direction) -> Option<Py<Handle>> {
         let key = self.watch_key(py, number)?;
         let (handle, left) = self.core.with(py, |core| {
-            let Some(Entry::Watch(watch)) = core.entries.get_mut(key) else { return None };
+            let Some(Entry::Watch(watch)) = core.entries.get_mut(key) else {
+                return None;
+            };
             let handle = watch.place(direction).take()?;
             Some((handle, watch.directions()))
         })?;
         // The descriptor may be closed already; the kernel has forgotten it then.
+        let poller = self.poller(py).ok()?;
         if left.read || left.write {
-            let _ = self.poller.set_level(number, key.0, left);
+            let _ = poller.set_level(number, key.0, left);
         } else {
             drop(self.leave(py, key, number));
-            let _ = self.poller.remove_level(number);
+            let _ = poller.remove_level(number);
         }
         Some(handle)
     }
@@ -264,12 +307,11 @@ macro_rules! watch_method {
 
         impl FastMethod for $name {
             type Class = EventLoop;
-            const NAME: &'static CStr = match CStr::from_bytes_with_nul(
-                concat!($python, "\0").as_bytes(),
-            ) {
-                Ok(name) => name,
-                Err(_) => c"",
-            };
+            const NAME: &'static CStr =
+                match CStr::from_bytes_with_nul(concat!($python, "\0").as_bytes()) {
+                    Ok(name) => name,
+                    Err(_) => c"",
+                };
             const DOC: &'static CStr = $doc;
 
             fn call<'py>(
@@ -290,41 +332,62 @@ watch_method!(
     add, Read, true
 );
 watch_method!(
-    AddWriter, "add_writer",
+    AddWriter,
+    "add_writer",
     c"add_writer($self, fd, callback, /, *args)\n--\n\nCall callback(*args) whenever fd can be \
       written, replacing an earlier callback.\n\nfd is a number or has fileno(). Raises ValueError \
       for an invalid one, RuntimeError if a transport owns it. As asyncio's since 3.10.",
-    add, Write, true
+    add,
+    Write,
+    true
 );
 watch_method!(
-    RemoveReader, "remove_reader",
+    RemoveReader,
+    "remove_reader",
     c"remove_reader($self, fd, /)\n--\n\nStop watching fd for reading; True if it was watched.",
-    remove, Read, true
+    remove,
+    Read,
+    true
 );
 watch_method!(
-    RemoveWriter, "remove_writer",
+    RemoveWriter,
+    "remove_writer",
     c"remove_writer($self, fd, /)\n--\n\nStop watching fd for writing; True if it was watched.",
-    remove, Write, true
+    remove,
+    Write,
+    true
 );
 watch_method!(
-    PrivateAddReader, "_add_reader",
+    PrivateAddReader,
+    "_add_reader",
     c"_add_reader($self, fd, callback, /, *args)\n--\n\nadd_reader() without the check for \
       transports; returns the handle.",
-    add, Read, false
+    add,
+    Read,
+    false
 );
 watch_method!(
-    PrivateAddWriter, "_add_writer",
+    PrivateAddWriter,
+    "_add_writer",
     c"_add_writer($self, fd, callback, /, *args)\n--\n\nadd_writer() without the check for \
       transports; returns the handle.",
-    add, Write, false
+    add,
+    Write,
+    false
 );
 watch_method!(
-    PrivateRemoveReader, "_remove_reader",
+    PrivateRemoveReader,
+    "_remove_reader",
     c"_remove_reader($self, fd, /)\n--\n\nremove_reader() without the check for transports.",
-    remove, Read, false
+    remove,
+    Read,
+    false
 );
 watch_method!(
-    PrivateRemoveWriter, "_remove_writer",
+    PrivateRemoveWriter,
+    "_remove_writer",
     c"_remove_writer($self, fd, /)\n--\n\nremove_writer() without the check for transports.",
-    remove, Write, false
+    remove,
+    Write,
+    false
 );

@@ -97,7 +97,9 @@ impl Handle {
             cancelled: false,
             debug: None,
         };
-        Self { state: LoopCell::new(state) }
+        Self {
+            state: LoopCell::new(state),
+        }
     }
 
     /// Gives a handle from the pool its new content.
@@ -138,7 +140,9 @@ impl Handle {
 
     /// The loop that the handle was made for.
     pub fn event_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        self.state.with(py, |state| Some(state.event_loop.as_ref()?.clone_ref(py).into_bound(py)))
+        self.state.with(py, |state| {
+            Some(state.event_loop.as_ref()?.clone_ref(py).into_bound(py))
+        })
     }
 
     /// Runs the callback, unless it was cancelled, and reports what it raises.
@@ -196,7 +200,9 @@ impl Handle {
             return Err(error);
         }
         let handle = this.get();
-        let Some(event_loop) = handle.event_loop(py) else { return Err(error) };
+        let Some(event_loop) = handle.event_loop(py) else {
+            return Err(error);
+        };
         let callback = handle.callback(py);
         let args = handle.args(py)?;
         let debug = call::method0(&event_loop, intern!(py, "get_debug"))?;
@@ -260,7 +266,11 @@ impl State {
         let callback = self.callback.take()?;
         let context = self.context.take()?;
         let args = std::mem::replace(&mut self.args, Args::NONE);
-        Some(Running { callback, args, context })
+        Some(Running {
+            callback,
+            args,
+            context,
+        })
     }
 }
 
@@ -286,7 +296,8 @@ impl Running {
 impl Handle {
     /// `asyncio.Handle`, so that `isinstance` holds without the storage of that class.
     #[getter]
-    fn __class__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    fn __class__(this: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = this.py();
         Ok(asyncio::handle(py)?.clone().unbind())
     }
 
@@ -299,18 +310,23 @@ impl Handle {
         }
         let event_loop = handle.event_loop(py);
         let debug = match &event_loop {
-            Some(event_loop) => {
-                call::method0(event_loop, intern!(py, "get_debug"))?.is_truthy()?
-            }
+            Some(event_loop) => call::method0(event_loop, intern!(py, "get_debug"))?.is_truthy()?,
             None => false,
         };
         handle.state.with(py, |state| state.cancelled = true);
-        let repr = if debug { Some(this.repr()?.into_any().unbind()) } else { None };
+        let repr = if debug {
+            Some(this.repr()?.into_any().unbind())
+        } else {
+            None
+        };
         let dropped = handle.state.with(py, |state| {
             if repr.is_some() {
                 state.debug.get_or_insert_default().repr = repr;
             }
-            (state.callback.take(), std::mem::replace(&mut state.args, Args::NONE))
+            (
+                state.callback.take(),
+                std::mem::replace(&mut state.args, Args::NONE),
+            )
         });
         drop(dropped);
         Ok(())
@@ -338,7 +354,9 @@ impl Handle {
         });
         match kept {
             Some(text) => Ok(text),
-            None => Ok(asyncio::handle(py)?.call_method1("__repr__", (this,))?.unbind()),
+            None => Ok(asyncio::handle(py)?
+                .call_method1("__repr__", (this,))?
+                .unbind()),
         }
     }
 
@@ -353,8 +371,9 @@ impl Handle {
 
     #[getter(_callback)]
     fn callback(&self, py: Python<'_>) -> Py<PyAny> {
-        let callback =
-            self.state.with(py, |state| Some(state.callback.as_ref()?.clone_ref(py)));
+        let callback = self
+            .state
+            .with(py, |state| Some(state.callback.as_ref()?.clone_ref(py)));
         callback.unwrap_or_else(|| py.None())
     }
 
@@ -362,8 +381,13 @@ impl Handle {
     fn args<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         // `cancel()` drops both, and takes the representation before it does.
         let args = self.state.with(py, |state| {
-            (!state.cancelled || state.callback.is_some())
-                .then(|| state.args.iter().map(|arg| arg.clone_ref(py)).collect::<Vec<_>>())
+            (!state.cancelled || state.callback.is_some()).then(|| {
+                state
+                    .args
+                    .iter()
+                    .map(|arg| arg.clone_ref(py))
+                    .collect::<Vec<_>>()
+            })
         });
         match args {
             Some(args) => Ok(PyTuple::new(py, args)?.into_any()),
@@ -388,13 +412,23 @@ impl Handle {
 
     #[getter]
     fn _repr(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.state.with(py, |state| Some(state.debug.as_ref()?.repr.as_ref()?.clone_ref(py)))
+        self.state.with(py, |state| {
+            Some(state.debug.as_ref()?.repr.as_ref()?.clone_ref(py))
+        })
     }
 
     #[getter(_source_traceback)]
     fn source_traceback(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.state
-            .with(py, |state| Some(state.debug.as_ref()?.source_traceback.as_ref()?.clone_ref(py)))
+        self.state.with(py, |state| {
+            Some(
+                state
+                    .debug
+                    .as_ref()?
+                    .source_traceback
+                    .as_ref()?
+                    .clone_ref(py),
+            )
+        })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -53,14 +53,22 @@ impl TimerHandle {
         context: Context,
     ) -> PyResult<Bound<'py, Self>> {
         let py = event_loop.py();
-        let state = State { when, scheduled: true };
+        let state = State {
+            when,
+            scheduled: true,
+        };
         if let Some(handle) = pool::reuse::<Self>(py) {
-            handle.as_super().get().fill(event_loop, callback, args, context);
+            handle
+                .as_super()
+                .get()
+                .fill(event_loop, callback, args, context);
             handle.get().state.with(py, |old| *old = state);
             return Ok(handle);
         }
         let base = Handle::filled(event_loop, callback, args, context);
-        let timer = Self { state: LoopCell::new(state) };
+        let timer = Self {
+            state: LoopCell::new(state),
+        };
         let handle = Bound::new(py, PyClassInitializer::from(base).add_subclass(timer))?;
         object::untrack(handle.as_unbound());
         Ok(handle)
@@ -69,7 +77,8 @@ impl TimerHandle {
     /// Takes note that the handle left the heap. False if it had left before.
     #[inline]
     pub fn unschedule(&self, py: Python<'_>) -> bool {
-        self.state.with(py, |state| std::mem::take(&mut state.scheduled))
+        self.state
+            .with(py, |state| std::mem::take(&mut state.scheduled))
     }
 
     /// Whether it sits in the loop's heap.
@@ -88,7 +97,8 @@ impl TimerHandle {
 impl TimerHandle {
     /// `asyncio.TimerHandle`, so that `isinstance` holds without the storage of that class.
     #[getter]
-    fn __class__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    fn __class__(this: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = this.py();
         Ok(asyncio::timer_handle(py)?.clone().unbind())
     }
 
@@ -140,11 +150,17 @@ impl TimerHandle {
                 if equal.is(py.NotImplemented()) {
                     return Ok(equal.unbind());
                 }
-                return Ok((!equal.is_truthy()?).into_pyobject(py)?.to_owned().into_any().unbind());
+                return Ok((!equal.is_truthy()?)
+                    .into_pyobject(py)?
+                    .to_owned()
+                    .into_any()
+                    .unbind());
             }
             CompareOp::Gt => "__gt__",
             CompareOp::Ge => "__ge__",
         };
-        Ok(asyncio::timer_handle(py)?.call_method1(name, (this, other))?.unbind())
+        Ok(asyncio::timer_handle(py)?
+            .call_method1(name, (this, other))?
+            .unbind())
     }
 }

@@ -18,7 +18,11 @@ pub struct FlowControl {
 
 impl Default for FlowControl {
     fn default() -> Self {
-        Self { high: DEFAULT_HIGH, low: DEFAULT_HIGH / 4, paused: false }
+        Self {
+            high: DEFAULT_HIGH,
+            low: DEFAULT_HIGH / 4,
+            paused: false,
+        }
     }
 }
 

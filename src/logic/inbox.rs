@@ -107,7 +107,11 @@ mod tests {
         let mut seen = 0;
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..1000).for_each(|item| drop(inbox.push(item))));
+                scope.spawn(|| {
+                    for item in 0..1000 {
+                        inbox.push(item);
+                    }
+                });
             }
             while seen < 4000 {
                 seen += inbox.take().len();

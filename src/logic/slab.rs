@@ -37,7 +37,10 @@ pub struct Slab<T> {
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: Vec::new() }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+        }
     }
 }
 
@@ -50,7 +53,10 @@ impl<T> Slab<T> {
             return Some(Key::new(index, slot.generation));
         }
         let index = u32::try_from(self.slots.len()).ok()?;
-        self.slots.push(Slot { generation: 0, entry: Some(entry) });
+        self.slots.push(Slot {
+            generation: 0,
+            entry: Some(entry),
+        });
         Some(Key::new(index, 0))
     }
 
@@ -58,18 +64,29 @@ impl<T> Slab<T> {
     #[inline]
     pub fn get(&self, key: Key) -> Option<&T> {
         let slot = self.slots.get(key.index())?;
-        if slot.generation == key.generation() { slot.entry.as_ref() } else { None }
+        if slot.generation == key.generation() {
+            slot.entry.as_ref()
+        } else {
+            None
+        }
     }
 
     /// The entry that `key` names, to be changed.
     #[inline]
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let slot = self.slots.get_mut(key.index())?;
-        if slot.generation == key.generation() { slot.entry.as_mut() } else { None }
+        if slot.generation == key.generation() {
+            slot.entry.as_mut()
+        } else {
+            None
+        }
     }
 
     /// Takes the entry out; its key names nothing from now on.
-    #[allow(clippy::cast_possible_truncation, reason = "an index was made from a u32")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "an index was made from a u32"
+    )]
     pub fn remove(&mut self, key: Key) -> Option<T> {
         let slot = self.slots.get_mut(key.index())?;
         if slot.generation != key.generation() {

@@ -22,7 +22,11 @@ struct Entry<T> {
 impl<T> Entry<T> {
     #[inline]
     fn before(&self, other: &Self) -> bool {
-        self.when < other.when || (self.when == other.when && self.sequence < other.sequence)
+        let order = self
+            .when
+            .total_cmp(&other.when)
+            .then(self.sequence.cmp(&other.sequence));
+        order.is_lt()
     }
 }
 
@@ -39,7 +43,11 @@ pub struct TimerHeap<T> {
 
 impl<T> Default for TimerHeap<T> {
     fn default() -> Self {
-        Self { entries: Vec::new(), next: 0, cancelled: 0 }
+        Self {
+            entries: Vec::new(),
+            next: 0,
+            cancelled: 0,
+        }
     }
 }
 
@@ -47,8 +55,16 @@ impl<T> TimerHeap<T> {
     /// Adds `item` at `when`; NaN counts as already due, as it does in asyncio.
     #[inline]
     pub fn push(&mut self, when: f64, item: T) {
-        let when = if when.is_nan() { f64::NEG_INFINITY } else { when };
-        self.entries.push(Entry { when, sequence: self.next, item });
+        let when = if when.is_nan() {
+            f64::NEG_INFINITY
+        } else {
+            when
+        };
+        self.entries.push(Entry {
+            when,
+            sequence: self.next,
+            item,
+        });
         self.next += 1;
         self.rise(self.entries.len() - 1);
     }
@@ -101,11 +117,12 @@ impl<T> TimerHeap<T> {
 
     /// Takes out every entry for which `dead` holds; the caller releases them.
     pub fn sweep(&mut self, dead: impl Fn(&T) -> bool) -> Vec<T> {
-        let (gone, kept): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.entries).into_iter().partition(|entry| dead(&entry.item));
+        let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.entries)
+            .into_iter()
+            .partition(|entry| dead(&entry.item));
         self.entries = kept;
         self.cancelled = 0;
-        for index in (0..self.entries.len() / ARITY + 1).rev() {
+        for index in (0..=self.entries.len() / ARITY).rev() {
             self.sink(index);
         }
         gone.into_iter().map(|entry| entry.item).collect()
@@ -124,7 +141,10 @@ impl<T> TimerHeap<T> {
     /// Takes out everything; the caller releases it.
     pub fn take(&mut self) -> Vec<T> {
         self.cancelled = 0;
-        std::mem::take(&mut self.entries).into_iter().map(|entry| entry.item).collect()
+        std::mem::take(&mut self.entries)
+            .into_iter()
+            .map(|entry| entry.item)
+            .collect()
     }
 
     fn rise(&mut self, mut index: usize) {
@@ -145,17 +165,17 @@ impl<T> TimerHeap<T> {
             if first >= last {
                 return;
             }
-            let mut least = first;
+            let mut earliest = first;
             for child in first + 1..last {
-                if self.entries[child].before(&self.entries[least]) {
-                    least = child;
+                if self.entries[child].before(&self.entries[earliest]) {
+                    earliest = child;
                 }
             }
-            if !self.entries[least].before(&self.entries[index]) {
+            if !self.entries[earliest].before(&self.entries[index]) {
                 return;
             }
-            self.entries.swap(index, least);
-            index = least;
+            self.entries.swap(index, earliest);
+            index = earliest;
         }
     }
 }
@@ -224,8 +244,10 @@ mod tests {
         assert!(heap.wants_sweep());
         let gone = heap.sweep(|item| item % 5 < 3);
         assert_eq!(gone.len(), 300);
-        let mut expected: Vec<_> =
-            (0..500_u32).filter(|item| item % 5 >= 3).map(|item| (item * 31 % 97, item)).collect();
+        let mut expected: Vec<_> = (0..500_u32)
+            .filter(|item| item % 5 >= 3)
+            .map(|item| (item * 31 % 97, item))
+            .collect();
         expected.sort_unstable();
         let expected: Vec<_> = expected.into_iter().map(|(_, item)| item).collect();
         assert_eq!(drain(&mut heap), expected);

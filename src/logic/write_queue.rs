@@ -22,7 +22,11 @@ pub struct WriteQueue<C> {
 
 impl<C> Default for WriteQueue<C> {
     fn default() -> Self {
-        Self { chunks: VecDeque::new(), head: 0, size: 0 }
+        Self {
+            chunks: VecDeque::new(),
+            head: 0,
+            size: 0,
+        }
     }
 }
 
@@ -55,7 +59,9 @@ impl<C: Chunk> WriteQueue<C> {
     #[inline]
     pub fn unsent(&self) -> impl Iterator<Item = &[u8]> {
         let mut head = self.head;
-        self.chunks.iter().map(move |chunk| &chunk.bytes()[std::mem::take(&mut head)..])
+        self.chunks
+            .iter()
+            .map(move |chunk| &chunk.bytes()[std::mem::take(&mut head)..])
     }
 
     /// Notes that `count` bytes were sent and hands every finished chunk to `finished`.
@@ -95,7 +101,11 @@ mod tests {
     }
 
     fn unsent(queue: &WriteQueue<&'static str>) -> String {
-        queue.unsent().map(|bytes| std::str::from_utf8(bytes).unwrap()).collect::<Vec<_>>().join("|")
+        queue
+            .unsent()
+            .map(|bytes| std::str::from_utf8(bytes).unwrap())
+            .collect::<Vec<_>>()
+            .join("|")
     }
 
     #[test]

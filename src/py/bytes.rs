@@ -28,7 +28,11 @@ impl Pinned {
     #[inline]
     pub fn new(object: Bound<'_, PyBytes>) -> Self {
         let bytes = object.as_bytes();
-        Self { data: bytes.as_ptr(), length: bytes.len(), object: object.unbind() }
+        Self {
+            data: bytes.as_ptr(),
+            length: bytes.len(),
+            object: object.unbind(),
+        }
     }
 
     /// The bytes.

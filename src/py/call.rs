@@ -155,7 +155,12 @@ pub fn call_named<'py, const COUNT: usize>(
     let stack = values.map(Bound::as_ptr);
     // SAFETY: `stack` holds `positional` objects and one for each name, kept alive by the caller.
     let result = unsafe {
-        ffi::PyObject_Vectorcall(callable.as_ptr(), stack.as_ptr(), positional, names.as_ptr())
+        ffi::PyObject_Vectorcall(
+            callable.as_ptr(),
+            stack.as_ptr(),
+            positional,
+            names.as_ptr(),
+        )
     };
     // SAFETY: `result` is null or a reference that we own.
     unsafe { Bound::from_owned_ptr_or_err(callable.py(), result) }

@@ -31,7 +31,10 @@ unsafe impl<T> Send for LoopCell<T> {}
 impl<T> LoopCell<T> {
     /// Wraps `value`.
     pub const fn new(value: T) -> Self {
-        Self { busy: AtomicBool::new(false), value: UnsafeCell::new(value) }
+        Self {
+            busy: AtomicBool::new(false),
+            value: UnsafeCell::new(value),
+        }
     }
 
     /// Lends the value to `f`, which must not run Python code.
@@ -98,7 +101,10 @@ impl Drop for Lease<'_> {
 
 #[cfg(not(Py_GIL_DISABLED))]
 #[cold]
-#[allow(clippy::panic, reason = "a second entry is a bug of this crate; PyO3 raises it in Python")]
+#[allow(
+    clippy::panic,
+    reason = "a second entry is a bug of this crate; PyO3 raises it in Python"
+)]
 fn reentered() -> ! {
     panic!("loop state was entered while it was in use: Python code ran inside a borrow")
 }

@@ -56,10 +56,15 @@ impl ContextCache {
         if let Some(last) = &self.last
             && vars(copy.as_ptr(), offset) == vars(last.pristine.as_ptr(), offset)
         {
-            return (Context::Shared(Arc::clone(last)), Some(Discard::Copy(copy.unbind())));
+            return (
+                Context::Shared(Arc::clone(last)),
+                Some(Discard::Copy(copy.unbind())),
+            );
         }
-        let snapshot =
-            Arc::new(Snapshot { pristine: copy.unbind(), runner: LoopCell::new(None) });
+        let snapshot = Arc::new(Snapshot {
+            pristine: copy.unbind(),
+            runner: LoopCell::new(None),
+        });
         let previous = self.last.replace(Arc::clone(&snapshot));
         (Context::Shared(snapshot), previous.map(Discard::Snapshot))
     }
@@ -140,7 +145,11 @@ impl Context {
                 }
             }
         }
-        if left < 0 { Err(PyErr::fetch(py)) } else { Ok(()) }
+        if left < 0 {
+            Err(PyErr::fetch(py))
+        } else {
+            Ok(())
+        }
     }
 
     /// The context object that belongs to this handle alone: what `get_context()` returns.
@@ -194,7 +203,9 @@ impl Context {
 /// Whether a callback left `context` equal to `pristine`, with nobody else holding it.
 #[inline]
 fn unmarked(context: &Py<PyAny>, pristine: &Py<PyAny>) -> bool {
-    let Some(offset) = vars_offset() else { return false };
+    let Some(offset) = vars_offset() else {
+        return false;
+    };
     vars(context.as_ptr(), offset) == vars(pristine.as_ptr(), offset)
         && crate::py::object::refcount(context) == 1
 }
@@ -209,7 +220,7 @@ fn copy(py: Python<'_>, context: &Py<PyAny>) -> PyResult<Py<PyAny>> {
 /// The address of the map that holds the variables of `context`.
 #[inline]
 fn vars(context: *mut ffi::PyObject, offset: usize) -> *const () {
-    let field = context.cast::<u8>().wrapping_add(offset).cast::<*const ()>();
+    let field = context.wrapping_byte_add(offset).cast::<*const ()>();
     // SAFETY: `vars_offset` proved that a context object holds a pointer at this offset.
     unsafe { field.read() }
 }
@@ -237,7 +248,9 @@ const CANDIDATE: usize = size_of::<ffi::PyObject>() + size_of::<usize>();
 
 fn layout_holds(py: Python<'_>) -> PyResult<bool> {
     let contextvars = py.import("contextvars")?;
-    let variable = contextvars.getattr("ContextVar")?.call1(("ferroloop.layout",))?;
+    let variable = contextvars
+        .getattr("ContextVar")?
+        .call1(("ferroloop.layout",))?;
     let context = contextvars.getattr("Context")?;
     if context.getattr("__basicsize__")?.extract::<usize>()? < CANDIDATE + size_of::<usize>() {
         return Ok(false);

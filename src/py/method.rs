@@ -66,7 +66,9 @@ impl<'a, 'py> Arguments<'a, 'py> {
     /// The keyword argument `name`.
     pub fn keyword(&self, name: &str) -> Option<Borrowed<'a, 'py, PyAny>> {
         let mut keywords = self.keywords();
-        keywords.find(|(key, _)| key.to_str().is_ok_and(|key| key == name)).map(|(_, value)| value)
+        keywords
+            .find(|(key, _)| key.to_str().is_ok_and(|key| key == name))
+            .map(|(_, value)| value)
     }
 
     /// Whether there are keyword arguments.
@@ -113,8 +115,10 @@ impl<'a, 'py> Arguments<'a, 'py> {
 
     #[cold]
     fn missing(&self, name: &str, required: &[&str]) -> PyErr {
-        let missing: Vec<_> =
-            required[self.positional..].iter().map(|name| format!("'{name}'")).collect();
+        let missing: Vec<_> = required[self.positional..]
+            .iter()
+            .map(|name| format!("'{name}'"))
+            .collect();
         let plural = if missing.len() == 1 { "" } else { "s" };
         PyTypeError::new_err(format!(
             "{name}() missing {} required positional argument{plural}: {}",
@@ -168,7 +172,9 @@ pub fn install<M: FastMethod>(py: Python<'_>) -> PyResult<()> {
     let class = M::Class::type_object(py);
     let definition = Box::leak(Box::new(ffi::PyMethodDef {
         ml_name: M::NAME.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: trampoline::<M> },
+        ml_meth: ffi::PyMethodDefPointer {
+            PyCFunctionFastWithKeywords: trampoline::<M>,
+        },
         ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
         ml_doc: M::DOC.as_ptr().cast::<c_char>(),
     }));
@@ -176,7 +182,9 @@ pub fn install<M: FastMethod>(py: Python<'_>) -> PyResult<()> {
     let descriptor = unsafe { ffi::PyDescr_NewMethod(class.as_type_ptr(), definition) };
     // SAFETY: `descriptor` is null or a reference that we own.
     let descriptor = unsafe { Bound::from_owned_ptr_or_err(py, descriptor) }?;
-    let name = M::NAME.to_str().map_err(|_| PyRuntimeError::new_err("method name"))?;
+    let name = M::NAME
+        .to_str()
+        .map_err(|_| PyRuntimeError::new_err("method name"))?;
     class.setattr(name, descriptor)
 }
 
@@ -201,7 +209,12 @@ unsafe extern "C" fn trampoline<M: FastMethod>(
                 // SAFETY: CPython passes `positional` values and one for each name.
                 unsafe { std::slice::from_raw_parts(values, count) }
             };
-            let arguments = Arguments { py, values, positional, names };
+            let arguments = Arguments {
+                py,
+                values,
+                positional,
+                names,
+            };
             // SAFETY: the method descriptor checked that `this` is an instance of its class.
             let this = unsafe { Borrowed::from_ptr(py, this) };
             // SAFETY: see above; the class is `M::Class`.

@@ -7,10 +7,10 @@
 use std::cell::UnsafeCell;
 use std::sync::OnceLock;
 
+use pyo3::PyClass;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
-use pyo3::PyClass;
 
 /// How many objects a pool keeps.
 const CAPACITY: usize = 1024;
@@ -41,7 +41,10 @@ unsafe impl Sync for Pool {}
 impl Pool {
     /// An empty pool.
     pub const fn new() -> Self {
-        Self { free: UnsafeCell::new(Vec::new()), dealloc: OnceLock::new() }
+        Self {
+            free: UnsafeCell::new(Vec::new()),
+            dealloc: OnceLock::new(),
+        }
     }
 
     fn push(&self, object: *mut ffi::PyObject) -> bool {

@@ -9,6 +9,9 @@ use pyo3::ffi;
 pub fn ident() -> u64 {
     // SAFETY: may be called at any time.
     let ident = unsafe { ffi::PyThread_get_thread_ident() };
-    #[allow(clippy::useless_conversion, reason = "the C type is narrower on some targets")]
+    #[allow(
+        clippy::useless_conversion,
+        reason = "the C type is narrower on some targets"
+    )]
     u64::from(ident)
 }

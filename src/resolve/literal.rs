@@ -26,10 +26,13 @@ pub fn getaddrinfo_literal<'py>(
     flags: i32,
 ) -> PyResult<Option<Bound<'py, PyList>>> {
     let py = host.py();
-    let Ok(text) = host.cast_exact::<PyString>() else { return Ok(None) };
-    let (Some(port), Some(info)) =
-        (port_number(port), address::numeric_request(family, r#type, proto, flags))
-    else {
+    let Ok(text) = host.cast_exact::<PyString>() else {
+        return Ok(None);
+    };
+    let (Some(port), Some(info)) = (
+        port_number(port),
+        address::numeric_request(family, r#type, proto, flags),
+    ) else {
         return Ok(None);
     };
     let text = text.to_str()?;
@@ -37,10 +40,14 @@ pub fn getaddrinfo_literal<'py>(
         AddressInfo { stream: true, .. } => asyncio::sock_stream(py)?,
         AddressInfo { stream: false, .. } => asyncio::sock_dgram(py)?,
     };
-    let entry = if info.v4 && let Ok(host) = text.parse::<Ipv4Addr>() {
+    let entry = if info.v4
+        && let Ok(host) = text.parse::<Ipv4Addr>()
+    {
         let address = (host.to_string(), port);
         (asyncio::af_inet(py)?, class, info.proto, "", address).into_pyobject(py)?
-    } else if info.v6 && let Ok(host) = text.parse::<Ipv6Addr>() {
+    } else if info.v6
+        && let Ok(host) = text.parse::<Ipv6Addr>()
+    {
         let address = (address::v6_text(host), port, 0, 0);
         (asyncio::af_inet6(py)?, class, info.proto, "", address).into_pyobject(py)?
     } else {

@@ -31,7 +31,10 @@ const ROOM: libc::socklen_t = size_of::<libc::sockaddr_storage>() as libc::sockl
 impl RawAddress {
     /// Empty room.
     pub fn new() -> Self {
-        Self { storage: MaybeUninit::zeroed(), length: ROOM }
+        Self {
+            storage: MaybeUninit::zeroed(),
+            length: ROOM,
+        }
     }
 
     /// Makes the room empty again.
@@ -77,7 +80,9 @@ impl RawAddress {
 
     fn unix(&self, storage: &libc::sockaddr_storage) -> Address {
         let start = std::mem::offset_of!(libc::sockaddr_un, sun_path);
-        let end = (self.length as usize).min(size_of::<libc::sockaddr_un>()).max(start);
+        let end = (self.length as usize)
+            .min(size_of::<libc::sockaddr_un>())
+            .max(start);
         let bytes = (&raw const *storage).cast::<u8>();
         // SAFETY: `end` is within the storage.
         let name = unsafe { std::slice::from_raw_parts(bytes.wrapping_add(start), end - start) };

@@ -15,7 +15,7 @@ use mio::{Interest, Poll, Token, Waker};
 /// The token of the waker; no slab key reaches it.
 const WAKER: u64 = u64::MAX;
 /// How many events one wait returns at most.
-const EVENTS: usize = 512;
+const EVENTS: i32 = 512;
 /// asyncio never waits longer than a day at a time.
 const LONGEST: f64 = 24.0 * 3600.0;
 
@@ -47,24 +47,29 @@ pub struct Events {
 impl Events {
     /// Room for one wait.
     pub fn new() -> Self {
-        Self { raw: Vec::with_capacity(EVENTS) }
+        Self {
+            raw: Vec::with_capacity(EVENTS.unsigned_abs() as usize),
+        }
     }
 
     /// The token and readiness of each event; the waker's own events are left out.
     pub fn iter(&self) -> impl Iterator<Item = (u64, Readiness)> {
-        self.raw.iter().filter(|event| event.u64 != WAKER).map(|event| {
-            let flags = event.events.cast_signed();
-            let has = |mask: i32| flags & mask != 0;
-            let closed = has(libc::EPOLLHUP | libc::EPOLLRDHUP | libc::EPOLLERR);
-            (
-                event.u64,
-                Readiness {
-                    readable: has(libc::EPOLLIN | libc::EPOLLPRI) || closed,
-                    writable: has(libc::EPOLLOUT | libc::EPOLLERR | libc::EPOLLHUP),
-                    read_closed: closed,
-                },
-            )
-        })
+        self.raw
+            .iter()
+            .filter(|event| event.u64 != WAKER)
+            .map(|event| {
+                let flags = event.events.cast_signed();
+                let has = |mask: i32| flags & mask != 0;
+                let closed = has(libc::EPOLLHUP | libc::EPOLLRDHUP | libc::EPOLLERR);
+                (
+                    event.u64,
+                    Readiness {
+                        readable: has(libc::EPOLLIN | libc::EPOLLPRI) || closed,
+                        writable: has(libc::EPOLLOUT | libc::EPOLLERR | libc::EPOLLHUP),
+                        read_closed: closed,
+                    },
+                )
+            })
     }
 
     /// Whether the wait returned nothing but wake-ups.
@@ -86,7 +91,11 @@ impl Poller {
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), Token(usize::MAX))?;
-        Ok(Self { poll, waker, precise: AtomicBool::new(true) })
+        Ok(Self {
+            poll,
+            waker,
+            precise: AtomicBool::new(true),
+        })
     }
 
     /// Ends a wait of another thread, or the next one.
@@ -110,9 +119,14 @@ impl Poller {
     /// Changes an edge-triggered watch to both directions, or back to reading only. The kernel
     /// reports again what is ready at that moment.
     pub fn change_edge(&self, fd: RawFd, token: u64, write: bool) -> io::Result<()> {
-        let interest =
-            if write { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        self.poll.registry().reregister(&mut SourceFd(&fd), as_token(token), interest)
+        let interest = if write {
+            Interest::READABLE | Interest::WRITABLE
+        } else {
+            Interest::READABLE
+        };
+        self.poll
+            .registry()
+            .reregister(&mut SourceFd(&fd), as_token(token), interest)
     }
 
     /// Ends an edge-triggered watch.
@@ -143,17 +157,32 @@ impl Poller {
 
     /// Ends a level-triggered watch.
     pub fn remove_level(&self, fd: RawFd) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_DEL, fd, 0, Directions { read: false, write: false })
+        self.control(
+            libc::EPOLL_CTL_DEL,
+            fd,
+            0,
+            Directions {
+                read: false,
+                write: false,
+            },
+        )
     }
 
     fn control(&self, operation: i32, fd: RawFd, token: u64, on: Directions) -> io::Result<()> {
         let read = if on.read { libc::EPOLLIN } else { 0 };
         let write = if on.write { libc::EPOLLOUT } else { 0 };
-        let mut event = libc::epoll_event { events: (read | write).cast_unsigned(), u64: token };
+        let mut event = libc::epoll_event {
+            events: (read | write).cast_unsigned(),
+            u64: token,
+        };
         // SAFETY: `event` is a valid event; the kernel checks both descriptors.
         let result =
             unsafe { libc::epoll_ctl(self.poll.as_raw_fd(), operation, fd, &raw mut event) };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        if result < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
     }
 
     /// Waits for at most `timeout` seconds (`None`: without limit, 0: only looks) and fills
@@ -176,12 +205,14 @@ impl Poller {
     }
 
     fn wait_milliseconds(&self, events: &mut Events, timeout: Option<f64>) -> io::Result<usize> {
-        #[allow(clippy::cast_possible_truncation, reason = "at most a day of milliseconds")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "at most a day of milliseconds"
+        )]
         let timeout = timeout.map_or(-1, |seconds| (seconds * 1e3).ceil() as i32);
         let room = events.raw.as_mut_ptr();
         // SAFETY: `room` has a capacity of `EVENTS` events.
-        let count =
-            unsafe { libc::epoll_wait(self.poll.as_raw_fd(), room, EVENTS as i32, timeout) };
+        let count = unsafe { libc::epoll_wait(self.poll.as_raw_fd(), room, EVENTS, timeout) };
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }
 
@@ -199,7 +230,7 @@ impl Poller {
                 libc::SYS_epoll_pwait2,
                 self.poll.as_raw_fd(),
                 events.raw.as_mut_ptr(),
-                EVENTS as i32,
+                EVENTS,
                 &raw const limit,
                 ptr::null::<libc::sigset_t>(),
                 size_of::<u64>(),
@@ -217,7 +248,10 @@ impl Poller {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "tokens are 64 bits on every target we have")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "tokens are 64 bits on every target we have"
+)]
 fn as_token(token: u64) -> Token {
     Token(token as usize)
 }
@@ -243,14 +277,21 @@ mod tests {
         let (mut left, right) = UnixStream::pair().unwrap();
         left.write_all(b"x").unwrap();
         poller
-            .add_level(right.as_raw_fd(), 7, Directions { read: true, write: false })
+            .add_level(
+                right.as_raw_fd(),
+                7,
+                Directions {
+                    read: true,
+                    write: false,
+                },
+            )
             .unwrap();
         assert_eq!(tokens(&poller, 1.0), [7]);
         assert_eq!(tokens(&poller, 1.0), [7]);
         poller.remove_level(right.as_raw_fd()).unwrap();
         poller.add_edge(right.as_raw_fd(), 8).unwrap();
         assert_eq!(tokens(&poller, 1.0), [8]);
-        assert_eq!(tokens(&poller, 0.0), []);
+        assert!(tokens(&poller, 0.0).is_empty());
         poller.change_edge(right.as_raw_fd(), 8, true).unwrap();
         assert_eq!(tokens(&poller, 1.0), [8]);
     }
@@ -259,14 +300,14 @@ mod tests {
     fn a_wake_ends_the_next_wait_without_an_event() {
         let poller = Poller::new().unwrap();
         poller.wake().unwrap();
-        assert_eq!(tokens(&poller, 10.0), []);
+        assert!(tokens(&poller, 10.0).is_empty());
     }
 
     #[test]
     fn a_short_wait_is_not_cut_short() {
         let poller = Poller::new().unwrap();
         let begin = Instant::now();
-        assert_eq!(tokens(&poller, 0.0003), []);
+        assert!(tokens(&poller, 0.0003).is_empty());
         assert!(begin.elapsed() >= Duration::from_micros(300));
     }
 }

@@ -54,7 +54,11 @@ pub fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
 
 /// sendmsg(2) of several chunks in one message.
 pub fn send_vectored(fd: RawFd, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
-    retried(|| lend(fd, |socket| socket.send_vectored_with_flags(chunks, libc::MSG_NOSIGNAL)))
+    retried(|| {
+        lend(fd, |socket| {
+            socket.send_vectored_with_flags(chunks, libc::MSG_NOSIGNAL)
+        })
+    })
 }
 
 /// How many bytes can be read now (FIONREAD).
@@ -62,7 +66,11 @@ pub fn readable_bytes(fd: RawFd) -> usize {
     let mut count: libc::c_int = 0;
     // SAFETY: FIONREAD writes one int.
     let failed = unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut count) };
-    if failed < 0 { 0 } else { usize::try_from(count).unwrap_or(0) }
+    if failed < 0 {
+        0
+    } else {
+        usize::try_from(count).unwrap_or(0)
+    }
 }
 
 /// accept4(2): a connection that does not block and is not inherited, and its peer's address.
@@ -125,7 +133,11 @@ pub fn local_address(fd: RawFd) -> io::Result<Address> {
     let mut raw = RawAddress::new();
     // SAFETY: the address and its length point at storage of that length.
     let failed = unsafe { libc::getsockname(fd, raw.pointer(), raw.length()) };
-    if failed < 0 { Err(io::Error::last_os_error()) } else { Ok(raw.address()) }
+    if failed < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(raw.address())
+    }
 }
 
 /// getpeername(2).
@@ -133,5 +145,9 @@ pub fn peer_address(fd: RawFd) -> io::Result<Address> {
     let mut raw = RawAddress::new();
     // SAFETY: the address and its length point at storage of that length.
     let failed = unsafe { libc::getpeername(fd, raw.pointer(), raw.length()) };
-    if failed < 0 { Err(io::Error::last_os_error()) } else { Ok(raw.address()) }
+    if failed < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(raw.address())
+    }
 }

@@ -13,12 +13,12 @@ use crate::sys::address::{self, Address};
 /// `address` as `getsockname()` or `getpeername()` would return it.
 pub fn to_python<'py>(py: Python<'py>, address: &Address) -> PyResult<Bound<'py, PyAny>> {
     match address {
-        Address::V4(host, port) => {
-            Ok((host.to_string(), *port).into_pyobject(py)?.into_any())
-        }
+        Address::V4(host, port) => Ok((host.to_string(), *port).into_pyobject(py)?.into_any()),
         Address::V6(address) => {
             let (host, port, flow, scope) = &**address;
-            Ok((host_text(*host, *scope), *port, *flow, *scope).into_pyobject(py)?.into_any())
+            Ok((host_text(*host, *scope), *port, *flow, *scope)
+                .into_pyobject(py)?
+                .into_any())
         }
         Address::Unix(name) if name.first() == Some(&0) => Ok(PyBytes::new(py, name).into_any()),
         Address::Unix(name) => asyncio::fsdecode(py)?.call1((PyBytes::new(py, name),)),

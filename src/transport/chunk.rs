@@ -43,7 +43,11 @@ impl Data {
         let known = data.is_instance_of::<PyBytes>()
             || data.is_instance_of::<PyByteArray>()
             || data.is_instance_of::<PyMemoryView>();
-        if known { Self::copied(data) } else { Err(refused(data)) }
+        if known {
+            Self::copied(data)
+        } else {
+            Err(refused(data))
+        }
     }
 
     /// Takes one item of what a user gave to `writelines`: any buffer.
@@ -59,13 +63,11 @@ impl Data {
 
     /// `memoryview`s need not be contiguous; `bytes()` flattens them.
     fn copied(data: &Bound<'_, PyAny>) -> PyResult<Self> {
-        match buffer::with_bytes(data, |bytes| Box::from(bytes)) {
-            Ok(bytes) => Ok(Self::Copied(bytes)),
-            Err(_) => {
-                let flat = data.call_method0("tobytes")?;
-                Ok(Self::Held(Pinned::new(flat.cast_into::<PyBytes>()?)))
-            }
+        if let Ok(bytes) = buffer::with_bytes(data, |bytes| Box::from(bytes)) {
+            return Ok(Self::Copied(bytes));
         }
+        let flat = data.call_method0("tobytes")?;
+        Ok(Self::Held(Pinned::new(flat.cast_into::<PyBytes>()?)))
     }
 
     /// Whether there is nothing to send.
@@ -85,7 +87,11 @@ impl Data {
 
 #[cold]
 fn refused(data: &Bound<'_, PyAny>) -> PyErr {
-    let name = data.get_type().name().map(|name| name.to_string()).unwrap_or_default();
+    let name = data
+        .get_type()
+        .name()
+        .map(|name| name.to_string())
+        .unwrap_or_default();
     let since_3_13 = data.py().version_info() >= (3, 13, 1);
     PyTypeError::new_err(if since_3_13 {
         format!("data argument must be a bytes, bytearray, or memoryview object, not '{name}'")

@@ -48,10 +48,14 @@ impl Descriptor {
     ///
     /// # Errors
     /// What `socket.socket` raises; the descriptor stays with its owner then.
-    pub fn view<'py>(self, py: Python<'py>) -> (Self, PyResult<Option<Bound<'py, PyAny>>>) {
+    pub fn view(self, py: Python<'_>) -> (Self, PyResult<Option<Bound<'_, PyAny>>>) {
         let owned = match self {
             Self::Owned(owned) => owned,
-            Self::Socket { socket, number, view } => {
+            Self::Socket {
+                socket,
+                number,
+                view,
+            } => {
                 let view = match view {
                     Some(view) => Ok(view),
                     None => asyncio::transport_socket(py)
@@ -60,7 +64,14 @@ impl Descriptor {
                 };
                 let kept = view.as_ref().ok().map(|view| view.clone_ref(py));
                 let view = view.map(|view| Some(view.into_bound(py)));
-                return (Self::Socket { socket, number, view: kept }, view);
+                return (
+                    Self::Socket {
+                        socket,
+                        number,
+                        view: kept,
+                    },
+                    view,
+                );
             }
             Self::Closed => return (self, Ok(None)),
         };
@@ -69,7 +80,12 @@ impl Descriptor {
             Ok(socket) => {
                 // The Python socket owns the number from here on.
                 let number = owned.into_raw_fd();
-                Self::Socket { socket: socket.unbind(), number, view: None }.view(py)
+                Self::Socket {
+                    socket: socket.unbind(),
+                    number,
+                    view: None,
+                }
+                .view(py)
             }
             Err(error) => (Self::Owned(owned), Err(error)),
         }

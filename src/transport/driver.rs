@@ -38,22 +38,22 @@ impl SourceClass for StreamClass {
         if step == Step::Start as u8 {
             return start(this);
         }
-        let result = this.get().in_context(this.py(), || StreamTransport::connection_lost(this));
+        let result = this
+            .get()
+            .in_context(this.py(), || StreamTransport::connection_lost(this));
         result.or_else(|error| report(this, error, "_call_connection_lost"))
     }
 
     fn flush(&self, object: &Bound<'_, PyAny>) -> PyResult<()> {
         let this = object.cast::<StreamTransport>()?;
-        let py = this.py();
-        if this.get().state.with(py, |state| !state.dirty) {
-            return Ok(());
-        }
-        StreamTransport::flush(this)
+        StreamTransport::settle(this)
     }
 
     fn is_closing(&self, object: &Bound<'_, PyAny>) -> bool {
         object.cast::<StreamTransport>().is_ok_and(|this| {
-            this.get().state.with(this.py(), |state| state.life.is_closing())
+            this.get()
+                .state
+                .with(this.py(), |state| state.life.is_closing())
         })
     }
 }
@@ -67,12 +67,18 @@ fn start(this: &Bound<'_, StreamTransport>) -> PyResult<()> {
             state.life = Lifecycle::Open;
         }
         let reads = state.life == Lifecycle::Open && state.reading == Reading::On;
-        if state.readable && reads { state.key } else { None }
+        if state.readable && reads {
+            state.key
+        } else {
+            None
+        }
     });
     if let Some(key) = key {
         transport.event_loop.bind(py).get().resume(py, key);
     }
-    transport.wake_waiter(py).or_else(|error| report(this, error, "_start"))
+    transport
+        .wake_waiter(py)
+        .or_else(|error| report(this, error, "_start"))
 }
 
 /// An exception of a step goes where asyncio sends that of the callback in its place.
@@ -83,7 +89,10 @@ fn report(this: &Bound<'_, StreamTransport>, error: PyErr, step: &str) -> PyResu
         return Err(error);
     }
     let context = PyDict::new(py);
-    context.set_item("message", format!("Exception in callback StreamTransport.{step}()"))?;
+    context.set_item(
+        "message",
+        format!("Exception in callback StreamTransport.{step}()"),
+    )?;
     context.set_item("exception", error.into_value(py))?;
     context.set_item("transport", this)?;
     let event_loop = this.get().event_loop.bind(py);

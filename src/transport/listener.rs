@@ -93,7 +93,11 @@ impl Listener {
             protocol_factory,
             backlog: usize::try_from(backlog).unwrap_or(0),
             server,
-            state: LoopCell::new(State { key: None, context: None, retry: None }),
+            state: LoopCell::new(State {
+                key: None,
+                context: None,
+                retry: None,
+            }),
         })
     }
 
@@ -101,18 +105,24 @@ impl Listener {
     fn start(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let context = this.get().event_loop.bind(py).get().capture_context(py)?;
-        let old = this.get().state.with(py, |state| state.context.replace(context));
+        let old = this
+            .get()
+            .state
+            .with(py, |state| state.context.replace(context));
         drop(old);
         Self::watch(this)
     }
 
     /// Stop accepting; the socket stays open.
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
-        let (key, context, retry) = self
-            .state
-            .with(py, |state| (state.key.take(), state.context.take(), state.retry.take()));
+        let (key, context, retry) = self.state.with(py, |state| {
+            (state.key.take(), state.context.take(), state.retry.take())
+        });
         if let Some(key) = key {
-            self.event_loop.bind(py).get().unregister(py, key, self.number);
+            self.event_loop
+                .bind(py)
+                .get()
+                .unregister(py, key, self.number);
         }
         drop(context);
         if let Some(retry) = retry {
@@ -124,7 +134,11 @@ impl Listener {
     /// Accept again after a pause.
     fn _resume(this: &Bound<'_, Self>) -> PyResult<()> {
         let retry = this.get().state.with(this.py(), |state| state.retry.take());
-        if retry.is_some() { Self::watch(this) } else { Ok(()) }
+        if retry.is_some() {
+            Self::watch(this)
+        } else {
+            Ok(())
+        }
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -144,7 +158,10 @@ impl Listener {
     fn watch(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let listener = this.get();
-        let source = Source { object: this.clone().into_any().unbind(), class: &LISTENER };
+        let source = Source {
+            object: this.clone().into_any().unbind(),
+            class: &LISTENER,
+        };
         let event_loop = listener.event_loop.bind(py).get();
         let key = event_loop.register(py, listener.number, source)?;
         listener.state.with(py, |state| state.key = Some(key));
@@ -180,10 +197,12 @@ impl Listener {
         let py = this.py();
         let listener = this.get();
         let event_loop = listener.event_loop.bind(py);
-        let context = listener
-            .state
-            .with(py, |state| state.context.as_ref().map(|context| context.duplicate(py)));
-        let Some(mut context) = context else { return Ok(()) };
+        let context = listener.state.with(py, |state| {
+            state.context.as_ref().map(|context| context.duplicate(py))
+        });
+        let Some(mut context) = context else {
+            return Ok(());
+        };
         // A context of the connection's own, so that nothing a factory sets reaches another one.
         context = context.separate(py)?;
         let entered = context.enter(py)?;
@@ -194,7 +213,10 @@ impl Listener {
                 descriptor: Descriptor::Owned(connection),
                 protocol: protocol.clone(),
                 context,
-                server: listener.server.as_ref().map(|server| server.bind(py).clone()),
+                server: listener
+                    .server
+                    .as_ref()
+                    .map(|server| server.bind(py).clone()),
                 peer: Some(peer),
                 extra: None,
                 waiter: None,
@@ -217,8 +239,10 @@ impl Listener {
             return Ok(());
         }
         let context = PyDict::new(py);
-        context
-            .set_item("message", "Error on transport creation for incoming connection")?;
+        context.set_item(
+            "message",
+            "Error on transport creation for incoming connection",
+        )?;
         context.set_item("exception", error.into_value(py))?;
         event_loop.call_method1(intern!(py, "call_exception_handler"), (context,))?;
         Ok(())
@@ -234,14 +258,19 @@ impl Listener {
         let context = PyDict::new(py);
         context.set_item("message", "socket.accept() out of system resource")?;
         context.set_item("exception", os_error(error).into_value(py))?;
-        context.set_item("socket", asyncio::transport_socket(py)?.call1((&listener.sock,))?)?;
+        context.set_item(
+            "socket",
+            asyncio::transport_socket(py)?.call1((&listener.sock,))?,
+        )?;
         event_loop.call_method1(intern!(py, "call_exception_handler"), (context,))?;
         if let Some(key) = listener.state.with(py, |state| state.key.take()) {
             event_loop.get().unregister(py, key, listener.number);
         }
         let resume = this.getattr(intern!(py, "_resume"))?;
         let retry = event_loop.call_method1(intern!(py, "call_later"), (RETRY_DELAY, resume))?;
-        let old = listener.state.with(py, |state| state.retry.replace(retry.unbind()));
+        let old = listener
+            .state
+            .with(py, |state| state.retry.replace(retry.unbind()));
         drop(old);
         Ok(())
     }

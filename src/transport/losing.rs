@@ -53,8 +53,13 @@ impl StreamTransport {
         let transport = this.get();
         let protocol = transport.protocol(py);
         let event_loop = transport.event_loop.bind(py);
-        let reported =
-            report_fatal(event_loop, message, &error, this.as_any(), protocol.as_ref());
+        let reported = report_fatal(
+            event_loop,
+            message,
+            &error,
+            this.as_any(),
+            protocol.as_ref(),
+        );
         transport.force_close(py, Some(error.into_value(py).into_any()));
         reported
     }
@@ -135,7 +140,10 @@ impl StreamTransport {
     /// The local address; `None` if there is none.
     pub fn local_address<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let local = self.state.with(py, |state| {
-            state.local.clone().or_else(|| socket::local_address(state.descriptor.number()).ok())
+            state
+                .local
+                .clone()
+                .or_else(|| socket::local_address(state.descriptor.number()).ok())
         });
         local.map_or_else(
             || Ok(py.None().into_bound(py)),
@@ -168,12 +176,14 @@ impl Drop for State {
         let server = self.server.take();
         Python::try_attach(|py| {
             let raised = PyErr::take(py);
-            let text = format!("unclosed transport <StreamTransport fd={}>", descriptor.number());
+            let text = format!(
+                "unclosed transport <StreamTransport fd={}>",
+                descriptor.number()
+            );
             let category = py.get_type::<PyResourceWarning>();
             let warned = asyncio::warn(py).and_then(|warn| warn.call1((text, category)).map(drop));
             let closed = descriptor.close(py);
-            let detached =
-                server.map_or(Ok(()), |server| ServerBase::detach(server.bind(py)));
+            let detached = server.map_or(Ok(()), |server| ServerBase::detach(server.bind(py)));
             if let Err(error) = warned.and(closed).and(detached) {
                 error.write_unraisable(py, None);
             }

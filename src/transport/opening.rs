@@ -52,8 +52,7 @@ impl Parts<'_> {
             writing: Writing::Idle,
             readable: false,
             peer_closed: false,
-            large: false,
-            dirty: false,
+            last_read: 0,
             eof: false,
             lost_writes: 0,
             key: None,
@@ -90,7 +89,10 @@ pub fn open<'py>(
         state: LoopCell::new(parts.into_state(kind)),
     };
     let transport = Bound::new(py, transport)?;
-    let source = || Source { object: transport.clone().into_any().unbind(), class: &STREAM };
+    let source = || Source {
+        object: transport.clone().into_any().unbind(),
+        class: &STREAM,
+    };
     let args = Args::new(std::iter::once(transport.as_any().as_borrowed()));
     let opened = Handle::new(event_loop.as_any(), made.as_borrowed(), args, context)
         .and_then(|handle| Ok((handle, event_loop.get().register(py, number, source())?)));
@@ -107,7 +109,10 @@ pub fn open<'py>(
     };
     // Nagle's algorithm off, as in asyncio; a Unix socket refuses, having none.
     let _ = socket::set_nodelay(number);
-    transport.get().state.with(py, |state| state.key = Some(key));
+    transport
+        .get()
+        .state
+        .with(py, |state| state.key = Some(key));
     if let Some(server) = server {
         server.get().attach();
     }

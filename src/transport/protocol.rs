@@ -29,7 +29,11 @@ impl Kind {
     /// What `isinstance` raises.
     pub fn of(protocol: &Bound<'_, PyAny>) -> PyResult<Self> {
         let buffered = protocol.is_instance(asyncio::buffered_protocol(protocol.py())?)?;
-        Ok(if buffered { Self::Buffered } else { Self::Plain })
+        Ok(if buffered {
+            Self::Buffered
+        } else {
+            Self::Plain
+        })
     }
 }
 
@@ -45,7 +49,11 @@ impl Failure {
     /// Sorts `error`.
     #[cold]
     pub fn of(py: Python<'_>, error: PyErr) -> Self {
-        if leaves_the_loop(py, &error) { Self::Leaves(error) } else { Self::Stays(error) }
+        if leaves_the_loop(py, &error) {
+            Self::Leaves(error)
+        } else {
+            Self::Stays(error)
+        }
     }
 }
 
@@ -67,7 +75,11 @@ pub fn report(
     context.set_item("exception", error.value(py))?;
     context.set_item("transport", transport)?;
     context.set_item("protocol", protocol)?;
-    call::method1(event_loop.as_any(), intern!(py, "call_exception_handler"), &context)?;
+    call::method1(
+        event_loop.as_any(),
+        intern!(py, "call_exception_handler"),
+        &context,
+    )?;
     Ok(())
 }
 
@@ -91,7 +103,11 @@ pub fn report_fatal(
     if event_loop.get().is_debug() {
         let keywords = PyDict::new(py);
         keywords.set_item("exc_info", error.value(py))?;
-        asyncio::logger(py)?.call_method("debug", ("%r: %s", transport, message), Some(&keywords))?;
+        asyncio::logger(py)?.call_method(
+            "debug",
+            ("%r: %s", transport, message),
+            Some(&keywords),
+        )?;
     }
     Ok(())
 }
@@ -106,7 +122,9 @@ pub fn tell_flow(
     protocol: &Bound<'_, PyAny>,
     name: &Bound<'_, PyString>,
 ) -> PyResult<()> {
-    let Err(error) = call::method0(protocol, name) else { return Ok(()) };
+    let Err(error) = call::method0(protocol, name) else {
+        return Ok(());
+    };
     match Failure::of(event_loop.py(), error) {
         Failure::Leaves(error) => Err(error),
         Failure::Stays(error) => {

@@ -61,21 +61,27 @@ impl StreamTransport {
             Received::Nothing => Ok(()),
             Received::Data(data) => Self::deliver(this, &data),
             Received::EndOfFile => Self::end_of_file(this),
-            Received::Failed(error) => {
-                Self::fatal_error(this, os_error(&error), "Fatal read error on socket transport")
-            }
+            Received::Failed(error) => Self::fatal_error(
+                this,
+                os_error(&error),
+                "Fatal read error on socket transport",
+            ),
         }
     }
 
     #[inline]
     fn deliver(this: &Bound<'_, Self>, data: &Bound<'_, PyBytes>) -> PyResult<()> {
         let py = this.py();
-        let Some(protocol) = this.get().protocol(py) else { return Ok(()) };
+        let Some(protocol) = this.get().protocol(py) else {
+            return Ok(());
+        };
         match call::method1(&protocol, intern!(py, "data_received"), data) {
             Ok(_) => Ok(()),
-            Err(error) => {
-                Self::failed(this, error, "Fatal error: protocol.data_received() call failed.")
-            }
+            Err(error) => Self::failed(
+                this,
+                error,
+                "Fatal error: protocol.data_received() call failed.",
+            ),
         }
     }
 
@@ -90,7 +96,9 @@ impl StreamTransport {
 
     /// Receives once, into an object of the right size.
     fn receive<'py>(&self, py: Python<'py>) -> PyResult<Received<'py>> {
-        let (number, large) = self.state.with(py, |state| (state.descriptor.number(), state.large));
+        let (number, large) = self.state.with(py, |state| {
+            (state.descriptor.number(), state.last_read >= LARGE)
+        });
         if large {
             let waiting = socket::readable_bytes(number);
             if waiting >= LARGE {
@@ -148,8 +156,12 @@ impl StreamTransport {
     #[inline]
     fn note_read(&self, py: Python<'_>, count: usize, full: bool) {
         let key = self.state.with(py, |state| {
-            state.large = count >= LARGE;
-            if full || state.peer_closed { state.key } else { None }
+            state.last_read = count;
+            if full || state.peer_closed {
+                state.key
+            } else {
+                None
+            }
         });
         if let Some(key) = key {
             self.event_loop.bind(py).get().resume(py, key);
@@ -159,10 +171,17 @@ impl StreamTransport {
     fn read_buffered(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
-        let Some(protocol) = transport.protocol(py) else { return Ok(()) };
+        let Some(protocol) = transport.protocol(py) else {
+            return Ok(());
+        };
         let hint = PyInt::new(py, -1);
-        let space = call::method1(&protocol, intern!(py, "get_buffer"), &hint)
-            .and_then(|space| if space.len()? == 0 { Err(empty_buffer()) } else { Ok(space) });
+        let space = call::method1(&protocol, intern!(py, "get_buffer"), &hint).and_then(|space| {
+            if space.len()? == 0 {
+                Err(empty_buffer())
+            } else {
+                Ok(space)
+            }
+        });
         let space = match space {
             Ok(space) => space,
             Err(error) => {
@@ -193,9 +212,11 @@ impl StreamTransport {
         let count = count.into_pyobject(py)?;
         match call::method1(&protocol, intern!(py, "buffer_updated"), &count) {
             Ok(_) => Ok(()),
-            Err(error) => {
-                Self::failed(this, error, "Fatal error: protocol.buffer_updated() call failed.")
-            }
+            Err(error) => Self::failed(
+                this,
+                error,
+                "Fatal error: protocol.buffer_updated() call failed.",
+            ),
         }
     }
 
@@ -207,16 +228,22 @@ impl StreamTransport {
             let logger = asyncio::logger(py)?;
             logger.call_method1("debug", ("%r received EOF", this))?;
         }
-        transport.state.with(py, |state| state.reading = Reading::Ended);
-        let Some(protocol) = transport.protocol(py) else { return Ok(()) };
+        transport
+            .state
+            .with(py, |state| state.reading = Reading::Ended);
+        let Some(protocol) = transport.protocol(py) else {
+            return Ok(());
+        };
         let kept = call::method0(&protocol, intern!(py, "eof_received"))
             .and_then(|answer| answer.is_truthy());
         match kept {
             Ok(true) => Ok(()),
             Ok(false) => Self::close(this),
-            Err(error) => {
-                Self::failed(this, error, "Fatal error: protocol.eof_received() call failed.")
-            }
+            Err(error) => Self::failed(
+                this,
+                error,
+                "Fatal error: protocol.eof_received() call failed.",
+            ),
         }
     }
 
@@ -260,7 +287,9 @@ impl StreamTransport {
 
     /// `transport.is_reading()`.
     pub fn is_reading(&self, py: Python<'_>) -> bool {
-        self.state.with(py, |state| !state.life.is_closing() && state.reading != Reading::Paused)
+        self.state.with(py, |state| {
+            !state.life.is_closing() && state.reading != Reading::Paused
+        })
     }
 }
 

@@ -20,7 +20,9 @@ impl ServerBase {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn make(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { active: AtomicUsize::new(0) }
+        Self {
+            active: AtomicUsize::new(0),
+        }
     }
 
     /// How many connections are open.

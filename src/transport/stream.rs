@@ -35,8 +35,10 @@ pub enum Reading {
 /// What the writing side is doing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Writing {
-    /// Everything written is sent, or waits for the callback to return.
+    /// Everything written is sent.
     Idle,
+    /// Something was written in the callback that runs now, and is sent when it returns.
+    Gathered,
     /// The kernel's buffer is full; the loop watches for room.
     Blocked,
 }
@@ -64,10 +66,8 @@ pub struct State {
     pub readable: bool,
     /// Whether the peer has ended its side, so that reading goes on until end of file.
     pub peer_closed: bool,
-    /// Whether the last read was large, so that the next is received into its final object.
-    pub large: bool,
-    /// Whether `flush` is due when the callback returns.
-    pub dirty: bool,
+    /// How much the last read brought: after a large one the next goes into its final object.
+    pub last_read: usize,
     /// Whether `write_eof` was called.
     pub eof: bool,
     /// Writes after the connection was lost, for the warning.
@@ -104,11 +104,7 @@ impl StreamTransport {
     /// # Errors
     /// What `body` returns.
     #[inline]
-    pub fn in_context(
-        &self,
-        py: Python<'_>,
-        body: impl FnOnce() -> PyResult<()>,
-    ) -> PyResult<()> {
+    pub fn in_context(&self, py: Python<'_>, body: impl FnOnce() -> PyResult<()>) -> PyResult<()> {
         let Some(mut context) = self.state.with(py, |state| state.context.take()) else {
             // Another callback of this connection is running and has the context.
             return body();
@@ -135,7 +131,9 @@ impl StreamTransport {
     /// The protocol, until the connection is lost.
     #[inline]
     pub fn protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        self.state.with(py, |state| Some(state.protocol.as_ref()?.clone_ref(py).into_bound(py)))
+        self.state.with(py, |state| {
+            Some(state.protocol.as_ref()?.clone_ref(py).into_bound(py))
+        })
     }
 
     /// The waiter's turn: the connection is made.

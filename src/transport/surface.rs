@@ -35,11 +35,17 @@ impl StreamTransport {
         event_loop.get().check_closed()?;
         let number = sock.call_method0(intern!(py, "fileno"))?.extract::<i32>()?;
         if number < 0 {
-            return Err(PyValueError::new_err(format!("Invalid file descriptor: {number}")));
+            return Err(PyValueError::new_err(format!(
+                "Invalid file descriptor: {number}"
+            )));
         }
         let socket = sock.clone().unbind();
         let parts = Parts {
-            descriptor: Descriptor::Socket { socket, number, view: None },
+            descriptor: Descriptor::Socket {
+                socket,
+                number,
+                view: None,
+            },
             protocol: protocol.clone(),
             context: event_loop.get().capture_context(py)?,
             server,
@@ -52,7 +58,8 @@ impl StreamTransport {
 
     /// `asyncio.Transport`, so that `isinstance` holds without the storage of that class.
     #[getter]
-    fn __class__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    fn __class__(this: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = this.py();
         Ok(asyncio::transport(py)?.clone().unbind())
     }
 
@@ -138,7 +145,8 @@ impl StreamTransport {
 
     /// The (low, high) water marks in bytes.
     fn get_write_buffer_limits(&self, py: Python<'_>) -> (usize, usize) {
-        self.state.with(py, |state| (state.flow.low, state.flow.high))
+        self.state
+            .with(py, |state| (state.flow.low, state.flow.high))
     }
 
     /// Set the water marks, in bytes. Raises ValueError unless high >= low >= 0.
@@ -159,7 +167,9 @@ impl StreamTransport {
         name: &Bound<'py, PyAny>,
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let extra = self.state.with(py, |state| state.extra.as_ref().map(|it| it.clone_ref(py)));
+        let extra = self
+            .state
+            .with(py, |state| state.extra.as_ref().map(|it| it.clone_ref(py)));
         if let Some(extra) = extra
             && let Some(found) = extra.bind(py).get_item(name)?
         {
@@ -171,7 +181,9 @@ impl StreamTransport {
             Ok("socket") => self.socket(py)?,
             _ => None,
         };
-        Ok(known.or(default).unwrap_or_else(|| py.None().into_bound(py)))
+        Ok(known
+            .or(default)
+            .unwrap_or_else(|| py.None().into_bound(py)))
     }
 
     fn _force_close(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {
@@ -181,18 +193,16 @@ impl StreamTransport {
     }
 
     #[pyo3(signature = (exc, message="Fatal error on transport"))]
-    fn _fatal_error(
-        this: &Bound<'_, Self>,
-        exc: Bound<'_, PyAny>,
-        message: &str,
-    ) -> PyResult<()> {
+    fn _fatal_error(this: &Bound<'_, Self>, exc: Bound<'_, PyAny>, message: &str) -> PyResult<()> {
         Self::fatal_error(this, PyErr::from_value(exc), message)
     }
 
     #[getter]
     fn _extra<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
         let fresh = PyDict::new(py).unbind();
-        self.state.with(py, |state| state.extra.get_or_insert(fresh).clone_ref(py)).into_bound(py)
+        self.state
+            .with(py, |state| state.extra.get_or_insert(fresh).clone_ref(py))
+            .into_bound(py)
     }
 
     #[getter]
@@ -208,7 +218,9 @@ impl StreamTransport {
 
     #[getter]
     fn _server(&self, py: Python<'_>) -> Option<Py<ServerBase>> {
-        self.state.with(py, |state| state.server.as_ref().map(|server| server.clone_ref(py)))
+        self.state.with(py, |state| {
+            state.server.as_ref().map(|server| server.clone_ref(py))
+        })
     }
 
     #[classattr]
@@ -225,7 +237,11 @@ impl StreamTransport {
             };
             let reads = state.life == Lifecycle::Open && state.reading == Reading::On;
             let reads = if reads { "polling" } else { "idle" };
-            let writes = if state.writing == Writing::Blocked { "polling" } else { "idle" };
+            let writes = if state.writing == Writing::Blocked {
+                "polling"
+            } else {
+                "idle"
+            };
             let (number, size) = (state.descriptor.number(), state.queue.size());
             format!(
                 "<StreamTransport{life} fd={number} read={reads} write=<{writes}, bufsize={size}>>"
@@ -256,9 +272,9 @@ impl StreamTransport {
 impl StreamTransport {
     /// The `TransportSocket` of this connection; `None` once it is closed.
     fn socket<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let descriptor = self
-            .state
-            .with(py, |state| std::mem::replace(&mut state.descriptor, Descriptor::Closed));
+        let descriptor = self.state.with(py, |state| {
+            std::mem::replace(&mut state.descriptor, Descriptor::Closed)
+        });
         let (descriptor, view) = descriptor.view(py);
         self.state.with(py, |state| state.descriptor = descriptor);
         view

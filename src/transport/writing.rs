@@ -11,6 +11,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::error::os_error;
+use crate::logic::lifecycle::Lifecycle;
 use crate::logic::slab::Key;
 use crate::py::asyncio;
 use crate::sys::socket;
@@ -52,7 +53,9 @@ impl StreamTransport {
         let transport = this.get();
         let data = Data::from_write(data)?;
         if transport.state.with(py, |state| state.eof) {
-            return Err(PyRuntimeError::new_err("Cannot call write() after write_eof()"));
+            return Err(PyRuntimeError::new_err(
+                "Cannot call write() after write_eof()",
+            ));
         }
         if data.is_empty() {
             return Ok(());
@@ -69,7 +72,9 @@ impl StreamTransport {
         let py = this.py();
         let transport = this.get();
         if transport.state.with(py, |state| state.eof) {
-            return Err(PyRuntimeError::new_err("Cannot call writelines() after write_eof()"));
+            return Err(PyRuntimeError::new_err(
+                "Cannot call writelines() after write_eof()",
+            ));
         }
         let mut gathered = Vec::new();
         for chunk in chunks.try_iter()? {
@@ -116,14 +121,26 @@ impl StreamTransport {
     pub fn flush(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         match this.get().send(py) {
-            Sent::Everything => Ok(()),
+            Sent::Everything => {
+                // What a closing connection wrote in `resume_writing` is out.
+                if this
+                    .get()
+                    .state
+                    .with(py, |state| state.life == Lifecycle::Closing)
+                {
+                    this.get().force_close(py, None);
+                }
+                Ok(())
+            }
             Sent::Blocked => {
                 this.get().watch_for_room(py)?;
                 Self::maybe_pause(this)
             }
-            Sent::Failed(error) => {
-                Self::fatal_error(this, os_error(&error), "Fatal write error on socket transport")
-            }
+            Sent::Failed(error) => Self::fatal_error(
+                this,
+                os_error(&error),
+                "Fatal write error on socket transport",
+            ),
         }
     }
 
@@ -132,7 +149,15 @@ impl StreamTransport {
     /// # Errors
     /// As `flush`.
     pub fn settle(this: &Bound<'_, Self>) -> PyResult<()> {
-        if this.get().state.with(this.py(), |state| state.dirty) { Self::flush(this) } else { Ok(()) }
+        if this
+            .get()
+            .state
+            .with(this.py(), |state| state.writing == Writing::Gathered)
+        {
+            Self::flush(this)
+        } else {
+            Ok(())
+        }
     }
 
     /// Sends as much as the kernel takes.
@@ -140,8 +165,11 @@ impl StreamTransport {
         // Chunks are released outside the borrow; nearly always there is one.
         let (mut first, mut rest) = (None, Vec::new());
         let sent = self.state.with(py, |state| {
-            state.dirty = false;
-            if state.life.is_lost() || state.writing == Writing::Blocked {
+            if state.writing == Writing::Blocked {
+                return Sent::Everything;
+            }
+            state.writing = Writing::Idle;
+            if state.life.is_lost() {
                 return Sent::Everything;
             }
             state.send(|chunk| match first {
@@ -162,8 +190,12 @@ impl StreamTransport {
             (state.key, state.descriptor.number())
         });
         let Some(key) = key else { return Ok(()) };
-        let poller = &self.event_loop.bind(py).get().poller;
-        poller.change_edge(number, key.0, true).map_err(|error| os_error(&error))
+        self.event_loop
+            .bind(py)
+            .get()
+            .poller(py)?
+            .change_edge(number, key.0, true)
+            .map_err(|error| os_error(&error))
     }
 
     /// Tells the protocol to pause if more than the high-water mark waits.
@@ -219,11 +251,15 @@ impl StreamTransport {
         if !blocked {
             return Ok(());
         }
-        transport.state.with(py, |state| state.writing = Writing::Idle);
+        transport
+            .state
+            .with(py, |state| state.writing = Writing::Idle);
         match transport.send(py) {
             Sent::Everything => {}
             Sent::Blocked => {
-                transport.state.with(py, |state| state.writing = Writing::Blocked);
+                transport
+                    .state
+                    .with(py, |state| state.writing = Writing::Blocked);
                 return Self::maybe_resume(this);
             }
             Sent::Failed(error) => {
@@ -237,11 +273,13 @@ impl StreamTransport {
     }
 
     fn stop_watching_for_room(&self, py: Python<'_>) {
-        let (key, number) =
-            self.state.with(py, |state| (state.key, state.descriptor.number()));
+        let (key, number) = self
+            .state
+            .with(py, |state| (state.key, state.descriptor.number()));
         if let Some(key) = key {
             // A failure leaves the watch for room on, which costs wake-ups and nothing else.
-            let _ = self.event_loop.bind(py).get().poller.change_edge(number, key.0, false);
+            let poller = self.event_loop.bind(py).get().poller(py);
+            let _ = poller.map(|poller| poller.change_edge(number, key.0, false));
         }
     }
 
@@ -316,18 +354,13 @@ impl StreamTransport {
 
 #[cold]
 fn bad_limits((high, low): (i64, i64)) -> PyErr {
-    PyValueError::new_err(format!(
-        "high ({high}) must be >= low ({low}) must be >= 0"
-    ))
+    PyValueError::new_err(format!("high ({high}) must be >= low ({low}) must be >= 0"))
 }
 
 impl State {
     /// Queues chunks, or counts a write to a lost connection.
     #[inline]
-    fn gather(
-        &mut self,
-        chunks: impl IntoIterator<Item = Data>,
-    ) -> (Next, Option<Key>) {
+    fn gather(&mut self, chunks: impl IntoIterator<Item = Data>) -> (Next, Option<Key>) {
         if self.life.is_lost() {
             let warn = self.lost_writes >= LOST_WRITES;
             self.lost_writes += 1;
@@ -342,9 +375,10 @@ impl State {
         if self.queue.size() > self.flow.high {
             return (Next::Flush, None);
         }
-        if std::mem::replace(&mut self.dirty, true) {
+        if self.writing == Writing::Gathered {
             return (Next::Nothing, None);
         }
+        self.writing = Writing::Gathered;
         (Next::Gather, self.key)
     }
 
@@ -356,8 +390,12 @@ impl State {
                 let bytes = self.queue.unsent().next().unwrap_or_default();
                 (bytes.len(), socket::send(number, bytes))
             } else {
-                let slices: Vec<_> =
-                    self.queue.unsent().take(socket::MAX_SLICES).map(IoSlice::new).collect();
+                let slices: Vec<_> = self
+                    .queue
+                    .unsent()
+                    .take(socket::MAX_SLICES)
+                    .map(IoSlice::new)
+                    .collect();
                 let asked = slices.iter().map(|slice| slice.len()).sum();
                 (asked, socket::send_vectored(number, &slices))
             };
