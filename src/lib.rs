@@ -27,7 +27,9 @@ mod _native {
     #[pymodule_export]
     use crate::resolve::getaddrinfo_literal;
     #[pymodule_export]
-    use crate::transport::{Listener, ServerBase, StreamTransport};
+    use crate::transport::{
+        Listener, PipeTransport, ReadPipeTransport, ServerBase, StreamTransport, WritePipeTransport,
+    };
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

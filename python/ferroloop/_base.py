@@ -107,3 +107,17 @@ class LoopBase(_native.EventLoop, asyncio.AbstractEventLoop):
             extra: dict[str, Any] | None = None,
             server: Any = None,
         ) -> _native.StreamTransport: ...
+        def _make_read_pipe_transport(
+            self,
+            pipe: Any,
+            protocol: asyncio.BaseProtocol,
+            waiter: asyncio.Future[None] | None = None,
+            extra: dict[str, Any] | None = None,
+        ) -> _native.ReadPipeTransport: ...
+        def _make_write_pipe_transport(
+            self,
+            pipe: Any,
+            protocol: asyncio.BaseProtocol,
+            waiter: asyncio.Future[None] | None = None,
+            extra: dict[str, Any] | None = None,
+        ) -> _native.WritePipeTransport: ...

@@ -128,6 +128,8 @@ class Loop(LoopBase):
     _ensure_resolved = _resolve.ensure_resolved
     _getaddrinfo_debug = _resolve.getaddrinfo_debug
     _make_socket_transport = _connect.make_socket_transport
+    _make_read_pipe_transport = _pipes.make_read_pipe_transport
+    _make_write_pipe_transport = _pipes.make_write_pipe_transport
     _make_ssl_transport = _tls.make_ssl_transport
 
     # asyncio's fields, which programs look at

@@ -30,6 +30,10 @@ imported! {
     timer_handle = "asyncio"."TimerHandle";
     /// `asyncio.Transport`, for `isinstance`.
     transport = "asyncio"."Transport";
+    /// `asyncio.ReadTransport`, for `isinstance`.
+    read_transport = "asyncio"."ReadTransport";
+    /// `asyncio.WriteTransport`, for `isinstance`.
+    write_transport = "asyncio"."WriteTransport";
     /// `asyncio.BufferedProtocol`.
     buffered_protocol = "asyncio"."BufferedProtocol";
     /// Whether something is a coroutine or makes one, in the meaning of this Python version.

@@ -56,7 +56,11 @@ pub fn set_nonblocking(fd: RawFd) -> io::Result<()> {
     let mut on: libc::c_int = 1;
     // SAFETY: FIONBIO reads one int.
     let failed = unsafe { libc::ioctl(fd, libc::FIONBIO, &raw mut on) };
-    if failed < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if failed < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// read(2) into `space`.
@@ -96,6 +100,11 @@ pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel has just given us this descriptor, and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Whether `errno` is how the kernel says that the other side of a terminal is closed.
+pub fn is_hang_up(errno: i32) -> bool {
+    errno == libc::EIO
 }
 
 #[cfg(test)]

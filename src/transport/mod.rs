@@ -13,6 +13,8 @@
 //! - `opening`: the beginning of a connection
 //! - `surface`: the methods that Python sees
 //! - `listener`: accepting connections
+//! - `pipe`: the ends of pipes
+//! - `limits`: the arguments of `set_write_buffer_limits`
 //!
 //! A transport is called by its loop through `driver`; the loop does not know it.
 
@@ -20,9 +22,11 @@ mod address;
 mod chunk;
 mod descriptor;
 mod driver;
+mod limits;
 mod listener;
 mod losing;
 mod opening;
+mod pipe;
 mod protocol;
 mod reading;
 mod server;
@@ -31,5 +35,6 @@ mod surface;
 mod writing;
 
 pub use listener::Listener;
+pub use pipe::{PipeTransport, ReadPipeTransport, WritePipeTransport};
 pub use server::ServerBase;
 pub use stream::StreamTransport;

@@ -6,7 +6,7 @@
 
 use std::io::{self, IoSlice};
 
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -16,6 +16,7 @@ use crate::logic::slab::Key;
 use crate::py::asyncio;
 use crate::sys::socket;
 use crate::transport::chunk::Data;
+use crate::transport::limits;
 use crate::transport::protocol::tell_flow;
 use crate::transport::stream::{State, StreamTransport, Writing};
 
@@ -331,30 +332,12 @@ impl StreamTransport {
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         Self::settle(this)?;
-        let number = |value: Option<&Bound<'_, PyAny>>| match value {
-            None => Ok(None),
-            Some(value) => value.extract::<i64>().map(Some),
-        };
-        let (high, low) = (number(high)?, number(low)?);
-        let shown = (
-            high.unwrap_or_else(|| low.map_or(64 * 1024, |low| 4 * low)),
-            low,
-        );
-        let shown = (shown.0, shown.1.unwrap_or(shown.0.div_euclid(4)));
-        let (Ok(high), Ok(low)) = (usize::try_from(shown.0), usize::try_from(shown.1)) else {
-            return Err(bad_limits(shown));
-        };
-        this.get()
-            .state
-            .with(this.py(), |state| state.flow.set(Some(high), Some(low)))
-            .map_err(|_| bad_limits(shown))?;
+        let (high, low) = limits::parse(high, low)?;
+        this.get().state.with(this.py(), |state| {
+            (state.flow.high, state.flow.low) = (high, low)
+        });
         Self::maybe_pause(this)
     }
-}
-
-#[cold]
-fn bad_limits((high, low): (i64, i64)) -> PyErr {
-    PyValueError::new_err(format!("high ({high}) must be >= low ({low}) must be >= 0"))
 }
 
 impl State {

@@ -1,0 +1,33 @@
+//! The arguments of `set_write_buffer_limits`.
+//!
+//! Any attached thread. The one surprise: what is not given follows from the other mark before
+//! anything is checked, so a refusal names numbers that nobody wrote.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::logic::flow_control::DEFAULT_HIGH;
+
+/// The high and the low mark, in bytes.
+///
+/// # Errors
+/// `ValueError` with asyncio's text unless `high >= low >= 0`.
+pub fn parse(
+    high: Option<&Bound<'_, PyAny>>,
+    low: Option<&Bound<'_, PyAny>>,
+) -> PyResult<(usize, usize)> {
+    let number = |value: Option<&Bound<'_, PyAny>>| match value {
+        None => Ok(None),
+        Some(value) => value.extract::<i64>().map(Some),
+    };
+    let (high, low) = (number(high)?, number(low)?);
+    let default = i64::try_from(DEFAULT_HIGH).unwrap_or(i64::MAX);
+    let high = high.unwrap_or_else(|| low.map_or(default, |low| low.saturating_mul(4)));
+    let low = low.unwrap_or(high.div_euclid(4));
+    match (usize::try_from(high), usize::try_from(low)) {
+        (Ok(high), Ok(low)) if high >= low => Ok((high, low)),
+        _ => Err(PyValueError::new_err(format!(
+            "high ({high}) must be >= low ({low}) must be >= 0"
+        ))),
+    }
+}
