@@ -334,7 +334,7 @@ impl StreamTransport {
         Self::settle(this)?;
         let (high, low) = limits::parse(high, low)?;
         this.get().state.with(this.py(), |state| {
-            (state.flow.high, state.flow.low) = (high, low)
+            (state.flow.high, state.flow.low) = (high, low);
         });
         Self::maybe_pause(this)
     }

@@ -40,7 +40,8 @@ impl PipeTransport {
         name: &Bound<'py, PyAny>,
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let found = self._extra(py).get_item(name)?;
+        let extra = self.end.with(py, |end| end.extra.clone_ref(py));
+        let found = extra.bind(py).get_item(name)?;
         Ok(found
             .or(default)
             .unwrap_or_else(|| py.None().into_bound(py)))

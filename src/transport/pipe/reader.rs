@@ -21,6 +21,7 @@ use crate::sys::pipe::{self, Kind};
 use crate::sys::socket::readable_bytes;
 use crate::transport::pipe::end::{Parts, PipeTransport, Step};
 use crate::transport::protocol::{report, report_fatal};
+use crate::transport::stream::Reading;
 
 /// From this size on a read goes straight into the object that the protocol gets.
 const LARGE: usize = 32 * 1024;
@@ -30,10 +31,9 @@ const MOST: usize = 256 * 1024;
 const REFUSAL: &str = "Pipe transport is for pipes/sockets only.";
 
 /// What the reading end remembers.
-#[derive(Default)]
 struct State {
-    /// Whether `pause_reading` was called.
-    paused: bool,
+    /// `Ended` is not used: a pipe that ended is closed.
+    reading: Reading,
     /// Whether the kernel reported data that was not read yet.
     readable: bool,
     /// Whether the writer has gone, so that reading goes on until end of file.
@@ -94,7 +94,7 @@ impl ReadPipeTransport {
             .with(py, |end| (end.life == Lifecycle::Open, end.number));
         let (reads, large) = reader.state.with(py, |state| {
             state.hung_up |= readiness.read_closed;
-            let reads = open && !state.paused;
+            let reads = open && state.reading == Reading::On;
             state.readable = !reads;
             (reads, state.large)
         });
@@ -190,6 +190,11 @@ impl ReadPipeTransport {
         PipeTransport::lose(this.as_super(), Some(error.into_value(py).into_any())).and(reported)
     }
 
+    fn is_paused(&self, py: Python<'_>) -> bool {
+        self.state
+            .with(py, |state| state.reading == Reading::Paused)
+    }
+
     fn is_open(this: &Bound<'_, Self>) -> bool {
         !this.as_super().get().is_closing(this.py())
     }
@@ -236,7 +241,12 @@ impl ReadPipeTransport {
         let (end, kind) =
             PipeTransport::new(event_loop, parts, "ReadPipeTransport", &READER, REFUSAL)?;
         let reader = Self {
-            state: LoopCell::new(State::default()),
+            state: LoopCell::new(State {
+                reading: Reading::On,
+                readable: false,
+                hung_up: false,
+                large: false,
+            }),
             short_is_drained: matches!(kind, Kind::Fifo | Kind::MuteFifo),
         };
         let whole = PyClassInitializer::from(end).add_subclass(reader);
@@ -252,14 +262,14 @@ impl ReadPipeTransport {
     }
 
     fn is_reading(this: &Bound<'_, Self>) -> bool {
-        Self::is_open(this) && !this.get().state.with(this.py(), |state| state.paused)
+        Self::is_open(this) && !this.get().is_paused(this.py())
     }
 
     fn pause_reading(this: &Bound<'_, Self>) -> PyResult<()> {
         if Self::is_reading(this) {
             this.get()
                 .state
-                .with(this.py(), |state| state.paused = true);
+                .with(this.py(), |state| state.reading = Reading::Paused);
             log(this, "%r pauses reading")?;
         }
         Ok(())
@@ -267,11 +277,11 @@ impl ReadPipeTransport {
 
     fn resume_reading(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
-        if !Self::is_open(this) || !this.get().state.with(py, |state| state.paused) {
+        if !Self::is_open(this) || !this.get().is_paused(py) {
             return Ok(());
         }
         let readable = this.get().state.with(py, |state| {
-            state.paused = false;
+            state.reading = Reading::On;
             state.readable
         });
         if readable {
@@ -299,7 +309,8 @@ impl ReadPipeTransport {
 
     fn __repr__(this: &Bound<'_, Self>) -> String {
         let py = this.py();
-        let paused = this.get().state.with(py, |state| state.paused);
+        let paused = this.get().is_paused(py);
+        let stopped = this.as_super().get().event_loop.bind(py).get().is_closed();
         this.as_super().get().end.with(py, |end| {
             let watched = end.watch.is_some() && !paused;
             format!(
@@ -308,6 +319,8 @@ impl ReadPipeTransport {
                 end.number,
                 if end.file.is_none() {
                     "closed"
+                } else if stopped {
+                    "open"
                 } else if watched {
                     "polling"
                 } else {

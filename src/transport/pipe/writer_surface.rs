@@ -107,7 +107,7 @@ impl WritePipeTransport {
     ) -> PyResult<()> {
         let (high, low) = limits::parse(high, low)?;
         this.get().state.with(this.py(), |state| {
-            (state.flow.high, state.flow.low) = (high, low)
+            (state.flow.high, state.flow.low) = (high, low);
         });
         Self::maybe_pause(this)
     }
@@ -124,11 +124,17 @@ impl WritePipeTransport {
 
     fn __repr__(this: &Bound<'_, Self>) -> String {
         let py = this.py();
+        let stopped = this.as_super().get().event_loop.bind(py).get().is_closed();
         let (waits, size) = this.get().state.with(py, |state| state.describe());
         this.as_super().get().end.with(py, |end| {
             let (life, number) = (end.life.adjective(), end.number);
-            if end.file.is_none() {
-                return format!("<WritePipeTransport{life} fd={number} closed>");
+            if end.file.is_none() || stopped {
+                let state = if stopped && end.file.is_some() {
+                    "open"
+                } else {
+                    "closed"
+                };
+                return format!("<WritePipeTransport{life} fd={number} {state}>");
             }
             format!("<WritePipeTransport{life} fd={number} {waits} bufsize={size}>")
         })
