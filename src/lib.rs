@@ -1,12 +1,13 @@
 //! Python's asyncio event loop, written in Rust: the extension module `ferroloop._native`.
 //!
 //! Layers, each using only those before it: `error`, `logic`, `sys`, `py`, `handle`, `event_loop`,
-//! `transport`, `resolve`, and this list of what Python sees.
+//! `transport`, `process`, `resolve`, and this list of what Python sees.
 
 mod error;
 mod event_loop;
 mod handle;
 mod logic;
+mod process;
 mod py;
 mod resolve;
 mod sys;
@@ -24,6 +25,8 @@ mod _native {
     #[pymodule_export]
     use crate::handle::{Handle, TimerHandle};
 
+    #[pymodule_export]
+    use crate::process::ProcessWatch;
     #[pymodule_export]
     use crate::resolve::getaddrinfo_literal;
     #[pymodule_export]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from asyncio import constants, coroutines, events, futures, sslproto, trsock
+from asyncio import base_subprocess, constants, coroutines, events, futures, sslproto, trsock
 from asyncio.log import logger
 from asyncio.staggered import staggered_race
 from typing import TYPE_CHECKING, Any, cast
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = (
     "DEBUG_STACK_DEPTH",
+    "BaseSubprocessTransport",
     "SSLProtocol",
     "TransportSocket",
     "base_policy_class",
+    "child_watcher_in_charge",
     "discard_destroyed_warning",
     "future_loop",
     "get_policy",
@@ -47,6 +49,8 @@ DEBUG_STACK_DEPTH: int = constants.DEBUG_STACK_DEPTH
 
 SSLProtocol = sslproto.SSLProtocol
 TransportSocket = trsock.TransportSocket
+#: What asyncio's processes do on every system: the transport's surface, its order of events.
+BaseSubprocessTransport: Any = base_subprocess.BaseSubprocessTransport
 
 #: Whether `-X dev` or PYTHONASYNCIODEBUG asks for debug mode.
 is_debug_mode: Callable[[], bool] = coroutines._is_debug_mode  # type: ignore[attr-defined]  # not in typeshed
@@ -122,6 +126,30 @@ def set_policy(policy: object) -> bool:
         return False
     setter(policy)
     return True
+
+
+def child_watcher_in_charge() -> Any | None:
+    """The child watcher that has to be told of a new process, because a program wrote its own.
+
+    None for asyncio's watchers, of which only one that runs and reaps every child that exits
+    (FastChildWatcher) must be told; None where there are none (from 3.14 on).
+    """
+    if sys.version_info >= (3, 14):
+        return None
+    watcher = getattr(get_policy(), "_watcher", None)
+    if watcher is None:
+        return None
+    ours = asyncio.unix_events
+    if type(watcher) in {
+        ours.PidfdChildWatcher,
+        ours.SafeChildWatcher,
+        ours.MultiLoopChildWatcher,
+        ours.ThreadedChildWatcher,
+    }:
+        return None
+    if type(watcher) is ours.FastChildWatcher and not watcher.is_active():
+        return None
+    return watcher
 
 
 def _first(module: object, names: Iterable[str], default: Any = lambda: None) -> Any:

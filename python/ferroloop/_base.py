@@ -121,3 +121,16 @@ class LoopBase(_native.EventLoop, asyncio.AbstractEventLoop):
             waiter: asyncio.Future[None] | None = None,
             extra: dict[str, Any] | None = None,
         ) -> _native.WritePipeTransport: ...
+        async def _make_subprocess_transport(
+            self,
+            protocol: asyncio.BaseProtocol,
+            args: Any,
+            shell: bool,
+            stdin: Any,
+            stdout: Any,
+            stderr: Any,
+            bufsize: int,
+            extra: dict[str, Any] | None = None,
+            **kwargs: Any,
+        ) -> Any: ...
+        def _child_watcher_callback(self, pid: int, returncode: int, transp: Any) -> None: ...

@@ -105,8 +105,8 @@ class Loop(LoopBase):
     # Pipes, processes, signals
     connect_read_pipe = _pipes.connect_read_pipe
     connect_write_pipe = _pipes.connect_write_pipe
-    subprocess_exec = _subprocess.subprocess_exec
-    subprocess_shell = _subprocess.subprocess_shell
+    subprocess_exec = _subprocess.subprocess_exec  # type: ignore[assignment]  # bufsize and others are passed through by name
+    subprocess_shell = _subprocess.subprocess_shell  # type: ignore[assignment]  # as above
     add_signal_handler = _signals.add_signal_handler
     remove_signal_handler = _signals.remove_signal_handler
 
@@ -128,6 +128,8 @@ class Loop(LoopBase):
     _ensure_resolved = _resolve.ensure_resolved
     _getaddrinfo_debug = _resolve.getaddrinfo_debug
     _make_socket_transport = _connect.make_socket_transport
+    _make_subprocess_transport = _subprocess.make_subprocess_transport
+    _child_watcher_callback = _subprocess.child_watcher_callback
     _make_read_pipe_transport = _pipes.make_read_pipe_transport
     _make_write_pipe_transport = _pipes.make_write_pipe_transport
     _make_ssl_transport = _tls.make_ssl_transport

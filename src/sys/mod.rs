@@ -4,6 +4,7 @@
 //! - `clock`: the monotonic clock
 //! - `socket`: one system call each on a stream socket
 //! - `pipe`: the same on pipes and character devices
+//! - `process`: one child process behind a descriptor
 //! - `address`: socket addresses, compact
 //! - `wakeup`: the descriptor that signals write to
 //!
@@ -13,5 +14,6 @@ pub mod address;
 pub mod clock;
 pub mod pipe;
 pub mod poller;
+pub mod process;
 pub mod socket;
 pub mod wakeup;

@@ -298,6 +298,14 @@ impl ReadPipeTransport {
         Ok(())
     }
 
+    /// How many bytes wait to be read and will be: none while reading is paused or closed.
+    fn _waiting(this: &Bound<'_, Self>) -> usize {
+        if !Self::is_reading(this) {
+            return 0;
+        }
+        readable_bytes(this.as_super().get().end.with(this.py(), |end| end.number))
+    }
+
     fn _close(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {
         PipeTransport::lose(this.as_super(), exc)
     }
