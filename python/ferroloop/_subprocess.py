@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ferroloop._asyncio_private import child_watcher_in_charge, logger
@@ -176,7 +177,9 @@ async def make_subprocess_transport(
         transport = start()
         transport.watch_exit()
         return await _connected(transport, waiter)
-    with watcher:
+    with watcher as entered:
+        if sys.version_info < (3, 12):
+            watcher = entered
         if not watcher.is_active():
             raise RuntimeError(
                 "asyncio.get_child_watcher() is not activated, "

@@ -80,7 +80,7 @@ pub struct Parts<'a, 'py> {
 }
 
 /// The base class of `ReadPipeTransport` and `WritePipeTransport`.
-#[pyclass(frozen, subclass, weakref, module = "ferroloop._native")]
+#[pyclass(frozen, subclass, weakref, dict, module = "ferroloop._native")]
 pub struct PipeTransport {
     pub event_loop: Py<EventLoop>,
     /// What the loop calls.
