@@ -33,6 +33,12 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, help="runs of each case on each loop (default 5)")
     parser.add_argument(
+        "--retakes",
+        type=int,
+        default=2,
+        help="how often a figure is taken again that others disturbed (default 2)",
+    )
+    parser.add_argument(
         "--quick", action="store_true", help="short runs and one round: for trying out"
     )
     parser.add_argument(
@@ -106,7 +112,10 @@ def main() -> None:
         binaries = native.build()
     with tempfile.TemporaryDirectory(prefix="ferroloop-bench-") as folder:
         settings = Settings(
-            binaries or Path(), native.certificate(Path(folder)), quick=options.quick
+            binaries or Path(),
+            native.certificate(Path(folder)),
+            quick=options.quick,
+            retakes=options.retakes,
         )
         rows = run(options, cases, settings)
     print(table.render(rows))

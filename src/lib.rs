@@ -21,7 +21,7 @@ mod _native {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::event_loop::EventLoop;
+    use crate::event_loop::{EventLoop, accelerate};
     #[pymodule_export]
     use crate::handle::{Handle, TimerHandle};
 
@@ -43,6 +43,7 @@ mod _native {
 /// Prepares what must be ready before the first loop exists.
 fn initialise(py: Python<'_>) -> PyResult<()> {
     py::context::prove_layout(py)?;
-    handle::install(py);
-    event_loop::install(py)
+    handle::install(py)?;
+    event_loop::install(py)?;
+    transport::install(py)
 }

@@ -16,6 +16,7 @@ from harness.case import Case, Echo, Http, InProcess, Memory, Served
 from harness.errors import NoFigureError
 from harness.load import WRK, idle, native, wrk
 from harness.process import last_words
+from harness.quiet import LIMIT, Watch
 from harness.server import BENCHES, Server, python_command, serving
 from harness.targets import FLOOR
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHILD_TIMEOUT = 120
+# The server's CPU microseconds a message, beside a throughput.
+SERVER_US = "server_us"
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,13 @@ class Settings:
         binaries: where `load` and `echo_floor` are.
         certificate: of the TLS cases, with its key.
         quick: short runs, for trying things out.
+        retakes: how often a disturbed figure is taken again.
     """
 
     binaries: Path
     certificate: Path | None
     quick: bool
+    retakes: int
 
     @property
     def warmup(self) -> float:
@@ -59,15 +64,33 @@ class Figure:
         value: in the case's unit, None if the loop has none to give.
         reason: why there is none.
         details: whatever else was seen.
+        others: the cores that other programs used meanwhile.
     """
 
     value: float | None
     reason: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    others: float = 0.0
 
 
 def measure(case: Case, loop: str, settings: Settings) -> Figure:
-    """Runs one case on one loop."""
+    """Runs one case on one loop; again, a few times, if others disturbed it: the quietest run counts."""
+    best: Figure | None = None
+    for _ in range(settings.retakes + 1):
+        watch = Watch()
+        figure = _attempt(case, loop, settings)
+        figure.others = round(watch.others(), 3)
+        if figure.value is None:
+            return figure
+        if best is None or figure.others < best.others:
+            best = figure
+        if best.others <= LIMIT:
+            break
+    assert best is not None
+    return best
+
+
+def _attempt(case: Case, loop: str, settings: Settings) -> Figure:
     try:
         if isinstance(case, InProcess):
             return _in_process(case, loop, settings)
@@ -120,10 +143,11 @@ def _echo(case: Echo, loop: str, settings: Settings) -> Figure:
             load = settings.binaries / "load"
             native(load, [*arguments, "--verify"], 0, settings.warmup)
             before, start = server.cpu_seconds(), time.perf_counter()
-            found = native(load, arguments, 0.1, settings.duration)
+            found = native(load, arguments, 0, settings.duration)
             seconds, used = time.perf_counter() - start, server.cpu_seconds() - before
     details = {
         "server_busy": round(used / seconds, 3),
+        SERVER_US: used / found["done"] * 1e6,
         "latency_us": found["latency_us"],
         "bytes_per_second": found["bytes_per_second"],
     }
@@ -153,10 +177,11 @@ def _memory(case: Memory, loop: str, settings: Settings) -> Figure:
     count = case.connections // 4 if settings.quick else case.connections
     with _serving(case, loop, "127.0.0.1:0", settings) as server:
         with idle(server.address, tls=case.tls) as open_more:
+            own = server.descriptors()
             open_more(100)
-            server.wait_idle()
+            server.wait_accepted(own + 100)
             before = server.resident_kib()
             open_more(count)
-            server.wait_idle()
+            server.wait_accepted(own + 100 + count)
             grown = server.resident_kib() - before
     return Figure(grown / count, details={"connections": count})

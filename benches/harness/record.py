@@ -34,12 +34,18 @@ class Cell:
         """Why the first figure that is missing is missing."""
         return next((figure.reason for figure in self.figures if figure.value is None), None)
 
+    def detail(self, key: str) -> float | None:
+        """The median of a detail, None if no run has it."""
+        values = [figure.details[key] for figure in self.figures if key in figure.details]
+        return statistics.median(values) if values else None
+
     def as_json(self) -> dict[str, Any]:
         """The cell with every run's figure."""
         return {
             "median": self.median,
             "values": [figure.value for figure in self.figures],
             "reason": self.reason,
+            "others_cores": [figure.others for figure in self.figures],
             "runs": [figure.details for figure in self.figures],
         }
 
@@ -59,6 +65,11 @@ class Row:
         """The loop's median, None without one."""
         cell = self.cells.get(loop)
         return None if cell is None else cell.median
+
+    def detail(self, loop: str, key: str) -> float | None:
+        """The median of a detail of the loop's runs, None without one."""
+        cell = self.cells.get(loop)
+        return None if cell is None else cell.detail(key)
 
     def best_other(self) -> str | None:
         """The loop, other than ours and the floor, with the best median."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import subprocess
 import sys
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 BENCHES = Path(__file__).resolve().parent.parent
 STARTUP = 20.0
+SETTLE = 5.0
 
 
 class Server:
@@ -64,9 +66,19 @@ class Server:
         self.check()
         return resident_kib(self._process.pid)
 
-    def wait_idle(self) -> None:
-        """Returns when the server has used no CPU for a while (some loops never rest: 5 s at most)."""
-        deadline = time.monotonic() + 5
+    def descriptors(self) -> int:
+        """How many descriptors it has open."""
+        self.check()
+        return len(os.listdir(f"/proc/{self._process.pid}/fd"))
+
+    def wait_accepted(self, descriptors: int) -> None:
+        """Returns when so many descriptors are open and no CPU was used for a while (some never rest)."""
+        deadline = time.monotonic() + SETTLE
+        while self.descriptors() < descriptors:
+            if time.monotonic() > deadline:
+                raise NoFigureError("the server did not accept all connections")
+            time.sleep(0.05)
+        deadline = time.monotonic() + SETTLE
         before = self.cpu_seconds()
         while time.monotonic() < deadline:
             time.sleep(0.3)

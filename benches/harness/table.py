@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.case import GROUPS
-from harness.loops import PATCHED, PLAIN
+from harness.loops import OURS, PATCHED, PLAIN
+from harness.measure import SERVER_US
+from harness.quiet import LIMIT
 from harness.targets import FLOOR
 
 if TYPE_CHECKING:
@@ -36,14 +38,35 @@ def render(rows: list[Row]) -> str:
         chosen = [row for row in rows if row.case.group == group]
         if chosen:
             parts.append(f"## {HEADINGS[group]}\n\n{_table(chosen)}")
-    return "\n\n".join([*parts, *_missing(rows)])
+        if chosen and group == "echo":
+            parts.append(f"## Echo, server CPU microseconds a message\n\n{_cpu_table(chosen)}")
+    return "\n\n".join([*parts, *_missing(rows), *_disturbed(rows)])
+
+
+def _loops(rows: list[Row]) -> list[str]:
+    present = {loop for row in rows for loop in row.cells}
+    return [loop for loop in (FLOOR, *PLAIN, *PATCHED) if loop in present]
 
 
 def _table(rows: list[Row]) -> str:
-    present = {loop for row in rows for loop in row.cells}
-    loops = [loop for loop in (FLOOR, *PLAIN, *PATCHED) if loop in present]
-    lines = [["case", "unit", *loops, "ours / best other", "target", "ours / its yardstick"]]
-    lines += [_line(row, loops) for row in rows]
+    loops = _loops(rows)
+    heading = ["case", "unit", *loops, "ours / best other", "target", "ours / its yardstick"]
+    return _aligned([heading, *(_line(row, loops) for row in rows)])
+
+
+def _cpu_table(rows: list[Row]) -> str:
+    """What an echo costs the server, which a busy machine changes less than its throughput."""
+    loops = _loops(rows)
+    lines = [["case", "unit", *loops, "ours / floor"]]
+    for row in rows:
+        ours, floor = row.detail(OURS, SERVER_US), row.detail(FLOOR, SERVER_US)
+        cells = [number(row.detail(loop, SERVER_US)) for loop in loops]
+        ratio = f"{ours / floor:.2f}" if ours and floor else "-"
+        lines.append([row.case.title, "us (less is better)", *cells, ratio])
+    return _aligned(lines)
+
+
+def _aligned(lines: list[list[str]]) -> str:
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     text = [_padded(line, widths) for line in lines]
     rule = ["-" * widths[0], "-" * widths[1], *("-" * (width - 1) + ":" for width in widths[2:])]
@@ -92,3 +115,16 @@ def _missing(rows: list[Row]) -> list[str]:
         if lines
         else []
     )
+
+
+def _disturbed(rows: list[Row]) -> list[str]:
+    others = [
+        figure.others for row in rows for cell in row.cells.values() for figure in cell.figures
+    ]
+    count = sum(used > LIMIT for used in others)
+    if not count:
+        return []
+    return [
+        f"{count} of {len(others)} figures were taken while other programs used more than {LIMIT} of a"
+        f" core (at most {max(others):.2f}): compare with care."
+    ]

@@ -21,7 +21,7 @@ except ImportError:  # a CPython built without OpenSSL
     ssl = None  # type: ignore[assignment]  # as asyncio does it
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 __all__ = (
     "DEBUG_STACK_DEPTH",
@@ -32,7 +32,6 @@ __all__ = (
     "child_watcher_in_charge",
     "discard_destroyed_warning",
     "future_loop",
-    "get_policy",
     "get_running_loop_or_none",
     "is_coroutine_callback",
     "is_debug_mode",
@@ -114,18 +113,15 @@ def base_policy_class() -> type[Any] | None:
         return asyncio.DefaultEventLoopPolicy
 
 
-def get_policy() -> Any | None:
-    """The current event loop policy, without a warning; None where policies are gone."""
-    return _first(events, ("_get_event_loop_policy", "get_event_loop_policy"))()
-
-
 def set_policy(policy: object) -> bool:
     """Make `policy` the current one without a warning; False where policies are gone."""
-    setter = _first(events, ("_set_event_loop_policy", "set_event_loop_policy"), None)
-    if setter is None:
-        return False
-    setter(policy)
-    return True
+    # The private one, which does not warn, is there since 3.14.
+    for name in ("_set_event_loop_policy", "set_event_loop_policy"):
+        setter = getattr(events, name, None)
+        if setter is not None:
+            setter(policy)
+            return True
+    return False
 
 
 def child_watcher_in_charge() -> Any | None:
@@ -136,26 +132,18 @@ def child_watcher_in_charge() -> Any | None:
     """
     if sys.version_info >= (3, 14):
         return None
-    watcher = getattr(get_policy(), "_watcher", None)
-    if watcher is None:
-        return None
-    ours = asyncio.unix_events
-    if type(watcher) in {
-        ours.PidfdChildWatcher,
-        ours.SafeChildWatcher,
-        ours.MultiLoopChildWatcher,
-        ours.ThreadedChildWatcher,
-    }:
-        return None
-    if type(watcher) is ours.FastChildWatcher and not watcher.is_active():
-        return None
-    return watcher
-
-
-def _first(module: object, names: Iterable[str], default: Any = lambda: None) -> Any:
-    """The first of `names` that `module` has, else `default`."""
-    for name in names:
-        found = getattr(module, name, None)
-        if found is not None:
-            return found
-    return default
+    else:  # noqa: RET505 - a branch that mypy can skip
+        watcher: Any = getattr(events.get_event_loop_policy(), "_watcher", None)
+        if watcher is None:
+            return None
+        ours = asyncio.unix_events
+        if type(watcher) in {
+            ours.PidfdChildWatcher,
+            ours.SafeChildWatcher,
+            ours.MultiLoopChildWatcher,
+            ours.ThreadedChildWatcher,
+        }:
+            return None
+        if type(watcher) is ours.FastChildWatcher and not watcher.is_active():
+            return None
+        return watcher

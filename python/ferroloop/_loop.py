@@ -19,8 +19,10 @@ from ferroloop import (
     _datagram,
     _errors,
     _executor,
+    _fork,
     _lifecycle,
     _listen,
+    _native,
     _pipes,
     _resolve,
     _sendfile,
@@ -58,6 +60,7 @@ class Loop(LoopBase):
         """
         self._state = LoopState()
         self._set_debug(is_debug_mode())
+        _fork.guard(self)
 
     # Running and closing
     run_forever = _lifecycle.run_forever
@@ -158,6 +161,10 @@ class Loop(LoopBase):
     @property
     def _coroutine_origin_tracking_enabled(self) -> bool:
         return self._state.origin_tracking_depth is not None
+
+
+# CPython calls a native method fastest if the object's own class defines it, not a base.
+_native._accelerate(Loop)
 
 
 def new_event_loop() -> Loop:

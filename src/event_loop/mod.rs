@@ -3,10 +3,12 @@
 //! - `source`: what the loop knows about a transport or a listener
 //! - `state`: `EventLoop` itself: the queues and the flags
 //! - `check`: closed loops, foreign threads, callbacks that are coroutines
+//! - `fork`: what becomes of a loop in a forked child
 //! - `registry`: sources under generational keys, flushes and resumptions
 //! - `watchers`: `add_reader`, `add_writer`
 //! - `signals`: the wake-up descriptor
 //! - `schedule`: `call_soon`, `call_soon_threadsafe`, `call_later`, `call_at`
+//! - `owner`: answers to handles
 //! - `tasks`: `create_future`, `create_task`
 //! - `turn`: one turn, and turns until `stop()`
 //! - `surface`: the methods that Python sees
@@ -14,6 +16,8 @@
 //! The loop never names a transport: it knows sources as objects with a `dyn SourceClass`.
 
 mod check;
+mod fork;
+mod owner;
 mod registry;
 mod schedule;
 mod signals;
@@ -27,27 +31,41 @@ mod watchers;
 pub use source::{Readiness, Source, SourceClass};
 pub use state::EventLoop;
 
+use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
-use crate::py::method::install as method;
+use crate::handle::set_owner;
+use crate::py::method::install_on as method;
 
-/// Puts the methods that are called for every callback on the class, in the fast convention.
+/// Prepares the class and the handles. Call once, when the module is initialised.
 pub fn install(py: Python<'_>) -> PyResult<()> {
-    method::<schedule::CallSoon>(py)?;
-    method::<schedule::CallSoonThreadsafe>(py)?;
-    method::<schedule::CallLater>(py)?;
-    method::<schedule::CallAt>(py)?;
-    method::<schedule::TimerHandleCancelled>(py)?;
-    method::<schedule::Time>(py)?;
-    method::<tasks::CreateFuture>(py)?;
-    method::<tasks::CreateTask>(py)?;
-    method::<tasks::GetDebug>(py)?;
-    method::<watchers::AddReader>(py)?;
-    method::<watchers::AddWriter>(py)?;
-    method::<watchers::RemoveReader>(py)?;
-    method::<watchers::RemoveWriter>(py)?;
-    method::<watchers::PrivateAddReader>(py)?;
-    method::<watchers::PrivateAddWriter>(py)?;
-    method::<watchers::PrivateRemoveReader>(py)?;
-    method::<watchers::PrivateRemoveWriter>(py)
+    set_owner(&owner::Loops);
+    accelerate(&EventLoop::type_object(py))
+}
+
+/// Puts the methods that are called for every callback on `cls`, in the fast calling convention.
+///
+/// `cls` is EventLoop or a subclass; CPython calls a method fastest if the object's own class
+/// defines it. Raises TypeError for any other class.
+#[pyfunction]
+#[pyo3(name = "_accelerate")]
+pub fn accelerate(cls: &Bound<'_, PyType>) -> PyResult<()> {
+    method::<schedule::CallSoon>(cls)?;
+    method::<schedule::CallSoonThreadsafe>(cls)?;
+    method::<schedule::CallLater>(cls)?;
+    method::<schedule::CallAt>(cls)?;
+    method::<schedule::TimerHandleCancelled>(cls)?;
+    method::<schedule::Time>(cls)?;
+    method::<tasks::CreateFuture>(cls)?;
+    method::<tasks::CreateTask>(cls)?;
+    method::<tasks::GetDebug>(cls)?;
+    method::<watchers::AddReader>(cls)?;
+    method::<watchers::AddWriter>(cls)?;
+    method::<watchers::RemoveReader>(cls)?;
+    method::<watchers::RemoveWriter>(cls)?;
+    method::<watchers::PrivateAddReader>(cls)?;
+    method::<watchers::PrivateAddWriter>(cls)?;
+    method::<watchers::PrivateRemoveReader>(cls)?;
+    method::<watchers::PrivateRemoveWriter>(cls)
 }

@@ -100,7 +100,7 @@ fn make<'py>(
     let handle = Handle::new(
         this.as_any(),
         callback,
-        Args::new(arguments.from(1)),
+        Args::new(arguments.py, arguments.from(1))?,
         context,
     )?;
     if debug {
@@ -196,7 +196,7 @@ fn schedule<'py>(
         EventLoop::check_callback(callback, "call_at")?;
     }
     let context = context_or_current(event_loop, py, context)?;
-    let args = Args::new(arguments.from(2));
+    let args = Args::new(arguments.py, arguments.from(2))?;
     let timer = TimerHandle::new(when, this.as_any(), callback, args, context)?;
     if debug {
         timer.as_super().get().note_source(py)?;
@@ -228,19 +228,26 @@ impl FastMethod for TimerHandleCancelled {
             return Ok(py.None().into_bound(py));
         };
         if timer.get().is_scheduled(py) {
-            let (gone, wants_sweep) = this.get().core.with(py, |core| {
-                let gone = core.timers.cancel(|entry| entry.is(timer));
-                (gone, core.timers.wants_sweep())
-            });
-            if let Some(gone) = gone {
-                unschedule(&gone, py);
-                gone.drop_ref(py);
-            }
-            if wants_sweep {
-                sweep(this);
-            }
+            timer_cancelled(this, timer.as_any());
         }
         Ok(py.None().into_bound(py))
+    }
+}
+
+/// Notes that `timer` was cancelled.
+#[inline]
+pub fn timer_cancelled(this: &Bound<'_, EventLoop>, timer: &Bound<'_, PyAny>) {
+    let py = this.py();
+    let (gone, wants_sweep) = this.get().core.with(py, |core| {
+        let gone = core.timers.cancel(|entry| entry.is(timer));
+        (gone, core.timers.wants_sweep())
+    });
+    if let Some(gone) = gone {
+        unschedule(&gone, py);
+        gone.drop_ref(py);
+    }
+    if wants_sweep {
+        sweep(this);
     }
 }
 

@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
@@ -128,13 +127,18 @@ impl EventLoop {
     #[inline]
     pub fn poller(&self, py: Python<'_>) -> PyResult<Arc<Poller>> {
         let poller = self.poller.with(py, |poller| poller.clone());
-        poller.ok_or_else(|| PyRuntimeError::new_err("Event loop is closed"))
+        poller.ok_or_else(|| self.refusal())
+    }
+
+    /// Takes the poller away for good; its descriptors are closed when the last user is done.
+    pub fn take_poller(&self, py: Python<'_>) -> Option<Arc<Poller>> {
+        self.poller.with(py, Option::take)
     }
 
     /// Ends the loop's own descriptors and drops everything that is queued, timed or watched.
     pub fn close(&self, py: Python<'_>) {
         if !self.closed.swap(true, Ordering::Relaxed) {
-            let poller = self.poller.with(py, Option::take);
+            let poller = self.take_poller(py);
             self.clear(py);
             drop(poller);
         }
@@ -173,11 +177,12 @@ impl EventLoop {
     /// A context equal to the current one, as asyncio copies it for every callback.
     #[inline]
     pub fn capture_context(&self, py: Python<'_>) -> PyResult<Context> {
-        let copy = copy_current(py)?;
-        let (context, discard) = self.core.with(py, |core| core.contexts.capture(copy));
-        if let Some(discard) = discard {
-            discard.release(py);
+        if let Some(context) = self.core.with(py, |core| core.contexts.reuse(py)) {
+            return Ok(context);
         }
+        let copy = copy_current(py)?.unbind();
+        let (context, previous) = self.core.with(py, |core| core.contexts.renew(copy));
+        drop(previous);
         Ok(context)
     }
 
@@ -209,9 +214,7 @@ impl EventLoop {
             unschedule(timer, py);
         }
         drop((ready, timers, entries, signals, self.inbox.take()));
-        if let Some(context) = context {
-            context.release(py);
-        }
+        drop(context);
     }
 
     /// Shows a queued handle to the collector: itself, or, since it is not tracked, its content.

@@ -56,11 +56,12 @@ impl EventLoop {
         event_loop.drain_inbox(py);
         let timeout = event_loop.timeout(py);
         event_loop.poll(py, timeout)?;
-        event_loop.drain_inbox(py);
-        let count = event_loop.core.with(py, |core| core.ready.len());
-        let nested = event_loop
-            .core
-            .with(py, |core| std::mem::replace(&mut core.in_callback, true));
+        let (count, nested) = event_loop.core.with(py, |core| {
+            (
+                core.ready.len(),
+                std::mem::replace(&mut core.in_callback, true),
+            )
+        });
         let result = (0..count).try_for_each(|_| Self::run_next(this));
         event_loop.core.with(py, |core| core.in_callback = nested);
         result
@@ -118,9 +119,7 @@ impl EventLoop {
 
     /// A loop that goes to sleep keeps no context alive.
     fn forget_contexts(&self, py: Python<'_>) {
-        if let Some(context) = self.core.with(py, |core| core.contexts.take()) {
-            context.release(py);
-        }
+        drop(self.core.with(py, |core| core.contexts.take()));
     }
 
     /// Runs the entry at the head of the ready queue and sends what it wrote.
@@ -180,8 +179,10 @@ impl EventLoop {
     #[cold]
     fn run_timed(this: &Bound<'_, Self>, handle: &Bound<'_, Handle>) -> PyResult<()> {
         let py = this.py();
+        // A handle that somebody holds keeps its callback, which the report names.
+        let kept = handle.clone();
         let begin = clock::monotonic();
-        Handle::run(handle)?;
+        Handle::run(&kept)?;
         let seconds = clock::monotonic() - begin;
         if seconds >= f64::from_bits(this.get().slow.load(Ordering::Relaxed)) {
             this.call_method1(intern!(py, "_report_slow"), (handle, seconds))?;

@@ -13,7 +13,7 @@ use pyo3::types::PyInt;
 
 use crate::error::os_error;
 use crate::event_loop::state::{Entry, EventLoop};
-use crate::handle::Handle;
+use crate::handle::{Handle, cancel_handle};
 use crate::logic::slab::Key;
 use crate::py::call::Args;
 use crate::py::method::{Arguments, FastMethod};
@@ -156,7 +156,7 @@ fn add<'py>(
     let handle = Handle::new(
         this.as_any(),
         callback,
-        Args::new(arguments.from(2)),
+        Args::new(arguments.py, arguments.from(2))?,
         context,
     )?;
     if event_loop.is_debug() {
@@ -164,7 +164,7 @@ fn add<'py>(
     }
     let replaced = watch(event_loop, py, number, direction, handle.clone().unbind())?;
     if let Some(replaced) = replaced {
-        Handle::cancel(replaced.bind(py))?;
+        cancel_handle(replaced.bind(py))?;
     }
     if checked {
         Ok(py.None().into_bound(py))
@@ -240,7 +240,7 @@ fn remove<'py>(
     };
     let found = removed.is_some();
     if let Some(handle) = removed {
-        Handle::cancel(handle.bind(py))?;
+        cancel_handle(handle.bind(py))?;
     }
     Ok(pyo3::types::PyBool::new(py, found).to_owned().into_any())
 }

@@ -2,19 +2,30 @@
 //!
 //! - `scheduled`: `Handle`, a callback with its arguments and its context
 //! - `timer`: `TimerHandle`, which also has a deadline
+//! - `owner`: what a handle asks of its loop
+//! - `cancel`: `cancel()` of both, in the fast calling convention
 //!
 //! Handles know their loop only as a Python object; the loop knows handles as what it runs.
 
+mod cancel;
+mod owner;
 mod scheduled;
 mod timer;
 
+pub use cancel::cancel_handle;
+pub use owner::{Owner, set_owner};
 pub use scheduled::Handle;
 pub use timer::TimerHandle;
 
 use pyo3::prelude::*;
 
-/// Makes finished handles return to their pools. Call once, when the module is initialised.
-pub fn install(py: Python<'_>) {
-    crate::py::pool::install::<Handle>(py);
-    crate::py::pool::install::<TimerHandle>(py);
+use crate::py::{method, pool};
+
+/// Makes finished handles return to their pools, and gives them their fast methods. Call once, when
+/// the module is initialised.
+pub fn install(py: Python<'_>) -> PyResult<()> {
+    pool::install::<Handle>(py);
+    pool::install::<TimerHandle>(py);
+    method::install::<cancel::Cancel>(py)?;
+    method::install::<cancel::CancelTimer>(py)
 }

@@ -7,7 +7,7 @@
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::PyDict;
 
 use crate::error::leaves_the_loop;
 use crate::py::asyncio;
@@ -218,6 +218,34 @@ impl Handle {
         Ok(())
     }
 
+    /// Notes that the callback must not run.
+    #[inline]
+    pub fn mark_cancelled(&self, py: Python<'_>) {
+        self.state.with(py, |state| state.cancelled = true);
+    }
+
+    /// Keeps the representation from before the callback is dropped.
+    pub fn keep_repr(&self, py: Python<'_>, repr: Py<PyAny>) {
+        self.state.with(py, |state| {
+            state.debug.get_or_insert_default().repr = Some(repr);
+        });
+    }
+
+    /// Releases the callback and its arguments; may run Python code.
+    #[inline]
+    pub fn drop_callback(&self, py: Python<'_>) {
+        let (callback, args) = self.state.with(py, |state| {
+            (
+                state.callback.take(),
+                std::mem::replace(&mut state.args, Args::NONE),
+            )
+        });
+        if let Some(callback) = callback {
+            callback.drop_ref(py);
+        }
+        args.release(py);
+    }
+
     /// Releases everything; may run Python code.
     fn release(&self, py: Python<'_>) {
         let (event_loop, callback, args, context, debug) = self.state.with(py, |state| {
@@ -247,9 +275,7 @@ impl Handle {
         let visited = self.state.try_with(|state| {
             visit.call(&state.event_loop)?;
             visit.call(&state.callback)?;
-            for arg in state.args.iter() {
-                visit.call(arg)?;
-            }
+            state.args.visit(visit)?;
             visit.call(state.context.as_ref().and_then(Context::own_object))?;
             if let Some(debug) = &state.debug {
                 visit.call(&debug.source_traceback)?;
@@ -301,37 +327,6 @@ impl Handle {
         Ok(asyncio::handle(py)?.clone().unbind())
     }
 
-    /// Cancel the callback: it will not run, and it and its arguments are released.
-    pub fn cancel(this: &Bound<'_, Self>) -> PyResult<()> {
-        let py = this.py();
-        let handle = this.get();
-        if handle.is_cancelled(py) {
-            return Ok(());
-        }
-        let event_loop = handle.event_loop(py);
-        let debug = match &event_loop {
-            Some(event_loop) => call::method0(event_loop, intern!(py, "get_debug"))?.is_truthy()?,
-            None => false,
-        };
-        handle.state.with(py, |state| state.cancelled = true);
-        let repr = if debug {
-            Some(this.repr()?.into_any().unbind())
-        } else {
-            None
-        };
-        let dropped = handle.state.with(py, |state| {
-            if repr.is_some() {
-                state.debug.get_or_insert_default().repr = repr;
-            }
-            (
-                state.callback.take(),
-                std::mem::replace(&mut state.args, Args::NONE),
-            )
-        });
-        drop(dropped);
-        Ok(())
-    }
-
     /// Whether the callback was cancelled.
     fn cancelled(&self, py: Python<'_>) -> bool {
         self.is_cancelled(py)
@@ -381,18 +376,18 @@ impl Handle {
     fn args<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         // `cancel()` drops both, and takes the representation before it does.
         let args = self.state.with(py, |state| {
-            (!state.cancelled || state.callback.is_some()).then(|| {
-                state
-                    .args
-                    .iter()
-                    .map(|arg| arg.clone_ref(py))
-                    .collect::<Vec<_>>()
-            })
+            if state.cancelled && state.callback.is_none() {
+                return None;
+            }
+            let args = std::mem::replace(&mut state.args, Args::NONE);
+            Some(args)
         });
-        match args {
-            Some(args) => Ok(PyTuple::new(py, args)?.into_any()),
-            None => Ok(py.None().into_bound(py)),
-        }
+        let Some(args) = args else {
+            return Ok(py.None().into_bound(py));
+        };
+        let tuple = args.to_tuple(py);
+        self.state.with(py, |state| state.args = args);
+        tuple.map(Bound::into_any)
     }
 
     #[getter]

@@ -5,12 +5,11 @@
 //! that are not equal only if their deadlines differ from what they were.
 
 use pyo3::basic::CompareOp;
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::handle::Handle;
 use crate::py::asyncio;
-use crate::py::call::{self, Args};
+use crate::py::call::Args;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
 use crate::py::object;
@@ -105,20 +104,6 @@ impl TimerHandle {
     /// The deadline, in seconds of the loop's clock (`loop.time()`).
     fn when(&self, py: Python<'_>) -> f64 {
         self.deadline(py)
-    }
-
-    /// Cancel the callback: it will not run, and it and its arguments are released at once.
-    fn cancel(this: &Bound<'_, Self>) -> PyResult<()> {
-        let py = this.py();
-        let handle = this.as_super();
-        if handle.get().is_cancelled(py) {
-            return Ok(());
-        }
-        Handle::cancel(handle)?;
-        if let Some(event_loop) = handle.get().event_loop(py) {
-            call::method1(&event_loop, intern!(py, "_timer_handle_cancelled"), this)?;
-        }
-        Ok(())
     }
 
     #[getter]

@@ -87,7 +87,9 @@ impl ProcessWatch {
 
     /// Ends the watch and closes its descriptor.
     fn end(&self, py: Python<'_>) {
-        let (key, process) = self.state.with(py, |state| (state.key.take(), state.process.take()));
+        let (key, process) = self
+            .state
+            .with(py, |state| (state.key.take(), state.process.take()));
         if let (Some(key), Some(process)) = (key, &process) {
             let event_loop = self.event_loop.bind(py).get();
             event_loop.unregister(py, key, process.as_raw_fd());
@@ -112,7 +114,7 @@ impl ProcessWatch {
         let process = process::open(pid).map_err(|error| os_error(&error))?;
         let number = process.as_raw_fd();
         let context = event_loop.get().capture_context(py)?;
-        let none = Args::new(std::iter::empty());
+        let none = Args::NONE;
         let handle = Handle::new(event_loop.as_any(), callback.as_borrowed(), none, context)?;
         if event_loop.get().is_debug() {
             handle.get().note_source(py)?;
@@ -125,9 +127,16 @@ impl ProcessWatch {
             returncode: None,
         };
         let event_loop_ref = event_loop.clone().unbind();
-        let watch = Self { event_loop: event_loop_ref, pid, state: LoopCell::new(state) };
+        let watch = Self {
+            event_loop: event_loop_ref,
+            pid,
+            state: LoopCell::new(state),
+        };
         let this = Bound::new(py, watch)?;
-        let source = Source { object: this.clone().into_any().unbind(), class: &PROCESS };
+        let source = Source {
+            object: this.clone().into_any().unbind(),
+            class: &PROCESS,
+        };
         let key = event_loop.get().register(py, number, source)?;
         this.get().state.with(py, |state| state.key = Some(key));
         Ok(this)
@@ -143,7 +152,10 @@ impl ProcessWatch {
     /// Send a signal to this very process. Raises ProcessLookupError once it was reaped.
     fn send_signal(&self, py: Python<'_>, signal: i32) -> PyResult<()> {
         let sent = self.state.with(py, |state| {
-            state.process.as_ref().map(|process| process::send_signal(process, signal))
+            state
+                .process
+                .as_ref()
+                .map(|process| process::send_signal(process, signal))
         });
         match sent {
             Some(sent) => sent.map_err(|error| os_error(&error)),

@@ -3,85 +3,119 @@
 //! Any attached thread may call it. The one surprise: up to three arguments of a callback are kept
 //! beside the callable instead of in a tuple, which is one allocation less for each callback.
 
+use std::mem::ManuallyDrop;
+
 use pyo3::ffi;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
 /// How many arguments fit beside the callable.
 const INLINE: usize = 3;
+/// The count that says: the first item is a tuple of all arguments.
+const TUPLE: usize = INLINE + 1;
 
 /// Positional arguments of a callback.
-pub enum Args {
-    /// Up to three, the used ones first.
-    Inline([Option<Py<PyAny>>; INLINE]),
-    /// Four or more.
-    Many(Box<[Py<PyAny>]>),
+///
+/// # Invariant
+/// `items[..count]` are owned references; with `count == TUPLE`, `items[0]` is an owned tuple.
+pub struct Args {
+    count: usize,
+    items: [*mut ffi::PyObject; INLINE],
 }
+
+// SAFETY: owned references may be moved between threads; they are used by attached threads only.
+unsafe impl Send for Args {}
 
 impl Args {
     /// No arguments.
-    pub const NONE: Self = Self::Inline([None, None, None]);
+    pub const NONE: Self = Self {
+        count: 0,
+        items: [std::ptr::null_mut(); INLINE],
+    };
 
     /// Takes new references to `items`.
     #[inline]
     pub fn new<'a, 'py: 'a>(
+        py: Python<'py>,
         items: impl ExactSizeIterator<Item = Borrowed<'a, 'py, PyAny>>,
-    ) -> Self {
+    ) -> PyResult<Self> {
+        let mut args = Self::NONE;
         if items.len() > INLINE {
-            return Self::Many(items.map(|item| item.to_owned().unbind()).collect());
+            let all: Vec<_> = items.collect();
+            args.items[0] = PyTuple::new(py, all)?.into_ptr();
+            args.count = TUPLE;
+            return Ok(args);
         }
-        let mut inline = [None, None, None];
-        for (place, item) in inline.iter_mut().zip(items) {
-            *place = Some(item.to_owned().unbind());
+        for (place, item) in args.items.iter_mut().zip(items) {
+            *place = item.to_owned().into_ptr();
+            args.count += 1;
         }
-        Self::Inline(inline)
+        Ok(args)
+    }
+
+    /// How many of `items` are references.
+    #[inline]
+    fn held(&self) -> usize {
+        if self.count == TUPLE { 1 } else { self.count }
     }
 
     /// The arguments as Python sees them.
     pub fn to_tuple<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        PyTuple::new(py, self.iter().collect::<Vec<_>>())
+        let held = self.items[..self.held()].iter().map(|item| {
+            // SAFETY: the invariant: a live object.
+            unsafe { Bound::from_borrowed_ptr(py, *item) }
+        });
+        if self.count == TUPLE {
+            return held.map(Bound::cast_into::<PyTuple>).next().map_or_else(
+                || Ok(PyTuple::empty(py)),
+                |tuple| tuple.map_err(PyErr::from),
+            );
+        }
+        PyTuple::new(py, held.collect::<Vec<_>>())
     }
 
-    /// The arguments in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Py<PyAny>> {
-        let (inline, many): (&[_], &[_]) = match self {
-            Self::Inline(items) => (items, &[]),
-            Self::Many(items) => (&[], items),
-        };
-        inline.iter().flatten().chain(many)
+    /// Shows the references to the collector.
+    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // SAFETY: the collector runs in attached threads only.
+        let py = unsafe { Python::assume_attached() };
+        for item in &self.items[..self.held()] {
+            // SAFETY: the invariant: a live object.
+            let object = unsafe { Bound::from_owned_ptr(py, *item) }.unbind();
+            // Its count is left as it is.
+            visit.call(&*ManuallyDrop::new(object))?;
+        }
+        Ok(())
     }
 
     /// Calls `callable(*self)`.
     #[inline]
     pub fn call<'py>(&self, callable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        match self {
-            Self::Inline(items) => {
-                let count = items.iter().take_while(|item| item.is_some()).count();
-                let mut stack = [std::ptr::null_mut(); INLINE + 1];
-                for (place, item) in stack[1..].iter_mut().zip(items.iter().flatten()) {
-                    *place = item.as_ptr();
-                }
-                vectorcall(callable, &mut stack, count)
-            }
-            Self::Many(items) => {
-                let mut stack = Vec::with_capacity(items.len() + 1);
-                stack.push(std::ptr::null_mut());
-                stack.extend(items.iter().map(Py::as_ptr));
-                vectorcall(callable, &mut stack, items.len())
-            }
+        if self.count == TUPLE {
+            return callable.call1(self.to_tuple(callable.py())?);
         }
+        let [first, second, third] = self.items;
+        let mut stack = [std::ptr::null_mut(), first, second, third];
+        vectorcall(callable, &mut stack, self.count)
     }
 
     /// Releases the references; may run Python code.
     #[inline]
-    pub fn release(self, py: Python<'_>) {
-        match self {
-            Self::Inline(items) => {
-                for item in items.into_iter().flatten() {
-                    item.drop_ref(py);
-                }
-            }
-            Self::Many(items) => drop(items),
+    pub fn release(mut self, py: Python<'_>) {
+        let held = std::mem::take(&mut self.count);
+        let held = if held == TUPLE { 1 } else { held };
+        for item in &self.items[..held] {
+            // SAFETY: the invariant, and the count says now that nothing is held.
+            drop(unsafe { Bound::from_owned_ptr(py, *item) });
+        }
+    }
+}
+
+impl Drop for Args {
+    #[inline]
+    fn drop(&mut self) {
+        if self.count > 0 {
+            Python::attach(|py| std::mem::replace(self, Self::NONE).release(py));
         }
     }
 }

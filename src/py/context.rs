@@ -46,51 +46,33 @@ pub struct ContextCache {
 pub struct Entered(Py<PyAny>);
 
 impl ContextCache {
-    /// The current context, as `contextvars.copy_context()` would give it, and a snapshot that is
-    /// to be released outside any borrow.
+    /// The current context, if it equals the last snapshot; no object is made for it.
     #[inline]
-    pub fn capture(&mut self, copy: Bound<'_, PyAny>) -> (Context, Option<Discard>) {
-        let Some(offset) = vars_offset() else {
-            return (Context::Own(copy.unbind()), None);
-        };
-        if let Some(last) = &self.last
-            && vars(copy.as_ptr(), offset) == vars(last.pristine.as_ptr(), offset)
-        {
-            return (
-                Context::Shared(Arc::clone(last)),
-                Some(Discard::Copy(copy.unbind())),
-            );
+    pub fn reuse(&self, py: Python<'_>) -> Option<Context> {
+        let last = self.last.as_ref()?;
+        let offset = vars_offset()?;
+        let current = current(py)?;
+        let same = vars(current, offset) == vars(last.pristine.as_ptr(), offset);
+        same.then(|| Context::Shared(Arc::clone(last)))
+    }
+
+    /// Takes `copy`, a copy of the current context, as the new snapshot, and gives back the old one
+    /// to be released outside any borrow.
+    pub fn renew(&mut self, copy: Py<PyAny>) -> (Context, Option<Arc<Snapshot>>) {
+        if vars_offset().is_none() {
+            return (Context::Own(copy), None);
         }
         let snapshot = Arc::new(Snapshot {
-            pristine: copy.unbind(),
+            pristine: copy,
             runner: LoopCell::new(None),
         });
         let previous = self.last.replace(Arc::clone(&snapshot));
-        (Context::Shared(snapshot), previous.map(Discard::Snapshot))
+        (Context::Shared(snapshot), previous)
     }
 
     /// Forgets the snapshot; the caller releases it outside any borrow.
-    pub fn take(&mut self) -> Option<Discard> {
-        self.last.take().map(Discard::Snapshot)
-    }
-}
-
-/// Something to release once no borrow is held.
-pub enum Discard {
-    /// A copied context that turned out to equal the snapshot.
-    Copy(Py<PyAny>),
-    /// The snapshot that was replaced.
-    Snapshot(Arc<Snapshot>),
-}
-
-impl Discard {
-    /// Releases it; may run Python code.
-    #[inline]
-    pub fn release(self, py: Python<'_>) {
-        match self {
-            Self::Copy(copy) => copy.drop_ref(py),
-            Self::Snapshot(snapshot) => drop(snapshot),
-        }
+    pub fn take(&mut self) -> Option<Arc<Snapshot>> {
+        self.last.take()
     }
 }
 
@@ -225,7 +207,28 @@ fn vars(context: *mut ffi::PyObject, offset: usize) -> *const () {
     unsafe { field.read() }
 }
 
+/// The context that this thread runs in; `None` if that cannot be told without a copy.
+#[inline]
+fn current(_py: Python<'_>) -> Option<*mut ffi::PyObject> {
+    let offset = thread_offset()?;
+    // SAFETY: attached, so there is a thread state.
+    let thread = unsafe { ffi::PyThreadState_Get() };
+    let field = thread
+        .wrapping_byte_add(offset)
+        .cast::<*mut ffi::PyObject>();
+    // SAFETY: `prove_layout` saw the context of a thread state at this offset.
+    let context = unsafe { field.read() };
+    (!context.is_null()).then_some(context)
+}
+
 static OFFSET: OnceLock<Option<usize>> = OnceLock::new();
+static THREAD_OFFSET: OnceLock<Option<usize>> = OnceLock::new();
+
+/// Where a thread state keeps its context, if that was proven by [`prove_layout`].
+#[inline]
+fn thread_offset() -> Option<usize> {
+    THREAD_OFFSET.get().copied().flatten()
+}
 
 /// Where a context object keeps its variables, if that was proven by [`prove_layout`].
 #[inline]
@@ -234,13 +237,58 @@ fn vars_offset() -> Option<usize> {
 }
 
 /// Looks whether context objects are laid out as they have been since CPython 3.7 (previous
-/// context, then the map of variables) by watching the field while a variable is set.
+/// context, then the map of variables), and where a thread state keeps its context, by watching the
+/// fields while a variable is set and while contexts are entered.
 pub fn prove_layout(py: Python<'_>) -> PyResult<()> {
     if OFFSET.get().is_none() {
         let proven = layout_holds(py)?;
         OFFSET.get_or_init(|| proven.then_some(CANDIDATE));
     }
+    if THREAD_OFFSET.get().is_none() {
+        let proven = find_in_thread_state(py)?;
+        THREAD_OFFSET.get_or_init(|| proven);
+    }
     Ok(())
+}
+
+/// How many words of a thread state are searched; the smallest, that of 3.10, has 35.
+const THREAD_WORDS: usize = 34;
+
+/// The offset of the only word of the thread state that follows which context is entered.
+fn find_in_thread_state(py: Python<'_>) -> PyResult<Option<usize>> {
+    let class = py.import("contextvars")?.getattr("Context")?;
+    let (first, second) = (class.call0()?, class.call0()?);
+    let with_first = words_in(&first)?;
+    let with_second = words_in(&second)?;
+    let mut found = (0..THREAD_WORDS).filter(|&word| {
+        with_first[word] == first.as_ptr().addr() && with_second[word] == second.as_ptr().addr()
+    });
+    let place = found.next();
+    if found.next().is_some() {
+        return Ok(None);
+    }
+    Ok(place.map(|word| word * size_of::<usize>()))
+}
+
+/// The first words of this thread's state while `context` is entered.
+fn words_in(context: &Bound<'_, PyAny>) -> PyResult<[usize; THREAD_WORDS]> {
+    // SAFETY: attached; `context` is a context object that is entered nowhere.
+    if unsafe { ffi::PyContext_Enter(context.as_ptr()) } < 0 {
+        return Err(PyErr::fetch(context.py()));
+    }
+    // SAFETY: attached, so there is a thread state.
+    let thread = unsafe { ffi::PyThreadState_Get() };
+    let mut words = [0; THREAD_WORDS];
+    for (index, word) in words.iter_mut().enumerate() {
+        let field = thread.cast::<usize>().wrapping_add(index);
+        // SAFETY: a thread state is larger than the words that are read, and aligned for them.
+        *word = unsafe { field.read() };
+    }
+    // SAFETY: `context` is what was entered last.
+    if unsafe { ffi::PyContext_Exit(context.as_ptr()) } < 0 {
+        return Err(PyErr::fetch(context.py()));
+    }
+    Ok(words)
 }
 
 /// Behind the object header and `ctx_prev`.

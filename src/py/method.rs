@@ -13,7 +13,7 @@ use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
-use pyo3::types::{PyString, PyTuple};
+use pyo3::types::{PyString, PyTuple, PyType};
 use pyo3::{PyClass, PyTypeInfo};
 
 /// The arguments of one call, borrowed from the caller's stack.
@@ -169,7 +169,21 @@ pub trait FastMethod {
 
 /// Puts `M` on its class.
 pub fn install<M: FastMethod>(py: Python<'_>) -> PyResult<()> {
-    let class = M::Class::type_object(py);
+    install_on::<M>(&M::Class::type_object(py))
+}
+
+/// Puts `M` on `class`, which is its class or a subclass: CPython's fastest call wants the method
+/// to be defined by the very class of the object.
+///
+/// # Errors
+/// `TypeError` if `class` is no subclass.
+pub fn install_on<M: FastMethod>(class: &Bound<'_, PyType>) -> PyResult<()> {
+    let py = class.py();
+    if !class.is_subclass_of::<M::Class>()? {
+        return Err(PyTypeError::new_err(format!(
+            "{class} cannot have native methods"
+        )));
+    }
     let definition = Box::leak(Box::new(ffi::PyMethodDef {
         ml_name: M::NAME.as_ptr(),
         ml_meth: ffi::PyMethodDefPointer {
@@ -196,37 +210,39 @@ unsafe extern "C" fn trampoline<M: FastMethod>(
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     let body = || {
-        Python::attach(|py| {
-            let positional = positional.cast_unsigned();
-            // SAFETY: CPython passes null or a tuple that outlives the call.
-            let names = unsafe { Borrowed::from_ptr_or_opt(py, names) };
-            // SAFETY: CPython promises a tuple of strings.
-            let names = names.map(|names| unsafe { names.cast_unchecked::<PyTuple>() });
-            let count = positional + names.map_or(0, |names| names.len());
-            let values = if count == 0 {
-                &[]
-            } else {
-                // SAFETY: CPython passes `positional` values and one for each name.
-                unsafe { std::slice::from_raw_parts(values, count) }
-            };
-            let arguments = Arguments {
-                py,
-                values,
-                positional,
-                names,
-            };
-            // SAFETY: the method descriptor checked that `this` is an instance of its class.
-            let this = unsafe { Borrowed::from_ptr(py, this) };
-            // SAFETY: see above; the class is `M::Class`.
-            let this = unsafe { this.cast_unchecked::<M::Class>() };
-            match M::call(&this, &arguments) {
-                Ok(value) => value.into_ptr(),
-                Err(error) => {
-                    error.restore(py);
-                    std::ptr::null_mut()
-                }
+        // SAFETY: CPython calls methods in attached threads only. `Python::attach` would say the
+        // same to PyO3 at the price of three thread-local accesses a call; without it, references
+        // that are dropped without a token while no loop runs are released a little later.
+        let py = unsafe { Python::assume_attached() };
+        let positional = positional.cast_unsigned();
+        // SAFETY: CPython passes null or a tuple that outlives the call.
+        let names = unsafe { Borrowed::from_ptr_or_opt(py, names) };
+        // SAFETY: CPython promises a tuple of strings.
+        let names = names.map(|names| unsafe { names.cast_unchecked::<PyTuple>() });
+        let count = positional + names.map_or(0, |names| names.len());
+        let values = if count == 0 {
+            &[]
+        } else {
+            // SAFETY: CPython passes `positional` values and one for each name.
+            unsafe { std::slice::from_raw_parts(values, count) }
+        };
+        let arguments = Arguments {
+            py,
+            values,
+            positional,
+            names,
+        };
+        // SAFETY: the method descriptor checked that `this` is an instance of its class.
+        let this = unsafe { Borrowed::from_ptr(py, this) };
+        // SAFETY: see above; the class is `M::Class` or extends it.
+        let this = unsafe { this.cast_unchecked::<M::Class>() };
+        match M::call(&this, &arguments) {
+            Ok(value) => value.into_ptr(),
+            Err(error) => {
+                error.restore(py);
+                std::ptr::null_mut()
             }
-        })
+        }
     };
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| raise_panic(PhantomData::<M>))
 }

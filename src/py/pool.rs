@@ -33,7 +33,17 @@ pub struct Pool {
     free: UnsafeCell<Vec<*mut ffi::PyObject>>,
     /// What `tp_dealloc` of the class was.
     dealloc: OnceLock<ffi::destructor>,
+    /// The class, whose subclasses are not pooled.
+    class: OnceLock<Class>,
 }
+
+/// The address of a type that lives as long as the process.
+struct Class(*mut ffi::PyTypeObject);
+
+// SAFETY: only compared.
+unsafe impl Send for Class {}
+// SAFETY: only compared.
+unsafe impl Sync for Class {}
 
 // SAFETY: see the invariant of `free`.
 unsafe impl Sync for Pool {}
@@ -44,6 +54,7 @@ impl Pool {
         Self {
             free: UnsafeCell::new(Vec::new()),
             dealloc: OnceLock::new(),
+            class: OnceLock::new(),
         }
     }
 
@@ -70,6 +81,7 @@ pub fn install<T: Pooled>(py: Python<'_>) {
         return;
     }
     let class = T::type_object(py).as_type_ptr();
+    T::pool().class.get_or_init(|| Class(class));
     // SAFETY: the type is alive, and has no instances yet.
     let slot = unsafe { &mut (*class).tp_dealloc };
     if let Some(original) = slot.replace(dealloc::<T>) {
@@ -94,23 +106,49 @@ pub fn reuse<T: Pooled>(py: Python<'_>) -> Option<Bound<'_, T>> {
 
 /// `tp_dealloc` of a pooled class.
 unsafe extern "C" fn dealloc<T: Pooled>(object: *mut ffi::PyObject) {
-    Python::attach(|py| {
-        // SAFETY: `object` is an instance of a type whose `tp_dealloc` this is, or a subtype.
-        unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
-        // SAFETY: its count is zero, which is what clearing weak references requires.
-        unsafe { ffi::PyObject_ClearWeakRefs(object) };
-        // SAFETY: the object is whole until its original `tp_dealloc` runs.
-        let borrowed = unsafe { Borrowed::from_ptr(py, object) };
-        let exact = borrowed.get_type().is(T::type_object(py));
-        // SAFETY: see above: an instance of `T` or of a subtype.
-        let instance = unsafe { borrowed.cast_unchecked::<T>() };
-        T::empty(&instance);
-        if exact && T::pool().push(object) {
+    // SAFETY: CPython destroys objects in attached threads only.
+    let py = unsafe { Python::assume_attached() };
+    // SAFETY: `object` is an instance of a type whose `tp_dealloc` this is, or of a subtype.
+    unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
+    // SAFETY: as above; its count is zero, which is what clearing weak references requires.
+    unsafe { clear_weak_references(object) };
+    // SAFETY: the object is whole until its original `tp_dealloc` runs.
+    let borrowed = unsafe { Borrowed::from_ptr(py, object) };
+    // SAFETY: see above: an instance of `T` or of a subtype.
+    let instance = unsafe { borrowed.cast_unchecked::<T>() };
+    T::empty(&instance);
+    let exact = T::pool().class.get().is_some_and(|class| {
+        // SAFETY: the object is whole.
+        std::ptr::eq(unsafe { ffi::Py_TYPE(object) }, class.0)
+    });
+    if exact && T::pool().push(object) {
+        return;
+    }
+    if let Some(original) = T::pool().dealloc.get() {
+        // SAFETY: this is the destructor that the class was made with.
+        unsafe { original(object) };
+    }
+}
+
+/// Clears the weak references to `object`, which nearly never has any.
+///
+/// # Safety
+/// `object` is whole and without references.
+#[inline]
+unsafe fn clear_weak_references(object: *mut ffi::PyObject) {
+    // SAFETY: the object is whole.
+    let class = unsafe { ffi::Py_TYPE(object) };
+    // SAFETY: the class of a whole object is alive.
+    let offset = unsafe { (*class).tp_weaklistoffset };
+    if offset > 0 {
+        let list = object
+            .wrapping_byte_offset(offset)
+            .cast::<*mut ffi::PyObject>();
+        // SAFETY: a type with a positive offset has its list of weak references there.
+        if unsafe { list.read() }.is_null() {
             return;
         }
-        if let Some(original) = T::pool().dealloc.get() {
-            // SAFETY: this is the destructor that the class was made with.
-            unsafe { original(object) };
-        }
-    });
+    }
+    // SAFETY: the object has no references left.
+    unsafe { ffi::PyObject_ClearWeakRefs(object) };
 }

@@ -69,7 +69,11 @@ fn wait(kind: libc::idtype_t, number: i32) -> io::Result<Option<i32>> {
     }
     // SAFETY: as above.
     let value = unsafe { status.si_status() };
-    Ok(Some(if status.si_code == libc::CLD_EXITED { value } else { -value }))
+    Ok(Some(if status.si_code == libc::CLD_EXITED {
+        value
+    } else {
+        -value
+    }))
 }
 
 /// Sends a signal to exactly this process.
@@ -83,7 +87,11 @@ pub fn send_signal(process: &OwnedFd, signal: i32) -> io::Result<()> {
     // SAFETY: the arguments are those of pidfd_send_signal(2): no information and no flags.
     let failed =
         unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, no_information, 0) };
-    if failed < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if failed < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// There is no such thing on this system.

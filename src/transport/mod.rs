@@ -38,3 +38,10 @@ pub use listener::Listener;
 pub use pipe::{PipeTransport, ReadPipeTransport, WritePipeTransport};
 pub use server::ServerBase;
 pub use stream::StreamTransport;
+
+use pyo3::prelude::*;
+
+/// Gives the transports their fast methods. Call once, when the module is initialised.
+pub fn install(py: Python<'_>) -> PyResult<()> {
+    crate::py::method::install::<surface::Write>(py)
+}

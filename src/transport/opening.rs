@@ -93,7 +93,7 @@ pub fn open<'py>(
         object: transport.clone().into_any().unbind(),
         class: &STREAM,
     };
-    let args = Args::new(std::iter::once(transport.as_any().as_borrowed()));
+    let args = Args::new(py, std::iter::once(transport.as_any().as_borrowed()))?;
     let opened = Handle::new(event_loop.as_any(), made.as_borrowed(), args, context)
         .and_then(|handle| Ok((handle, event_loop.get().register(py, number, source())?)));
     let (handle, key) = match opened {

@@ -2,7 +2,9 @@
 //!
 //! A table of contents: each is one step away from the file that owns the matter.
 
-use pyo3::exceptions::PyValueError;
+use std::ffi::CStr;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -11,6 +13,7 @@ use pyo3::types::{PyDict, PyType};
 use crate::event_loop::EventLoop;
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::asyncio;
+use crate::py::method::{Arguments, FastMethod};
 use crate::transport::descriptor::Descriptor;
 use crate::transport::opening::{Parts, open};
 use crate::transport::protocol::Kind;
@@ -61,12 +64,6 @@ impl StreamTransport {
     fn __class__(this: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let py = this.py();
         Ok(asyncio::transport(py)?.clone().unbind())
-    }
-
-    /// Send data: bytes, bytearray or memoryview. After the connection is lost: does nothing.
-    #[pyo3(name = "write")]
-    fn py_write(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        Self::write(this, data)
     }
 
     /// Send every item of an iterable, in one system call where the kernel takes it.
@@ -288,4 +285,34 @@ fn log(this: &Bound<'_, StreamTransport>, changed: bool, text: &str) -> PyResult
         asyncio::logger(py)?.call_method1("debug", (text, this))?;
     }
     Ok(())
+}
+
+/// `transport.write`
+pub struct Write;
+
+impl FastMethod for Write {
+    type Class = StreamTransport;
+    const NAME: &'static CStr = c"write";
+    const DOC: &'static CStr = c"write($self, data, /)\n--\n\n\
+        Send data: bytes, bytearray or memoryview.\n\nWhat is written within one callback is sent \
+        when the callback returns. After the connection is lost: does nothing. Raises TypeError for \
+        other data, RuntimeError after write_eof().";
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, StreamTransport>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let data = arguments.get(0).or_else(|| arguments.keyword("data"));
+        let Some(data) = data else {
+            return Err(PyTypeError::new_err(
+                "write() missing 1 required positional argument: 'data'",
+            ));
+        };
+        if arguments.len() > 1 {
+            arguments.exactly("write", 1)?;
+        }
+        StreamTransport::write(this, &data)?;
+        Ok(arguments.py.None().into_bound(arguments.py))
+    }
 }

@@ -5,6 +5,7 @@
 //! at once.
 
 use std::io::{self, IoSlice};
+use std::os::fd::RawFd;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
@@ -13,6 +14,7 @@ use pyo3::prelude::*;
 use crate::error::os_error;
 use crate::logic::lifecycle::Lifecycle;
 use crate::logic::slab::Key;
+use crate::logic::write_queue::Chunk;
 use crate::py::asyncio;
 use crate::sys::socket;
 use crate::transport::chunk::Data;
@@ -162,23 +164,49 @@ impl StreamTransport {
     }
 
     /// Sends as much as the kernel takes.
+    #[inline]
     fn send(&self, py: Python<'_>) -> Sent {
-        // Chunks are released outside the borrow; nearly always there is one.
-        let (mut first, mut rest) = (None, Vec::new());
-        let sent = self.state.with(py, |state| {
-            if state.writing == Writing::Blocked {
-                return Sent::Everything;
+        // One chunk that the kernel takes whole is what nearly every flush comes to.
+        let single = self.state.with(py, |state| {
+            if !state.may_send() {
+                return None;
             }
-            state.writing = Writing::Idle;
-            if state.life.is_lost() {
-                return Sent::Everything;
-            }
-            state.send(|chunk| match first {
-                None => first = Some(chunk),
-                Some(_) => rest.push(chunk),
-            })
+            Some((state.queue.take_single()?, state.descriptor.number()))
         });
-        for chunk in first.into_iter().chain(rest) {
+        match single {
+            Some((chunk, number)) => self.send_single(py, chunk, number),
+            None => self.send_many(py),
+        }
+    }
+
+    #[inline]
+    fn send_single(&self, py: Python<'_>, chunk: Data, number: RawFd) -> Sent {
+        let length = chunk.bytes().len();
+        let (count, sent) = match socket::send(number, chunk.bytes()) {
+            Ok(count) if count == length => {
+                chunk.release(py);
+                return Sent::Everything;
+            }
+            Ok(count) => (count, Sent::Blocked),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (0, Sent::Blocked),
+            Err(error) => (0, Sent::Failed(error)),
+        };
+        self.state
+            .with(py, |state| state.queue.put_back(chunk, count));
+        sent
+    }
+
+    fn send_many(&self, py: Python<'_>) -> Sent {
+        // Chunks are released outside the borrow.
+        let mut finished = Vec::new();
+        let sent = self.state.with(py, |state| {
+            if state.may_send() {
+                state.send(|chunk| finished.push(chunk))
+            } else {
+                Sent::Everything
+            }
+        });
+        for chunk in finished {
             chunk.release(py);
         }
         sent
@@ -365,23 +393,29 @@ impl State {
         (Next::Gather, self.key)
     }
 
+    /// Takes note that what was gathered is being sent. False while the kernel takes nothing, and
+    /// after the end.
+    #[inline]
+    fn may_send(&mut self) -> bool {
+        if self.writing == Writing::Blocked || self.life.is_lost() {
+            return false;
+        }
+        self.writing = Writing::Idle;
+        true
+    }
+
     /// Sends until nothing is left or the kernel takes no more.
     fn send(&mut self, mut finished: impl FnMut(Data)) -> Sent {
         let number = self.descriptor.number();
         while !self.queue.is_empty() {
-            let (asked, result) = if self.queue.len() == 1 {
-                let bytes = self.queue.unsent().next().unwrap_or_default();
-                (bytes.len(), socket::send(number, bytes))
-            } else {
-                let slices: Vec<_> = self
-                    .queue
-                    .unsent()
-                    .take(socket::MAX_SLICES)
-                    .map(IoSlice::new)
-                    .collect();
-                let asked = slices.iter().map(|slice| slice.len()).sum();
-                (asked, socket::send_vectored(number, &slices))
-            };
+            let slices: Vec<_> = self
+                .queue
+                .unsent()
+                .take(socket::MAX_SLICES)
+                .map(IoSlice::new)
+                .collect();
+            let asked: usize = slices.iter().map(|slice| slice.len()).sum();
+            let result = socket::send_vectored(number, &slices);
             match result {
                 Ok(count) => {
                     self.queue.sent(count, &mut finished);

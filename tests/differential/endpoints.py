@@ -240,8 +240,10 @@ class Endpoints:
         pair, transport = found
         try:
             result = act(transport)
-            self._say(step, f"{result!r}, closing {transport.is_closing()}")
-            self._say(step, f"unsent {transport.get_write_buffer_size()}")
+            # Asking for the size comes first: that it sends what was written, and so meets a peer
+            # that went away, is documented; `is_closing` alone is as of the last callback's end.
+            unsent = transport.get_write_buffer_size()
+            self._say(step, f"{result!r}, unsent {unsent}, closing {transport.is_closing()}")
         except Exception as error:
             self._say(step, f"raises {error!r}")
         self._machine.loop.call_soon(self._far_end_reads, step, pair)

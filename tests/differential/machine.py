@@ -74,7 +74,9 @@ class Machine:
             self.endpoints.close()
             self.stream_ends.close()
             self.loop.close()
-        return self.trace
+        # What the collector finds later belongs to no turn.
+        trace, self.trace = self.trace, []
+        return trace
 
     def _first(self) -> None:
         self._finish_later()

@@ -32,14 +32,17 @@ def listening(family: socket.AddressFamily = socket.AF_INET, backlog: int = 16) 
 
 @contextlib.contextmanager
 def tcp_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Two connected TCP sockets that do not block."""
+    """Two connected TCP sockets that do not block and have buffers of a known size."""
     with listening() as listener:
         near = socket.create_connection(listener.getsockname(), timeout=PATIENCE)
         with near:
             far, _ = listener.accept()
             with far:
-                near.setblocking(False)
-                far.setblocking(False)
+                for sock in (near, far):
+                    sock.setblocking(False)
+                    # Or the kernel lets them grow until they hold whatever a test writes.
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 17)
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
                 yield near, far
 
 

@@ -165,7 +165,7 @@ impl PipeTransport {
         };
         let method = protocol.getattr(name)?;
         let arguments: Vec<_> = argument.into_iter().map(Bound::as_borrowed).collect();
-        let args = Args::new(arguments.into_iter());
+        let args = Args::new(py, arguments.into_iter())?;
         let context = event_loop.get().capture_context(py)?;
         let handle = Handle::new(event_loop.as_any(), method.as_borrowed(), args, context)?;
         if event_loop.get().is_debug() {

@@ -1,0 +1,30 @@
+//! Answers what handles ask of their loop.
+//!
+//! Loop thread. The one surprise: a subclass may override `get_debug` or
+//! `_timer_handle_cancelled`; asyncio would call those, but nobody has been seen to need it.
+
+use pyo3::prelude::*;
+
+use crate::event_loop::schedule::timer_cancelled;
+use crate::event_loop::state::EventLoop;
+use crate::handle::{Owner, TimerHandle};
+
+/// The one answerer.
+pub struct Loops;
+
+impl Owner for Loops {
+    #[inline]
+    fn is_debug(&self, event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
+        Ok(event_loop.cast::<EventLoop>()?.get().is_debug())
+    }
+
+    #[inline]
+    fn timer_cancelled(
+        &self,
+        event_loop: &Bound<'_, PyAny>,
+        timer: &Bound<'_, TimerHandle>,
+    ) -> PyResult<()> {
+        timer_cancelled(event_loop.cast::<EventLoop>()?, timer.as_any());
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! `cancel()` of both kinds of handle.
+//!
+//! Loop thread, as asyncio demands. The one surprise: everything is released at once, not when the
+//! handle surfaces, so a cancelled time-out keeps nothing alive.
+
+use std::ffi::CStr;
+
+use pyo3::prelude::*;
+
+use crate::handle::owner::owner;
+use crate::handle::{Handle, TimerHandle};
+use crate::py::method::{Arguments, FastMethod};
+
+/// `Handle.cancel`
+pub struct Cancel;
+/// `TimerHandle.cancel`
+pub struct CancelTimer;
+
+/// Cancels `handle`. False if it was cancelled before.
+fn cancel(handle: &Bound<'_, Handle>) -> PyResult<bool> {
+    let py = handle.py();
+    if handle.get().is_cancelled(py) {
+        return Ok(false);
+    }
+    let debug = match (handle.get().event_loop(py), owner()) {
+        (Some(event_loop), Some(owner)) => owner.is_debug(&event_loop)?,
+        _ => false,
+    };
+    handle.get().mark_cancelled(py);
+    if debug {
+        // asyncio keeps the representation, for what is logged about the handle later.
+        let repr = handle.repr()?.into_any().unbind();
+        handle.get().keep_repr(py, repr);
+    }
+    handle.get().drop_callback(py);
+    Ok(true)
+}
+
+impl FastMethod for Cancel {
+    type Class = Handle;
+    const NAME: &'static CStr = c"cancel";
+    const DOC: &'static CStr = c"cancel($self, /)\n--\n\n\
+        Cancel the callback: it will not run, and it and its arguments are released at once.";
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, Handle>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        arguments.exactly("cancel", 0)?;
+        cancel(this)?;
+        Ok(arguments.py.None().into_bound(arguments.py))
+    }
+}
+
+impl FastMethod for CancelTimer {
+    type Class = TimerHandle;
+    const NAME: &'static CStr = c"cancel";
+    const DOC: &'static CStr = Cancel::DOC;
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, TimerHandle>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        arguments.exactly("cancel", 0)?;
+        if cancel(this.as_super())?
+            && this.get().is_scheduled(py)
+            && let (Some(event_loop), Some(owner)) = (this.as_super().get().event_loop(py), owner())
+        {
+            owner.timer_cancelled(&event_loop, this)?;
+        }
+        Ok(py.None().into_bound(py))
+    }
+}
+
+/// Cancels a handle that the loop itself gives up.
+///
+/// # Errors
+/// What the representation raises, in debug mode.
+pub fn cancel_handle(handle: &Bound<'_, Handle>) -> PyResult<()> {
+    cancel(handle).map(drop)
+}

@@ -1,0 +1,245 @@
+"""BufferedProtocol: data received straight into the protocol's own buffer."""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from support.attaching import attach
+from support.errors import Reports
+from support.loops import run, until
+from support.protocols import BufferedRecorder, Recorder
+from support.sockets import socket_pair, tcp_pair
+
+Loop = asyncio.AbstractEventLoop
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    with tcp_pair() if request.param == "tcp" else socket_pair() as pair:
+        yield pair
+
+
+def test_data_lands_in_the_protocols_buffer(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+    protocol = BufferedRecorder()
+
+    async def main() -> None:
+        await attach(near, protocol)
+        far.send(b"some data")
+        await until(lambda: len(protocol.data) == 9)
+        far.close()
+        await protocol.wait_lost()
+
+    run(loop, main())
+    assert protocol.data == b"some data"
+    assert protocol.events == [
+        "connection_made",
+        "buffer_updated",
+        "eof_received",
+        "connection_lost",
+    ]
+    # The hint may say that anything is welcome.
+    assert all(hint == -1 or hint > 0 for hint in protocol.hints)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 4096])
+def test_a_small_buffer_is_filled_as_often_as_needed(loop: Loop, pair: Pair, size: int) -> None:
+    near, far = pair
+    protocol = BufferedRecorder(size)
+    data = bytes(range(256)) * 4
+
+    async def main() -> None:
+        await attach(near, protocol)
+        far.send(data)
+        await until(lambda: len(protocol.data) == len(data))
+        protocol.transport.abort()
+        await protocol.wait_lost()
+
+    run(loop, main())
+    assert protocol.data == data
+
+
+Maker = Callable[[], Any]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: bytearray(100),
+        lambda: memoryview(bytearray(100)),
+        lambda: memoryview(bytearray(100))[10:60],
+        lambda: array.array("B", bytes(100)),
+    ],
+    ids=["bytearray", "memoryview", "part of a memoryview", "array"],
+)
+def test_any_writable_buffer_will_do(loop: Loop, pair: Pair, make: Maker) -> None:
+    near, far = pair
+    received = bytearray()
+
+    class Protocol(BufferedRecorder):
+        def get_buffer(self, sizehint: int) -> Any:
+            self.lent = make()
+            return self.lent
+
+        def buffer_updated(self, nbytes: int) -> None:
+            received.extend(bytes(self.lent[:nbytes]))
+
+    protocol = Protocol()
+
+    async def main() -> None:
+        await attach(near, protocol)
+        far.send(b"data")
+        await until(lambda: len(received) == 4)
+        protocol.transport.abort()
+        await protocol.wait_lost()
+
+    run(loop, main())
+    assert received == b"data"
+
+
+def test_a_buffer_may_be_resized_within_buffer_updated(loop: Loop, pair: Pair) -> None:
+    """It is no longer lent then: a bytearray that is exported cannot be resized."""
+    near, far = pair
+
+    class Protocol(BufferedRecorder):
+        def buffer_updated(self, nbytes: int) -> None:
+            super().buffer_updated(nbytes)
+            del self.buffer[:]
+            self.buffer.extend(bytes(64))
+
+    protocol = Protocol(8)
+
+    async def main() -> None:
+        await attach(near, protocol)
+        far.send(bytes(100))
+        await until(lambda: len(protocol.data) == 100)
+        protocol.transport.abort()
+        await protocol.wait_lost()
+
+    run(loop, main())
+
+
+def raises(*_: object) -> Any:
+    raise LookupError("in get_buffer")
+
+
+@pytest.mark.parametrize(
+    ("get_buffer", "error"),
+    [
+        (raises, LookupError),
+        (lambda _: bytearray(), RuntimeError),
+        (lambda _: None, TypeError),
+        (lambda _: 5, TypeError),
+        (lambda _: b"read-only", (TypeError, BufferError)),
+        (lambda _: memoryview(b"read-only"), (TypeError, BufferError)),
+    ],
+    ids=["raises", "empty", "none", "number", "bytes", "read-only view"],
+)
+def test_a_bad_buffer_ends_the_connection(
+    loop: Loop, pair: Pair, reports: Reports, get_buffer: Any, error: Any
+) -> None:
+    near, far = pair
+    protocol: Any = BufferedRecorder()
+    protocol.get_buffer = get_buffer
+
+    async def main() -> None:
+        await attach(near, protocol)
+        far.send(b"x")
+        await protocol.wait_lost()
+
+    run(loop, main())
+    context = reports.take()
+    assert isinstance(context["exception"], error)
+    assert context["protocol"] is protocol
+    assert context["transport"] is protocol.transport
+    assert context["message"].startswith("Fatal ")
+    assert protocol.lost is context["exception"]
+
+
+def test_an_exception_in_buffer_updated_ends_the_connection(
+    loop: Loop, pair: Pair, reports: Reports
+) -> None:
+    near, far = pair
+    protocol: Any = BufferedRecorder()
+    protocol.buffer_updated = raises
+
+    async def main() -> None:
+        await attach(near, protocol)
+        far.send(b"x")
+        await protocol.wait_lost()
+
+    run(loop, main())
+    context = reports.take()
+    assert context["message"] == "Fatal error: protocol.buffer_updated() call failed."
+    assert isinstance(protocol.lost, LookupError)
+
+
+def test_changing_the_protocols_kind_in_mid_stream(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+    plain, buffered, last = Recorder(), BufferedRecorder(), Recorder()
+
+    async def main() -> None:
+        transport = await attach(near, plain)
+        far.send(b"one")
+        await plain.wait_data(3)
+        transport.set_protocol(buffered)
+        far.send(b"two")
+        await until(lambda: len(buffered.data) == 3)
+        transport.set_protocol(last)
+        far.send(b"three")
+        await last.wait_data(5)
+        transport.abort()
+        await last.wait_lost()
+
+    run(loop, main())
+    assert (plain.data, buffered.data, last.data) == (b"one", b"two", b"three")
+
+
+def test_reading_can_be_paused_within_buffer_updated(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+
+    class Protocol(BufferedRecorder):
+        def buffer_updated(self, nbytes: int) -> None:
+            super().buffer_updated(nbytes)
+            self.transport.pause_reading()
+
+    protocol = Protocol(10)
+
+    async def main() -> None:
+        await attach(near, protocol)
+        far.send(bytes(30))
+        for expected in (10, 20, 30):
+            await until(lambda n=expected: len(protocol.data) == n)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert len(protocol.data) == expected
+            protocol.transport.resume_reading()
+        protocol.transport.abort()
+        await protocol.wait_lost()
+
+    run(loop, main())
+
+
+def test_a_megabyte_arrives_whole(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+    far.setblocking(True)
+    protocol = BufferedRecorder(50_000)
+    data = bytes(range(250)) * 8000
+
+    async def main() -> None:
+        await attach(near, protocol)
+        sending = loop.run_in_executor(None, far.sendall, data)
+        await until(lambda: len(protocol.data) == len(data))
+        await sending
+        protocol.transport.abort()
+        await protocol.wait_lost()
+
+    run(loop, main())
+    assert protocol.data == data

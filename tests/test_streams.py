@@ -1,0 +1,301 @@
+"""asyncio's own streams on the loop: the reader and the writer most programs use."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from support.loops import PATIENCE, run, until
+from support.sockets import reset, socket_pair, tcp_pair
+
+Loop = asyncio.AbstractEventLoop
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    with tcp_pair() if request.param == "tcp" else socket_pair() as pair:
+        yield pair
+
+
+async def open_stream(
+    near: socket.socket, limit: int = 1 << 16
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if near.family == socket.AF_UNIX:
+        return await asyncio.open_unix_connection(sock=near, limit=limit)
+    return await asyncio.open_connection(sock=near, limit=limit)
+
+
+async def close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    await writer.wait_closed()
+
+
+def test_every_way_to_read(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+
+    async def main() -> None:
+        reader, writer = await open_stream(near)
+        far.send(b"line\nfour" + b"upto;rest")
+        assert await reader.readline() == b"line\n"
+        assert await reader.readexactly(4) == b"four"
+        assert await reader.readuntil(b";") == b"upto;"
+        assert await reader.read(2) == b"re"
+        assert await reader.read(100) == b"st"
+        assert not reader.at_eof()
+        far.send(b"tail")
+        far.shutdown(socket.SHUT_WR)
+        assert await reader.read() == b"tail"
+        assert reader.at_eof()
+        assert await reader.readline() == b""
+        await close(writer)
+
+    run(loop, main())
+
+
+def test_waiting_readers_are_woken_by_data_and_by_the_end(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+
+    async def main() -> None:
+        reader, writer = await open_stream(near)
+        waiting = loop.create_task(reader.readline())
+        await asyncio.sleep(0)
+        far.send(b"half")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        far.send(b" and half\n")
+        assert await waiting == b"half and half\n"
+        waiting = loop.create_task(reader.readline())
+        await asyncio.sleep(0)
+        far.shutdown(socket.SHUT_WR)
+        assert await waiting == b""
+        await close(writer)
+
+    run(loop, main())
+
+
+def test_the_readers_errors_are_asyncios(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+
+    async def main() -> None:
+        reader, writer = await open_stream(near, limit=16)
+        far.send(b"x" * 60 + b"\n")
+        with pytest.raises(ValueError, match="longer than limit|exceed"):
+            await reader.readline()
+        far.send(b"abc")
+        far.shutdown(socket.SHUT_WR)
+        with pytest.raises(asyncio.IncompleteReadError) as caught:
+            await reader.readexactly(1000)
+        assert caught.value.expected == 1000
+        await close(writer)
+
+    run(loop, main())
+
+
+def test_two_readers_at_once_are_refused(loop: Loop, pair: Pair) -> None:
+    near, _ = pair
+
+    async def main() -> None:
+        reader, writer = await open_stream(near)
+        first = loop.create_task(reader.read(1))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="called while another coroutine is already waiting"):
+            await reader.read(1)
+        first.cancel()
+        await close(writer)
+
+    run(loop, main())
+
+
+def test_the_reader_stops_the_sender_at_twice_its_limit(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+    far.setblocking(True)
+    size = 3_000_000
+
+    async def main() -> None:
+        reader, writer = await open_stream(near, limit=1000)
+        sending = loop.run_in_executor(None, far.sendall, bytes(size))
+        await until(lambda: not transport_of(writer).is_reading())
+        assert not sending.done()
+        received = 0
+        while received < size:
+            received += len(await reader.read(100_000))
+        await sending
+        assert received == size
+        await close(writer)
+
+    run(loop, main())
+
+
+def transport_of(writer: asyncio.StreamWriter) -> Any:
+    return writer.transport
+
+
+def test_a_reset_reaches_the_reader(loop: Loop) -> None:
+    async def main(near: socket.socket, far: socket.socket) -> None:
+        reader, writer = await open_stream(near)
+        waiting = loop.create_task(reader.read(1))
+        await asyncio.sleep(0)
+        reset(far)
+        with pytest.raises(ConnectionResetError):
+            await waiting
+        with pytest.raises(ConnectionResetError):
+            await writer.drain()
+        writer.close()
+        with pytest.raises(ConnectionResetError):
+            await writer.wait_closed()
+
+    with tcp_pair() as (near, far):
+        run(loop, main(near, far))
+
+
+def test_drain_after_the_end_says_so(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+
+    async def main() -> None:
+        reader, writer = await open_stream(near)
+        far.close()
+        assert await reader.read() == b""
+        # The peer may have closed one direction only: that he is gone shows in writing.
+        assert not writer.transport.is_closing()
+        deadline = loop.time() + PATIENCE
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            while loop.time() < deadline:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0)
+        writer.close()
+        try:
+            await writer.wait_closed()
+        except ConnectionError:
+            pass
+
+    run(loop, main())
+
+
+def test_an_echo_server_serves_many_clients(loop: Loop) -> None:
+    clients, lines = 40, 25
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            writer.write(line)
+            await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async def client(address: tuple[str, int], number: int) -> None:
+        reader, writer = await asyncio.open_connection(*address)
+        for line in range(lines):
+            text = b"client %d line %d\n" % (number, line)
+            writer.write(text)
+            assert await reader.readline() == text
+        await close(writer)
+
+    async def main() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        await asyncio.gather(*(client(address, number) for number in range(clients)))
+        server.close()
+        await server.wait_closed()
+
+    run(loop, main())
+
+
+def test_a_servers_callback_that_fails_is_reported(loop: Loop, reports: list[Any]) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.read(1)
+            raise LookupError("in the callback")
+        finally:
+            writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"x")
+        assert await reader.read() == b""
+        await close(writer)
+        await until(lambda: reports)
+        server.close()
+
+    run(loop, main())
+    assert isinstance(reports.pop()["exception"], LookupError)
+
+
+def test_half_a_connection_can_be_closed(loop: Loop) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        everything = await reader.read()
+        writer.write(b"%d bytes" % len(everything))
+        await close(writer)
+
+    async def main() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(bytes(1_000_000))
+        writer.write_eof()
+        assert await reader.read() == b"1000000 bytes"
+        await close(writer)
+        server.close()
+
+    run(loop, main())
+
+
+def test_a_subclassed_reader_sees_feed_data_and_feed_eof(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+    seen: list[object] = []
+
+    class Reader(asyncio.StreamReader):
+        def feed_data(self, data: bytes) -> None:
+            seen.append(bytes(data))
+            super().feed_data(data)
+
+        def feed_eof(self) -> None:
+            seen.append("eof")
+            super().feed_eof()
+
+    async def main() -> None:
+        reader = Reader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        connect = (
+            loop.create_unix_connection if near.family == socket.AF_UNIX else loop.create_connection
+        )
+        transport, _ = await connect(lambda: protocol, sock=near)
+        far.send(b"data")
+        assert await reader.readexactly(4) == b"data"
+        far.close()
+        assert await reader.read() == b""
+        transport.close()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    run(loop, main())
+    # The end is fed when it is read and once more when the connection is lost.
+    assert seen[:2] == [b"data", "eof"]
+    assert set(seen[2:]) <= {"eof"}
+
+
+def test_cancelling_a_read_loses_no_data(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+
+    async def main() -> None:
+        reader, writer = await open_stream(near)
+        for number in range(50):
+            task = loop.create_task(reader.readexactly(4))
+            await asyncio.sleep(0)
+            far.send(b"%04d" % number)
+            if number % 2:
+                await asyncio.sleep(0)
+            task.cancel()
+            try:
+                got = await task
+            except asyncio.CancelledError:
+                got = await reader.readexactly(4)
+            assert got == b"%04d" % number
+        await close(writer)
+
+    run(loop, main())

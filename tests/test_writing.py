@@ -1,0 +1,436 @@
+"""write, writelines, write_eof: what arrives, when, and what a finished connection does with it."""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from support.attaching import attach
+from support.loops import run, until
+from support.protocols import Recorder
+from support.sockets import drain_socket, receive_exactly, reset, socket_pair, tcp_pair
+
+Loop = asyncio.AbstractEventLoop
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    with tcp_pair() if request.param == "tcp" else socket_pair() as pair:
+        yield pair
+
+
+async def end(transport: asyncio.Transport, protocol: Recorder) -> None:
+    transport.abort()
+    await protocol.wait_lost()
+
+
+def test_writes_arrive_in_their_order(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+    protocol = Recorder()
+
+    async def main() -> None:
+        transport = await attach(near, protocol)
+        for number in range(500):
+            transport.write(b"%03d" % number)
+        transport.writelines([b"a", b"", b"b", bytearray(b"c"), memoryview(b"d")])
+        transport.write(b"")
+        transport.write(b"end")
+        await asyncio.sleep(0)
+        expected = b"".join(b"%03d" % n for n in range(500)) + b"abcdend"
+        assert await collect(far, len(expected)) == expected
+        await end(transport, protocol)
+
+    run(loop, main())
+
+
+def test_a_write_from_outside_any_callback_has_left_when_it_returns(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+    protocol = Recorder()
+    transport = run(loop, attach(near, protocol))
+    transport.write(b"at once")
+    assert far.recv(100) == b"at once"
+    run(loop, end(transport, protocol))
+
+
+def test_a_write_has_left_when_the_callback_returns(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+    protocol = Recorder()
+
+    async def main() -> None:
+        transport = await attach(near, protocol)
+        seen: list[bytes] = []
+        loop.call_soon(transport.write, b"one")
+        loop.call_soon(lambda: seen.append(far.recv(100)))
+        loop.call_soon(transport.writelines, [b"two", b"three"])
+        loop.call_soon(lambda: seen.append(far.recv(100)))
+        await asyncio.sleep(0)
+        assert seen == [b"one", b"twothree"]
+        await end(transport, protocol)
+
+    run(loop, main())
+
+
+def test_asking_for_the_buffers_size_has_sent_what_could_be_sent(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+    protocol = Recorder()
+
+    async def main() -> None:
+        transport = await attach(near, protocol)
+        transport.write(b"small")
+        assert transport.get_write_buffer_size() == 0
+        assert far.recv(100) == b"small"
+        await end(transport, protocol)
+
+    run(loop, main())
+
+
+def test_close_in_the_same_callback_still_sends(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+    protocol = Recorder()
+
+    async def main() -> None:
+        transport = await attach(near, protocol)
+        transport.write(b"header")
+        transport.write(b"body")
+        transport.close()
+        await protocol.wait_lost()
+
+    run(loop, main())
+    assert receive_exactly(far, 10) == b"headerbody"
+    assert far.recv(1) == b""
+
+
+Maker = Callable[[bytes], Any]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [bytes, bytearray, memoryview, lambda data: memoryview(bytearray(data))],
+    ids=["bytes", "bytearray", "memoryview", "writable memoryview"],
+)
+def test_every_kind_of_bytes_can_be_written(loop: Loop, pair: Pair, make: Maker) -> None:
+    near, far = pair
+    protocol = Recorder()
+
+    async def main() -> None:
+        transport = await attach(near, protocol)
+        transport.write(make(b"some bytes"))
+        transport.writelines([make(b"more "), make(b"bytes")])
+        await asyncio.sleep(0)
+        assert receive_exactly(far, 20) == b"some bytesmore bytes"
+        await end(transport, protocol)
+
+    run(loop, main())
+
+
+def test_a_subclass_of_bytes_can_be_written(loop: Loop, pair: Pair) -> None:
+    class Own(bytes):
+        pass
+
+    near, far = pair
+    protocol = Recorder()
+
+    async def main() -> None:
+        transport = await attach(near, protocol)
+        transport.write(Own(b"own"))
+        await asyncio.sleep(0)
+        assert receive_exactly(far, 3) == b"own"
+        await end(transport, protocol)
+
+    run(loop, main())
+
+
+@pytest.mark.parametrize("bad", ["text", 5, None, [b"x"]])
+def test_what_is_no_bytes_is_refused_with_asyncios_text(loop: Loop, bad: Any) -> None:
+    def attempt(on: Loop) -> tuple[type[BaseException], str]:
+        async def main() -> tuple[type[BaseException], str]:
+            with socket_pair() as (near, _):
+                protocol = Recorder()
+                transport = await attach(near, protocol)
+                with pytest.raises(TypeError) as caught:
+                    transport.write(bad)
+                await end(transport, protocol)
+                return caught.type, str(caught.value)
+
+        return run(on, main())
+
+    reference = asyncio.SelectorEventLoop()
+    try:
+        expected = attempt(reference)
+    finally:
+        reference.close()
+    assert attempt(loop) == expected
+
+
+def test_an_array_is_written_or_refused_but_never_half(loop: Loop) -> None:
+    async def main() -> None:
+        with socket_pair() as (near, far):
+            protocol = Recorder()
+            transport = await attach(near, protocol)
+            data: Any = array.array("i", [1, 2, 3])
+            try:
+                transport.write(memoryview(data))
+                await asyncio.sleep(0)
+                assert receive_exactly(far, 12) == data.tobytes()
+            finally:
+                await end(transport, protocol)
+
+    run(loop, main())
+
+
+def test_the_callers_buffer_is_his_again_after_the_write(loop: Loop, pair: Pair) -> None:
+    """Kept data is a snapshot: what the caller does to his buffer afterwards does not show."""
+    near, far = pair
+    protocol = Recorder()
+    size = 2_000_000
+
+    async def main() -> bytes:
+        transport = await attach(near, protocol)
+        buffer = bytearray(b"a" * size)
+        transport.write(buffer)
+        assert transport.get_write_buffer_size() > 0
+        buffer[:] = b"b" * size
+        received = bytearray()
+        while len(received) < size:
+            try:
+                received += far.recv(1 << 18)
+            except BlockingIOError:
+                await asyncio.sleep(0)
+        await end(transport, protocol)
+        return bytes(received)
+
+    if type(loop).__module__.startswith("asyncio"):
+        pytest.skip("asyncio keeps a view of the caller's buffer since 3.12")
+    assert run(loop, main()) == b"a" * size
+
+
+@pytest.mark.parametrize("how", ["write", "writelines"])
+def test_much_more_than_the_kernel_takes_arrives(loop: Loop, pair: Pair, how: str) -> None:
+    near, far = pair
+    protocol = Recorder()
+    chunk = bytes(range(256)) * 64
+    count = 500
+
+    async def main() -> None:
+        transport = await attach(near, protocol)
+        if how == "write":
+            for _ in range(count):
+                transport.write(chunk)
+        else:
+            transport.writelines([chunk] * count)
+        received = bytearray()
+        while len(received) < len(chunk) * count:
+            try:
+                received += far.recv(1 << 18)
+            except BlockingIOError:
+                await asyncio.sleep(0)
+        assert bytes(received) == chunk * count
+        await end(transport, protocol)
+
+    run(loop, main())
+
+
+def test_more_pieces_than_one_system_call_takes_arrive(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+    protocol = Recorder()
+
+    async def main() -> None:
+        transport = await attach(near, protocol)
+        transport.writelines([b"%05d" % number for number in range(5000)])
+        await asyncio.sleep(0)
+        received = await collect(far, 25_000)
+        assert received == b"".join(b"%05d" % number for number in range(5000))
+        await end(transport, protocol)
+
+    run(loop, main())
+
+
+async def collect(sock: socket.socket, size: int) -> bytes:
+    received = bytearray()
+    while len(received) < size:
+        try:
+            received += sock.recv(1 << 16)
+        except BlockingIOError:
+            await asyncio.sleep(0)
+    return bytes(received)
+
+
+def test_a_writelines_that_ends_in_nothing_is_finished(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+    protocol = Recorder()
+
+    async def main() -> None:
+        transport = await attach(near, protocol)
+        transport.writelines([b"x", b""])
+        transport.writelines([])
+        transport.writelines([b""])
+        transport.writelines(iter([b"y"]))
+        transport.close()
+        await protocol.wait_lost()
+
+    run(loop, main())
+    assert receive_exactly(far, 2) == b"xy"
+
+
+def test_write_eof_comes_after_what_was_written(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+    protocol = Recorder()
+    size = 2_000_000
+
+    async def main() -> None:
+        transport = await attach(near, protocol)
+        assert transport.can_write_eof() is True
+        transport.write(bytes(size))
+        transport.write_eof()
+        transport.write_eof()
+        assert not transport.is_closing()
+        assert await drain_socket(far, size + 1) == size
+        # The other direction is still open.
+        far.send(b"answer")
+        assert await protocol.wait_data(6) == b"answer"
+        far.close()
+        await protocol.wait_lost()
+
+    run(loop, main())
+
+
+@pytest.mark.parametrize("method", ["write", "writelines"])
+def test_writing_after_write_eof_is_an_error(loop: Loop, pair: Pair, method: str) -> None:
+    protocol = Recorder()
+
+    async def main() -> None:
+        transport = await attach(pair[0], protocol)
+        transport.write_eof()
+        with pytest.raises(RuntimeError, match=r"^Cannot call \w+\(\) after write_eof\(\)$"):
+            getattr(transport, method)(b"x" if method == "write" else [b"x"])
+        await end(transport, protocol)
+
+    run(loop, main())
+
+
+@pytest.mark.parametrize("ending", ["close", "abort", "peer", "reset"])
+@pytest.mark.parametrize("method", ["write", "writelines"])
+def test_writing_to_a_finished_connection_warns_and_drops(
+    loop: Loop, ending: str, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    protocol = Recorder()
+
+    def write(transport: asyncio.Transport) -> None:
+        if method == "write":
+            transport.write(b"dropped")
+        else:
+            transport.writelines([b"dropped", b"too"])
+
+    async def main(near: socket.socket, far: socket.socket) -> None:
+        transport = await attach(near, protocol)
+        if ending == "peer":
+            far.close()
+        elif ending == "reset":
+            reset(far)
+        else:
+            getattr(transport, ending)()
+        await protocol.wait_lost()
+        with caplog.at_level(logging.WARNING, "asyncio"):
+            for _ in range(20):
+                write(transport)
+        assert transport.get_write_buffer_size() == 0
+        await asyncio.sleep(0)
+        transport.write_eof()
+
+    with tcp_pair() as (near, far):
+        try:
+            run(loop, main(near, far))
+        except (AttributeError, OSError):
+            # asyncio's own write_eof and, before 3.12, writelines trip over the socket that is gone.
+            if not type(loop).__module__.startswith("asyncio"):
+                raise
+            return
+    texts = {record.getMessage() for record in caplog.records}
+    if not type(loop).__module__.startswith("asyncio"):
+        assert texts == {"socket.send() raised exception."}
+
+
+def test_writing_between_close_and_the_loss_is_dropped_or_sent_but_no_error(
+    loop: Loop, pair: Pair
+) -> None:
+    protocol = Recorder()
+
+    async def main() -> None:
+        transport = await attach(pair[0], protocol)
+        transport.close()
+        transport.write(b"late")
+        await protocol.wait_lost()
+
+    run(loop, main())
+    assert protocol.lost is None
+
+
+def test_a_peer_that_went_away_shows_as_an_error_of_the_connection(loop: Loop) -> None:
+    protocol = Recorder()
+
+    async def main(near: socket.socket, far: socket.socket) -> None:
+        transport = await attach(near, protocol)
+        transport.pause_reading()
+        far.close()
+        for _ in range(3):
+            transport.write(b"x")
+            await asyncio.sleep(0.001)
+        await protocol.wait_lost()
+
+    with socket_pair() as (near, far):
+        run(loop, main(near, far))
+    assert isinstance(protocol.lost, (BrokenPipeError, ConnectionResetError))
+
+
+def test_write_eof_after_the_peers_reset_is_the_kernels_error_or_nothing(loop: Loop) -> None:
+    protocol = Recorder()
+
+    async def main(near: socket.socket, far: socket.socket) -> None:
+        transport = await attach(near, protocol)
+        reset(far)
+        try:
+            transport.write_eof()
+        except OSError as error:
+            assert error.errno == errno.ENOTCONN  # noqa: PT017 - asyncio lets it out
+        await protocol.wait_lost()
+
+    with tcp_pair() as (near, far):
+        run(loop, main(near, far))
+
+
+def test_a_write_within_each_protocol_call_is_sent(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+
+    class Protocol(Recorder):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            self.transport.write(b"made,")
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self.transport.write(b"data,")
+
+        def eof_received(self) -> bool | None:
+            super().eof_received()
+            self.transport.write(b"eof")
+            return None
+
+    protocol = Protocol()
+
+    async def main() -> None:
+        await attach(near, protocol)
+        far.send(b"x")
+        await protocol.wait_data(1)
+        far.shutdown(socket.SHUT_WR)
+        await until(lambda: protocol.is_lost)
+
+    run(loop, main())
+    assert receive_exactly(far, 13) == b"made,data,eof"
