@@ -71,6 +71,13 @@ impl PipeTransport {
             .with(py, |end| end.file.as_ref().map(|file| file.clone_ref(py)))
     }
 
+    /// None lets go of the pipe without closing it.
+    #[setter(_pipe)]
+    fn set_pipe(&self, py: Python<'_>, pipe: Option<Py<PyAny>>) {
+        let old = self.end.with(py, |end| std::mem::replace(&mut end.file, pipe));
+        drop(old);
+    }
+
     #[getter]
     fn _fileno(&self, py: Python<'_>) -> i32 {
         self.end.with(py, |end| end.number)
