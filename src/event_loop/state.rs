@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
@@ -135,13 +134,18 @@ impl EventLoop {
     #[inline]
     pub fn poller(&self, py: Python<'_>) -> PyResult<Arc<Poller>> {
         let poller = self.poller.with(py, |poller| poller.clone());
-        poller.ok_or_else(|| PyRuntimeError::new_err("Event loop is closed"))
+        poller.ok_or_else(|| self.refusal())
+    }
+
+    /// Takes the poller away for good; its descriptors are closed when the last user is done.
+    pub fn take_poller(&self, py: Python<'_>) -> Option<Arc<Poller>> {
+        self.poller.with(py, Option::take)
     }
 
     /// Ends the loop's own descriptors and drops everything that is queued, timed or watched.
     pub fn close(&self, py: Python<'_>) {
         if !self.closed.swap(true, Ordering::Relaxed) {
-            let poller = self.poller.with(py, Option::take);
+            let poller = self.take_poller(py);
             self.clear(py);
             drop(poller);
         }

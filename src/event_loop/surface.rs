@@ -76,7 +76,13 @@ impl EventLoop {
         self.debug.store(enabled, Ordering::Relaxed);
     }
 
+    /// Give the loop up in a forked child: the parent's descriptors are closed here only.
+    fn _abandon(&self, py: Python<'_>) {
+        self.abandon(py);
+    }
+
     fn _run_turns(this: &Bound<'_, Self>) -> PyResult<()> {
+        this.get().check_process(this.py())?;
         Self::run_turns(this)
     }
 

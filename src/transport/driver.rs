@@ -3,13 +3,12 @@
 //! Loop thread only. The one surprise: one event may say both "readable" and "writable", and both
 //! are served, reading first as asyncio does.
 
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
-use crate::error::{leaves_the_loop, os_error};
+use crate::error::os_error;
 use crate::event_loop::{Readiness, SourceClass};
 use crate::logic::lifecycle::Lifecycle;
+use crate::transport::protocol::report_step;
 use crate::transport::stream::{Reading, StreamTransport, Writing};
 
 /// The one step of a stream transport: `connection_made` has run.
@@ -99,18 +98,7 @@ fn start(this: &Bound<'_, StreamTransport>) -> PyResult<()> {
 /// An exception of a step goes where asyncio sends that of the callback in its place.
 #[cold]
 fn report(this: &Bound<'_, StreamTransport>, error: PyErr, step: &str) -> PyResult<()> {
-    let py = this.py();
-    if leaves_the_loop(py, &error) {
-        return Err(error);
-    }
-    let context = PyDict::new(py);
-    context.set_item(
-        "message",
-        format!("Exception in callback StreamTransport.{step}()"),
-    )?;
-    context.set_item("exception", error.into_value(py))?;
-    context.set_item("transport", this)?;
-    let event_loop = this.get().event_loop.bind(py);
-    event_loop.call_method1(intern!(py, "call_exception_handler"), (context,))?;
-    Ok(())
+    let event_loop = this.get().event_loop.bind(this.py());
+    let step = format!("StreamTransport.{step}");
+    report_step(event_loop, this.as_any(), error, &step)
 }

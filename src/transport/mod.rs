@@ -21,6 +21,7 @@
 //! - `datagram_life`: from socket to `connection_lost`, and what the loop calls
 //! - `datagram_surface`: the methods that Python sees
 //! - `limits`: water marks as Python gives them
+//! - `pipe`: the ends of pipes
 //!
 //! A transport is called by its loop through `driver`; the loop does not know it.
 
@@ -38,6 +39,7 @@ mod listener;
 mod losing;
 mod members;
 mod opening;
+mod pipe;
 mod protocol;
 mod reading;
 mod sendfile;
@@ -48,6 +50,7 @@ mod writing;
 
 pub use datagram::DatagramTransport;
 pub use listener::Listener;
+pub use pipe::{PipeTransport, ReadPipeTransport, WritePipeTransport};
 pub use server::ServerBase;
 pub use stream::StreamTransport;
 
