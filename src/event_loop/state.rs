@@ -189,7 +189,9 @@ impl EventLoop {
 
     /// The room for datagrams, which `give_batch` takes back.
     pub fn take_batch(&self, py: Python<'_>) -> Batch {
-        self.core.with(py, |core| core.batch.take()).unwrap_or_else(Batch::new)
+        self.core
+            .with(py, |core| core.batch.take())
+            .unwrap_or_else(Batch::new)
     }
 
     /// Takes the room for datagrams back.

@@ -64,7 +64,10 @@ impl RawAddress {
         Some(raw)
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "16 bytes, and a family below 50")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "16 bytes, and a family below 50"
+    )]
     fn put_v4(&mut self, host: Ipv4Addr, port: u16) {
         let address = libc::sockaddr_in {
             sin_family: libc::AF_INET as libc::sa_family_t,
@@ -80,7 +83,10 @@ impl RawAddress {
         unsafe { place.write(address) };
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "28 bytes, and a family below 50")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "28 bytes, and a family below 50"
+    )]
     fn put_v6(&mut self, (host, port, flow, scope): &(Ipv6Addr, u16, u32, u32)) {
         let address = libc::sockaddr_in6 {
             sin6_family: libc::AF_INET6 as libc::sa_family_t,

@@ -47,7 +47,12 @@ impl Batch {
     pub fn receive(&mut self, fd: RawFd, internet: bool) -> io::Result<(usize, bool)> {
         self.slot = if internet { LARGEST } else { LARGEST_OTHER };
         let wanted = self.wanted.min(SPACE / self.slot);
-        let mut vectors = [const { libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 } }; MOST];
+        let mut vectors = [const {
+            libc::iovec {
+                iov_base: ptr::null_mut(),
+                iov_len: 0,
+            }
+        }; MOST];
         // SAFETY: a header of zeroes is an empty header.
         let mut headers: [libc::mmsghdr; MOST] = unsafe { std::mem::zeroed() };
         let places = self.space.chunks_exact_mut(self.slot).zip(&mut self.names);
@@ -73,7 +78,10 @@ impl Batch {
     /// The datagram at `index` of the last call, and its sender.
     pub fn datagram(&self, index: usize) -> (&[u8], &RawAddress) {
         let start = index * self.slot;
-        (&self.space[start..start + self.lengths[index]], &self.names[index])
+        (
+            &self.space[start..start + self.lengths[index]],
+            &self.names[index],
+        )
     }
 }
 
@@ -131,7 +139,10 @@ mod tests {
         let from = local_address(there.as_raw_fd()).unwrap();
         for number in 0..5_u8 {
             let size = usize::from(number);
-            assert_eq!(send_to(there.as_raw_fd(), &vec![number; size], &to).unwrap(), size);
+            assert_eq!(
+                send_to(there.as_raw_fd(), &vec![number; size], &to).unwrap(),
+                size
+            );
         }
         let (mut batch, mut seen) = (Batch::new(), Vec::new());
         loop {
@@ -145,7 +156,12 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(seen, (0..5_u8).map(|n| vec![n; usize::from(n)]).collect::<Vec<_>>());
+        assert_eq!(
+            seen,
+            (0..5_u8)
+                .map(|n| vec![n; usize::from(n)])
+                .collect::<Vec<_>>()
+        );
         assert!(batch.receive(here.as_raw_fd(), true).is_err());
     }
 }

@@ -12,8 +12,8 @@ use crate::error::leaves_the_loop;
 use crate::event_loop::{EventLoop, Readiness, Source, SourceClass};
 use crate::handle::Handle;
 use crate::logic::lifecycle::Lifecycle;
-use crate::py::call::{self, Args};
 use crate::py::asyncio;
+use crate::py::call::{self, Args};
 use crate::transport::datagram::DatagramTransport;
 use crate::transport::descriptor::Descriptor;
 use crate::transport::protocol::report_fatal;
@@ -47,7 +47,9 @@ impl SourceClass for DatagramClass {
         if step == Step::Start as u8 {
             return start(this);
         }
-        let lost = this.get().in_context(this.py(), || DatagramTransport::connection_lost(this));
+        let lost = this
+            .get()
+            .in_context(this.py(), || DatagramTransport::connection_lost(this));
         lost.or_else(|error| report(this, error, "_call_connection_lost"))
     }
 
@@ -57,7 +59,9 @@ impl SourceClass for DatagramClass {
 
     fn is_closing(&self, object: &Bound<'_, PyAny>) -> bool {
         object.cast::<DatagramTransport>().is_ok_and(|this| {
-            this.get().state.with(this.py(), |state| state.life.is_closing())
+            this.get()
+                .state
+                .with(this.py(), |state| state.life.is_closing())
         })
     }
 }
@@ -83,7 +87,10 @@ pub fn open(
             let text = format!("Invalid file descriptor: {number}");
             return Err(PyValueError::new_err(text));
         }
-        let source = || Source { object: this.clone().into_any().unbind(), class: &DATAGRAM };
+        let source = || Source {
+            object: this.clone().into_any().unbind(),
+            class: &DATAGRAM,
+        };
         let key = event_loop.get().register(py, number, source())?;
         this.get().state.with(py, |state| state.key = Some(key));
         event_loop.get().push_handle(py, handle);
@@ -226,7 +233,15 @@ impl DatagramTransport {
             state.life = Lifecycle::Lost;
             let descriptor = std::mem::replace(&mut state.descriptor, Descriptor::Closed);
             let protocol = state.protocol.take();
-            (descriptor, (protocol, state.context.take(), state.waiter.take(), state.peer.take()))
+            (
+                descriptor,
+                (
+                    protocol,
+                    state.context.take(),
+                    state.waiter.take(),
+                    state.peer.take(),
+                ),
+            )
         });
         let closed = descriptor.close(py);
         drop(released);

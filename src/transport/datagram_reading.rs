@@ -59,9 +59,15 @@ impl DatagramTransport {
                 }
                 let (data, sender) = state.received.pop_front()?;
                 let protocol = state.protocol.as_ref()?.clone_ref(py);
-                Some((data.into_bound(py), sender.into_bound(py), protocol.into_bound(py)))
+                Some((
+                    data.into_bound(py),
+                    sender.into_bound(py),
+                    protocol.into_bound(py),
+                ))
             });
-            let Some((data, sender, protocol)) = next else { return Ok(()) };
+            let Some((data, sender, protocol)) = next else {
+                return Ok(());
+            };
             let name = intern!(py, "datagram_received");
             call::method2(&protocol, name, &data, &sender)?;
             if transport.event_loop.bind(py).get().has_more_to_run(py) {
@@ -92,7 +98,9 @@ impl DatagramTransport {
         let number = transport.state.with(py, |state| {
             std::mem::take(&mut state.readable).then(|| state.descriptor.number())
         });
-        let Some(number) = number else { return Ok(false) };
+        let Some(number) = number else {
+            return Ok(false);
+        };
         let received = match transport.family {
             Family::Foreign => transport.receive_in_python(py),
             _ => transport.receive_batch(py, number),
@@ -137,7 +145,9 @@ impl DatagramTransport {
     /// One datagram of a family whose addresses only Python reads.
     #[cold]
     fn receive_in_python(&self, py: Python<'_>) -> PyResult<bool> {
-        let Some(sock) = self.sock(py) else { return Ok(false) };
+        let Some(sock) = self.sock(py) else {
+            return Ok(false);
+        };
         match sock.call_method1(intern!(py, "recvfrom"), (LARGEST_OTHER,)) {
             Ok(pair) => {
                 let (data, sender) = pair.extract::<(Py<PyBytes>, Py<PyAny>)>()?;
@@ -168,7 +178,8 @@ impl DatagramTransport {
             let (data, sender) = batch.datagram(index);
             let data = PyBytes::new(py, data).unbind();
             let sender = self.sender(py, sender)?;
-            self.state.with(py, |state| state.received.push_back((data, sender)));
+            self.state
+                .with(py, |state| state.received.push_back((data, sender)));
         }
         self.state.with(py, |state| state.readable |= more);
         Ok(())
@@ -184,7 +195,10 @@ impl DatagramTransport {
             return Ok(known);
         }
         let object = address::to_python(py, &raw.address())?.unbind();
-        let peer = Peer { raw: raw.clone(), object: object.clone_ref(py) };
+        let peer = Peer {
+            raw: raw.clone(),
+            object: object.clone_ref(py),
+        };
         let old = self.state.with(py, |state| state.peer.replace(peer));
         drop(old);
         Ok(object)

@@ -55,9 +55,15 @@ fn new_state(
 /// Puts what `get_extra_info` finds into `extra`.
 fn describe(extra: &Bound<'_, PyDict>, sock: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = sock.py();
-    extra.set_item(intern!(py, "socket"), asyncio::transport_socket(py)?.call1((sock,))?)?;
+    extra.set_item(
+        intern!(py, "socket"),
+        asyncio::transport_socket(py)?.call1((sock,))?,
+    )?;
     // An OSError says that there is no such address.
-    let ask = |name: &str| sock.call_method0(name).unwrap_or_else(|_| py.None().into_bound(py));
+    let ask = |name: &str| {
+        sock.call_method0(name)
+            .unwrap_or_else(|_| py.None().into_bound(py))
+    };
     extra.set_item(intern!(py, "sockname"), ask("getsockname"))?;
     if !extra.contains(intern!(py, "peername"))? {
         extra.set_item(intern!(py, "peername"), ask("getpeername"))?;
@@ -92,8 +98,11 @@ impl DatagramTransport {
             Some(address) if address.is_truthy()? => Some(address.unbind()),
             _ => None,
         };
-        let descriptor =
-            Descriptor::Socket { socket: sock.clone().unbind(), number, view: None };
+        let descriptor = Descriptor::Socket {
+            socket: sock.clone().unbind(),
+            number,
+            view: None,
+        };
         let context = event_loop.get().capture_context(py)?;
         let version = py.version_info();
         let transport = Self {
@@ -157,7 +166,8 @@ impl DatagramTransport {
     }
 
     fn is_reading(&self, py: Python<'_>) -> bool {
-        self.state.with(py, |state| !state.life.is_closing() && !state.paused)
+        self.state
+            .with(py, |state| !state.life.is_closing() && !state.paused)
     }
 
     /// Talk to protocol from now on.
@@ -182,7 +192,8 @@ impl DatagramTransport {
 
     /// The (low, high) water marks in bytes.
     fn get_write_buffer_limits(&self, py: Python<'_>) -> (usize, usize) {
-        self.state.with(py, |state| (state.flow.low, state.flow.high))
+        self.state
+            .with(py, |state| (state.flow.low, state.flow.high))
     }
 
     /// Set the water marks, in bytes. Raises ValueError unless high >= low >= 0.
@@ -224,7 +235,9 @@ impl DatagramTransport {
     #[getter]
     fn _extra<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
         let fresh = PyDict::new(py).unbind();
-        let extra = self.state.with(py, |state| state.extra.as_ref().map(|it| it.clone_ref(py)));
+        let extra = self
+            .state
+            .with(py, |state| state.extra.as_ref().map(|it| it.clone_ref(py)));
         extra.unwrap_or(fresh).into_bound(py)
     }
 
@@ -273,7 +286,15 @@ impl DatagramTransport {
             let received = std::mem::take(&mut state.received);
             let (protocol, context) = (state.protocol.take(), state.context.take());
             let (extra, waiter) = (state.extra.take(), state.waiter.take());
-            (queued, received, protocol, context, extra, waiter, state.reason.take())
+            (
+                queued,
+                received,
+                protocol,
+                context,
+                extra,
+                waiter,
+                state.reason.take(),
+            )
         });
         drop(cleared);
     }

@@ -14,8 +14,8 @@ use pyo3::types::{PyByteArray, PyBytes, PyInt, PyMemoryView, PyString, PyTuple};
 use crate::error::{leaves_the_loop, os_error, would_block};
 use crate::py::{asyncio, buffer};
 use crate::sys::address::{Address, RawAddress};
-use crate::sys::nonblocking::{self, Family};
 use crate::sys::datagram;
+use crate::sys::nonblocking::{self, Family};
 use crate::transport::datagram::DatagramTransport;
 use crate::transport::protocol::tell_flow;
 
@@ -110,7 +110,11 @@ impl DatagramTransport {
     fn attempt(&self, data: &Bound<'_, PyAny>, addr: &Bound<'_, PyAny>) -> Sent {
         let py = data.py();
         let number = self.state.with(py, |state| state.descriptor.number());
-        let raw = if self.connected { None } else { self.raw_address(addr) };
+        let raw = if self.connected {
+            None
+        } else {
+            self.raw_address(addr)
+        };
         if raw.is_none() && !self.connected {
             return self.attempt_in_python(data, addr);
         }
@@ -134,7 +138,9 @@ impl DatagramTransport {
 
     fn attempt_in_python(&self, data: &Bound<'_, PyAny>, addr: &Bound<'_, PyAny>) -> Sent {
         let py = data.py();
-        let Some(sock) = self.sock(py) else { return Sent::Yes };
+        let Some(sock) = self.sock(py) else {
+            return Sent::Yes;
+        };
         match sock.call_method1(intern!(py, "sendto"), (data, addr)) {
             Ok(_) => Sent::Yes,
             Err(error) if would_block(py, &error) => Sent::Blocked,
@@ -147,7 +153,10 @@ impl DatagramTransport {
     fn raw_address(&self, addr: &Bound<'_, PyAny>) -> Option<RawAddress> {
         let py = addr.py();
         let last = self.state.with(py, |state| {
-            let peer = state.peer.as_ref().filter(|peer| peer.object.as_ptr() == addr.as_ptr())?;
+            let peer = state
+                .peer
+                .as_ref()
+                .filter(|peer| peer.object.as_ptr() == addr.as_ptr())?;
             Some(peer.raw.clone())
         });
         let numeric = || RawAddress::of(&numeric_address(self.family, addr)?);
@@ -226,7 +235,12 @@ impl DatagramTransport {
         let (drained, closes, key, number) = transport.state.with(py, |state| {
             let drained = state.queue.is_empty() && state.blocked && !state.life.is_lost();
             state.blocked &= !drained;
-            (drained, state.life.is_closing(), state.key, state.descriptor.number())
+            (
+                drained,
+                state.life.is_closing(),
+                state.key,
+                state.descriptor.number(),
+            )
         });
         if !drained {
             return Ok(());
@@ -250,7 +264,9 @@ impl DatagramTransport {
         match key {
             Some(key) if !blocked => {
                 let poller = self.event_loop.bind(py).get().poller(py)?;
-                poller.change_edge(number, key.0, true).map_err(|error| os_error(&error))
+                poller
+                    .change_edge(number, key.0, true)
+                    .map_err(|error| os_error(&error))
             }
             _ => Ok(()),
         }
@@ -263,11 +279,18 @@ impl DatagramTransport {
     pub fn maybe_pause(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
-        let pauses = transport.state.with(py, |state| state.flow.pauses_at(state.size));
+        let pauses = transport
+            .state
+            .with(py, |state| state.flow.pauses_at(state.size));
         match transport.protocol(py) {
             Some(protocol) if pauses => {
                 let event_loop = transport.event_loop.bind(py);
-                tell_flow(event_loop, this.as_any(), &protocol, intern!(py, "pause_writing"))
+                tell_flow(
+                    event_loop,
+                    this.as_any(),
+                    &protocol,
+                    intern!(py, "pause_writing"),
+                )
             }
             _ => Ok(()),
         }
@@ -276,11 +299,18 @@ impl DatagramTransport {
     fn maybe_resume(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
-        let resumes = transport.state.with(py, |state| state.flow.resumes_at(state.size));
+        let resumes = transport
+            .state
+            .with(py, |state| state.flow.resumes_at(state.size));
         match transport.protocol(py) {
             Some(protocol) if resumes => {
                 let event_loop = transport.event_loop.bind(py);
-                tell_flow(event_loop, this.as_any(), &protocol, intern!(py, "resume_writing"))
+                tell_flow(
+                    event_loop,
+                    this.as_any(),
+                    &protocol,
+                    intern!(py, "resume_writing"),
+                )
             }
             _ => Ok(()),
         }
@@ -326,8 +356,14 @@ fn numeric_address(family: Family, addr: &Bound<'_, PyAny>) -> Option<Address> {
             let flow = if addr.len() > 2 { number(2)? } else { 0 };
             let scope = if addr.len() > 3 { number(3)? } else { 0 };
             // Python refuses more.
-            (flow <= 0xf_ffff)
-                .then(|| Some(Address::V6(Box::new((host.parse().ok()?, port, flow, scope)))))?
+            (flow <= 0xf_ffff).then(|| {
+                Some(Address::V6(Box::new((
+                    host.parse().ok()?,
+                    port,
+                    flow,
+                    scope,
+                ))))
+            })?
         }
         _ => None,
     }

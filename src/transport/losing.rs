@@ -90,7 +90,9 @@ impl StreamTransport {
         let reason = transport.state.with(py, |state| state.reason.take());
         let told = match transport.protocol(py) {
             Some(protocol) => {
-                let reason = reason.as_ref().map_or_else(|| py.None(), |it| it.clone_ref(py));
+                let reason = reason
+                    .as_ref()
+                    .map_or_else(|| py.None(), |it| it.clone_ref(py));
                 let reason = reason.into_bound(py);
                 call::method1(&protocol, intern!(py, "connection_lost"), &reason).map(drop)
             }

@@ -44,7 +44,10 @@ impl StreamTransport {
             }
             let empty = state.queue.is_empty();
             let waiter = (!empty).then(|| future.clone().unbind());
-            state.transfer = Some(Box::new(Transfer { empty: waiter, room: None }));
+            state.transfer = Some(Box::new(Transfer {
+                empty: waiter,
+                room: None,
+            }));
             (false, empty)
         });
         if busy {
@@ -72,10 +75,15 @@ impl StreamTransport {
         let transport = this.get();
         let future = transport.new_future(py)?;
         let (placed, lost, blocked) = transport.state.with(py, |state| {
-            let place = state.transfer.as_mut().map(|transfer| {
-                transfer.room.replace(future.clone().unbind())
-            });
-            (place, state.life.is_lost(), state.writing == Writing::Blocked)
+            let place = state
+                .transfer
+                .as_mut()
+                .map(|transfer| transfer.room.replace(future.clone().unbind()));
+            (
+                place,
+                state.life.is_lost(),
+                state.writing == Writing::Blocked,
+            )
         });
         match placed {
             None => return Err(PyRuntimeError::new_err("no sendfile is in progress")),
@@ -92,7 +100,12 @@ impl StreamTransport {
 
     fn new_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let event_loop = self.event_loop.bind(py).as_any();
-        call::call_named(asyncio::future(py)?, &[event_loop], 0, asyncio::loop_keyword(py)?)
+        call::call_named(
+            asyncio::future(py)?,
+            &[event_loop],
+            0,
+            asyncio::loop_keyword(py)?,
+        )
     }
 
     /// Everything is sent and there is room: the transfer goes on.
