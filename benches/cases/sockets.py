@@ -93,9 +93,7 @@ def datagrams(loop: asyncio.AbstractEventLoop) -> float:
         local = ("127.0.0.1", 0)
         server, _ = await loop.create_datagram_endpoint(_Echo, local_addr=local)
         address = server.get_extra_info("sockname")
-        client, _ = await loop.create_datagram_endpoint(
-            lambda: _Caller(done), remote_addr=address
-        )
+        client, _ = await loop.create_datagram_endpoint(lambda: _Caller(done), remote_addr=address)
         try:
             return await done
         finally:

@@ -67,8 +67,7 @@ async def sendfile(
                 raise
     if not fallback:
         raise RuntimeError(
-            "fallback is disabled and native sendfile is not supported for transport"
-            f" {transport!r}"
+            f"fallback is disabled and native sendfile is not supported for transport {transport!r}"
         )
     return await loop._sendfile_fallback(transport, file, offset, count)
 

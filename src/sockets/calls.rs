@@ -37,8 +37,8 @@ pub struct RecvFromInto;
 pub struct SendAll;
 
 /// Python is to do it in asyncio's way.
-fn not_ours(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    Ok(py.NotImplemented().into_bound(py))
+fn not_ours(py: Python<'_>) -> Bound<'_, PyAny> {
+    py.NotImplemented().into_bound(py)
 }
 
 /// A positive `int`, or `None` for what Python has to judge.
@@ -110,7 +110,7 @@ impl FastMethod for Recv {
             let received = receive(this.get(), py, number, size)?;
             return answer(this, sock, number, received.map(Bound::into_any));
         }
-        not_ours(py)
+        Ok(not_ours(py))
     }
 }
 
@@ -126,10 +126,10 @@ impl FastMethod for RecvInto {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.py;
         let (Some(sock), Some(buf)) = (arguments.get(0), arguments.get(1)) else {
-            return not_ours(py);
+            return Ok(not_ours(py));
         };
         let Some(number) = number_of(this.get(), sock)? else {
-            return not_ours(py);
+            return Ok(not_ours(py));
         };
         let received = buffer::with_bytes_mut(&buf, |space| {
             if space.is_empty() {
@@ -139,7 +139,7 @@ impl FastMethod for RecvInto {
             }
         });
         let Ok(received) = received else {
-            return not_ours(py);
+            return Ok(not_ours(py));
         };
         let count = received.map(|count| PyInt::new(py, count).into_any());
         answer(this, sock, number, count)
@@ -169,7 +169,7 @@ impl FastMethod for RecvFrom {
             });
             return answer_from(this, sock, number, received);
         }
-        not_ours(py)
+        Ok(not_ours(py))
     }
 }
 
@@ -187,13 +187,13 @@ impl FastMethod for RecvFromInto {
         let (Some(sock), Some(buf), Some(size)) =
             (arguments.get(0), arguments.get(1), arguments.get(2))
         else {
-            return not_ours(py);
+            return Ok(not_ours(py));
         };
         let (Some(number), Some(size)) = (number_of(this.get(), sock)?, positive(size)) else {
-            return not_ours(py);
+            return Ok(not_ours(py));
         };
         if Family::of(number) == Family::Foreign {
-            return not_ours(py);
+            return Ok(not_ours(py));
         }
         let received = buffer::with_bytes_mut(&buf, |space| {
             space
@@ -201,7 +201,7 @@ impl FastMethod for RecvFromInto {
                 .map(|space| nonblocking::recv_from(number, space))
         });
         let Ok(Some(received)) = received else {
-            return not_ours(py);
+            return Ok(not_ours(py));
         };
         let received = received.map(|(count, from)| (PyInt::new(py, count).into_any(), from));
         answer_from(this, sock, number, received)
@@ -241,17 +241,17 @@ impl FastMethod for SendAll {
         let (Some(sock), Some(data), Some(sent)) =
             (arguments.get(0), arguments.get(1), arguments.get(2))
         else {
-            return not_ours(py);
+            return Ok(not_ours(py));
         };
         let Some(number) = number_of(this.get(), sock)? else {
-            return not_ours(py);
+            return Ok(not_ours(py));
         };
         let sent = sent.extract::<usize>()?;
         let progress = match data.cast_exact::<PyBytes>() {
             Ok(data) => send_from(number, data.as_bytes(), sent),
             Err(_) => match buffer::with_bytes(&data, |bytes| send_from(number, bytes, sent)) {
                 Ok(progress) => progress,
-                Err(_) => return not_ours(py),
+                Err(_) => return Ok(not_ours(py)),
             },
         };
         match progress.map_err(|error| os_error(&error))? {

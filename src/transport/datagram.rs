@@ -20,6 +20,7 @@ use crate::py::context::Context;
 use crate::sys::address::RawAddress;
 use crate::sys::nonblocking::Family;
 use crate::transport::descriptor::Descriptor;
+use crate::transport::stream::{Reading, Writing};
 
 /// An address in both forms.
 pub struct Peer {
@@ -35,8 +36,7 @@ pub struct DatagramState {
     /// `None` once the endpoint is lost.
     pub protocol: Option<Py<PyAny>>,
     pub life: Lifecycle,
-    /// Whether `pause_reading` was called.
-    pub paused: bool,
+    pub reading: Reading,
     /// Whether the kernel may have datagrams.
     pub readable: bool,
     /// Whether the loop was asked to call again, so that its next event may be nothing else.
@@ -45,8 +45,7 @@ pub struct DatagramState {
     pub received: VecDeque<(Py<PyBytes>, Py<PyAny>)>,
     /// The last sender, whom the next datagram may come from and the next answer may go to.
     pub peer: Option<Peer>,
-    /// Whether the kernel takes nothing more, so that the loop watches for room.
-    pub blocked: bool,
+    pub writing: Writing,
     /// Whether sending goes on with the next event although the kernel says nothing new.
     pub sends_on: bool,
     /// Datagrams that wait to be sent, with where they go.

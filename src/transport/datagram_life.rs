@@ -17,6 +17,7 @@ use crate::py::call::{self, Args};
 use crate::transport::datagram::DatagramTransport;
 use crate::transport::descriptor::Descriptor;
 use crate::transport::protocol::report_fatal;
+use crate::transport::stream::Writing;
 
 /// A step that an endpoint queues for itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,7 +43,8 @@ impl SourceClass for DatagramClass {
         let read = transport.in_context(py, || DatagramTransport::read_ready(this, readiness));
         read.or_else(|error| report(this, error, "_read_ready"))?;
         let writes = transport.state.with(py, |state| {
-            !state.life.is_lost() && (state.sends_on || (readiness.writable && state.blocked))
+            !state.life.is_lost()
+                && (state.sends_on || (readiness.writable && state.writing == Writing::Blocked))
         });
         if !writes {
             return Ok(());

@@ -21,10 +21,11 @@ use crate::sys::datagram::{Batch, LARGEST_OTHER};
 use crate::sys::nonblocking::Family;
 use crate::transport::address;
 use crate::transport::datagram::{DatagramState, DatagramTransport, Peer};
+use crate::transport::stream::Reading;
 
 impl DatagramState {
     fn reads(&self) -> bool {
-        self.life == Lifecycle::Open && !self.paused
+        self.life == Lifecycle::Open && self.reading == Reading::On
     }
 }
 
@@ -207,8 +208,10 @@ impl DatagramTransport {
     /// `transport.pause_reading()`. True if it changed anything.
     pub fn pause_reading(&self, py: Python<'_>) -> bool {
         self.state.with(py, |state| {
-            let pauses = !state.life.is_closing() && !state.paused;
-            state.paused |= pauses;
+            let pauses = !state.life.is_closing() && state.reading == Reading::On;
+            if pauses {
+                state.reading = Reading::Paused;
+            }
             pauses
         })
     }
@@ -216,8 +219,10 @@ impl DatagramTransport {
     /// `transport.resume_reading()`. True if it changed anything.
     pub fn resume_reading(&self, py: Python<'_>) -> bool {
         let resumes = self.state.with(py, |state| {
-            let resumes = !state.life.is_closing() && state.paused;
-            state.paused &= !resumes;
+            let resumes = !state.life.is_closing() && state.reading == Reading::Paused;
+            if resumes {
+                state.reading = Reading::On;
+            }
             resumes
         });
         if resumes {

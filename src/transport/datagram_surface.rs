@@ -20,6 +20,7 @@ use crate::transport::datagram::{DatagramState, DatagramTransport};
 use crate::transport::datagram_life::open;
 use crate::transport::descriptor::Descriptor;
 use crate::transport::limits::water_marks;
+use crate::transport::stream::{Reading, Writing};
 
 /// The state of an endpoint that nobody has been told of yet.
 fn new_state(
@@ -33,12 +34,12 @@ fn new_state(
         descriptor,
         protocol: Some(protocol.clone().unbind()),
         life: Lifecycle::Starting,
-        paused: false,
+        reading: Reading::On,
         readable: false,
         resumed: false,
         received: VecDeque::new(),
         peer: None,
-        blocked: false,
+        writing: Writing::Idle,
         sends_on: false,
         queue: VecDeque::new(),
         size: 0,
@@ -166,8 +167,9 @@ impl DatagramTransport {
     }
 
     fn is_reading(&self, py: Python<'_>) -> bool {
-        self.state
-            .with(py, |state| !state.life.is_closing() && !state.paused)
+        self.state.with(py, |state| {
+            !state.life.is_closing() && state.reading == Reading::On
+        })
     }
 
     /// Talk to protocol from now on.
@@ -219,7 +221,7 @@ impl DatagramTransport {
         name: &Bound<'py, PyAny>,
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let found = self._extra(py).get_item(name)?.or(default);
+        let found = self.extra(py).get_item(name)?.or(default);
         Ok(found.unwrap_or_else(|| py.None().into_bound(py)))
     }
 
@@ -234,11 +236,7 @@ impl DatagramTransport {
 
     #[getter]
     fn _extra<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
-        let fresh = PyDict::new(py).unbind();
-        let extra = self
-            .state
-            .with(py, |state| state.extra.as_ref().map(|it| it.clone_ref(py)));
-        extra.unwrap_or(fresh).into_bound(py)
+        self.extra(py)
     }
 
     #[getter]
@@ -263,9 +261,9 @@ impl DatagramTransport {
                 life if life.is_closing() => " closing",
                 _ => "",
             };
-            let reads = state.life == Lifecycle::Open && !state.paused;
+            let reads = state.life == Lifecycle::Open && state.reading == Reading::On;
             let reads = if reads { "polling" } else { "idle" };
-            let writes = if state.blocked { "polling" } else { "idle" };
+            let writes = if state.writing == Writing::Blocked { "polling" } else { "idle" };
             let (number, size) = (self.number, state.size);
             if state.life == Lifecycle::Lost {
                 return format!("<DatagramTransport closed fd={number}>");
@@ -297,6 +295,17 @@ impl DatagramTransport {
             )
         });
         drop(cleared);
+    }
+}
+
+impl DatagramTransport {
+    /// What `get_extra_info` finds.
+    fn extra<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
+        let fresh = PyDict::new(py).unbind();
+        let extra = self
+            .state
+            .with(py, |state| state.extra.as_ref().map(|it| it.clone_ref(py)));
+        extra.unwrap_or(fresh).into_bound(py)
     }
 }
 

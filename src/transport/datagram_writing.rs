@@ -18,6 +18,7 @@ use crate::sys::datagram;
 use crate::sys::nonblocking::{self, Family};
 use crate::transport::datagram::DatagramTransport;
 use crate::transport::protocol::tell_flow;
+use crate::transport::stream::Writing;
 
 /// Sends to a lost endpoint before the log says so: asyncio's
 /// `LOG_THRESHOLD_FOR_CONNLOST_WRITES`.
@@ -118,13 +119,13 @@ impl DatagramTransport {
         if raw.is_none() && !self.connected {
             return self.attempt_in_python(data, addr);
         }
-        let send = |bytes: &[u8]| match &raw {
+        let to_kernel = |bytes: &[u8]| match &raw {
             Some(raw) => datagram::send_to(number, bytes, raw),
             None => nonblocking::send(number, bytes),
         };
         let sent = match data.cast_exact::<PyBytes>() {
-            Ok(data) => send(data.as_bytes()),
-            Err(_) => match buffer::with_bytes(data, send) {
+            Ok(data) => to_kernel(data.as_bytes()),
+            Err(_) => match buffer::with_bytes(data, to_kernel) {
                 Ok(sent) => sent,
                 Err(error) => return Sent::Failed(error),
             },
@@ -233,8 +234,12 @@ impl DatagramTransport {
         let py = this.py();
         let transport = this.get();
         let (drained, closes, key, number) = transport.state.with(py, |state| {
-            let drained = state.queue.is_empty() && state.blocked && !state.life.is_lost();
-            state.blocked &= !drained;
+            let drained = state.queue.is_empty()
+                && state.writing == Writing::Blocked
+                && !state.life.is_lost();
+            if drained {
+                state.writing = Writing::Idle;
+            }
             (
                 drained,
                 state.life.is_closing(),
@@ -258,8 +263,12 @@ impl DatagramTransport {
 
     fn watch_for_room(&self, py: Python<'_>) -> PyResult<()> {
         let (key, number, blocked) = self.state.with(py, |state| {
-            let blocked = std::mem::replace(&mut state.blocked, true);
-            (state.key, state.descriptor.number(), blocked)
+            let writing = std::mem::replace(&mut state.writing, Writing::Blocked);
+            (
+                state.key,
+                state.descriptor.number(),
+                writing == Writing::Blocked,
+            )
         });
         match key {
             Some(key) if !blocked => {
