@@ -223,14 +223,12 @@ def test_a_stream_writer_can_be_upgraded(loop: Loop) -> None:
 
 
 def test_tls_with_protocols_and_flow_control(loop: Loop) -> None:
-    size = 20_000_000  # more than the kernel lets two sockets hold
     protocols: list[Recorder] = []
 
     class Server(Recorder):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
             protocols.append(self)
-            self.transport.write(bytes(size))
 
     async def main() -> None:
         server = await loop.create_server(Server, sock=listening(), ssl=server_context())
@@ -239,7 +237,12 @@ def test_tls_with_protocols_and_flow_control(loop: Loop) -> None:
             lambda: client, *address_of(server), ssl=client_context(), server_hostname="localhost"
         )
         client.transport.pause_reading()
-        await until(lambda: protocols and "pause_writing" in protocols[0].events)
+        await until(lambda: protocols and protocols[0].events)
+        size = 0
+        while "pause_writing" not in protocols[0].events:
+            protocols[0].transport.write(bytes(1_000_000))
+            size += 1_000_000
+            await asyncio.sleep(0)
         client.transport.resume_reading()
         await until(lambda: len(client.data) == size)
         await until(lambda: "resume_writing" in protocols[0].events)

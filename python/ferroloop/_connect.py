@@ -67,54 +67,26 @@ async def create_connection(
     if ssl or server_hostname is not None:
         server_hostname = _hostname_to_verify(host, ssl, server_hostname)
     check_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
-    if all_errors and sys.version_info < (3, 11):
-        raise TypeError("all_errors needs ExceptionGroup, which Python has since 3.11")
-
     is_ours = host is not None or port is not None
-    if is_ours:
-        if sock is not None:
-            check_ssl_socket(sock)
-            raise ValueError("host/port and sock can not be specified at the same time")
-        kind = socket.SOCK_STREAM
-        infos = _some(
-            await loop._ensure_resolved(
-                (host, port), family=family, type=kind, proto=proto, flags=flags
-            )
-        )
-        local_infos = None
-        if local_addr is not None:
-            local_infos = _some(
-                await loop._ensure_resolved(
-                    local_addr, family=family, type=kind, proto=proto, flags=flags
-                )
-            )
-        if happy_eyeballs_delay is not None and interleave is None:
-            interleave = 1
-        if interleave:
-            infos = _interleave(infos, interleave)
-        sock = await _connect_any(loop, infos, local_infos, happy_eyeballs_delay, all_errors)
-    else:
+    if not is_ours:
         _check_stream_socket(sock)
+    elif sock is not None:
+        check_ssl_socket(sock)
+        raise ValueError("host/port and sock can not be specified at the same time")
+    else:
+        hints = (family, proto, flags)
+        infos = await _resolve(loop, (host, port), hints)
+        local_infos = None if local_addr is None else await _resolve(loop, local_addr, hints)
+        if interleave or (interleave is None and happy_eyeballs_delay is not None):
+            infos = _interleave(infos, interleave or 1)
+        sock = await _connect_any(loop, infos, local_infos, happy_eyeballs_delay, all_errors)
 
-    tls_options: dict[str, Any] = {}
-    if ssl:
-        tls_options = {
-            "server_hostname": server_hostname,
-            "ssl_handshake_timeout": ssl_handshake_timeout,
-            "ssl_shutdown_timeout": ssl_shutdown_timeout,
-        }
-    transport, protocol = await _make_transport(
-        loop, sock, protocol_factory, ssl, is_ours, tls_options
-    )
+    tls = (ssl, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
+    transport, protocol = await _make_transport(loop, sock, protocol_factory, tls, is_ours)
     if loop.get_debug():
-        logger.debug(
-            "%r connected to %s:%r: (%r, %r)",
-            transport.get_extra_info("socket"),
-            host,
-            port,
-            transport,
-            protocol,
-        )
+        text = "%r connected to %s:%r: (%r, %r)"
+        used = transport.get_extra_info("socket")
+        logger.debug(text, used, host, port, transport, protocol)
     return transport, protocol
 
 
@@ -159,12 +131,8 @@ async def create_unix_connection(
     elif sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM:
         raise ValueError(f"A UNIX Domain Stream Socket was expected, got {sock!r}")
 
-    tls_options = {
-        "server_hostname": server_hostname,
-        "ssl_handshake_timeout": ssl_handshake_timeout,
-        "ssl_shutdown_timeout": ssl_shutdown_timeout,
-    }
-    return await _make_transport(loop, sock, protocol_factory, ssl, is_ours, tls_options)
+    tls = (ssl, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
+    return await _make_transport(loop, sock, protocol_factory, tls, is_ours)
 
 
 async def connect_accepted_socket(
@@ -186,14 +154,9 @@ async def connect_accepted_socket(
         raise ValueError(f"A Stream Socket was expected, got {sock!r}")
     check_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
     check_ssl_socket(sock)
-    tls_options = {
-        "server_side": True,
-        "server_hostname": "",
-        "ssl_handshake_timeout": ssl_handshake_timeout,
-        "ssl_shutdown_timeout": ssl_shutdown_timeout,
-    }
+    tls = (ssl, "", ssl_handshake_timeout, ssl_shutdown_timeout)
     transport, protocol = await _make_transport(
-        loop, sock, protocol_factory, ssl, False, tls_options
+        loop, sock, protocol_factory, tls, is_ours=False, server_side=True
     )
     if loop.get_debug():
         logger.debug(
@@ -222,11 +185,14 @@ async def _make_transport(
     loop: LoopBase,
     sock: Any,
     protocol_factory: ProtocolFactory,
-    tls: Any,
+    tls: tuple[Any, str | None, float | None, float | None],
     is_ours: bool,
-    tls_options: dict[str, Any],
+    server_side: bool = False,
 ) -> tuple[Any, Any]:
-    """Put a new protocol on the connected `sock` and wait until its connection is made."""
+    """Put a new protocol on the connected `sock` and wait until its connection is made.
+
+    `tls` is asyncio's `ssl` argument, the name to verify, and the handshake and shutdown timeouts.
+    """
     owner: Any
     if not is_ours:
         # Before the promise to close: the descriptor may be another transport's.
@@ -236,10 +202,8 @@ async def _make_transport(
             sock.setblocking(False)
         protocol = protocol_factory()
         waiter: asyncio.Future[None] = loop.create_future()
-        if tls:
-            context = None if isinstance(tls, bool) else tls
-            ssl_protocol = make_protocol(loop, protocol, context, waiter, **tls_options)
-            owner = ClientTls(loop, sock, ssl_protocol)
+        if tls[0]:
+            owner = _put_tls(loop, sock, protocol, waiter, tls, server_side)
             transport = owner.transport
         else:
             owner = transport = loop._make_socket_transport(sock, protocol, waiter)
@@ -257,6 +221,29 @@ async def _make_transport(
         # A failed handshake's exception holds this frame, and the waiter holds the exception.
         del waiter
     return transport, protocol
+
+
+def _put_tls(
+    loop: LoopBase,
+    sock: socket.socket,
+    protocol: asyncio.BaseProtocol,
+    waiter: asyncio.Future[None],
+    tls: tuple[Any, str | None, float | None, float | None],
+    server_side: bool,
+) -> ClientTls:
+    """Put TLS on `sock`; `tls` as in _make_transport."""
+    context, server_hostname, handshake_timeout, shutdown_timeout = tls
+    ssl_protocol = make_protocol(
+        loop,
+        protocol,
+        None if isinstance(context, bool) else context,
+        waiter,
+        server_side=server_side,
+        server_hostname=server_hostname,
+        ssl_handshake_timeout=handshake_timeout,
+        ssl_shutdown_timeout=shutdown_timeout,
+    )
+    return ClientTls(loop, sock, ssl_protocol)
 
 
 def _check_stream_socket(sock: socket.socket | None) -> None:
@@ -279,8 +266,12 @@ def _hostname_to_verify(host: str | None, tls: Any, server_hostname: str | None)
     return host
 
 
-def _some(infos: list[AddressInfo]) -> list[AddressInfo]:
-    """Return `infos` unless there are none."""
+async def _resolve(loop: LoopBase, address: Any, hints: tuple[int, int, int]) -> list[AddressInfo]:
+    """Address infos for `address`, at least one; `hints` are family, proto and flags."""
+    family, proto, flags = hints
+    infos = await loop._ensure_resolved(
+        address, family=family, type=socket.SOCK_STREAM, proto=proto, flags=flags
+    )
     if not infos:
         raise OSError("getaddrinfo() returned empty list")
     return infos
@@ -294,6 +285,8 @@ async def _connect_any(
     all_errors: bool,
 ) -> socket.socket:
     """Return a new socket that is connected to one of `infos`, tried in turn or in a race."""
+    if all_errors and sys.version_info < (3, 11):
+        raise TypeError("all_errors needs ExceptionGroup, which Python has since 3.11")
     failures: list[list[OSError]] = []
     try:
         if delay is not None:

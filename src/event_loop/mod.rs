@@ -29,7 +29,7 @@ mod turn;
 mod watchers;
 
 pub use source::{Readiness, Source, SourceClass};
-pub use state::EventLoop;
+pub use state::{Entry, EventLoop};
 
 use pyo3::PyTypeInfo;
 use pyo3::prelude::*;

@@ -12,8 +12,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::error::os_error;
-use crate::event_loop::source::{Ready, Source};
-use crate::event_loop::watchers::Watch;
+use crate::event_loop::source::{Ready, Source, Watch};
 use crate::handle::{Handle, TimerHandle};
 use crate::logic::inbox::Inbox;
 use crate::logic::slab::{Key, Slab};
@@ -71,6 +70,8 @@ pub struct Slots {
     /// The Python layer's own state.
     pub state: Option<Py<PyAny>>,
     pub task_factory: Option<Py<PyAny>>,
+    /// The handle that runs now, in debug mode.
+    pub current: Option<Py<Handle>>,
 }
 
 /// The native half of `ferroloop.Loop`.
@@ -106,6 +107,7 @@ impl EventLoop {
             slots: LoopCell::new(Slots {
                 state: None,
                 task_factory: None,
+                current: None,
             }),
             poller: LoopCell::new(Some(Arc::new(
                 Poller::new().map_err(|error| os_error(&error))?,

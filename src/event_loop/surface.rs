@@ -125,6 +125,13 @@ impl EventLoop {
     }
 
     #[getter]
+    fn _current_handle(&self, py: Python<'_>) -> Option<Py<Handle>> {
+        self.slots.with(py, |slots| {
+            slots.current.as_ref().map(|it| it.clone_ref(py))
+        })
+    }
+
+    #[getter]
     fn _thread_id(&self) -> Option<u64> {
         let thread = self.thread.load(Ordering::Relaxed);
         (thread != 0).then_some(thread)

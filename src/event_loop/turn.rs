@@ -181,8 +181,16 @@ impl EventLoop {
         let py = this.py();
         // A handle that somebody holds keeps its callback, which the report names.
         let kept = handle.clone();
+        let current = |handle| {
+            this.get()
+                .slots
+                .with(py, |slots| std::mem::replace(&mut slots.current, handle))
+        };
+        drop(current(Some(kept.clone().unbind())));
         let begin = clock::monotonic();
-        Handle::run(&kept)?;
+        let result = Handle::run(&kept);
+        drop(current(None));
+        result?;
         let seconds = clock::monotonic() - begin;
         if seconds >= f64::from_bits(this.get().slow.load(Ordering::Relaxed)) {
             this.call_method1(intern!(py, "_report_slow"), (handle, seconds))?;

@@ -12,49 +12,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyInt;
 
 use crate::error::os_error;
+use crate::event_loop::source::{Direction, Watch};
 use crate::event_loop::state::{Entry, EventLoop};
 use crate::handle::{Handle, cancel_handle};
 use crate::logic::slab::Key;
 use crate::py::call::Args;
 use crate::py::method::{Arguments, FastMethod};
 use crate::sys::poller::Directions;
-
-/// The handles of one watched descriptor.
-#[derive(Default)]
-pub struct Watch {
-    /// Runs when the descriptor is readable.
-    pub reader: Option<Py<Handle>>,
-    /// Runs when the descriptor is writable.
-    pub writer: Option<Py<Handle>>,
-}
-
-/// A direction of a watch.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Read,
-    Write,
-}
-
-impl Watch {
-    /// The handles that are set.
-    pub fn handles(&self) -> impl Iterator<Item = &Py<Handle>> {
-        self.reader.iter().chain(&self.writer)
-    }
-
-    fn place(&mut self, direction: Direction) -> &mut Option<Py<Handle>> {
-        match direction {
-            Direction::Read => &mut self.reader,
-            Direction::Write => &mut self.writer,
-        }
-    }
-
-    fn directions(&self) -> Directions {
-        Directions {
-            read: self.reader.is_some(),
-            write: self.writer.is_some(),
-        }
-    }
-}
 
 /// The descriptor behind an int or an object with `fileno()`.
 ///
@@ -313,6 +277,7 @@ macro_rules! watch_method {
                     Err(_) => c"",
                 };
             const DOC: &'static CStr = $doc;
+            const PARAMETERS: &'static [&'static str] = &["fd", "callback"];
 
             fn call<'py>(
                 this: &Bound<'py, EventLoop>,
@@ -326,7 +291,7 @@ macro_rules! watch_method {
 
 watch_method!(
     AddReader, "add_reader",
-    c"add_reader($self, fd, callback, /, *args)\n--\n\nCall callback(*args) whenever fd can be \
+    c"add_reader($self, fd, callback, *args)\n--\n\nCall callback(*args) whenever fd can be \
       read, replacing an earlier callback.\n\nfd is a number or has fileno(). Raises ValueError for \
       an invalid one, RuntimeError if a transport owns it. As asyncio's since 3.10.",
     add, Read, true
@@ -334,7 +299,7 @@ watch_method!(
 watch_method!(
     AddWriter,
     "add_writer",
-    c"add_writer($self, fd, callback, /, *args)\n--\n\nCall callback(*args) whenever fd can be \
+    c"add_writer($self, fd, callback, *args)\n--\n\nCall callback(*args) whenever fd can be \
       written, replacing an earlier callback.\n\nfd is a number or has fileno(). Raises ValueError \
       for an invalid one, RuntimeError if a transport owns it. As asyncio's since 3.10.",
     add,
@@ -344,7 +309,7 @@ watch_method!(
 watch_method!(
     RemoveReader,
     "remove_reader",
-    c"remove_reader($self, fd, /)\n--\n\nStop watching fd for reading; True if it was watched.",
+    c"remove_reader($self, fd)\n--\n\nStop watching fd for reading; True if it was watched.",
     remove,
     Read,
     true
@@ -352,7 +317,7 @@ watch_method!(
 watch_method!(
     RemoveWriter,
     "remove_writer",
-    c"remove_writer($self, fd, /)\n--\n\nStop watching fd for writing; True if it was watched.",
+    c"remove_writer($self, fd)\n--\n\nStop watching fd for writing; True if it was watched.",
     remove,
     Write,
     true
@@ -360,7 +325,7 @@ watch_method!(
 watch_method!(
     PrivateAddReader,
     "_add_reader",
-    c"_add_reader($self, fd, callback, /, *args)\n--\n\nadd_reader() without the check for \
+    c"_add_reader($self, fd, callback, *args)\n--\n\nadd_reader() without the check for \
       transports; returns the handle.",
     add,
     Read,
@@ -369,7 +334,7 @@ watch_method!(
 watch_method!(
     PrivateAddWriter,
     "_add_writer",
-    c"_add_writer($self, fd, callback, /, *args)\n--\n\nadd_writer() without the check for \
+    c"_add_writer($self, fd, callback, *args)\n--\n\nadd_writer() without the check for \
       transports; returns the handle.",
     add,
     Write,
@@ -378,7 +343,7 @@ watch_method!(
 watch_method!(
     PrivateRemoveReader,
     "_remove_reader",
-    c"_remove_reader($self, fd, /)\n--\n\nremove_reader() without the check for transports.",
+    c"_remove_reader($self, fd)\n--\n\nremove_reader() without the check for transports.",
     remove,
     Read,
     false
@@ -386,7 +351,7 @@ watch_method!(
 watch_method!(
     PrivateRemoveWriter,
     "_remove_writer",
-    c"_remove_writer($self, fd, /)\n--\n\nremove_writer() without the check for transports.",
+    c"_remove_writer($self, fd)\n--\n\nremove_writer() without the check for transports.",
     remove,
     Write,
     false

@@ -43,6 +43,11 @@ impl FlowControl {
         resumes
     }
 
+    /// Whether the protocol has been told to pause.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
     /// Sets the marks; what is not given follows from the other as in asyncio, in steps of `unit`
     /// bytes for the default. False, with the marks unchanged, unless `high >= low`.
     pub fn set(&mut self, high: Option<usize>, low: Option<usize>) -> Result<(), (usize, usize)> {

@@ -48,10 +48,14 @@ imported! {
     getframe = "sys"."_getframe";
     /// `asyncio.trsock.TransportSocket`.
     transport_socket = "asyncio.trsock"."TransportSocket";
+    /// `_socket.socket`, the C base of `socket.socket`.
+    c_socket = "_socket"."socket";
     /// `socket.socket`.
     socket = "socket"."socket";
     /// The logger that asyncio reports to.
     logger = "asyncio.log"."logger";
+    /// `threading.Event`.
+    event = "threading"."Event";
     /// `signal.set_wakeup_fd`.
     set_wakeup_fd = "signal"."set_wakeup_fd";
     /// `socket.AF_INET`.

@@ -11,6 +11,7 @@
 //! - `losing`: the end of a connection
 //! - `driver`: what the loop calls
 //! - `opening`: the beginning of a connection
+//! - `members`: the transports of a server
 //! - `surface`: the methods that Python sees
 //! - `listener`: accepting connections
 //! - `pipe`: the ends of pipes
@@ -25,6 +26,7 @@ mod driver;
 mod limits;
 mod listener;
 mod losing;
+mod members;
 mod opening;
 mod pipe;
 mod protocol;
@@ -41,7 +43,10 @@ pub use stream::StreamTransport;
 
 use pyo3::prelude::*;
 
+use crate::py::method::install as install_method;
+
 /// Gives the transports their fast methods. Call once, when the module is initialised.
 pub fn install(py: Python<'_>) -> PyResult<()> {
-    crate::py::method::install::<surface::Write>(py)
+    install_method::<members::Transports>(py)?;
+    install_method::<surface::Write>(py)
 }

@@ -91,12 +91,21 @@ impl StreamTransport {
     /// Close at once; what is not sent is dropped.
     fn abort(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::settle(this)?;
-        this.get().force_close(this.py(), None);
-        Ok(())
+        this.get().force_close(this.py(), None)
     }
 
-    fn is_closing(&self, py: Python<'_>) -> bool {
-        self.state.with(py, |state| state.life.is_closing())
+    /// Whether the connection is closing or lost. What was gathered is sent first: a broken
+    /// connection shows in the answer, as it would if every write were sent at once.
+    fn is_closing(this: &Bound<'_, Self>) -> PyResult<bool> {
+        Self::settle(this)?;
+        Ok(this
+            .get()
+            .state
+            .with(this.py(), |state| state.life.is_closing()))
+    }
+
+    fn _call_connection_lost(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {
+        Self::connection_lost(this, exc)
     }
 
     #[pyo3(name = "pause_reading")]
@@ -185,8 +194,7 @@ impl StreamTransport {
 
     fn _force_close(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {
         Self::settle(this)?;
-        this.get().force_close(this.py(), exc);
-        Ok(())
+        this.get().force_close(this.py(), exc)
     }
 
     #[pyo3(signature = (exc, message="Fatal error on transport"))]
@@ -211,6 +219,11 @@ impl StreamTransport {
     #[getter]
     fn _protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.protocol(py)
+    }
+
+    #[getter]
+    fn _protocol_paused(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| state.flow.is_paused())
     }
 
     #[getter]
@@ -258,7 +271,6 @@ impl StreamTransport {
                     state.context.take(),
                     state.extra.take(),
                     state.waiter.take(),
-                    state.reason.take(),
                 )
             });
             drop(cleared);
@@ -293,18 +305,18 @@ pub struct Write;
 impl FastMethod for Write {
     type Class = StreamTransport;
     const NAME: &'static CStr = c"write";
-    const DOC: &'static CStr = c"write($self, data, /)\n--\n\n\
+    const DOC: &'static CStr = c"write($self, data)\n--\n\n\
         Send data: bytes, bytearray or memoryview.\n\nWhat is written within one callback is sent \
         when the callback returns. After the connection is lost: does nothing. Raises TypeError for \
         other data, RuntimeError after write_eof().";
+    const PARAMETERS: &'static [&'static str] = &["data"];
 
     #[inline]
     fn call<'py>(
         this: &Bound<'py, StreamTransport>,
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let data = arguments.get(0).or_else(|| arguments.keyword("data"));
-        let Some(data) = data else {
+        let Some(data) = arguments.get(0) else {
             return Err(PyTypeError::new_err(
                 "write() missing 1 required positional argument: 'data'",
             ));

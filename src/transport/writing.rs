@@ -10,9 +10,9 @@ use std::os::fd::RawFd;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::error::os_error;
-use crate::logic::lifecycle::Lifecycle;
 use crate::logic::slab::Key;
 use crate::logic::write_queue::Chunk;
 use crate::py::asyncio;
@@ -74,6 +74,11 @@ impl StreamTransport {
     pub fn writelines(this: &Bound<'_, Self>, chunks: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
+        if py.version_info() < (3, 12) {
+            // asyncio joins the chunks first, which shows in its errors.
+            let joined = PyBytes::new(py, b"").call_method1(intern!(py, "join"), (chunks,))?;
+            return Self::write(this, &joined);
+        }
         if transport.state.with(py, |state| state.eof) {
             return Err(PyRuntimeError::new_err(
                 "Cannot call writelines() after write_eof()",
@@ -124,17 +129,7 @@ impl StreamTransport {
     pub fn flush(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         match this.get().send(py) {
-            Sent::Everything => {
-                // What a closing connection wrote in `resume_writing` is out.
-                if this
-                    .get()
-                    .state
-                    .with(py, |state| state.life == Lifecycle::Closing)
-                {
-                    this.get().force_close(py, None);
-                }
-                Ok(())
-            }
+            Sent::Everything => Ok(()),
             Sent::Blocked => {
                 this.get().watch_for_room(py)?;
                 Self::maybe_pause(this)
@@ -312,19 +307,26 @@ impl StreamTransport {
         }
     }
 
-    /// Everything is sent: what waited for that happens now.
+    /// Everything is sent: what waited for that happens now, in this very callback.
     fn drained(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
+        // What `resume_writing` wrote counts as sent before.
+        Self::settle(this)?;
         let (closes, ends, number) = transport.state.with(py, |state| {
-            let drained = state.queue.is_empty() && state.writing == Writing::Idle;
-            let closes = drained && state.life.is_closing() && !state.life.is_lost();
-            let ends = drained && !closes && state.eof && !state.life.is_lost();
-            (closes, ends, state.descriptor.number())
+            let drained = state.queue.is_empty() && !state.life.is_lost();
+            let closes = drained && state.life.is_closing();
+            (
+                closes,
+                drained && !closes && state.eof,
+                state.descriptor.number(),
+            )
         });
         if closes {
-            transport.force_close(py, None);
-        } else if ends {
+            transport.unwatch(py);
+            return Self::connection_lost(this, None);
+        }
+        if ends {
             return socket::shutdown_write(number).map_err(|error| os_error(&error));
         }
         Ok(())

@@ -74,7 +74,9 @@ impl PipeTransport {
     /// None lets go of the pipe without closing it.
     #[setter(_pipe)]
     fn set_pipe(&self, py: Python<'_>, pipe: Option<Py<PyAny>>) {
-        let old = self.end.with(py, |end| std::mem::replace(&mut end.file, pipe));
+        let old = self
+            .end
+            .with(py, |end| std::mem::replace(&mut end.file, pipe));
         drop(old);
     }
 
