@@ -1,12 +1,13 @@
 //! Python's asyncio event loop, written in Rust: the extension module `ferroloop._native`.
 //!
 //! Layers, each using only those before it: `error`, `logic`, `sys`, `py`, `handle`, `event_loop`,
-//! `transport`, `sockets`, `resolve`, and this list of what Python sees.
+//! `transport`, `sockets`, `process`, `resolve`, and this list of what Python sees.
 
 mod error;
 mod event_loop;
 mod handle;
 mod logic;
+mod process;
 mod py;
 mod resolve;
 mod sockets;
@@ -26,9 +27,14 @@ mod _native {
     use crate::handle::{Handle, TimerHandle};
 
     #[pymodule_export]
+    use crate::process::ProcessWatch;
+    #[pymodule_export]
     use crate::resolve::getaddrinfo_literal;
     #[pymodule_export]
-    use crate::transport::{DatagramTransport, Listener, ServerBase, StreamTransport};
+    use crate::transport::{
+        DatagramTransport, Listener, PipeTransport, ReadPipeTransport, ServerBase, StreamTransport,
+        WritePipeTransport,
+    };
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -41,5 +47,6 @@ fn initialise(py: Python<'_>) -> PyResult<()> {
     py::context::prove_layout(py)?;
     handle::install(py)?;
     event_loop::install(py)?;
+    transport::install(py)?;
     sockets::install(py)
 }

@@ -110,7 +110,11 @@ async def serve_sock(place: ServerSocket) -> object:
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
-    return asyncio.ensure_future(accept())
+    accepting = asyncio.ensure_future(accept())
+    await asyncio.sleep(0.01)
+    if accepting.done():
+        accepting.result()  # raises why the loop cannot
+    return accepting
 
 
 _GROUP = ("echo", "k/s")

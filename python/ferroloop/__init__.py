@@ -38,13 +38,21 @@ def __getattr__(name: str) -> Any:
     if name == "EventLoopPolicy":
         value = policy_class()
     elif name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415 - slower to import than all else here
-
-        value = version("ferroloop")
+        value = _version()
     if value is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def _version() -> str | None:
+    """The installed version; None if the package was put on the path without being installed."""
+    from importlib import metadata  # noqa: PLC0415 - slower to import than all else here
+
+    try:
+        return metadata.version("ferroloop")
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def __dir__() -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from asyncio import constants, coroutines, events, futures, sslproto, trsock
+from asyncio import base_subprocess, constants, coroutines, events, futures, sslproto, trsock
 from asyncio.log import logger
 from asyncio.staggered import staggered_race
 from typing import TYPE_CHECKING, Any, cast
@@ -21,20 +21,21 @@ except ImportError:  # a CPython built without OpenSSL
     ssl = None  # type: ignore[assignment]  # as asyncio does it
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 __all__ = (
     "DEBUG_STACK_DEPTH",
     "SENDFILE_ALWAYS_SEEKS",
     "AnyDatagramTransport",
+    "BaseSubprocessTransport",
     "SSLProtocol",
     "SendfileMode",
     "TransportSocket",
     "base_policy_class",
+    "child_watcher_in_charge",
     "constants",
     "discard_destroyed_warning",
     "future_loop",
-    "get_policy",
     "get_running_loop_or_none",
     "is_coroutine_callback",
     "is_debug_mode",
@@ -52,6 +53,8 @@ DEBUG_STACK_DEPTH: int = constants.DEBUG_STACK_DEPTH
 SSLProtocol = sslproto.SSLProtocol
 SendfileMode = constants._SendfileMode
 TransportSocket = trsock.TransportSocket
+#: What asyncio's processes do on every system: the transport's surface, its order of events.
+BaseSubprocessTransport: Any = base_subprocess.BaseSubprocessTransport
 
 #: Whether `-X dev` or PYTHONASYNCIODEBUG asks for debug mode.
 is_debug_mode: Callable[[], bool] = coroutines._is_debug_mode  # type: ignore[attr-defined]  # not in typeshed
@@ -125,24 +128,37 @@ def base_policy_class() -> type[Any] | None:
         return asyncio.DefaultEventLoopPolicy
 
 
-def get_policy() -> Any | None:
-    """The current event loop policy, without a warning; None where policies are gone."""
-    return _first(events, ("_get_event_loop_policy", "get_event_loop_policy"))()
-
-
 def set_policy(policy: object) -> bool:
     """Make `policy` the current one without a warning; False where policies are gone."""
-    setter = _first(events, ("_set_event_loop_policy", "set_event_loop_policy"), None)
-    if setter is None:
-        return False
-    setter(policy)
-    return True
+    # The private one, which does not warn, is there since 3.14.
+    for name in ("_set_event_loop_policy", "set_event_loop_policy"):
+        setter = getattr(events, name, None)
+        if setter is not None:
+            setter(policy)
+            return True
+    return False
 
 
-def _first(module: object, names: Iterable[str], default: Any = lambda: None) -> Any:
-    """The first of `names` that `module` has, else `default`."""
-    for name in names:
-        found = getattr(module, name, None)
-        if found is not None:
-            return found
-    return default
+def child_watcher_in_charge() -> Any | None:
+    """The child watcher that has to be told of a new process, because a program wrote its own.
+
+    None for asyncio's watchers, of which only one that runs and reaps every child that exits
+    (FastChildWatcher) must be told; None where there are none (from 3.14 on).
+    """
+    if sys.version_info >= (3, 14):
+        return None
+    else:  # noqa: RET505 - a branch that mypy can skip
+        watcher: Any = getattr(events.get_event_loop_policy(), "_watcher", None)
+        if watcher is None:
+            return None
+        ours = asyncio.unix_events
+        if type(watcher) in {
+            ours.PidfdChildWatcher,
+            ours.SafeChildWatcher,
+            ours.MultiLoopChildWatcher,
+            ours.ThreadedChildWatcher,
+        }:
+            return None
+        if type(watcher) is ours.FastChildWatcher and not watcher.is_active():
+            return None
+        return watcher

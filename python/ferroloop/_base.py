@@ -115,3 +115,30 @@ class LoopBase(_native.EventLoop, asyncio.AbstractEventLoop):
             extra: dict[str, Any] | None = None,
             server: Any = None,
         ) -> _native.StreamTransport: ...
+        def _make_read_pipe_transport(
+            self,
+            pipe: Any,
+            protocol: asyncio.BaseProtocol,
+            waiter: asyncio.Future[None] | None = None,
+            extra: dict[str, Any] | None = None,
+        ) -> _native.ReadPipeTransport: ...
+        def _make_write_pipe_transport(
+            self,
+            pipe: Any,
+            protocol: asyncio.BaseProtocol,
+            waiter: asyncio.Future[None] | None = None,
+            extra: dict[str, Any] | None = None,
+        ) -> _native.WritePipeTransport: ...
+        async def _make_subprocess_transport(
+            self,
+            protocol: asyncio.BaseProtocol,
+            args: Any,
+            shell: bool,
+            stdin: Any,
+            stdout: Any,
+            stderr: Any,
+            bufsize: int,
+            extra: dict[str, Any] | None = None,
+            **kwargs: Any,
+        ) -> Any: ...
+        def _child_watcher_callback(self, pid: int, returncode: int, transp: Any) -> None: ...

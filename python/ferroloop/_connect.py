@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ferroloop import _native
 from ferroloop._asyncio_private import logger, staggered_race
-from ferroloop._sockets import check_ssl_socket
+from ferroloop._sockets import begin_connect, check_ssl_socket, wait_connected
 from ferroloop._tls import ClientTls, check_timeouts, make_protocol
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ __all__ = (
     "create_unix_connection",
     "make_socket_transport",
 )
+
+
+#: Saves a system call for each socket, where the system has it.
+_NONBLOCK: int = getattr(socket, "SOCK_NONBLOCK", 0)
 
 
 async def create_connection(
@@ -60,52 +64,29 @@ async def create_connection(
     3.12 (taken here from 3.11 on). A socket that this call opened is always closed on failure; the
     caller's `sock` only where asyncio does it, since 3.14.
     """
-    server_hostname = _hostname_to_verify(host, ssl, server_hostname)
+    if ssl or server_hostname is not None:
+        server_hostname = _hostname_to_verify(host, ssl, server_hostname)
     check_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
-    if all_errors and sys.version_info < (3, 11):
-        raise TypeError("all_errors needs ExceptionGroup, which Python has since 3.11")
-    if sock is not None:
-        check_ssl_socket(sock)
-
     is_ours = host is not None or port is not None
-    if is_ours:
-        if sock is not None:
-            raise ValueError("host/port and sock can not be specified at the same time")
-        if happy_eyeballs_delay is not None and interleave is None:
-            interleave = 1
-        sock = await _open_connected(
-            loop,
-            (host, port),
-            local_addr,
-            {"family": family, "proto": proto, "flags": flags},
-            happy_eyeballs_delay,
-            interleave,
-            all_errors,
-        )
-    elif sock is None:
-        raise ValueError("host and port was not specified and no sock specified")
-    elif sock.type != socket.SOCK_STREAM:
-        raise ValueError(f"A Stream Socket was expected, got {sock!r}")
+    if not is_ours:
+        _check_stream_socket(sock)
+    elif sock is not None:
+        check_ssl_socket(sock)
+        raise ValueError("host/port and sock can not be specified at the same time")
+    else:
+        hints = (family, proto, flags)
+        infos = await _resolve(loop, (host, port), hints)
+        local_infos = None if local_addr is None else await _resolve(loop, local_addr, hints)
+        if interleave or (interleave is None and happy_eyeballs_delay is not None):
+            infos = _interleave(infos, interleave or 1)
+        sock = await _connect_any(loop, infos, local_infos, happy_eyeballs_delay, all_errors)
 
-    transport, protocol = await _make_transport(
-        loop,
-        sock,
-        protocol_factory,
-        ssl,
-        is_ours=is_ours,
-        server_hostname=server_hostname,
-        ssl_handshake_timeout=ssl_handshake_timeout,
-        ssl_shutdown_timeout=ssl_shutdown_timeout,
-    )
+    tls = (ssl, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
+    transport, protocol = await _make_transport(loop, sock, protocol_factory, tls, is_ours)
     if loop.get_debug():
-        logger.debug(
-            "%r connected to %s:%r: (%r, %r)",
-            transport.get_extra_info("socket"),
-            host,
-            port,
-            transport,
-            protocol,
-        )
+        text = "%r connected to %s:%r: (%r, %r)"
+        used = transport.get_extra_info("socket")
+        logger.debug(text, used, host, port, transport, protocol)
     return transport, protocol
 
 
@@ -150,16 +131,8 @@ async def create_unix_connection(
     elif sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM:
         raise ValueError(f"A UNIX Domain Stream Socket was expected, got {sock!r}")
 
-    return await _make_transport(
-        loop,
-        sock,
-        protocol_factory,
-        ssl,
-        is_ours=is_ours,
-        server_hostname=server_hostname,
-        ssl_handshake_timeout=ssl_handshake_timeout,
-        ssl_shutdown_timeout=ssl_shutdown_timeout,
-    )
+    tls = (ssl, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
+    return await _make_transport(loop, sock, protocol_factory, tls, is_ours)
 
 
 async def connect_accepted_socket(
@@ -181,16 +154,9 @@ async def connect_accepted_socket(
         raise ValueError(f"A Stream Socket was expected, got {sock!r}")
     check_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
     check_ssl_socket(sock)
+    tls = (ssl, "", ssl_handshake_timeout, ssl_shutdown_timeout)
     transport, protocol = await _make_transport(
-        loop,
-        sock,
-        protocol_factory,
-        ssl,
-        is_ours=False,
-        server_side=True,
-        server_hostname="",
-        ssl_handshake_timeout=ssl_handshake_timeout,
-        ssl_shutdown_timeout=ssl_shutdown_timeout,
+        loop, sock, protocol_factory, tls, is_ours=False, server_side=True
     )
     if loop.get_debug():
         logger.debug(
@@ -217,25 +183,27 @@ def make_socket_transport(
 
 async def _make_transport(
     loop: LoopBase,
-    sock: socket.socket,
+    sock: Any,
     protocol_factory: ProtocolFactory,
-    tls: Any,
-    *,
+    tls: tuple[Any, str | None, float | None, float | None],
     is_ours: bool,
-    **options: Any,
+    server_side: bool = False,
 ) -> tuple[Any, Any]:
-    """Put a new protocol on the connected `sock` and wait until its connection is made."""
+    """Put a new protocol on the connected `sock` and wait until its connection is made.
+
+    `tls` is asyncio's `ssl` argument, the name to verify, and the handshake and shutdown timeouts.
+    """
     owner: Any
     if not is_ours:
         # Before the promise to close: the descriptor may be another transport's.
         loop._ensure_fd_no_transport(sock)
     try:
-        sock.setblocking(False)
+        if not is_ours:
+            sock.setblocking(False)
         protocol = protocol_factory()
         waiter: asyncio.Future[None] = loop.create_future()
-        if tls:
-            context = None if isinstance(tls, bool) else tls
-            owner = ClientTls(loop, sock, make_protocol(loop, protocol, context, waiter, **options))
+        if tls[0]:
+            owner = _put_tls(loop, sock, protocol, waiter, tls, server_side)
             transport = owner.transport
         else:
             owner = transport = loop._make_socket_transport(sock, protocol, waiter)
@@ -255,6 +223,38 @@ async def _make_transport(
     return transport, protocol
 
 
+def _put_tls(
+    loop: LoopBase,
+    sock: socket.socket,
+    protocol: asyncio.BaseProtocol,
+    waiter: asyncio.Future[None],
+    tls: tuple[Any, str | None, float | None, float | None],
+    server_side: bool,
+) -> ClientTls:
+    """Put TLS on `sock`; `tls` as in _make_transport."""
+    context, server_hostname, handshake_timeout, shutdown_timeout = tls
+    ssl_protocol = make_protocol(
+        loop,
+        protocol,
+        None if isinstance(context, bool) else context,
+        waiter,
+        server_side=server_side,
+        server_hostname=server_hostname,
+        ssl_handshake_timeout=handshake_timeout,
+        ssl_shutdown_timeout=shutdown_timeout,
+    )
+    return ClientTls(loop, sock, ssl_protocol)
+
+
+def _check_stream_socket(sock: socket.socket | None) -> None:
+    """Raise unless the caller's `sock` is a stream socket; Unix ones have always been taken."""
+    if sock is None:
+        raise ValueError("host and port was not specified and no sock specified")
+    check_ssl_socket(sock)
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"A Stream Socket was expected, got {sock!r}")
+
+
 def _hostname_to_verify(host: str | None, tls: Any, server_hostname: str | None) -> str | None:
     """The name that the peer's certificate has to carry; "" verifies none."""
     if server_hostname is not None and not tls:
@@ -266,58 +266,42 @@ def _hostname_to_verify(host: str | None, tls: Any, server_hostname: str | None)
     return host
 
 
-async def _open_connected(
-    loop: LoopBase,
-    remote: tuple[Any, Any],
-    local: Any,
-    hints: dict[str, int],
-    delay: float | None,
-    interleave: int | None,
-    all_errors: bool,
-) -> socket.socket:
-    """Return a new socket that is connected to `remote`, bound to `local` if that is not None."""
-    infos = await _resolve(loop, remote, hints)
-    local_infos = None if local is None else await _resolve(loop, local, hints)
-    if interleave:
-        infos = _interleave(infos, interleave)
-
-    failures: list[list[OSError]] = []
-    try:
-        if delay is None:
-            sock = await _connect_in_turn(loop, infos, local_infos, failures)
-        else:
-            sock = await _connect_racing(loop, infos, local_infos, failures, delay)
-        if sock is None:
-            raise _summary(failures, all_errors)
-        return sock
-    finally:
-        # The exceptions' tracebacks hold this frame (gh-88863).
-        del failures
-
-
-async def _resolve(loop: LoopBase, address: Any, hints: dict[str, int]) -> list[AddressInfo]:
-    """Address infos of a stream socket for `address`, at least one."""
-    infos = await loop._ensure_resolved(address, type=socket.SOCK_STREAM, **hints)
+async def _resolve(loop: LoopBase, address: Any, hints: tuple[int, int, int]) -> list[AddressInfo]:
+    """Address infos for `address`, at least one; `hints` are family, proto and flags."""
+    family, proto, flags = hints
+    infos = await loop._ensure_resolved(
+        address, family=family, type=socket.SOCK_STREAM, proto=proto, flags=flags
+    )
     if not infos:
         raise OSError("getaddrinfo() returned empty list")
     return infos
 
 
-async def _connect_in_turn(
+async def _connect_any(
     loop: LoopBase,
     infos: list[AddressInfo],
     local_infos: list[AddressInfo] | None,
-    failures: list[list[OSError]],
-) -> socket.socket | None:
-    """Try one address after the other; None if all failed."""
+    delay: float | None,
+    all_errors: bool,
+) -> socket.socket:
+    """Return a new socket that is connected to one of `infos`, tried in turn or in a race."""
+    if all_errors and sys.version_info < (3, 11):
+        raise TypeError("all_errors needs ExceptionGroup, which Python has since 3.11")
+    failures: list[list[OSError]] = []
     try:
-        for info in infos:
-            try:
-                return await _connect_one(loop, info, local_infos, failures)
-            except OSError:
-                continue
-        return None
+        if delay is not None:
+            sock = await _connect_racing(loop, infos, local_infos, failures, delay)
+            if sock is not None:
+                return sock
+        else:
+            for info in infos:
+                try:
+                    return await _connect_one(loop, info, local_infos, failures)
+                except OSError:
+                    continue
+        raise _summary(failures, all_errors)
     finally:
+        # The exceptions' tracebacks hold this frame (gh-88863).
         del failures
 
 
@@ -363,11 +347,13 @@ async def _connect_one(
     family, kind, proto, _, address = info
     sock: socket.socket | None = None
     try:
-        sock = socket.socket(family=family, type=kind, proto=proto)
-        sock.setblocking(False)
+        sock = socket.socket(family, kind | _NONBLOCK, proto)
+        if not _NONBLOCK:
+            sock.setblocking(False)
         if local_infos is not None:
             _bind_local(sock, family, local_infos, noted)
-        await loop.sock_connect(sock, address)
+        if not begin_connect(sock, address):
+            await wait_connected(loop, sock, address)
         return sock
     except BaseException as exc:
         if isinstance(exc, OSError):

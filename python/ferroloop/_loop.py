@@ -19,6 +19,7 @@ from ferroloop import (
     _datagram,
     _errors,
     _executor,
+    _fork,
     _lifecycle,
     _listen,
     _native,
@@ -59,6 +60,7 @@ class Loop(LoopBase):
         """
         self._state = LoopState()
         self._set_debug(is_debug_mode())
+        _fork.guard(self)
 
     # Running and closing
     run_forever = _lifecycle.run_forever
@@ -106,8 +108,8 @@ class Loop(LoopBase):
     # Pipes, processes, signals
     connect_read_pipe = _pipes.connect_read_pipe
     connect_write_pipe = _pipes.connect_write_pipe
-    subprocess_exec = _subprocess.subprocess_exec
-    subprocess_shell = _subprocess.subprocess_shell
+    subprocess_exec = _subprocess.subprocess_exec  # type: ignore[assignment]  # bufsize and others are passed through by name
+    subprocess_shell = _subprocess.subprocess_shell  # type: ignore[assignment]  # as above
     add_signal_handler = _signals.add_signal_handler
     remove_signal_handler = _signals.remove_signal_handler
 
@@ -136,6 +138,10 @@ class Loop(LoopBase):
     _sock_sendfile_native = _sendfile.sock_sendfile_native
     _sock_sendfile_fallback = _sendfile.sock_sendfile_fallback
     _stop_serving = _sockets.stop_serving
+    _make_subprocess_transport = _subprocess.make_subprocess_transport
+    _child_watcher_callback = _subprocess.child_watcher_callback
+    _make_read_pipe_transport = _pipes.make_read_pipe_transport
+    _make_write_pipe_transport = _pipes.make_write_pipe_transport
     _make_ssl_transport = _tls.make_ssl_transport
 
     # asyncio's fields, which programs look at

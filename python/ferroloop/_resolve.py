@@ -23,9 +23,10 @@ _stdlib_getaddrinfo = (
     socket.getaddrinfo if getattr(socket.getaddrinfo, "__module__", "") == "socket" else None
 )
 
-_DEFAULT_PROTO = {
-    int(socket.SOCK_STREAM): int(socket.IPPROTO_TCP),
-    int(socket.SOCK_DGRAM): int(socket.IPPROTO_UDP),
+_PROTOS = frozenset({0, socket.IPPROTO_TCP, socket.IPPROTO_UDP})
+_DEFAULT_PROTO: dict[int, int] = {
+    socket.SOCK_STREAM: socket.IPPROTO_TCP,
+    socket.SOCK_DGRAM: socket.IPPROTO_UDP,
 }
 
 
@@ -129,10 +130,10 @@ def _numeric_info(
     scope_id: int = 0,
 ) -> AddressInfo | None:
     """The one address info of a numeric `host` and `port`, or None if libc has to be asked."""
-    if host is None or proto not in {0, socket.IPPROTO_TCP, socket.IPPROTO_UDP}:
+    if host is None or proto not in _PROTOS:
         return None
-    default_proto = _DEFAULT_PROTO.get(int(kind))
-    number = _numeric_port(port)
+    default_proto = _DEFAULT_PROTO.get(kind)
+    number = port if type(port) is int else _numeric_port(port)
     if default_proto is None or number is None:
         return None
     if isinstance(host, bytes):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ferroloop._base import LoopBase
 
 __all__ = (
+    "begin_connect",
     "check_socket",
     "check_ssl_socket",
     "sock_accept",
@@ -31,6 +32,7 @@ __all__ = (
     "sock_sendall",
     "sock_sendto",
     "stop_serving",
+    "wait_connected",
     "wait_socket",
 )
 
@@ -277,17 +279,32 @@ async def sock_connect(loop: LoopBase, sock: socket.socket, address: Any) -> Non
             address, family=sock.family, type=sock.type, proto=sock.proto
         )
         address = infos[0][4]
+    if not begin_connect(sock, address):
+        await wait_connected(loop, sock, address)
+
+
+def begin_connect(sock: socket.socket, address: Any) -> bool:
+    """Begin to connect the non-blocking `sock`; True if it is connected already.
+
+    Raises OSError if the connection fails at once.
+    """
     try:
         sock.connect(address)
-        return
+        return True
     except (BlockingIOError, InterruptedError):
         # After EINTR too the kernel goes on connecting (bpo-23618).
         pass
-    # Outside of the except clause, so that an error does not carry the other one along.
-    await _wait_connected(loop, sock, address)
+    # Over loopback the handshake is through by now: one system call in place of a watch, a turn of
+    # the loop and an unwatch. A failure is left for wait_connected to find, because a caller that
+    # tries again and again must let the loop turn in between.
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
 
 
-async def _wait_connected(loop: LoopBase, sock: socket.socket, address: Any) -> None:
+async def wait_connected(loop: LoopBase, sock: socket.socket, address: Any) -> None:
     """Wait until the connection under way is made; raise OSError if it failed."""
     fd = sock.fileno()
     loop._ensure_fd_no_transport(fd)

@@ -1,17 +1,30 @@
-"""Child processes: the place of subprocess_exec and subprocess_shell, still to come.
+"""Child processes: what subprocess_exec and subprocess_shell do once for each.
 
-Owns nothing.
+Owns nothing. The loop's thread may call, which need not be the main thread.
+The surprise: up to CPython 3.13 a program may have set a child watcher of its own class; that one is
+told of each process, as asyncio tells it, while asyncio's own watchers are neither asked nor
+touched.
 """
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
+
+from ferroloop._asyncio_private import child_watcher_in_charge, logger
+from ferroloop._process import SubprocessTransport
 
 if TYPE_CHECKING:
     from ferroloop._base import LoopBase, ProtocolFactory
 
-__all__ = ("subprocess_exec", "subprocess_shell")
+__all__ = (
+    "child_watcher_callback",
+    "make_subprocess_transport",
+    "subprocess_exec",
+    "subprocess_shell",
+)
 
 
 async def subprocess_exec(
@@ -22,10 +35,29 @@ async def subprocess_exec(
     stdin: Any = subprocess.PIPE,
     stdout: Any = subprocess.PIPE,
     stderr: Any = subprocess.PIPE,
+    universal_newlines: bool = False,
+    shell: bool = False,
+    bufsize: int = 0,
+    encoding: str | None = None,
+    errors: str | None = None,
+    text: bool | None = None,
     **kwargs: Any,
 ) -> tuple[Any, Any]:
-    """Raise NotImplementedError: asyncio's `subprocess_exec` is still to come."""
-    raise NotImplementedError("ferroloop does not implement loop.subprocess_exec() yet")
+    """Run `program` with `args`; return (transport, protocol) once the pipes are connected.
+
+    `kwargs` are those of subprocess.Popen. Raises ValueError for arguments that would make text of
+    the pipes' bytes, and what Popen raises: OSError, TypeError, SubprocessError.
+    Mirrors asyncio's `subprocess_exec`.
+    """
+    _refuse_text(universal_newlines, shell, False, bufsize, text, encoding, errors)
+    return await _run(
+        loop,
+        protocol_factory,
+        f"execute program {program!r}" if loop.get_debug() else "",
+        (program, *args),
+        (stdin, stdout, stderr),
+        {"shell": False, "bufsize": bufsize, **kwargs},
+    )
 
 
 async def subprocess_shell(
@@ -36,7 +68,164 @@ async def subprocess_shell(
     stdin: Any = subprocess.PIPE,
     stdout: Any = subprocess.PIPE,
     stderr: Any = subprocess.PIPE,
+    universal_newlines: bool = False,
+    shell: bool = True,
+    bufsize: int = 0,
+    encoding: str | None = None,
+    errors: str | None = None,
+    text: bool | None = None,
     **kwargs: Any,
 ) -> tuple[Any, Any]:
-    """Raise NotImplementedError: asyncio's `subprocess_shell` is still to come."""
-    raise NotImplementedError("ferroloop does not implement loop.subprocess_shell() yet")
+    """Run the shell command `cmd`, str or bytes; else as subprocess_exec.
+
+    Mirrors asyncio's `subprocess_shell`.
+    """
+    if not isinstance(cmd, (bytes, str)):
+        raise ValueError("cmd must be a string")  # noqa: TRY004 - as asyncio
+    _refuse_text(universal_newlines, shell, True, bufsize, text, encoding, errors)
+    return await _run(
+        loop,
+        protocol_factory,
+        f"run shell command {cmd!r}" if loop.get_debug() else "",
+        cmd,
+        (stdin, stdout, stderr),
+        {"shell": True, "bufsize": bufsize, **kwargs},
+    )
+
+
+async def _run(
+    loop: LoopBase,
+    protocol_factory: ProtocolFactory,
+    title: str,
+    args: Any,
+    streams: tuple[Any, Any, Any],
+    kwargs: dict[str, Any],
+) -> tuple[Any, Any]:
+    """Start a process; `title` is for the log, and empty outside debug mode."""
+    protocol = protocol_factory()
+    if title:
+        _log_start(title, *streams)
+    shell, bufsize = kwargs.pop("shell"), kwargs.pop("bufsize")
+    transport = await loop._make_subprocess_transport(
+        protocol, args, shell, *streams, bufsize, **kwargs
+    )
+    if title and loop.get_debug():
+        logger.info("%s: %r", title, transport)
+    return transport, protocol
+
+
+def _refuse_text(
+    universal_newlines: bool,
+    shell: bool,
+    wanted_shell: bool,
+    bufsize: int,
+    text: bool | None,
+    encoding: str | None,
+    errors: str | None,
+) -> None:
+    """Raise asyncio's ValueError for the first argument that a byte stream cannot have."""
+    if universal_newlines:
+        raise ValueError("universal_newlines must be False")
+    if bool(shell) is not wanted_shell:
+        raise ValueError(f"shell must be {wanted_shell}")
+    if bufsize != 0:
+        raise ValueError("bufsize must be 0")
+    if text:
+        raise ValueError("text must be False")
+    if encoding is not None:
+        raise ValueError("encoding must be None")
+    if errors is not None:
+        raise ValueError("errors must be None")
+
+
+async def make_subprocess_transport(
+    loop: LoopBase,
+    protocol: asyncio.BaseProtocol,
+    args: Any,
+    shell: bool,
+    stdin: Any,
+    stdout: Any,
+    stderr: Any,
+    bufsize: int,
+    extra: dict[str, Any] | None = None,
+    **kwargs: Any,
+) -> SubprocessTransport:
+    """Start the process and wait until its pipes are connected.
+
+    If that is cancelled or fails, the process is killed and reaped first.
+    Mirrors asyncio's `_make_subprocess_transport`.
+    """
+    waiter = loop.create_future()
+
+    def start() -> SubprocessTransport:
+        return SubprocessTransport(
+            loop,
+            protocol,
+            args,
+            shell,
+            stdin,
+            stdout,
+            stderr,
+            bufsize,
+            waiter=waiter,
+            extra=extra,
+            **kwargs,
+        )
+
+    watcher = child_watcher_in_charge()
+    if watcher is None:
+        transport = start()
+        transport.watch_exit()
+        return await _connected(transport, waiter)
+    with watcher as entered:
+        if sys.version_info < (3, 12):
+            watcher = entered
+        if not watcher.is_active():
+            raise RuntimeError(
+                "asyncio.get_child_watcher() is not activated, "
+                "subprocess support is not installed."
+            )
+        transport = start()
+        watcher.add_child_handler(transport.get_pid(), loop._child_watcher_callback, transport)
+        return await _connected(transport, waiter)
+
+
+async def _connected(
+    transport: SubprocessTransport, waiter: asyncio.Future[None]
+) -> SubprocessTransport:
+    try:
+        await waiter
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException:
+        transport.close()
+        await asyncio.shield(transport._wait())
+        raise
+    return transport
+
+
+def child_watcher_callback(
+    loop: LoopBase, pid: int, returncode: int, transp: SubprocessTransport
+) -> None:
+    """A program's own child watcher tells, in any thread, that the process has exited."""
+    loop.call_soon_threadsafe(transp._process_exited, returncode)
+
+
+def _log_start(title: str, stdin: Any, stdout: Any, stderr: Any) -> None:
+    """Log what is about to run; not its arguments, which may hold a password."""
+    info = [title]
+    if stdin is not None:
+        info.append(f"stdin={_stream_name(stdin)}")
+    if stdout is not None and stderr == subprocess.STDOUT:
+        info.append(f"stdout=stderr={_stream_name(stdout)}")
+    else:
+        if stdout is not None:
+            info.append(f"stdout={_stream_name(stdout)}")
+        if stderr is not None:
+            info.append(f"stderr={_stream_name(stderr)}")
+    logger.debug(" ".join(info))
+
+
+def _stream_name(stream: Any) -> str:
+    names = {subprocess.PIPE: "<pipe>", subprocess.STDOUT: "<stdout>"}
+    return names.get(stream, repr(stream)) if isinstance(stream, int) else repr(stream)

@@ -19,7 +19,7 @@ impl EventLoop {
     #[inline]
     pub fn check_closed(&self) -> PyResult<()> {
         if self.is_closed() {
-            return Err(PyRuntimeError::new_err("Event loop is closed"));
+            return Err(self.refusal());
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! - `source`: what the loop knows about a transport or a listener
 //! - `state`: `EventLoop` itself: the queues and the flags
 //! - `check`: closed loops, foreign threads, callbacks that are coroutines
+//! - `fork`: what becomes of a loop in a forked child
 //! - `registry`: sources under generational keys, flushes and resumptions
 //! - `watchers`: `add_reader`, `add_writer`
 //! - `signals`: the wake-up descriptor
@@ -15,6 +16,7 @@
 //! The loop never names a transport: it knows sources as objects with a `dyn SourceClass`.
 
 mod check;
+mod fork;
 mod owner;
 mod registry;
 mod schedule;
@@ -28,7 +30,7 @@ mod watchers;
 
 pub use registry::Claim;
 pub use source::{Readiness, Source, SourceClass};
-pub use state::{EventLoop, SCRATCH};
+pub use state::{Entry, EventLoop, SCRATCH};
 
 use pyo3::PyTypeInfo;
 use pyo3::prelude::*;

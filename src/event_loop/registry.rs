@@ -110,6 +110,16 @@ impl EventLoop {
         })
     }
 
+    /// Whether the descriptor `number` is the one of a source.
+    pub fn has_source(&self, py: Python<'_>, number: RawFd) -> bool {
+        self.core.with(py, |core| {
+            let place = usize::try_from(number).ok();
+            let key = place.and_then(|place| core.descriptors.get(place).copied().flatten());
+            let entry = key.and_then(|key| core.entries.get(key));
+            matches!(entry, Some(Entry::Source(_)))
+        })
+    }
+
     /// The objects of all sources.
     pub fn sources(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
         self.core.with(py, |core| {

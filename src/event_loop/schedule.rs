@@ -35,9 +35,10 @@ pub struct Time;
 impl FastMethod for CallSoon {
     type Class = EventLoop;
     const NAME: &'static CStr = c"call_soon";
-    const DOC: &'static CStr = c"call_soon($self, callback, /, *args, context=None)\n--\n\n\
+    const DOC: &'static CStr = c"call_soon($self, callback, *args, context=None)\n--\n\n\
         Call callback(*args) in the next turn of the loop, in the order of the calls.\n\n\
         Returns a Handle. Raises RuntimeError if the loop is closed. As asyncio's since 3.10.";
+    const PARAMETERS: &'static [&'static str] = &["callback"];
 
     #[inline]
     fn call<'py>(
@@ -54,9 +55,10 @@ impl FastMethod for CallSoon {
 impl FastMethod for CallSoonThreadsafe {
     type Class = EventLoop;
     const NAME: &'static CStr = c"call_soon_threadsafe";
-    const DOC: &'static CStr = c"call_soon_threadsafe($self, callback, /, *args, context=None)\n\
+    const DOC: &'static CStr = c"call_soon_threadsafe($self, callback, *args, context=None)\n\
         --\n\nLike call_soon(), from any thread; wakes the loop if it waits.\n\n\
         Returns a Handle. Raises RuntimeError if the loop is closed. As asyncio's since 3.10.";
+    const PARAMETERS: &'static [&'static str] = &["callback"];
 
     #[inline]
     fn call<'py>(
@@ -65,6 +67,9 @@ impl FastMethod for CallSoonThreadsafe {
     ) -> PyResult<Bound<'py, PyAny>> {
         let event_loop = this.get();
         let handle = make(this, arguments, "call_soon_threadsafe", false)?;
+        if cfg!(Py_3_14) {
+            handle.get().make_threadsafe(arguments.py);
+        }
         if event_loop.inbox.push(handle.clone().unbind()) {
             event_loop
                 .poller(arguments.py)?
@@ -124,11 +129,11 @@ fn context_or_current(
 impl FastMethod for CallLater {
     type Class = EventLoop;
     const NAME: &'static CStr = c"call_later";
-    const DOC: &'static CStr =
-        c"call_later($self, delay, callback, /, *args, context=None)\n--\n\n\
+    const DOC: &'static CStr = c"call_later($self, delay, callback, *args, context=None)\n--\n\n\
         Call callback(*args) after delay seconds, never earlier.\n\n\
         Returns a TimerHandle. Raises RuntimeError if the loop is closed, TypeError if delay is no \
         number. As asyncio's since 3.10; equal deadlines run in the order of the calls.";
+    const PARAMETERS: &'static [&'static str] = &["delay", "callback"];
 
     #[inline]
     fn call<'py>(
@@ -154,10 +159,11 @@ impl FastMethod for CallLater {
 impl FastMethod for CallAt {
     type Class = EventLoop;
     const NAME: &'static CStr = c"call_at";
-    const DOC: &'static CStr = c"call_at($self, when, callback, /, *args, context=None)\n--\n\n\
+    const DOC: &'static CStr = c"call_at($self, when, callback, *args, context=None)\n--\n\n\
         Call callback(*args) when loop.time() has reached when (seconds), never earlier.\n\n\
         Returns a TimerHandle. Raises RuntimeError if the loop is closed, TypeError if when is no \
         number. As asyncio's since 3.10; equal deadlines run in the order of the calls.";
+    const PARAMETERS: &'static [&'static str] = &["when", "callback"];
 
     #[inline]
     fn call<'py>(
@@ -211,8 +217,9 @@ fn schedule<'py>(
 impl FastMethod for TimerHandleCancelled {
     type Class = EventLoop;
     const NAME: &'static CStr = c"_timer_handle_cancelled";
-    const DOC: &'static CStr = c"_timer_handle_cancelled($self, handle, /)\n--\n\n\
+    const DOC: &'static CStr = c"_timer_handle_cancelled($self, handle)\n--\n\n\
         Note that a timer of this loop was cancelled; its handle calls this.";
+    const PARAMETERS: &'static [&'static str] = &["handle"];
 
     #[inline]
     fn call<'py>(
@@ -267,7 +274,7 @@ fn sweep(this: &Bound<'_, EventLoop>) {
 impl FastMethod for Time {
     type Class = EventLoop;
     const NAME: &'static CStr = c"time";
-    const DOC: &'static CStr = c"time($self, /)\n--\n\n\
+    const DOC: &'static CStr = c"time($self)\n--\n\n\
         The time of the loop's clock in seconds: time.monotonic().";
 
     #[inline]

@@ -1,4 +1,5 @@
-//! `Source`: what the loop knows of a transport or a listener, and `Ready`: what it runs.
+//! `Source`: what the loop knows of a transport or a listener, `Watch`: what it
+//! knows of a user's descriptor, and `Ready`: what it runs.
 //!
 //! Loop thread only. The one surprise: an I/O event carries the key of its source, not the source,
 //! so an event for a connection that has gone meanwhile finds nothing.
@@ -7,6 +8,7 @@ use pyo3::prelude::*;
 
 use crate::handle::Handle;
 use crate::logic::slab::Key;
+use crate::sys::poller::Directions;
 pub use crate::sys::poller::Readiness;
 
 /// A kind of object with a descriptor that the loop watches edge-triggered: the loop calls these
@@ -57,4 +59,45 @@ pub enum Ready {
     Step(Box<(Source, u8)>),
     /// Signals arrived.
     Signals,
+}
+
+/// The handles of one descriptor that a user watches.
+#[derive(Default)]
+pub struct Watch {
+    /// Runs when the descriptor is readable.
+    pub reader: Option<Py<Handle>>,
+    /// Runs when the descriptor is writable.
+    pub writer: Option<Py<Handle>>,
+}
+
+/// A direction of a watch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Readable.
+    Read,
+    /// Writable.
+    Write,
+}
+
+impl Watch {
+    /// The handles that are set.
+    pub fn handles(&self) -> impl Iterator<Item = &Py<Handle>> {
+        self.reader.iter().chain(&self.writer)
+    }
+
+    /// The place of the handle for `direction`.
+    pub fn place(&mut self, direction: Direction) -> &mut Option<Py<Handle>> {
+        match direction {
+            Direction::Read => &mut self.reader,
+            Direction::Write => &mut self.writer,
+        }
+    }
+
+    /// Which directions have a handle.
+    pub fn directions(&self) -> Directions {
+        Directions {
+            read: self.reader.is_some(),
+            write: self.writer.is_some(),
+        }
+    }
 }

@@ -8,13 +8,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::error::os_error;
-use crate::event_loop::source::{Ready, Source};
-use crate::event_loop::watchers::Watch;
+use crate::event_loop::source::{Ready, Source, Watch};
 use crate::handle::{Handle, TimerHandle};
 use crate::logic::inbox::Inbox;
 use crate::logic::slab::{Key, Slab};
@@ -77,6 +75,8 @@ pub struct Slots {
     /// The Python layer's own state.
     pub state: Option<Py<PyAny>>,
     pub task_factory: Option<Py<PyAny>>,
+    /// The handle that runs now, in debug mode.
+    pub current: Option<Py<Handle>>,
 }
 
 /// The native half of `ferroloop.Loop`.
@@ -112,6 +112,7 @@ impl EventLoop {
             slots: LoopCell::new(Slots {
                 state: None,
                 task_factory: None,
+                current: None,
             }),
             poller: LoopCell::new(Some(Arc::new(
                 Poller::new().map_err(|error| os_error(&error))?,
@@ -133,13 +134,18 @@ impl EventLoop {
     #[inline]
     pub fn poller(&self, py: Python<'_>) -> PyResult<Arc<Poller>> {
         let poller = self.poller.with(py, |poller| poller.clone());
-        poller.ok_or_else(|| PyRuntimeError::new_err("Event loop is closed"))
+        poller.ok_or_else(|| self.refusal())
+    }
+
+    /// Takes the poller away for good; its descriptors are closed when the last user is done.
+    pub fn take_poller(&self, py: Python<'_>) -> Option<Arc<Poller>> {
+        self.poller.with(py, Option::take)
     }
 
     /// Ends the loop's own descriptors and drops everything that is queued, timed or watched.
     pub fn close(&self, py: Python<'_>) {
         if !self.closed.swap(true, Ordering::Relaxed) {
-            let poller = self.poller.with(py, Option::take);
+            let poller = self.take_poller(py);
             self.clear(py);
             drop(poller);
         }

@@ -76,7 +76,13 @@ impl EventLoop {
         self.debug.store(enabled, Ordering::Relaxed);
     }
 
+    /// Give the loop up in a forked child: the parent's descriptors are closed here only.
+    fn _abandon(&self, py: Python<'_>) {
+        self.abandon(py);
+    }
+
     fn _run_turns(this: &Bound<'_, Self>) -> PyResult<()> {
+        this.get().check_process(this.py())?;
         Self::run_turns(this)
     }
 
@@ -116,6 +122,13 @@ impl EventLoop {
             .slots
             .with(py, |slots| std::mem::replace(&mut slots.state, state));
         drop(old);
+    }
+
+    #[getter]
+    fn _current_handle(&self, py: Python<'_>) -> Option<Py<Handle>> {
+        self.slots.with(py, |slots| {
+            slots.current.as_ref().map(|it| it.clone_ref(py))
+        })
     }
 
     #[getter]

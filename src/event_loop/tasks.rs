@@ -27,7 +27,7 @@ impl FastMethod for CreateFuture {
     type Class = EventLoop;
     const NAME: &'static CStr = c"create_future";
     const DOC: &'static CStr =
-        c"create_future($self, /)\n--\n\nA new asyncio.Future attached to this loop.";
+        c"create_future($self)\n--\n\nA new asyncio.Future attached to this loop.";
 
     #[inline]
     fn call<'py>(
@@ -48,10 +48,11 @@ impl FastMethod for CreateFuture {
 impl FastMethod for CreateTask {
     type Class = EventLoop;
     const NAME: &'static CStr = c"create_task";
-    const DOC: &'static CStr = c"create_task($self, coro, /, **kwargs)\n--\n\n\
+    const DOC: &'static CStr = c"create_task($self, coro, **kwargs)\n--\n\n\
         A new asyncio.Task that runs coro in this loop.\n\nTakes name, since 3.11 context, since \
         3.13.3 whatever the task class takes (eager_start from 3.14). Raises RuntimeError if the \
         loop is closed, TypeError if coro is no coroutine.";
+    const PARAMETERS: &'static [&'static str] = &["coro"];
 
     #[inline]
     fn call<'py>(
@@ -59,8 +60,7 @@ impl FastMethod for CreateTask {
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.py;
-        let coro = arguments.get(0).or_else(|| arguments.keyword("coro"));
-        let Some(coro) = coro else {
+        let Some(coro) = arguments.get(0) else {
             return Err(PyTypeError::new_err(
                 "create_task() missing 1 required positional argument: 'coro'",
             ));
@@ -98,9 +98,6 @@ fn keywords<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyDict>>
     let version = py.version_info();
     for (name, value) in arguments.keywords() {
         let text = name.to_str()?;
-        if text == "coro" {
-            continue;
-        }
         let known =
             text == "name" || (text == "context" && version >= (3, 11)) || version >= (3, 13, 3);
         if !known {
@@ -116,7 +113,7 @@ fn keywords<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyDict>>
 impl FastMethod for GetDebug {
     type Class = EventLoop;
     const NAME: &'static CStr = c"get_debug";
-    const DOC: &'static CStr = c"get_debug($self, /)\n--\n\nWhether debug mode is on.";
+    const DOC: &'static CStr = c"get_debug($self)\n--\n\nWhether debug mode is on.";
 
     #[inline]
     fn call<'py>(

@@ -56,11 +56,12 @@ impl EventLoop {
         event_loop.drain_inbox(py);
         let timeout = event_loop.timeout(py);
         event_loop.poll(py, timeout)?;
-        event_loop.drain_inbox(py);
-        let count = event_loop.core.with(py, |core| core.ready.len());
-        let nested = event_loop
-            .core
-            .with(py, |core| std::mem::replace(&mut core.in_callback, true));
+        let (count, nested) = event_loop.core.with(py, |core| {
+            (
+                core.ready.len(),
+                std::mem::replace(&mut core.in_callback, true),
+            )
+        });
         let result = (0..count).try_for_each(|_| Self::run_next(this));
         event_loop.core.with(py, |core| core.in_callback = nested);
         result
@@ -180,8 +181,16 @@ impl EventLoop {
         let py = this.py();
         // A handle that somebody holds keeps its callback, which the report names.
         let kept = handle.clone();
+        let current = |handle| {
+            this.get()
+                .slots
+                .with(py, |slots| std::mem::replace(&mut slots.current, handle))
+        };
+        drop(current(Some(kept.clone().unbind())));
         let begin = clock::monotonic();
-        Handle::run(&kept)?;
+        let result = Handle::run(&kept);
+        drop(current(None));
+        result?;
         let seconds = clock::monotonic() - begin;
         if seconds >= f64::from_bits(this.get().slow.load(Ordering::Relaxed)) {
             this.call_method1(intern!(py, "_report_slow"), (handle, seconds))?;

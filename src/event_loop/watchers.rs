@@ -13,6 +13,7 @@ use pyo3::types::PyInt;
 
 use crate::error::os_error;
 use crate::event_loop::registry::Claim;
+use crate::event_loop::source::{Direction, Watch};
 use crate::event_loop::state::{Entry, EventLoop};
 use crate::handle::{Handle, cancel_handle};
 use crate::logic::slab::Key;
@@ -20,60 +21,22 @@ use crate::py::call::Args;
 use crate::py::method::{Arguments, FastMethod};
 use crate::sys::poller::Directions;
 
-/// The handles of one watched descriptor.
-#[derive(Default)]
-pub struct Watch {
-    /// Runs when the descriptor is readable.
-    pub reader: Option<Py<Handle>>,
-    /// Runs when the descriptor is writable.
-    pub writer: Option<Py<Handle>>,
-}
-
-/// A direction of a watch.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Read,
-    Write,
-}
-
-impl Watch {
-    /// The handles that are set.
-    pub fn handles(&self) -> impl Iterator<Item = &Py<Handle>> {
-        self.reader.iter().chain(&self.writer)
-    }
-
-    fn place(&mut self, direction: Direction) -> &mut Option<Py<Handle>> {
-        match direction {
-            Direction::Read => &mut self.reader,
-            Direction::Write => &mut self.writer,
-        }
-    }
-
-    fn directions(&self) -> Directions {
-        Directions {
-            read: self.reader.is_some(),
-            write: self.writer.is_some(),
-        }
-    }
-}
-
 /// The descriptor behind an int or an object with `fileno()`.
 ///
 /// # Errors
-/// `ValueError` with asyncio's text.
+/// `ValueError` with asyncio's text, `OverflowError` for a number that no descriptor has.
 fn descriptor(file: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {
     let py = file.py();
     let number = if file.is_instance_of::<PyInt>() {
-        file.extract::<RawFd>()
+        file.extract::<RawFd>()?
     } else {
-        file.call_method0(intern!(py, "fileno"))
-            .and_then(|number| number.extract::<RawFd>())
-    };
-    let Ok(number) = number else {
-        return Err(PyValueError::new_err(format!(
-            "Invalid file object: {}",
-            file.repr()?
-        )));
+        let number = file
+            .call_method0(intern!(py, "fileno"))
+            .and_then(|number| number.extract::<RawFd>());
+        number.or_else(|_| {
+            let text = format!("Invalid file object: {}", file.repr()?);
+            Err(PyValueError::new_err(text))
+        })?
     };
     if number < 0 {
         return Err(PyValueError::new_err(format!(
@@ -320,6 +283,7 @@ macro_rules! watch_method {
                     Err(_) => c"",
                 };
             const DOC: &'static CStr = $doc;
+            const PARAMETERS: &'static [&'static str] = &["fd", "callback"];
 
             fn call<'py>(
                 this: &Bound<'py, EventLoop>,
@@ -333,7 +297,7 @@ macro_rules! watch_method {
 
 watch_method!(
     AddReader, "add_reader",
-    c"add_reader($self, fd, callback, /, *args)\n--\n\nCall callback(*args) whenever fd can be \
+    c"add_reader($self, fd, callback, *args)\n--\n\nCall callback(*args) whenever fd can be \
       read, replacing an earlier callback.\n\nfd is a number or has fileno(). Raises ValueError for \
       an invalid one, RuntimeError if a transport owns it. As asyncio's since 3.10.",
     add, Read, true
@@ -341,7 +305,7 @@ watch_method!(
 watch_method!(
     AddWriter,
     "add_writer",
-    c"add_writer($self, fd, callback, /, *args)\n--\n\nCall callback(*args) whenever fd can be \
+    c"add_writer($self, fd, callback, *args)\n--\n\nCall callback(*args) whenever fd can be \
       written, replacing an earlier callback.\n\nfd is a number or has fileno(). Raises ValueError \
       for an invalid one, RuntimeError if a transport owns it. As asyncio's since 3.10.",
     add,
@@ -351,7 +315,7 @@ watch_method!(
 watch_method!(
     RemoveReader,
     "remove_reader",
-    c"remove_reader($self, fd, /)\n--\n\nStop watching fd for reading; True if it was watched.",
+    c"remove_reader($self, fd)\n--\n\nStop watching fd for reading; True if it was watched.",
     remove,
     Read,
     true
@@ -359,7 +323,7 @@ watch_method!(
 watch_method!(
     RemoveWriter,
     "remove_writer",
-    c"remove_writer($self, fd, /)\n--\n\nStop watching fd for writing; True if it was watched.",
+    c"remove_writer($self, fd)\n--\n\nStop watching fd for writing; True if it was watched.",
     remove,
     Write,
     true
@@ -367,7 +331,7 @@ watch_method!(
 watch_method!(
     PrivateAddReader,
     "_add_reader",
-    c"_add_reader($self, fd, callback, /, *args)\n--\n\nadd_reader() without the check for \
+    c"_add_reader($self, fd, callback, *args)\n--\n\nadd_reader() without the check for \
       transports; returns the handle.",
     add,
     Read,
@@ -376,7 +340,7 @@ watch_method!(
 watch_method!(
     PrivateAddWriter,
     "_add_writer",
-    c"_add_writer($self, fd, callback, /, *args)\n--\n\nadd_writer() without the check for \
+    c"_add_writer($self, fd, callback, *args)\n--\n\nadd_writer() without the check for \
       transports; returns the handle.",
     add,
     Write,
@@ -385,7 +349,7 @@ watch_method!(
 watch_method!(
     PrivateRemoveReader,
     "_remove_reader",
-    c"_remove_reader($self, fd, /)\n--\n\nremove_reader() without the check for transports.",
+    c"_remove_reader($self, fd)\n--\n\nremove_reader() without the check for transports.",
     remove,
     Read,
     false
@@ -393,7 +357,7 @@ watch_method!(
 watch_method!(
     PrivateRemoveWriter,
     "_remove_writer",
-    c"_remove_writer($self, fd, /)\n--\n\nremove_writer() without the check for transports.",
+    c"_remove_writer($self, fd)\n--\n\nremove_writer() without the check for transports.",
     remove,
     Write,
     false

@@ -19,6 +19,7 @@ pub struct CancelTimer;
 /// Cancels `handle`. False if it was cancelled before.
 fn cancel(handle: &Bound<'_, Handle>) -> PyResult<bool> {
     let py = handle.py();
+    handle.get().wait_until_run(py)?;
     if handle.get().is_cancelled(py) {
         return Ok(false);
     }
@@ -39,7 +40,7 @@ fn cancel(handle: &Bound<'_, Handle>) -> PyResult<bool> {
 impl FastMethod for Cancel {
     type Class = Handle;
     const NAME: &'static CStr = c"cancel";
-    const DOC: &'static CStr = c"cancel($self, /)\n--\n\n\
+    const DOC: &'static CStr = c"cancel($self)\n--\n\n\
         Cancel the callback: it will not run, and it and its arguments are released at once.";
 
     #[inline]

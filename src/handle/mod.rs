@@ -2,6 +2,8 @@
 //!
 //! - `scheduled`: `Handle`, a callback with its arguments and its context
 //! - `timer`: `TimerHandle`, which also has a deadline
+//! - `runner`: which thread runs a callback
+//! - `threadsafe`: cancelling from another thread
 //! - `owner`: what a handle asks of its loop
 //! - `cancel`: `cancel()` of both, in the fast calling convention
 //!
@@ -9,7 +11,9 @@
 
 mod cancel;
 mod owner;
+mod runner;
 mod scheduled;
+mod threadsafe;
 mod timer;
 
 pub use cancel::cancel_handle;

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::error::leaves_the_loop;
+use crate::handle::runner::Runner;
 use crate::py::asyncio;
 use crate::py::call::{self, Args};
 use crate::py::cell::LoopCell;
@@ -19,15 +20,17 @@ use crate::py::pool::{self, Pool, Pooled};
 
 /// What only debug mode and cancelled handles need.
 #[derive(Default)]
-struct Debug {
+pub(super) struct Debug {
     /// Where the handle was made: a `traceback.StackSummary`.
     source_traceback: Option<Py<PyAny>>,
     /// The representation from before `cancel()` dropped the callback.
     repr: Option<Py<PyAny>>,
+    /// What another thread waits for that wants to cancel while the callback runs.
+    pub(super) finished: Option<Py<PyAny>>,
 }
 
 /// The parts of a handle that change.
-struct State {
+pub(super) struct State {
     /// The loop, for debug mode and for error reports; `None` in a pooled handle.
     event_loop: Option<Py<PyAny>>,
     /// `None` once cancelled, and while it runs.
@@ -35,17 +38,21 @@ struct State {
     args: Args,
     context: Option<Context>,
     cancelled: bool,
-    debug: Option<Box<Debug>>,
+    /// The thread that runs the callback now, for handles of `call_soon_threadsafe`.
+    pub(super) runner: Runner,
+    pub(super) debug: Option<Box<Debug>>,
 }
 
 /// A callback that was given to `call_soon`, `call_soon_threadsafe`, `add_reader` or `add_writer`.
 #[pyclass(frozen, subclass, weakref, module = "ferroloop._native")]
 pub struct Handle {
-    state: LoopCell<State>,
+    pub(super) state: LoopCell<State>,
 }
 
 /// A callback taken out of its handle to be run.
 struct Running {
+    /// Whether another thread may wait for the end.
+    told: bool,
     callback: Py<PyAny>,
     args: Args,
     context: Context,
@@ -95,6 +102,7 @@ impl Handle {
             args,
             context: Some(context),
             cancelled: false,
+            runner: Runner::Untold,
             debug: None,
         };
         Self {
@@ -119,6 +127,7 @@ impl Handle {
             state.args = args;
             state.context = Some(context);
             state.cancelled = false;
+            state.runner = Runner::Untold;
         });
     }
 
@@ -158,6 +167,9 @@ impl Handle {
             return Ok(());
         };
         let result = running.run(py);
+        if running.told {
+            handle.tell_finished(py)?;
+        }
         match result {
             Ok(()) if object::refcount(this.as_unbound()) == 1 => {
                 running.release(py);
@@ -292,7 +304,9 @@ impl State {
         let callback = self.callback.take()?;
         let context = self.context.take()?;
         let args = std::mem::replace(&mut self.args, Args::NONE);
+        let told = self.runner.begin();
         Some(Running {
+            told,
             callback,
             args,
             context,
@@ -328,8 +342,9 @@ impl Handle {
     }
 
     /// Whether the callback was cancelled.
-    fn cancelled(&self, py: Python<'_>) -> bool {
-        self.is_cancelled(py)
+    fn cancelled(&self, py: Python<'_>) -> PyResult<bool> {
+        self.wait_until_run(py)?;
+        Ok(self.is_cancelled(py))
     }
 
     /// The context the callback runs in. Mirrors asyncio, which has it since Python 3.12.

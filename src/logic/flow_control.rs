@@ -27,11 +27,6 @@ impl Default for FlowControl {
 }
 
 impl FlowControl {
-    /// Whether the protocol has been told to pause.
-    pub fn is_paused(&self) -> bool {
-        self.paused
-    }
-
     /// Whether the protocol is to be paused now that `waiting` bytes wait.
     #[inline]
     pub fn pauses_at(&mut self, waiting: usize) -> bool {
@@ -46,6 +41,11 @@ impl FlowControl {
         let resumes = self.paused && waiting <= self.low;
         self.paused &= !resumes;
         resumes
+    }
+
+    /// Whether the protocol has been told to pause.
+    pub fn is_paused(&self) -> bool {
+        self.paused
     }
 
     /// Sets the marks; what is not given follows from the other as in asyncio, in steps of `unit`

@@ -25,6 +25,15 @@ impl Lifecycle {
         matches!(self, Self::Closing | Self::Losing | Self::Lost)
     }
 
+    /// What a repr puts behind the class, with a space before it.
+    pub fn adjective(self) -> &'static str {
+        match self {
+            Self::Starting | Self::Open => "",
+            Self::Closing | Self::Losing => " closing",
+            Self::Lost => " closed",
+        }
+    }
+
     /// Whether `connection_lost` is queued or was called.
     #[inline]
     pub fn is_lost(self) -> bool {

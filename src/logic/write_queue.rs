@@ -13,6 +13,7 @@ pub trait Chunk {
 
 /// A queue of chunks.
 pub struct WriteQueue<C> {
+    /// Allocates nothing while it is empty.
     chunks: VecDeque<C>,
     /// How many bytes of the first chunk are sent.
     head: usize,
@@ -81,6 +82,23 @@ impl<C: Chunk> WriteQueue<C> {
                 finished(chunk);
             }
         }
+    }
+
+    /// The only chunk, taken out, if there is one and nothing of it was sent yet.
+    #[inline]
+    pub fn take_single(&mut self) -> Option<C> {
+        if self.head > 0 || self.chunks.len() != 1 {
+            return None;
+        }
+        self.size = 0;
+        self.chunks.pop_front()
+    }
+
+    /// Puts a chunk back of which `head` bytes were sent.
+    pub fn put_back(&mut self, chunk: C, head: usize) {
+        self.head = head;
+        self.size = chunk.bytes().len() - head;
+        self.chunks.push_front(chunk);
     }
 
     /// Takes out everything; the caller releases it. Gives back the memory too.

@@ -34,6 +34,10 @@ imported! {
     datagram_transport = "ferroloop._asyncio_private"."AnyDatagramTransport";
     /// How a transport sends files.
     sendfile_mode = "ferroloop._asyncio_private"."SendfileMode";
+    /// `asyncio.ReadTransport`, for `isinstance`.
+    read_transport = "asyncio"."ReadTransport";
+    /// `asyncio.WriteTransport`, for `isinstance`.
+    write_transport = "asyncio"."WriteTransport";
     /// `asyncio.BufferedProtocol`.
     buffered_protocol = "asyncio"."BufferedProtocol";
     /// Whether something is a coroutine or makes one, in the meaning of this Python version.
@@ -48,10 +52,14 @@ imported! {
     getframe = "sys"."_getframe";
     /// `asyncio.trsock.TransportSocket`.
     transport_socket = "asyncio.trsock"."TransportSocket";
+    /// `_socket.socket`, the C base of `socket.socket`.
+    c_socket = "_socket"."socket";
     /// `socket.socket`.
     socket = "socket"."socket";
     /// The logger that asyncio reports to.
     logger = "asyncio.log"."logger";
+    /// `threading.Event`.
+    event = "threading"."Event";
     /// `signal.set_wakeup_fd`.
     set_wakeup_fd = "signal"."set_wakeup_fd";
     /// `socket.AF_INET`.

@@ -63,12 +63,36 @@ impl<'a, 'py> Arguments<'a, 'py> {
         })
     }
 
-    /// The keyword argument `name`.
-    pub fn keyword(&self, name: &str) -> Option<Borrowed<'a, 'py, PyAny>> {
-        let mut keywords = self.keywords();
-        keywords
-            .find(|(key, _)| key.to_str().is_ok_and(|key| key == name))
-            .map(|(_, value)| value)
+    /// Whether a keyword gives one of `parameters`.
+    #[inline]
+    fn names_parameter(&self, parameters: &[&str]) -> bool {
+        self.has_keywords()
+            && self
+                .keywords()
+                .any(|(key, _)| key.to_str().is_ok_and(|key| parameters.contains(&key)))
+    }
+
+    /// The same arguments with those of `parameters` that came as keywords in their places, as
+    /// values, names and the count of positional values.
+    #[cold]
+    #[allow(clippy::type_complexity, reason = "the three parts of `Arguments`")]
+    fn reordered(
+        &self,
+        parameters: &[&str],
+    ) -> PyResult<(Vec<*mut ffi::PyObject>, Bound<'py, PyTuple>, usize)> {
+        let mut values = self.values[..self.positional].to_vec();
+        let mut rest: Vec<_> = self.keywords().collect();
+        for parameter in parameters.iter().skip(self.positional) {
+            let place = rest
+                .iter()
+                .position(|(key, _)| key.to_str().is_ok_and(|it| it == *parameter));
+            let Some(place) = place else { break };
+            values.push(rest.remove(place).1.as_ptr());
+        }
+        let positional = values.len();
+        values.extend(rest.iter().map(|(_, value)| value.as_ptr()));
+        let names = PyTuple::new(self.py, rest.into_iter().map(|(key, _)| key))?;
+        Ok((values, names, positional))
     }
 
     /// Whether there are keyword arguments.
@@ -160,6 +184,8 @@ pub trait FastMethod {
     const NAME: &'static CStr;
     /// Its docstring, with a `name(signature)\n--\n\n` head.
     const DOC: &'static CStr;
+    /// The names of its leading parameters, which may be given as keywords too.
+    const PARAMETERS: &'static [&'static str] = &[];
     /// Runs it.
     fn call<'py>(
         this: &Bound<'py, Self::Class>,
@@ -236,7 +262,28 @@ unsafe extern "C" fn trampoline<M: FastMethod>(
         let this = unsafe { Borrowed::from_ptr(py, this) };
         // SAFETY: see above; the class is `M::Class` or extends it.
         let this = unsafe { this.cast_unchecked::<M::Class>() };
-        match M::call(&this, &arguments) {
+        let result = if arguments.names_parameter(M::PARAMETERS) {
+            let (values, names, positional) = match arguments.reordered(M::PARAMETERS) {
+                Ok(reordered) => reordered,
+                Err(error) => {
+                    error.restore(py);
+                    return std::ptr::null_mut();
+                }
+            };
+            let names = Some(names.as_borrowed());
+            M::call(
+                &this,
+                &Arguments {
+                    py,
+                    values: &values,
+                    positional,
+                    names,
+                },
+            )
+        } else {
+            M::call(&this, &arguments)
+        };
+        match result {
             Ok(value) => value.into_ptr(),
             Err(error) => {
                 error.restore(py);

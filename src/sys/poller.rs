@@ -116,17 +116,21 @@ impl Poller {
         }
     }
 
-    /// Changes an edge-triggered watch to both directions, or back to reading only. The kernel
-    /// reports again what is ready at that moment.
+    /// Changes an edge-triggered watch to both directions, or back to reading only; begins it if
+    /// there is none. The kernel reports again what is ready at that moment.
     pub fn change_edge(&self, fd: RawFd, token: u64, write: bool) -> io::Result<()> {
+        let registry = self.poll.registry();
         let interest = if write {
             Interest::READABLE | Interest::WRITABLE
         } else {
             Interest::READABLE
         };
-        self.poll
-            .registry()
-            .reregister(&mut SourceFd(&fd), as_token(token), interest)
+        match registry.reregister(&mut SourceFd(&fd), as_token(token), interest) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                registry.register(&mut SourceFd(&fd), as_token(token), interest)
+            }
+            result => result,
+        }
     }
 
     /// Ends an edge-triggered watch.

@@ -21,7 +21,8 @@ fn lend<R>(fd: RawFd, call: impl FnOnce(SockRef<'_>) -> R) -> R {
     call(SockRef::from(&borrowed))
 }
 
-fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+/// Repeats `call` for as long as signals interrupt it.
+pub fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

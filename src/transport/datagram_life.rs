@@ -17,7 +17,17 @@ use crate::py::call::{self, Args};
 use crate::transport::datagram::DatagramTransport;
 use crate::transport::descriptor::Descriptor;
 use crate::transport::protocol::report_fatal;
-use crate::transport::stream::{Step, Writing};
+use crate::transport::stream::Writing;
+
+/// A step that an endpoint queues for itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Step {
+    /// `connection_made` was called: reading begins, and the waiter is woken.
+    Start,
+    /// `connection_lost` is due.
+    Lost,
+}
 
 /// Datagram endpoints, as a kind of source.
 pub struct DatagramClass;

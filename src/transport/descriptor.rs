@@ -91,6 +91,21 @@ impl Descriptor {
         }
     }
 
+    /// Closes it when its transport is destroyed. The collector may have cleared the Python socket
+    /// already, whose own `close()` fails then; that of its C base does not.
+    ///
+    /// # Errors
+    /// What the C method raises.
+    pub fn close_abandoned(self, py: Python<'_>) -> PyResult<()> {
+        if let Self::Socket { socket, .. } = &self
+            && socket.bind(py).is_instance(asyncio::c_socket(py)?)?
+        {
+            asyncio::c_socket(py)?.call_method1(intern!(py, "close"), (socket,))?;
+            return Ok(());
+        }
+        self.close(py)
+    }
+
     /// Closes it.
     ///
     /// # Errors

@@ -3,14 +3,16 @@
 //! Loop thread only. The one surprise: one event may say both "readable" and "writable", and both
 //! are served, reading first as asyncio does.
 
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
-use crate::error::leaves_the_loop;
+use crate::error::os_error;
 use crate::event_loop::{Readiness, SourceClass};
 use crate::logic::lifecycle::Lifecycle;
-use crate::transport::stream::{Reading, Step, StreamTransport};
+use crate::transport::protocol::report_step;
+use crate::transport::stream::{Reading, StreamTransport, Writing};
+
+/// The one step of a stream transport: `connection_made` has run.
+pub const START: u8 = 0;
 
 /// Stream transports, as a kind of source.
 pub struct StreamClass;
@@ -33,15 +35,8 @@ impl SourceClass for StreamClass {
         })
     }
 
-    fn step(&self, object: &Bound<'_, PyAny>, step: u8) -> PyResult<()> {
-        let this = object.cast::<StreamTransport>()?;
-        if step == Step::Start as u8 {
-            return start(this);
-        }
-        let result = this
-            .get()
-            .in_context(this.py(), || StreamTransport::connection_lost(this));
-        result.or_else(|error| report(this, error, "_call_connection_lost"))
+    fn step(&self, object: &Bound<'_, PyAny>, _step: u8) -> PyResult<()> {
+        start(object.cast::<StreamTransport>()?)
     }
 
     fn flush(&self, object: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -62,19 +57,38 @@ impl SourceClass for StreamClass {
 fn start(this: &Bound<'_, StreamTransport>) -> PyResult<()> {
     let py = this.py();
     let transport = this.get();
-    let key = transport.state.with(py, |state| {
+    let event_loop = transport.event_loop.bind(py).get();
+    let (key, number, blocked, resumes) = transport.state.with(py, |state| {
         if state.life == Lifecycle::Starting {
             state.life = Lifecycle::Open;
         }
         let reads = state.life == Lifecycle::Open && state.reading == Reading::On;
-        if state.readable && reads {
-            state.key
-        } else {
-            None
-        }
+        let blocked = state.writing == Writing::Blocked;
+        (
+            state.key,
+            state.descriptor.number(),
+            blocked,
+            state.readable && reads,
+        )
     });
     if let Some(key) = key {
-        transport.event_loop.bind(py).get().resume(py, key);
+        // What `connection_made` wrote may have begun the watch already, for both directions.
+        let poller = event_loop.poller(py)?;
+        let watched = if blocked {
+            Ok(())
+        } else {
+            poller.add_edge(number, key.0)
+        };
+        if let Err(error) = watched {
+            return StreamTransport::fatal_error(
+                this,
+                os_error(&error),
+                "Fatal error on transport",
+            );
+        }
+        if resumes {
+            event_loop.resume(py, key);
+        }
     }
     transport
         .wake_waiter(py)
@@ -84,18 +98,7 @@ fn start(this: &Bound<'_, StreamTransport>) -> PyResult<()> {
 /// An exception of a step goes where asyncio sends that of the callback in its place.
 #[cold]
 fn report(this: &Bound<'_, StreamTransport>, error: PyErr, step: &str) -> PyResult<()> {
-    let py = this.py();
-    if leaves_the_loop(py, &error) {
-        return Err(error);
-    }
-    let context = PyDict::new(py);
-    context.set_item(
-        "message",
-        format!("Exception in callback StreamTransport.{step}()"),
-    )?;
-    context.set_item("exception", error.into_value(py))?;
-    context.set_item("transport", this)?;
-    let event_loop = this.get().event_loop.bind(py);
-    event_loop.call_method1(intern!(py, "call_exception_handler"), (context,))?;
-    Ok(())
+    let event_loop = this.get().event_loop.bind(this.py());
+    let step = format!("StreamTransport.{step}");
+    report_step(event_loop, this.as_any(), error, &step)
 }

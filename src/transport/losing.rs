@@ -7,19 +7,23 @@ use pyo3::exceptions::PyResourceWarning;
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use crate::handle::Handle;
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::asyncio;
-use crate::py::call;
+use crate::py::call::{self, Args};
 use crate::sys::socket;
 use crate::transport::address;
 use crate::transport::descriptor::Descriptor;
 use crate::transport::protocol::report_fatal;
 use crate::transport::server::ServerBase;
-use crate::transport::stream::{State, Step, StreamTransport};
+use crate::transport::stream::{State, StreamTransport};
 
 impl StreamTransport {
     /// Begins to close once everything written was handed to `flush` by the caller.
-    pub fn close_flushed(&self, py: Python<'_>) {
+    ///
+    /// # Errors
+    /// What making the last callback raises: no memory.
+    pub fn close_flushed(&self, py: Python<'_>) -> PyResult<()> {
         let lost = self.state.with(py, |state| {
             if state.life.is_closing() {
                 return false;
@@ -27,20 +31,22 @@ impl StreamTransport {
             state.life = Lifecycle::Closing;
             state.queue.is_empty()
         });
-        if lost {
-            self.lose(py, None);
-        }
+        if lost { self.lose(py, None) } else { Ok(()) }
     }
 
     /// Drops what was not sent and queues `connection_lost(reason)`.
-    pub fn force_close(&self, py: Python<'_>, reason: Option<Py<PyAny>>) {
+    ///
+    /// # Errors
+    /// What making the last callback raises: no memory.
+    pub fn force_close(&self, py: Python<'_>, reason: Option<Py<PyAny>>) -> PyResult<()> {
         let dropped = self.state.with(py, |state| {
             (!state.life.is_lost()).then(|| state.queue.take())
         });
-        if let Some(dropped) = dropped {
-            drop(dropped);
-            self.lose(py, reason);
-        }
+        let Some(dropped) = dropped else {
+            return Ok(());
+        };
+        drop(dropped);
+        self.lose(py, reason)
     }
 
     /// Reports `error` and ends the connection with it.
@@ -60,34 +66,45 @@ impl StreamTransport {
             this.as_any(),
             protocol.as_ref(),
         );
-        transport.force_close(py, Some(error.into_value(py).into_any()));
-        reported
+        let closed = transport.force_close(py, Some(error.into_value(py).into_any()));
+        reported.and(closed)
     }
 
-    /// Ends the watch and queues the last step.
-    fn lose(&self, py: Python<'_>, reason: Option<Py<PyAny>>) {
+    /// Ends the watch and queues the last callback.
+    fn lose(&self, py: Python<'_>, reason: Option<Py<PyAny>>) -> PyResult<()> {
+        let Some(transport) = self.unwatch(py) else {
+            return Ok(());
+        };
+        let event_loop = self.event_loop.bind(py);
+        let callback = transport.getattr(intern!(py, "_call_connection_lost"))?;
+        let reason = reason.unwrap_or_else(|| py.None()).into_bound(py);
+        let args = Args::new(py, std::iter::once(reason.as_borrowed()))?;
+        let context = event_loop.get().capture_context(py)?;
+        let handle = Handle::new(event_loop.as_any(), callback.as_borrowed(), args, context)?;
+        event_loop.get().push_handle(py, handle);
+        Ok(())
+    }
+
+    /// Ends the watch; nothing goes in or out from here on. Gives back the transport itself, if it
+    /// was still known to the loop.
+    pub fn unwatch<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let event_loop = self.event_loop.bind(py).get();
         let (key, number) = self.state.with(py, |state| {
             state.life = Lifecycle::Losing;
-            state.reason = reason;
             (state.key.take(), state.descriptor.number())
         });
-        let Some(key) = key else { return };
-        let source = event_loop.source(py, key);
-        event_loop.unregister(py, key, number);
-        if let Some(source) = source {
-            event_loop.push_step(py, source, Step::Lost as u8);
-        }
+        let source = event_loop.source(py, key?);
+        event_loop.unregister(py, key?, number);
+        source.map(|source| source.object.into_bound(py))
     }
 
     /// Tells the protocol and closes the descriptor.
     ///
     /// # Errors
     /// What `connection_lost` raises.
-    pub fn connection_lost(this: &Bound<'_, Self>) -> PyResult<()> {
+    pub fn connection_lost(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
-        let reason = transport.state.with(py, |state| state.reason.take());
         let told = match transport.protocol(py) {
             Some(protocol) => {
                 let reason = reason
@@ -186,7 +203,7 @@ impl Drop for State {
             );
             let category = py.get_type::<PyResourceWarning>();
             let warned = asyncio::warn(py).and_then(|warn| warn.call1((text, category)).map(drop));
-            let closed = descriptor.close(py);
+            let closed = descriptor.close_abandoned(py);
             let detached = server.map_or(Ok(()), |server| ServerBase::detach(server.bind(py)));
             if let Err(error) = warned.and(closed).and(detached) {
                 error.write_unraisable(py, None);

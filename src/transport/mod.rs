@@ -12,6 +12,7 @@
 //! - `losing`: the end of a connection
 //! - `driver`: what the loop calls
 //! - `opening`: the beginning of a connection
+//! - `members`: the transports of a server
 //! - `surface`: the methods that Python sees
 //! - `listener`: accepting connections
 //! - `datagram`: `DatagramTransport` and its state
@@ -20,6 +21,7 @@
 //! - `datagram_life`: from socket to `connection_lost`, and what the loop calls
 //! - `datagram_surface`: the methods that Python sees
 //! - `limits`: water marks as Python gives them
+//! - `pipe`: the ends of pipes
 //!
 //! A transport is called by its loop through `driver`; the loop does not know it.
 
@@ -35,7 +37,9 @@ mod driver;
 mod limits;
 mod listener;
 mod losing;
+mod members;
 mod opening;
+mod pipe;
 mod protocol;
 mod reading;
 mod sendfile;
@@ -46,5 +50,16 @@ mod writing;
 
 pub use datagram::DatagramTransport;
 pub use listener::Listener;
+pub use pipe::{PipeTransport, ReadPipeTransport, WritePipeTransport};
 pub use server::ServerBase;
 pub use stream::StreamTransport;
+
+use pyo3::prelude::*;
+
+use crate::py::method::install as install_method;
+
+/// Gives the transports their fast methods. Call once, when the module is initialised.
+pub fn install(py: Python<'_>) -> PyResult<()> {
+    install_method::<members::Transports>(py)?;
+    install_method::<surface::Write>(py)
+}

@@ -1,13 +1,14 @@
 //! The beginning of a connection: from a descriptor to a transport that its loop watches.
 //!
-//! Loop thread only. The one surprise: the descriptor is registered before `connection_made` runs,
-//! so that a failure is the caller's; an early event only leaves a mark.
+//! Loop thread only. The one surprise: the transport has its place in the loop's registry from the
+//! start, but the kernel is asked to watch the descriptor only when `connection_made` has run, so
+//! that the first data comes in the turn in which asyncio would deliver it.
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::event_loop::{EventLoop, Source};
+use crate::event_loop::{Entry, EventLoop, Source};
 use crate::handle::Handle;
 use crate::logic::flow_control::FlowControl;
 use crate::logic::lifecycle::Lifecycle;
@@ -18,10 +19,10 @@ use crate::py::context::Context;
 use crate::sys::address::Address;
 use crate::sys::socket;
 use crate::transport::descriptor::Descriptor;
-use crate::transport::driver::STREAM;
+use crate::transport::driver::{START, STREAM};
 use crate::transport::protocol::Kind;
 use crate::transport::server::ServerBase;
-use crate::transport::stream::{Reading, State, Step, StreamTransport, Writing};
+use crate::transport::stream::{Reading, State, StreamTransport, Writing};
 
 /// What a transport is made of.
 pub struct Parts<'py> {
@@ -65,16 +66,14 @@ impl Parts<'_> {
             local: None,
             extra: self.extra.map(Bound::unbind),
             waiter: self.waiter.map(Bound::unbind),
-            reason: None,
         }
     }
 }
 
-/// Makes a transport, watches its descriptor, and queues `connection_made` and what follows it.
+/// Makes a transport and queues `connection_made` and what follows it.
 ///
 /// # Errors
-/// `OSError` if the descriptor cannot be watched, `AttributeError` if the protocol has no
-/// `connection_made`. The descriptor is closed then, unless a Python socket owns it.
+/// `AttributeError` if the protocol has no `connection_made`. The descriptor is closed then, unless a Python socket owns it.
 pub fn open<'py>(
     event_loop: &Bound<'py, EventLoop>,
     parts: Parts<'py>,
@@ -95,8 +94,15 @@ pub fn open<'py>(
         class: &STREAM,
     };
     let args = Args::new(py, std::iter::once(transport.as_any().as_borrowed()))?;
-    let opened = Handle::new(event_loop.as_any(), made.as_borrowed(), args, context)
-        .and_then(|handle| Ok((handle, event_loop.get().register(py, number, source())?)));
+    let opened =
+        Handle::new(event_loop.as_any(), made.as_borrowed(), args, context).and_then(|handle| {
+            Ok((
+                handle,
+                event_loop
+                    .get()
+                    .enter(py, number, Entry::Source(source()))?,
+            ))
+        });
     let (handle, key) = match opened {
         Ok(opened) => opened,
         Err(error) => {
@@ -118,6 +124,6 @@ pub fn open<'py>(
         server.get().attach();
     }
     event_loop.get().push_handle(py, handle);
-    event_loop.get().push_step(py, source(), Step::Start as u8);
+    event_loop.get().push_step(py, source(), START);
     Ok(transport)
 }

@@ -83,6 +83,34 @@ pub fn report(
     Ok(())
 }
 
+/// Tells the loop's exception handler that the internal step `step` failed, in the words that
+/// asyncio uses for the callback in its place.
+///
+/// # Errors
+/// `error` itself if it leaves the loop, and what the handler raises.
+#[cold]
+pub fn report_step(
+    event_loop: &Bound<'_, EventLoop>,
+    transport: &Bound<'_, PyAny>,
+    error: PyErr,
+    step: &str,
+) -> PyResult<()> {
+    let py = event_loop.py();
+    if leaves_the_loop(py, &error) {
+        return Err(error);
+    }
+    let context = PyDict::new(py);
+    context.set_item("message", format!("Exception in callback {step}()"))?;
+    context.set_item("exception", error.into_value(py))?;
+    context.set_item("transport", transport)?;
+    call::method1(
+        event_loop.as_any(),
+        intern!(py, "call_exception_handler"),
+        &context,
+    )?;
+    Ok(())
+}
+
 /// Reports what ends a connection as asyncio does: an `OSError` is everyday life and only logged,
 /// and that in debug mode; anything else reaches the exception handler.
 ///

@@ -253,8 +253,7 @@ impl StreamTransport {
     /// What leaves the loop.
     pub fn close(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::settle(this)?;
-        this.get().close_flushed(this.py());
-        Ok(())
+        this.get().close_flushed(this.py())
     }
 
     /// `transport.pause_reading()`. True if it changed anything.

@@ -44,16 +44,6 @@ pub enum Writing {
     Blocked,
 }
 
-/// A step that a transport queues for itself.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Step {
-    /// `connection_made` was called: reading begins, and the waiter is woken.
-    Start,
-    /// `connection_lost` is due.
-    Lost,
-}
-
 /// The parts of a transport that change.
 pub struct State {
     pub descriptor: Descriptor,
@@ -90,8 +80,6 @@ pub struct State {
     pub extra: Option<Py<PyDict>>,
     /// The future that is done when the connection is made.
     pub waiter: Option<Py<PyAny>>,
-    /// What `connection_lost` will be told.
-    pub reason: Option<Py<PyAny>>,
 }
 
 /// A connected stream socket.
@@ -139,6 +127,13 @@ impl StreamTransport {
         })
     }
 
+    /// Whether the connection belongs to `server`.
+    pub fn belongs_to(&self, py: Python<'_>, server: &Bound<'_, ServerBase>) -> bool {
+        self.state.with(py, |state| {
+            state.server.as_ref().is_some_and(|own| own.is(server))
+        })
+    }
+
     /// The waiter's turn: the connection is made.
     ///
     /// # Errors
@@ -164,10 +159,10 @@ impl StreamTransport {
             visit.call(&state.server)?;
             visit.call(&state.extra)?;
             visit.call(&state.waiter)?;
-            if let Some(transfer) = &state.transfer {
-                transfer.visit(visit)?;
-            }
-            visit.call(&state.reason)
+            state
+                .transfer
+                .as_ref()
+                .map_or(Ok(()), |transfer| transfer.visit(visit))
         });
         visited.unwrap_or(Ok(()))
     }

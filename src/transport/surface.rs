@@ -2,7 +2,9 @@
 //!
 //! A table of contents: each is one step away from the file that owns the matter.
 
-use pyo3::exceptions::PyValueError;
+use std::ffi::CStr;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -11,6 +13,7 @@ use pyo3::types::{PyDict, PyType};
 use crate::event_loop::EventLoop;
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::asyncio;
+use crate::py::method::{Arguments, FastMethod};
 use crate::transport::descriptor::Descriptor;
 use crate::transport::opening::{Parts, open};
 use crate::transport::protocol::Kind;
@@ -63,12 +66,6 @@ impl StreamTransport {
         Ok(asyncio::transport(py)?.clone().unbind())
     }
 
-    /// Send data: bytes, bytearray or memoryview. After the connection is lost: does nothing.
-    #[pyo3(name = "write")]
-    fn py_write(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        Self::write(this, data)
-    }
-
     /// Send every item of an iterable, in one system call where the kernel takes it.
     #[pyo3(name = "writelines")]
     fn py_writelines(this: &Bound<'_, Self>, list_of_data: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -94,12 +91,21 @@ impl StreamTransport {
     /// Close at once; what is not sent is dropped.
     fn abort(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::settle(this)?;
-        this.get().force_close(this.py(), None);
-        Ok(())
+        this.get().force_close(this.py(), None)
     }
 
-    fn is_closing(&self, py: Python<'_>) -> bool {
-        self.state.with(py, |state| state.life.is_closing())
+    /// Whether the connection is closing or lost. What was gathered is sent first: a broken
+    /// connection shows in the answer, as it would if every write were sent at once.
+    fn is_closing(this: &Bound<'_, Self>) -> PyResult<bool> {
+        Self::settle(this)?;
+        Ok(this
+            .get()
+            .state
+            .with(this.py(), |state| state.life.is_closing()))
+    }
+
+    fn _call_connection_lost(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {
+        Self::connection_lost(this, exc)
     }
 
     #[pyo3(name = "pause_reading")]
@@ -188,8 +194,7 @@ impl StreamTransport {
 
     fn _force_close(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {
         Self::settle(this)?;
-        this.get().force_close(this.py(), exc);
-        Ok(())
+        this.get().force_close(this.py(), exc)
     }
 
     #[pyo3(signature = (exc, message="Fatal error on transport"))]
@@ -215,11 +220,6 @@ impl StreamTransport {
     }
 
     #[getter]
-    fn _protocol_paused(&self, py: Python<'_>) -> bool {
-        self.state.with(py, |state| state.flow.is_paused())
-    }
-
-    #[getter]
     fn _extra<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
         let fresh = PyDict::new(py).unbind();
         self.state
@@ -236,6 +236,11 @@ impl StreamTransport {
     #[getter]
     fn _protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.protocol(py)
+    }
+
+    #[getter]
+    fn _protocol_paused(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| state.flow.is_paused())
     }
 
     #[getter]
@@ -283,7 +288,6 @@ impl StreamTransport {
                     state.context.take(),
                     state.extra.take(),
                     state.waiter.take(),
-                    state.reason.take(),
                 )
             });
             drop(cleared);
@@ -310,4 +314,34 @@ fn log(this: &Bound<'_, StreamTransport>, changed: bool, text: &str) -> PyResult
         asyncio::logger(py)?.call_method1("debug", (text, this))?;
     }
     Ok(())
+}
+
+/// `transport.write`
+pub struct Write;
+
+impl FastMethod for Write {
+    type Class = StreamTransport;
+    const NAME: &'static CStr = c"write";
+    const DOC: &'static CStr = c"write($self, data)\n--\n\n\
+        Send data: bytes, bytearray or memoryview.\n\nWhat is written within one callback is sent \
+        when the callback returns. After the connection is lost: does nothing. Raises TypeError for \
+        other data, RuntimeError after write_eof().";
+    const PARAMETERS: &'static [&'static str] = &["data"];
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, StreamTransport>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let Some(data) = arguments.get(0) else {
+            return Err(PyTypeError::new_err(
+                "write() missing 1 required positional argument: 'data'",
+            ));
+        };
+        if arguments.len() > 1 {
+            arguments.exactly("write", 1)?;
+        }
+        StreamTransport::write(this, &data)?;
+        Ok(arguments.py.None().into_bound(arguments.py))
+    }
 }

@@ -5,14 +5,16 @@
 //! at once.
 
 use std::io::{self, IoSlice};
+use std::os::fd::RawFd;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::error::os_error;
-use crate::logic::lifecycle::Lifecycle;
 use crate::logic::slab::Key;
+use crate::logic::write_queue::Chunk;
 use crate::py::asyncio;
 use crate::sys::socket;
 use crate::transport::chunk::Data;
@@ -81,6 +83,11 @@ impl StreamTransport {
     pub fn writelines(this: &Bound<'_, Self>, chunks: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
+        if py.version_info() < (3, 12) {
+            // asyncio joins the chunks first, which shows in its errors.
+            let joined = PyBytes::new(py, b"").call_method1(intern!(py, "join"), (chunks,))?;
+            return Self::write(this, &joined);
+        }
         if let Some(text) = transport.state.with(py, |state| state.refusal(&WRITELINES)) {
             return Err(PyRuntimeError::new_err(text));
         }
@@ -129,17 +136,7 @@ impl StreamTransport {
     pub fn flush(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         match this.get().send(py) {
-            Sent::Everything => {
-                // What a closing connection wrote in `resume_writing` is out.
-                if this
-                    .get()
-                    .state
-                    .with(py, |state| state.life == Lifecycle::Closing)
-                {
-                    this.get().force_close(py, None);
-                }
-                Ok(())
-            }
+            Sent::Everything => Ok(()),
             Sent::Blocked => {
                 this.get().watch_for_room(py)?;
                 Self::maybe_pause(this)
@@ -169,23 +166,49 @@ impl StreamTransport {
     }
 
     /// Sends as much as the kernel takes.
+    #[inline]
     fn send(&self, py: Python<'_>) -> Sent {
-        // Chunks are released outside the borrow; nearly always there is one.
-        let (mut first, mut rest) = (None, Vec::new());
-        let sent = self.state.with(py, |state| {
-            if state.writing == Writing::Blocked {
-                return Sent::Everything;
+        // One chunk that the kernel takes whole is what nearly every flush comes to.
+        let single = self.state.with(py, |state| {
+            if !state.may_send() {
+                return None;
             }
-            state.writing = Writing::Idle;
-            if state.life.is_lost() {
-                return Sent::Everything;
-            }
-            state.send(|chunk| match first {
-                None => first = Some(chunk),
-                Some(_) => rest.push(chunk),
-            })
+            Some((state.queue.take_single()?, state.descriptor.number()))
         });
-        for chunk in first.into_iter().chain(rest) {
+        match single {
+            Some((chunk, number)) => self.send_single(py, chunk, number),
+            None => self.send_many(py),
+        }
+    }
+
+    #[inline]
+    fn send_single(&self, py: Python<'_>, chunk: Data, number: RawFd) -> Sent {
+        let length = chunk.bytes().len();
+        let (count, sent) = match socket::send(number, chunk.bytes()) {
+            Ok(count) if count == length => {
+                chunk.release(py);
+                return Sent::Everything;
+            }
+            Ok(count) => (count, Sent::Blocked),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (0, Sent::Blocked),
+            Err(error) => (0, Sent::Failed(error)),
+        };
+        self.state
+            .with(py, |state| state.queue.put_back(chunk, count));
+        sent
+    }
+
+    fn send_many(&self, py: Python<'_>) -> Sent {
+        // Chunks are released outside the borrow.
+        let mut finished = Vec::new();
+        let sent = self.state.with(py, |state| {
+            if state.may_send() {
+                state.send(|chunk| finished.push(chunk))
+            } else {
+                Sent::Everything
+            }
+        });
+        for chunk in finished {
             chunk.release(py);
         }
         sent
@@ -291,22 +314,26 @@ impl StreamTransport {
         }
     }
 
-    /// Everything is sent: what waited for that happens now.
+    /// Everything is sent: what waited for that happens now, in this very callback.
     fn drained(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
+        // What `resume_writing` wrote counts as sent before.
+        Self::settle(this)?;
         let (drained, closes, ends, number) = transport.state.with(py, |state| {
-            let drained = state.queue.is_empty() && state.writing == Writing::Idle;
-            let closes = drained && state.life.is_closing() && !state.life.is_lost();
-            let ends = drained && !closes && state.eof && !state.life.is_lost();
+            let drained = state.queue.is_empty() && !state.life.is_lost();
+            let closes = drained && state.life.is_closing();
+            let ends = drained && !closes && state.eof;
             (drained, closes, ends, state.descriptor.number())
         });
         if drained {
             transport.wake_transfer(py)?;
         }
         if closes {
-            transport.force_close(py, None);
-        } else if ends {
+            transport.unwatch(py);
+            return Self::connection_lost(this, None);
+        }
+        if ends {
             return socket::shutdown_write(number).map_err(|error| os_error(&error));
         }
         Ok(())
@@ -385,23 +412,29 @@ impl State {
         (Next::Gather, self.key)
     }
 
+    /// Takes note that what was gathered is being sent. False while the kernel takes nothing, and
+    /// after the end.
+    #[inline]
+    fn may_send(&mut self) -> bool {
+        if self.writing == Writing::Blocked || self.life.is_lost() {
+            return false;
+        }
+        self.writing = Writing::Idle;
+        true
+    }
+
     /// Sends until nothing is left or the kernel takes no more.
     fn send(&mut self, mut finished: impl FnMut(Data)) -> Sent {
         let number = self.descriptor.number();
         while !self.queue.is_empty() {
-            let (asked, result) = if self.queue.len() == 1 {
-                let bytes = self.queue.unsent().next().unwrap_or_default();
-                (bytes.len(), socket::send(number, bytes))
-            } else {
-                let slices: Vec<_> = self
-                    .queue
-                    .unsent()
-                    .take(socket::MAX_SLICES)
-                    .map(IoSlice::new)
-                    .collect();
-                let asked = slices.iter().map(|slice| slice.len()).sum();
-                (asked, socket::send_vectored(number, &slices))
-            };
+            let slices: Vec<_> = self
+                .queue
+                .unsent()
+                .take(socket::MAX_SLICES)
+                .map(IoSlice::new)
+                .collect();
+            let asked: usize = slices.iter().map(|slice| slice.len()).sum();
+            let result = socket::send_vectored(number, &slices);
             match result {
                 Ok(count) => {
                     self.queue.sent(count, &mut finished);

@@ -54,6 +54,16 @@ class Notes(asyncio.Protocol):
         self._happens("connection_lost", repr(exc))
 
 
+def pause(transport: asyncio.Transport) -> bool:
+    transport.pause_reading()
+    return transport.is_reading()
+
+
+def resume(transport: asyncio.Transport) -> bool:
+    transport.resume_reading()
+    return transport.is_reading()
+
+
 EVENTS = (
     "data_received",
     "connection_made",
@@ -240,8 +250,10 @@ class Endpoints:
         pair, transport = found
         try:
             result = act(transport)
-            self._say(step, f"{result!r}, closing {transport.is_closing()}")
-            self._say(step, f"unsent {transport.get_write_buffer_size()}")
+            # Asking for the size comes first: that it sends what was written, and so meets a peer
+            # that went away, is documented; `is_closing` alone is as of the last callback's end.
+            unsent = transport.get_write_buffer_size()
+            self._say(step, f"{result!r}, unsent {unsent}, closing {transport.is_closing()}")
         except Exception as error:
             self._say(step, f"raises {error!r}")
         self._machine.loop.call_soon(self._far_end_reads, step, pair)
@@ -265,10 +277,10 @@ class Endpoints:
         self._on_transport(step, lambda transport: transport.abort())
 
     def do_pause(self, step: Step) -> None:
-        self._on_transport(step, lambda t: (t.pause_reading(), t.is_reading()))
+        self._on_transport(step, pause)
 
     def do_resume(self, step: Step) -> None:
-        self._on_transport(step, lambda t: (t.resume_reading(), t.is_reading()))
+        self._on_transport(step, resume)
 
     def do_set_protocol(self, step: Step) -> None:
         name = f"protocol {step.numbers[0] % len(self._pairs)} after {step.serial}"

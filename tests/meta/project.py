@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
-import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "python" / "ferroloop"
 CRATE = ROOT / "src"
+NOT_OURS = {"target", "__pycache__"}
+"""Folders besides the hidden ones that hold what tools made."""
 
 _RUST_NOISE = re.compile(
     r"""
@@ -24,16 +26,12 @@ _TEST_ITEM = re.compile(r"#\[cfg\((?:all\()?test\b[^\]]*\]\s*(?:#\[[^\]]*\]\s*)*
 
 
 def files(*suffixes: str) -> list[Path]:
-    """Every file that git tracks or would track, with one of these suffixes."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split("\0")
-    paths = (ROOT / name for name in listed if name.endswith(suffixes))
-    return sorted(path for path in set(paths) if path.is_file())
+    """Every file of the project with one of these suffixes, without what is built or installed."""
+    found = []
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders if name[0] != "." and name not in NOT_OURS]
+        found += [Path(folder, name) for name in names if name.endswith(suffixes)]
+    return sorted(found)
 
 
 def crate_files() -> list[Path]:

@@ -1,0 +1,45 @@
+"""Forked children: they never touch what their parent's loops wait on.
+
+Owns the set of loops that live in this process; any thread may add to it, and the hook runs in the
+one thread that a child has.
+The surprise: importing registers no hook, making the first loop does; from then on a child gives up
+every loop that it inherited, while its parent goes on undisturbed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import weakref
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ferroloop._base import LoopBase
+
+__all__ = ("guard",)
+
+_loops: weakref.WeakSet[Any] = weakref.WeakSet()
+_hooked: list[int] = []
+
+
+def guard(loop: LoopBase) -> None:
+    """Have a child that is forked while `loop` lives give it up."""
+    if not _hooked:
+        # Two threads that make their first loops at once register two hooks, which does no harm.
+        _hooked.append(os.getpid())
+        os.register_at_fork(after_in_child=_give_up)
+    _loops.add(loop)
+
+
+def _give_up() -> None:
+    """Close this child's copies of the descriptors of every loop that it inherited."""
+    for loop in list(_loops):
+        state = loop._state
+        if state is not None and state.wakeup_held:
+            # Signals of the child are not the parent's. asyncio does this itself since 3.12.
+            state.wakeup_held = False
+            with contextlib.suppress(ValueError, OSError):
+                signal.set_wakeup_fd(-1)
+        loop._abandon()
+    _loops.clear()

@@ -1,0 +1,50 @@
+//! What becomes of a loop in a forked child: nothing, and nothing that the parent would feel.
+//!
+//! Any attached thread of the child. The one surprise: nothing that is queued is dropped, because
+//! that would run the parent's `finally` blocks in the child; it stays where it is until the child
+//! ends.
+
+use std::sync::atomic::Ordering;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+use crate::event_loop::state::EventLoop;
+
+impl EventLoop {
+    /// Whether another process made the loop.
+    pub fn is_inherited(&self) -> bool {
+        self.process != std::process::id()
+    }
+
+    /// Closes this process's copies of the loop's descriptors. The set that the kernel watches
+    /// belongs to the parent too and is left as it is.
+    pub fn abandon(&self, py: Python<'_>) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.thread.store(0, Ordering::Relaxed);
+        let signals = self.core.with(py, |core| core.signals.take());
+        drop((self.take_poller(py), signals));
+    }
+
+    /// Refuses a run of an inherited loop, also if the fork went by CPython's hooks.
+    ///
+    /// # Errors
+    /// `RuntimeError` in a forked child.
+    pub fn check_process(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.is_inherited() {
+            return Ok(());
+        }
+        self.abandon(py);
+        Err(self.refusal())
+    }
+
+    /// Why a closed loop cannot be used.
+    #[cold]
+    pub fn refusal(&self) -> PyErr {
+        PyRuntimeError::new_err(if self.is_inherited() {
+            "Event loop is closed: a forked child cannot use the event loop of its parent"
+        } else {
+            "Event loop is closed"
+        })
+    }
+}

@@ -1,0 +1,28 @@
+//! `Runner`: which thread runs a callback, where other threads may ask.
+//!
+//! Any attached thread.
+
+use crate::py::thread;
+
+/// Whether other threads have to know that a callback runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Runner {
+    /// They need not: the handle is for one thread, or this Python does not promise it.
+    Untold,
+    /// They do, and it does not run.
+    Nobody,
+    /// This thread runs it.
+    Thread(u64),
+}
+
+impl Runner {
+    /// Takes note that this thread runs the callback. False if nobody wants to know.
+    #[inline]
+    pub fn begin(&mut self) -> bool {
+        let told = *self != Self::Untold;
+        if told {
+            *self = Self::Thread(thread::ident());
+        }
+        told
+    }
+}

@@ -1,0 +1,63 @@
+//! Cancelling from another thread while the callback runs: since Python 3.14 the canceller waits.
+//!
+//! Any attached thread. The one surprise: asyncio gives each such handle a lock; here it costs
+//! nothing until somebody really waits, who then leaves an event for the running thread to set.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::handle::Handle;
+use crate::handle::runner::Runner;
+use crate::py::{asyncio, thread};
+
+impl Handle {
+    /// From Python 3.14 on, cancelling from another thread waits for a callback that runs.
+    #[inline]
+    pub fn make_threadsafe(&self, py: Python<'_>) {
+        self.state.with(py, |state| state.runner = Runner::Nobody);
+    }
+
+    /// Waits while another thread runs the callback.
+    ///
+    /// # Errors
+    /// What waiting raises: `KeyboardInterrupt` in the main thread.
+    pub fn wait_until_run(&self, py: Python<'_>) -> PyResult<()> {
+        while self.runs_elsewhere(py) {
+            let event = asyncio::event(py)?.call0()?.unbind();
+            let event = self.state.with(py, |state| {
+                let debug = state.debug.get_or_insert_default();
+                debug.finished.get_or_insert(event).clone_ref(py)
+            });
+            // It may have ended while the event was made.
+            if !self.runs_elsewhere(py) {
+                return Ok(());
+            }
+            event.call_method0(py, intern!(py, "wait"))?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn runs_elsewhere(&self, py: Python<'_>) -> bool {
+        match self.state.with(py, |state| state.runner) {
+            Runner::Untold | Runner::Nobody => false,
+            Runner::Thread(runner) => runner != thread::ident(),
+        }
+    }
+
+    /// Lets go whoever waits for the end of the callback.
+    ///
+    /// # Errors
+    /// What the event raises.
+    #[cold]
+    pub fn tell_finished(&self, py: Python<'_>) -> PyResult<()> {
+        let event = self.state.with(py, |state| {
+            state.runner = Runner::Nobody;
+            state.debug.as_mut().and_then(|debug| debug.finished.take())
+        });
+        match event {
+            Some(event) => event.call_method0(py, intern!(py, "set")).map(drop),
+            None => Ok(()),
+        }
+    }
+}

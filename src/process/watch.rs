@@ -1,0 +1,182 @@
+//! `ProcessWatch`: one child process, reaped in the turn in which it exits.
+//!
+//! Loop thread only; no helper thread and no SIGCHLD. The one surprise: the watch owns a descriptor
+//! of the process, so it reaps and signals that very child even if somebody else has reaped it and
+//! its number is another process by now.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use pyo3::exceptions::PyProcessLookupError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+
+use crate::error::os_error;
+use crate::event_loop::{EventLoop, Readiness, Source, SourceClass};
+use crate::handle::Handle;
+use crate::logic::slab::Key;
+use crate::py::call::Args;
+use crate::py::cell::LoopCell;
+use crate::py::object;
+use crate::sys::process;
+
+/// The parts that change.
+struct State {
+    /// The process; `None` once it was reaped.
+    process: Option<OwnedFd>,
+    /// Its key in the loop's registry, while it is watched.
+    key: Option<Key>,
+    /// What is to be called, with its context.
+    handle: Option<Py<Handle>>,
+    /// How it ended; `None` as well if somebody else knows.
+    returncode: Option<i32>,
+}
+
+/// Waits for the exit of a child process.
+#[pyclass(frozen, weakref, module = "ferroloop._native")]
+pub struct ProcessWatch {
+    event_loop: Py<EventLoop>,
+    pid: i32,
+    state: LoopCell<State>,
+}
+
+/// Watches of processes, as a kind of source.
+struct ProcessClass;
+
+static PROCESS: ProcessClass = ProcessClass;
+
+impl SourceClass for ProcessClass {
+    fn ready(&self, object: &Bound<'_, PyAny>, _readiness: Readiness) -> PyResult<()> {
+        ProcessWatch::exited(object.cast::<ProcessWatch>()?)
+    }
+
+    fn step(&self, _object: &Bound<'_, PyAny>, _step: u8) -> PyResult<()> {
+        Ok(())
+    }
+
+    fn flush(&self, _object: &Bound<'_, PyAny>) -> PyResult<()> {
+        Ok(())
+    }
+
+    fn is_closing(&self, _object: &Bound<'_, PyAny>) -> bool {
+        true
+    }
+}
+
+impl ProcessWatch {
+    /// The process has exited: takes its status, ends the watch, calls back.
+    fn exited(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let watch = this.get();
+        let reaped = watch.state.with(py, |state| {
+            let process = state.process.as_ref()?;
+            Some(process::reap(process, watch.pid))
+        });
+        let returncode = match reaped {
+            None | Some(Ok(None)) => return Ok(()),
+            Some(Ok(returncode)) => returncode,
+            Some(Err(error)) if process::is_reaped(&error) => None,
+            Some(Err(error)) => return Err(os_error(&error)),
+        };
+        watch.end(py);
+        let handle = watch.state.with(py, |state| {
+            state.returncode = returncode;
+            state.handle.take()
+        });
+        handle.map_or(Ok(()), |handle| Handle::run(handle.bind(py)))
+    }
+
+    /// Ends the watch and closes its descriptor.
+    fn end(&self, py: Python<'_>) {
+        let (key, process) = self
+            .state
+            .with(py, |state| (state.key.take(), state.process.take()));
+        if let (Some(key), Some(process)) = (key, &process) {
+            let event_loop = self.event_loop.bind(py).get();
+            event_loop.unregister(py, key, process.as_raw_fd());
+        }
+        drop(process);
+    }
+}
+
+#[pymethods]
+impl ProcessWatch {
+    /// Raises ProcessLookupError if the child was reaped by somebody else, OSError without pidfds.
+    #[new]
+    #[classmethod]
+    fn make<'py>(
+        _class: &Bound<'py, pyo3::types::PyType>,
+        event_loop: &Bound<'py, EventLoop>,
+        pid: i32,
+        callback: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, Self>> {
+        let py = event_loop.py();
+        event_loop.get().check_closed()?;
+        let process = process::open(pid).map_err(|error| os_error(&error))?;
+        let number = process.as_raw_fd();
+        let context = event_loop.get().capture_context(py)?;
+        let none = Args::NONE;
+        let handle = Handle::new(event_loop.as_any(), callback.as_borrowed(), none, context)?;
+        if event_loop.get().is_debug() {
+            handle.get().note_source(py)?;
+        }
+        object::track(handle.as_unbound());
+        let state = State {
+            process: Some(process),
+            key: None,
+            handle: Some(handle.unbind()),
+            returncode: None,
+        };
+        let event_loop_ref = event_loop.clone().unbind();
+        let watch = Self {
+            event_loop: event_loop_ref,
+            pid,
+            state: LoopCell::new(state),
+        };
+        let this = Bound::new(py, watch)?;
+        let source = Source {
+            object: this.clone().into_any().unbind(),
+            class: &PROCESS,
+        };
+        let key = event_loop.get().register(py, number, source)?;
+        this.get().state.with(py, |state| state.key = Some(key));
+        Ok(this)
+    }
+
+    /// The exit status, negative for a signal; None while the child runs, and None if somebody else
+    /// has reaped it.
+    #[getter]
+    fn returncode(&self, py: Python<'_>) -> Option<i32> {
+        self.state.with(py, |state| state.returncode)
+    }
+
+    /// Send a signal to this very process. Raises ProcessLookupError once it was reaped.
+    fn send_signal(&self, py: Python<'_>, signal: i32) -> PyResult<()> {
+        let sent = self.state.with(py, |state| {
+            state
+                .process
+                .as_ref()
+                .map(|process| process::send_signal(process, signal))
+        });
+        match sent {
+            Some(sent) => sent.map_err(|error| os_error(&error)),
+            None => Err(PyProcessLookupError::new_err(())),
+        }
+    }
+
+    /// End the watch; the callback will not be called.
+    fn close(&self, py: Python<'_>) {
+        self.end(py);
+        let handle = self.state.with(py, |state| state.handle.take());
+        drop(handle);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)?;
+        let visited = self.state.try_with(|state| visit.call(&state.handle));
+        visited.unwrap_or(Ok(()))
+    }
+
+    fn __clear__(&self) {
+        Python::attach(|py| drop(self.state.with(py, |state| state.handle.take())));
+    }
+}

@@ -1,0 +1,131 @@
+//! One system call each on the descriptor of a pipe, a character device, or a socket used as one.
+//!
+//! Any thread. The one surprise: a write may raise SIGPIPE, which CPython ignores unless a program
+//! says otherwise; MSG_NOSIGNAL is for sockets only.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+use crate::sys::socket::retried;
+
+/// What a descriptor is, as far as pipe transports care.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A pipe without a name, or a FIFO whose writer learns from the kernel that its reader left.
+    Fifo,
+    /// A FIFO with a name on a system that tells its writer nothing, or nonsense (gh-145030).
+    MuteFifo,
+    /// A socket.
+    Socket,
+    /// A terminal or another character device.
+    Character,
+    /// A regular file, a directory, a block device.
+    Other,
+}
+
+/// Systems on which the writing end of a FIFO with a name cannot see its reader go.
+const MUTE: bool = cfg!(any(
+    target_os = "macos",
+    target_os = "ios",
+    target_os = "tvos",
+    target_os = "watchos",
+    target_os = "solaris",
+));
+
+/// fstat(2): what `fd` is.
+pub fn kind(fd: RawFd) -> io::Result<Kind> {
+    let mut status = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `status` is room for the answer.
+    let failed = unsafe { libc::fstat(fd, status.as_mut_ptr()) };
+    if failed < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded and filled it.
+    let status = unsafe { status.assume_init() };
+    Ok(match status.st_mode & libc::S_IFMT {
+        libc::S_IFIFO if MUTE && status.st_nlink > 0 => Kind::MuteFifo,
+        libc::S_IFIFO => Kind::Fifo,
+        libc::S_IFSOCK => Kind::Socket,
+        libc::S_IFCHR => Kind::Character,
+        _ => Kind::Other,
+    })
+}
+
+/// Makes calls on `fd` return instead of waiting.
+pub fn set_nonblocking(fd: RawFd) -> io::Result<()> {
+    let mut on: libc::c_int = 1;
+    // SAFETY: FIONBIO reads one int.
+    let failed = unsafe { libc::ioctl(fd, libc::FIONBIO, &raw mut on) };
+    if failed < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// read(2) into `space`.
+pub fn read(fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
+    retried(|| {
+        // SAFETY: `space` is writable for its whole length.
+        let count = unsafe { libc::read(fd, space.as_mut_ptr().cast(), space.len()) };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    })
+}
+
+/// write(2) of `bytes`.
+pub fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    retried(|| {
+        // SAFETY: `bytes` is readable for its whole length.
+        let count = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    })
+}
+
+/// writev(2) of several chunks, of which there are no more than `socket::MAX_SLICES`.
+pub fn write_vectored(fd: RawFd, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
+    let count = libc::c_int::try_from(chunks.len()).unwrap_or(libc::c_int::MAX);
+    retried(|| {
+        // SAFETY: `IoSlice` is laid out as `iovec`, and there are `count` of them.
+        let written = unsafe { libc::writev(fd, chunks.as_ptr().cast(), count) };
+        usize::try_from(written).map_err(|_| io::Error::last_os_error())
+    })
+}
+
+/// Another descriptor of the same open file, which programs that are run do not inherit.
+pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the kernel answers EBADF if `fd` is not open.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given us this descriptor, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Whether `errno` is how the kernel says that the other side of a terminal is closed.
+pub fn is_hang_up(errno: i32) -> bool {
+    errno == libc::EIO
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::{Kind, kind};
+
+    #[test]
+    fn descriptors_are_told_apart() {
+        let (writer, reader) = mio::unix::pipe::new().unwrap();
+        assert_eq!(kind(reader.as_raw_fd()).unwrap(), Kind::Fifo);
+        assert_eq!(kind(writer.as_raw_fd()).unwrap(), Kind::Fifo);
+        let (left, _right) = UnixStream::pair().unwrap();
+        assert_eq!(kind(left.as_raw_fd()).unwrap(), Kind::Socket);
+        let null = File::open("/dev/null").unwrap();
+        assert_eq!(kind(null.as_raw_fd()).unwrap(), Kind::Character);
+        let program = File::open(std::env::current_exe().unwrap()).unwrap();
+        assert_eq!(kind(program.as_raw_fd()).unwrap(), Kind::Other);
+        assert!(kind(-1).is_err());
+    }
+}

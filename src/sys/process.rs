@@ -1,0 +1,130 @@
+//! A child process behind a descriptor: its exit, its status, signals to it.
+//!
+//! Any thread. The one surprise: a number names another process as soon as somebody has reaped the
+//! first, a descriptor never does; so the descriptor is what is asked wherever the kernel allows it.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// A descriptor of the process `pid` that becomes readable when it exits, and which programs that
+/// are run do not inherit.
+///
+/// # Errors
+/// `ESRCH` if somebody else has reaped it already, `ENOSYS` if the kernel has no such descriptors
+/// (before Linux 5.3), `EPERM` in some sandboxes, `EMFILE`.
+#[cfg(target_os = "linux")]
+pub fn open(pid: i32) -> io::Result<OwnedFd> {
+    use std::os::fd::FromRawFd;
+
+    // SAFETY: the arguments are those of pidfd_open(2): a process and no flags.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let Ok(fd @ 0..) = i32::try_from(fd) else {
+        return Err(io::Error::last_os_error());
+    };
+    // SAFETY: the kernel has just given us this descriptor, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// There is no such thing on this system.
+#[cfg(not(target_os = "linux"))]
+pub fn open(_pid: i32) -> io::Result<OwnedFd> {
+    Err(io::Error::from_raw_os_error(libc::ENOSYS))
+}
+
+/// Takes the exit status of the child, as Python counts it: negative for a signal. `None` if it
+/// runs still.
+///
+/// # Errors
+/// `ECHILD` if somebody else has reaped it.
+#[cfg(target_os = "linux")]
+pub fn reap(process: &OwnedFd, pid: i32) -> io::Result<Option<i32>> {
+    let by_descriptor = wait(libc::P_PIDFD, process.as_raw_fd());
+    match by_descriptor {
+        // Linux 5.3 has the descriptors but cannot wait for them.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => wait(libc::P_PID, pid),
+        result => result,
+    }
+}
+
+/// There is no such thing on this system.
+#[cfg(not(target_os = "linux"))]
+pub fn reap(_process: &OwnedFd, _pid: i32) -> io::Result<Option<i32>> {
+    Err(io::Error::from_raw_os_error(libc::ENOSYS))
+}
+
+#[cfg(target_os = "linux")]
+fn wait(kind: libc::idtype_t, number: i32) -> io::Result<Option<i32>> {
+    let mut status = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    let flags = libc::WEXITED | libc::WNOHANG;
+    // SAFETY: `status` is room for the answer; neither kind of number is ever negative.
+    let failed = unsafe { libc::waitid(kind, number.unsigned_abs(), status.as_mut_ptr(), flags) };
+    if failed < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: all zeroes are a valid value, which the call leaves in place if the child runs.
+    let status = unsafe { status.assume_init() };
+    // SAFETY: this is what waitid(2) fills, or zero.
+    if unsafe { status.si_pid() } == 0 {
+        return Ok(None);
+    }
+    // SAFETY: as above.
+    let value = unsafe { status.si_status() };
+    Ok(Some(if status.si_code == libc::CLD_EXITED {
+        value
+    } else {
+        -value
+    }))
+}
+
+/// Sends a signal to exactly this process.
+///
+/// # Errors
+/// `ESRCH` if it has been reaped, `EPERM`, `EINVAL`.
+#[cfg(target_os = "linux")]
+pub fn send_signal(process: &OwnedFd, signal: i32) -> io::Result<()> {
+    let no_information = std::ptr::null::<libc::siginfo_t>();
+    let fd = process.as_raw_fd();
+    // SAFETY: the arguments are those of pidfd_send_signal(2): no information and no flags.
+    let failed =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, no_information, 0) };
+    if failed < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// There is no such thing on this system.
+#[cfg(not(target_os = "linux"))]
+pub fn send_signal(_process: &OwnedFd, _signal: i32) -> io::Result<()> {
+    Err(io::Error::from_raw_os_error(libc::ENOSYS))
+}
+
+/// Whether `error` says that somebody else has reaped the child.
+pub fn is_reaped(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ECHILD)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::{is_reaped, open, reap, send_signal};
+
+    #[test]
+    fn a_child_is_reaped_once() {
+        let child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let pid = child.id().cast_signed();
+        let process = open(pid).unwrap();
+        assert_eq!(reap(&process, pid).unwrap(), None);
+        send_signal(&process, libc::SIGTERM).unwrap();
+        let status = loop {
+            if let Some(status) = reap(&process, pid).unwrap() {
+                break status;
+            }
+        };
+        assert_eq!(status, -libc::SIGTERM);
+        assert!(is_reaped(&reap(&process, pid).unwrap_err()));
+        assert!(send_signal(&process, libc::SIGTERM).is_err());
+    }
+}

@@ -1,0 +1,45 @@
+//! The transports that belong to a server.
+//!
+//! Loop thread only. The one surprise: they are found by asking every transport of the loop, because
+//! closing all clients is rare and a list of them would cost every connection.
+
+use std::ffi::CStr;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use crate::event_loop::EventLoop;
+use crate::py::method::{Arguments, FastMethod};
+use crate::transport::server::ServerBase;
+use crate::transport::stream::StreamTransport;
+
+/// `server._transports`
+pub struct Transports;
+
+impl FastMethod for Transports {
+    type Class = ServerBase;
+    const NAME: &'static CStr = c"_transports";
+    const DOC: &'static CStr =
+        c"_transports($self)\n--\n\nThe open transports of this server's connections.";
+
+    fn call<'py>(
+        this: &Bound<'py, ServerBase>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        arguments.exactly("_transports", 0)?;
+        let event_loop = this
+            .getattr(intern!(py, "_loop"))?
+            .cast_into::<EventLoop>()?;
+        let members = PyList::empty(py);
+        for object in event_loop.get().sources(py) {
+            if let Ok(transport) = object.bind(py).cast::<StreamTransport>()
+                && transport.get().belongs_to(py, this)
+            {
+                members.append(transport)?;
+            }
+        }
+        Ok(members.into_any())
+    }
+}

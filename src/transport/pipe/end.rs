@@ -1,0 +1,429 @@
+//! `PipeTransport`: what the two ends of pipes have in common, from the first step to the last.
+//!
+//! Loop thread only. The one surprise: the reading and the writing transport of a terminal may be
+//! made of one and the same descriptor, which an epoll set takes only once; the second of them
+//! watches a duplicate.
+
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use pyo3::exceptions::{PyResourceWarning, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::error::os_error;
+use crate::event_loop::{EventLoop, Source, SourceClass};
+use crate::handle::Handle;
+use crate::logic::lifecycle::Lifecycle;
+use crate::logic::slab::Key;
+use crate::py::asyncio;
+use crate::py::call::{self, Args};
+use crate::py::cell::LoopCell;
+use crate::py::context::Context;
+use crate::sys::pipe::{self, Kind};
+use crate::transport::protocol::report_step;
+
+/// A step that a pipe transport queues for itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Step {
+    /// `connection_made` was called: the watch begins, and the waiter is woken.
+    Start,
+    /// `connection_lost` is due.
+    Lost,
+}
+
+/// A registered descriptor.
+pub struct Watch {
+    /// Its key in the loop's registry.
+    pub key: Key,
+    /// Its number.
+    pub number: RawFd,
+    /// Ours, if somebody else had the transport's own descriptor registered.
+    duplicate: Option<OwnedFd>,
+}
+
+/// The parts that change.
+pub struct End {
+    /// The class, for messages.
+    name: &'static str,
+    /// The Python object that owns the descriptor and closes it; `None` once it is closed.
+    pub file: Option<Py<PyAny>>,
+    /// The number of its descriptor, which outlives a close behind our back.
+    pub number: RawFd,
+    /// `None` once the connection is lost.
+    pub protocol: Option<Py<PyAny>>,
+    pub life: Lifecycle,
+    /// What the loop watches, if anything yet.
+    pub watch: Option<Watch>,
+    /// The context of the callbacks; `None` while one runs.
+    context: Option<Context>,
+    /// The future that is done when the connection is made.
+    waiter: Option<Py<PyAny>>,
+    /// What `get_extra_info` finds.
+    pub extra: Py<PyDict>,
+    /// What `connection_lost` will be told.
+    reason: Option<Py<PyAny>>,
+}
+
+/// What a transport is made of.
+pub struct Parts<'a, 'py> {
+    /// Has `fileno()` and `close()`, and becomes the transport's.
+    pub file: &'a Bound<'py, PyAny>,
+    /// Told what happens.
+    pub protocol: &'a Bound<'py, PyAny>,
+    /// Done when the connection is made.
+    pub waiter: Option<Bound<'py, PyAny>>,
+    /// More for `get_extra_info`.
+    pub extra: Option<Bound<'py, PyDict>>,
+}
+
+/// The base class of `ReadPipeTransport` and `WritePipeTransport`.
+#[pyclass(frozen, subclass, weakref, dict, module = "ferroloop._native")]
+pub struct PipeTransport {
+    pub event_loop: Py<EventLoop>,
+    /// What the loop calls.
+    class: &'static dyn SourceClass,
+    pub end: LoopCell<End>,
+}
+
+impl PipeTransport {
+    /// A transport that does nothing yet, and what its descriptor is. `refusal` says what a
+    /// regular file is told.
+    ///
+    /// # Errors
+    /// `ValueError` for a regular file, `OSError` for a closed descriptor; the file stays with the
+    /// caller.
+    pub fn new(
+        event_loop: &Bound<'_, EventLoop>,
+        parts: Parts<'_, '_>,
+        name: &'static str,
+        class: &'static dyn SourceClass,
+        refusal: &'static str,
+    ) -> PyResult<(Self, Kind)> {
+        let py = event_loop.py();
+        event_loop.get().check_closed()?;
+        let number = parts.file.call_method0(intern!(py, "fileno"))?.extract()?;
+        let kind = pipe::kind(number).map_err(|error| os_error(&error))?;
+        if kind == Kind::Other {
+            return Err(PyValueError::new_err(refusal));
+        }
+        pipe::set_nonblocking(number).map_err(|error| os_error(&error))?;
+        let extra = parts.extra.unwrap_or_else(|| PyDict::new(py));
+        extra.set_item(intern!(py, "pipe"), parts.file)?;
+        let end = End {
+            name,
+            file: None,
+            number,
+            protocol: Some(parts.protocol.clone().unbind()),
+            life: Lifecycle::Starting,
+            watch: None,
+            context: Some(event_loop.get().capture_context(py)?),
+            waiter: parts.waiter.map(Bound::unbind),
+            extra: extra.unbind(),
+            reason: None,
+        };
+        let event_loop = event_loop.clone().unbind();
+        let end = LoopCell::new(end);
+        Ok((
+            Self {
+                event_loop,
+                class,
+                end,
+            },
+            kind,
+        ))
+    }
+
+    /// Takes the file over and queues `connection_made` and what follows it.
+    ///
+    /// # Errors
+    /// `AttributeError` if the protocol has no `connection_made`.
+    pub fn begin(this: &Bound<'_, Self>, file: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = this.py();
+        Self::queue(this, "connection_made", Some(this.as_any()))?;
+        let file = file.clone().unbind();
+        this.get().end.with(py, |end| end.file = Some(file));
+        Self::push(this, Step::Start);
+        Ok(())
+    }
+
+    /// Queues `protocol.name(argument)` as asyncio's `call_soon` does.
+    ///
+    /// # Errors
+    /// `AttributeError` if the protocol has no such method.
+    pub fn queue(
+        this: &Bound<'_, Self>,
+        name: &str,
+        argument: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let py = this.py();
+        let event_loop = this.get().event_loop.bind(py);
+        let Some(protocol) = this.get().protocol(py) else {
+            return Ok(());
+        };
+        let method = protocol.getattr(name)?;
+        let arguments: Vec<_> = argument.into_iter().map(Bound::as_borrowed).collect();
+        let args = Args::new(py, arguments.into_iter())?;
+        let context = event_loop.get().capture_context(py)?;
+        let handle = Handle::new(event_loop.as_any(), method.as_borrowed(), args, context)?;
+        if event_loop.get().is_debug() {
+            handle.get().note_source(py)?;
+        }
+        event_loop.get().push_handle(py, handle);
+        Ok(())
+    }
+
+    fn source(this: &Bound<'_, Self>) -> Source {
+        Source {
+            object: this.clone().into_any().unbind(),
+            class: this.get().class,
+        }
+    }
+
+    fn push(this: &Bound<'_, Self>, step: Step) {
+        let py = this.py();
+        let source = Self::source(this);
+        this.get()
+            .event_loop
+            .bind(py)
+            .get()
+            .push_step(py, source, step as u8);
+    }
+
+    /// `connection_made` has run: `watches` says whether the descriptor is watched from now on.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub fn start(this: &Bound<'_, Self>, watches: bool) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let opens = transport.end.with(py, |end| {
+            let opens = end.life == Lifecycle::Starting;
+            if opens {
+                end.life = Lifecycle::Open;
+            }
+            opens
+        });
+        if opens && watches {
+            Self::watch(this)
+                .map(drop)
+                .or_else(|error| Self::report(this, error, "_start"))?;
+        }
+        match transport.end.with(py, |end| end.waiter.take()) {
+            Some(waiter) => asyncio::wake_waiter(waiter.bind(py))
+                .or_else(|error| Self::report(this, error, "_start")),
+            None => Ok(()),
+        }
+    }
+
+    /// The key and the number that the loop watches, edge-triggered; begins the watch if need be.
+    ///
+    /// # Errors
+    /// `OSError` for what cannot be watched, such as `/dev/null`.
+    pub fn watch(this: &Bound<'_, Self>) -> PyResult<(Key, RawFd)> {
+        let py = this.py();
+        let transport = this.get();
+        let (watched, own) = transport.end.with(py, |end| {
+            (
+                end.watch.as_ref().map(|watch| (watch.key, watch.number)),
+                end.number,
+            )
+        });
+        if let Some(watched) = watched {
+            return Ok(watched);
+        }
+        let event_loop = transport.event_loop.bind(py).get();
+        let duplicate = if event_loop.has_source(py, own) {
+            Some(pipe::duplicate(own).map_err(|error| os_error(&error))?)
+        } else {
+            None
+        };
+        let number = duplicate.as_ref().map_or(own, AsRawFd::as_raw_fd);
+        let key = event_loop.register(py, number, Self::source(this))?;
+        let watch = Watch {
+            key,
+            number,
+            duplicate,
+        };
+        transport.end.with(py, |end| end.watch = Some(watch));
+        Ok((key, number))
+    }
+
+    /// Runs `body` in the context of this transport's callbacks.
+    ///
+    /// # Errors
+    /// What `body` returns.
+    pub fn in_context(&self, py: Python<'_>, body: impl FnOnce() -> PyResult<()>) -> PyResult<()> {
+        let Some(mut context) = self.end.with(py, |end| end.context.take()) else {
+            // Another callback of this transport is running and has the context.
+            return body();
+        };
+        let Ok(entered) = context.enter(py) else {
+            // A program runs the loop again inside this very context.
+            self.end.with(py, |end| end.context = Some(context));
+            return body();
+        };
+        let result = body();
+        let left = context.leave(py, entered);
+        let spare = self.end.with(py, |end| match end.life {
+            Lifecycle::Lost => Some(context),
+            _ => end.context.replace(context),
+        });
+        if let Some(spare) = spare {
+            spare.release(py);
+        }
+        result.and(left)
+    }
+
+    /// The protocol, until the connection is lost.
+    pub fn protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.end.with(py, |end| {
+            Some(end.protocol.as_ref()?.clone_ref(py).into_bound(py))
+        })
+    }
+
+    /// Whether `close()` or `abort()` was called, or the connection was lost.
+    pub fn is_closing(&self, py: Python<'_>) -> bool {
+        self.end.with(py, |end| end.life.is_closing())
+    }
+
+    /// Ends the watch and queues `connection_lost(reason)`, unless that is done already. A closed
+    /// loop runs nothing any more, so the file is closed at once then.
+    ///
+    /// # Errors
+    /// What closing the file raises.
+    pub fn lose(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
+        let py = this.py();
+        if !Self::end_watch(this, reason) {
+            return Ok(());
+        }
+        if this.get().event_loop.bind(py).get().is_closed() {
+            return this.get().finish(py);
+        }
+        Self::push(this, Step::Lost);
+        Ok(())
+    }
+
+    /// Ends the watch for good. False if that happened before.
+    pub fn end_watch(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> bool {
+        let py = this.py();
+        let (first, watch) = this.get().end.with(py, |end| {
+            if end.life.is_lost() {
+                return (false, None);
+            }
+            end.life = Lifecycle::Losing;
+            end.reason = reason;
+            (true, end.watch.take())
+        });
+        if let Some(watch) = watch {
+            this.get()
+                .event_loop
+                .bind(py)
+                .get()
+                .unregister(py, watch.key, watch.number);
+            drop(watch.duplicate);
+        }
+        first
+    }
+
+    /// Tells the protocol and closes the file; what either raises is reported.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub fn connection_lost(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let reason = transport.end.with(py, |end| end.reason.take());
+        let told = match transport.protocol(py) {
+            Some(protocol) => {
+                let reason = reason.unwrap_or_else(|| py.None()).into_bound(py);
+                call::method1(&protocol, intern!(py, "connection_lost"), &reason).map(drop)
+            }
+            None => Ok(()),
+        };
+        let finished = transport.finish(py);
+        told.and(finished)
+            .or_else(|error| Self::report(this, error, "_call_connection_lost"))
+    }
+
+    fn finish(&self, py: Python<'_>) -> PyResult<()> {
+        let (file, dropped) = self.end.with(py, |end| {
+            end.life = Lifecycle::Lost;
+            (
+                end.file.take(),
+                (end.protocol.take(), end.context.take(), end.waiter.take()),
+            )
+        });
+        let closed = match file {
+            Some(file) => file.call_method0(py, intern!(py, "close")).map(drop),
+            None => Ok(()),
+        };
+        drop(dropped);
+        closed
+    }
+
+    /// An exception goes where asyncio sends that of the callback in its place.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    #[cold]
+    pub fn report(this: &Bound<'_, Self>, error: PyErr, step: &str) -> PyResult<()> {
+        let py = this.py();
+        let name = this.get().end.with(py, |end| end.name);
+        report_step(
+            this.get().event_loop.bind(py),
+            this.as_any(),
+            error,
+            &format!("{name}.{step}"),
+        )
+    }
+
+    /// Shows what the transport holds to the collector.
+    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)?;
+        let visited = self.end.try_with(|end| {
+            visit.call(&end.file)?;
+            visit.call(&end.protocol)?;
+            visit.call(end.context.as_ref().and_then(Context::own_object))?;
+            visit.call(&end.waiter)?;
+            visit.call(&end.extra)?;
+            visit.call(&end.reason)
+        });
+        visited.unwrap_or(Ok(()))
+    }
+
+    /// Gives up what may be part of a cycle; the file stays, to be closed at the very end.
+    pub fn clear(&self, py: Python<'_>) {
+        let cleared = self.end.with(py, |end| {
+            (
+                end.protocol.take(),
+                end.context.take(),
+                end.waiter.take(),
+                end.reason.take(),
+            )
+        });
+        drop(cleared);
+    }
+}
+
+impl Drop for End {
+    /// A pipe that nobody closed: warns as asyncio's does, and closes it.
+    fn drop(&mut self) {
+        let Some(file) = self.file.take() else { return };
+        Python::try_attach(|py| {
+            let raised = PyErr::take(py);
+            let text = format!("unclosed transport <{} fd={}>", self.name, self.number);
+            let category = py.get_type::<PyResourceWarning>();
+            let warned = asyncio::warn(py).and_then(|warn| warn.call1((text, category)).map(drop));
+            let closed = file.call_method0(py, intern!(py, "close")).map(drop);
+            if let Err(error) = warned.and(closed) {
+                error.write_unraisable(py, None);
+            }
+            if let Some(raised) = raised {
+                raised.restore(py);
+            }
+        });
+    }
+}

@@ -1,0 +1,95 @@
+//! The methods that both ends of pipes show to Python.
+//!
+//! A table of contents: each is one step away from the file that owns the matter.
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::event_loop::EventLoop;
+use crate::logic::lifecycle::Lifecycle;
+use crate::transport::pipe::end::PipeTransport;
+
+#[pymethods]
+impl PipeTransport {
+    #[pyo3(name = "is_closing")]
+    fn py_is_closing(&self, py: Python<'_>) -> bool {
+        self.is_closing(py)
+    }
+
+    /// Talk to protocol from now on.
+    fn set_protocol(&self, py: Python<'_>, protocol: Py<PyAny>) {
+        let old = self.end.with(py, |end| {
+            if end.life == Lifecycle::Lost {
+                return Some(protocol);
+            }
+            end.protocol.replace(protocol)
+        });
+        drop(old);
+    }
+
+    fn get_protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.protocol(py)
+    }
+
+    /// pipe, or what the connection was made with; else default.
+    #[pyo3(signature = (name, default=None))]
+    fn get_extra_info<'py>(
+        &self,
+        py: Python<'py>,
+        name: &Bound<'py, PyAny>,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let extra = self.end.with(py, |end| end.extra.clone_ref(py));
+        let found = extra.bind(py).get_item(name)?;
+        Ok(found
+            .or(default)
+            .unwrap_or_else(|| py.None().into_bound(py)))
+    }
+
+    #[getter]
+    fn _extra<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
+        self.end
+            .with(py, |end| end.extra.clone_ref(py))
+            .into_bound(py)
+    }
+
+    #[getter]
+    fn _loop(&self, py: Python<'_>) -> Option<Py<EventLoop>> {
+        let lost = self.end.with(py, |end| end.life == Lifecycle::Lost);
+        (!lost).then(|| self.event_loop.clone_ref(py))
+    }
+
+    #[getter]
+    fn _protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.protocol(py)
+    }
+
+    #[getter]
+    fn _pipe(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.end
+            .with(py, |end| end.file.as_ref().map(|file| file.clone_ref(py)))
+    }
+
+    /// None lets go of the pipe without closing it.
+    #[setter(_pipe)]
+    fn set_pipe(&self, py: Python<'_>, pipe: Option<Py<PyAny>>) {
+        let old = self
+            .end
+            .with(py, |end| std::mem::replace(&mut end.file, pipe));
+        drop(old);
+    }
+
+    #[getter]
+    fn _fileno(&self, py: Python<'_>) -> i32 {
+        self.end.with(py, |end| end.number)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.visit(&visit)
+    }
+
+    fn __clear__(&self) {
+        Python::attach(|py| self.clear(py));
+    }
+}

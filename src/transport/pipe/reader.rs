@@ -1,0 +1,349 @@
+//! `ReadPipeTransport`: from a pipe to its protocol, one read for each event.
+//!
+//! Loop thread only. The one surprise: a terminal gives one line a read and a datagram socket one
+//! message, so only a pipe is known to be drained after a read that came back short; everything
+//! else is read again after the next poll.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use pyo3::PyClassInitializer;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyType};
+
+use crate::error::os_error;
+use crate::event_loop::{EventLoop, Readiness, SourceClass};
+use crate::logic::lifecycle::Lifecycle;
+use crate::py::cell::LoopCell;
+use crate::py::{asyncio, bytes, call};
+use crate::sys::pipe::{self, Kind};
+use crate::sys::socket::readable_bytes;
+use crate::transport::pipe::end::{Parts, PipeTransport, Step};
+use crate::transport::protocol::{report, report_fatal};
+use crate::transport::stream::Reading;
+
+/// From this size on a read goes straight into the object that the protocol gets.
+const LARGE: usize = 32 * 1024;
+/// The most that one read takes: asyncio's `max_size`.
+const MOST: usize = 256 * 1024;
+/// Asyncio's words for a regular file.
+const REFUSAL: &str = "Pipe transport is for pipes/sockets only.";
+
+/// What the reading end remembers.
+struct State {
+    /// `Ended` is not used: a pipe that ended is closed.
+    reading: Reading,
+    /// Whether the kernel reported data that was not read yet.
+    readable: bool,
+    /// Whether the writer has gone, so that reading goes on until end of file.
+    hung_up: bool,
+    /// Whether the last read was large, so that the next goes into its final object.
+    large: bool,
+}
+
+/// The reading end of a pipe.
+#[pyclass(frozen, extends = PipeTransport, module = "ferroloop._native")]
+pub struct ReadPipeTransport {
+    state: LoopCell<State>,
+    /// Whether a short read means that nothing is left.
+    short_is_drained: bool,
+}
+
+/// Reading ends, as a kind of source.
+struct ReaderClass;
+
+static READER: ReaderClass = ReaderClass;
+
+impl SourceClass for ReaderClass {
+    fn ready(&self, object: &Bound<'_, PyAny>, readiness: Readiness) -> PyResult<()> {
+        let this = object.cast::<ReadPipeTransport>()?;
+        let transport = this.as_super().get();
+        transport.in_context(this.py(), || ReadPipeTransport::read_ready(this, readiness))
+    }
+
+    fn step(&self, object: &Bound<'_, PyAny>, step: u8) -> PyResult<()> {
+        let this = object.cast::<ReadPipeTransport>()?;
+        let end = this.as_super();
+        if step == Step::Start as u8 {
+            return PipeTransport::start(end, true);
+        }
+        end.get()
+            .in_context(this.py(), || PipeTransport::connection_lost(end))
+    }
+
+    fn flush(&self, _object: &Bound<'_, PyAny>) -> PyResult<()> {
+        Ok(())
+    }
+
+    fn is_closing(&self, object: &Bound<'_, PyAny>) -> bool {
+        object
+            .cast::<PipeTransport>()
+            .is_ok_and(|this| this.get().is_closing(this.py()))
+    }
+}
+
+impl ReadPipeTransport {
+    fn read_ready(this: &Bound<'_, Self>, readiness: Readiness) -> PyResult<()> {
+        let py = this.py();
+        let reader = this.get();
+        let (open, number) = this
+            .as_super()
+            .get()
+            .end
+            .with(py, |end| (end.life == Lifecycle::Open, end.number));
+        let (reads, large) = reader.state.with(py, |state| {
+            state.hung_up |= readiness.read_closed;
+            let reads = open && state.reading == Reading::On;
+            state.readable = !reads;
+            (reads, state.large)
+        });
+        if !reads {
+            return Ok(());
+        }
+        let event_loop = this.as_super().get().event_loop.bind(py);
+        match receive(event_loop, number, large)? {
+            Ok((data, _)) if data.as_bytes().is_empty() => Self::end_of_file(this),
+            Ok((data, full)) => {
+                Self::note_read(this, data.as_bytes().len(), full);
+                Self::deliver(this, &data)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => {
+                let text = "Fatal read error on pipe transport";
+                Self::fatal_error(this, os_error(&error), text)
+            }
+        }
+    }
+
+    /// After a read of `count` bytes: asks to be resumed if more waits, be it only end of file.
+    fn note_read(this: &Bound<'_, Self>, count: usize, full: bool) {
+        let py = this.py();
+        let again = this.get().state.with(py, |state| {
+            state.large = count >= LARGE;
+            full || state.hung_up || !this.get().short_is_drained
+        });
+        if again {
+            Self::look_again(this);
+        }
+    }
+
+    fn look_again(this: &Bound<'_, Self>) {
+        let py = this.py();
+        let transport = this.as_super().get();
+        let key = transport
+            .end
+            .with(py, |end| end.watch.as_ref().map(|watch| watch.key));
+        if let Some(key) = key {
+            transport.event_loop.bind(py).get().resume(py, key);
+        }
+    }
+
+    /// What `data_received` raises is reported and, as in asyncio, ends nothing.
+    fn deliver(this: &Bound<'_, Self>, data: &Bound<'_, PyBytes>) -> PyResult<()> {
+        let py = this.py();
+        let Some(protocol) = this.as_super().get().protocol(py) else {
+            return Ok(());
+        };
+        match call::method1(&protocol, intern!(py, "data_received"), data) {
+            Ok(_) => Ok(()),
+            Err(error) => PipeTransport::report(this.as_super(), error, "_read_ready"),
+        }
+    }
+
+    fn end_of_file(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let end = this.as_super();
+        if end.get().event_loop.bind(py).get().is_debug() {
+            asyncio::logger(py)?.call_method1("info", ("%r was closed by peer", this))?;
+        }
+        end.get().end.with(py, |end| end.life = Lifecycle::Closing);
+        PipeTransport::queue(end, "eof_received", None)
+            .or_else(|error| PipeTransport::report(end, error, "_read_ready"))?;
+        PipeTransport::lose(end, None)
+    }
+
+    /// Ends the connection with `error`. EIO is how a terminal says that its other side is closed.
+    #[cold]
+    fn fatal_error(this: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.as_super().get();
+        let errno: Option<i32> = error
+            .value(py)
+            .getattr("errno")
+            .and_then(|errno| errno.extract())
+            .ok();
+        let tell = if errno.is_some_and(pipe::is_hang_up) {
+            report_fatal
+        } else {
+            report
+        };
+        let protocol = transport.protocol(py);
+        let event_loop = transport.event_loop.bind(py);
+        let reported = tell(
+            event_loop,
+            message,
+            &error,
+            this.as_any(),
+            protocol.as_ref(),
+        );
+        PipeTransport::lose(this.as_super(), Some(error.into_value(py).into_any())).and(reported)
+    }
+
+    fn is_paused(&self, py: Python<'_>) -> bool {
+        self.state
+            .with(py, |state| state.reading == Reading::Paused)
+    }
+
+    fn is_open(this: &Bound<'_, Self>) -> bool {
+        !this.as_super().get().is_closing(this.py())
+    }
+}
+
+/// Reads once, into an object of the right size; says whether more may wait.
+fn receive<'py>(
+    event_loop: &Bound<'py, EventLoop>,
+    number: RawFd,
+    large: bool,
+) -> PyResult<io::Result<(Bound<'py, PyBytes>, bool)>> {
+    let py = event_loop.py();
+    let waiting = if large { readable_bytes(number) } else { 0 };
+    if waiting >= LARGE {
+        let size = waiting.min(MOST);
+        let data = bytes::filled(py, size, |space| pipe::read(number, space))?;
+        return Ok(data.map(|data| (data, waiting > MOST)));
+    }
+    Ok(event_loop.get().with_scratch(py, |scratch| {
+        let count = pipe::read(number, scratch)?;
+        Ok((PyBytes::new(py, &scratch[..count]), count >= MOST))
+    }))
+}
+
+#[pymethods]
+impl ReadPipeTransport {
+    #[new]
+    #[classmethod]
+    #[pyo3(signature = (event_loop, pipe, protocol, waiter=None, extra=None))]
+    fn make<'py>(
+        _class: &Bound<'py, PyType>,
+        event_loop: &Bound<'py, EventLoop>,
+        pipe: &Bound<'py, PyAny>,
+        protocol: &Bound<'py, PyAny>,
+        waiter: Option<Bound<'py, PyAny>>,
+        extra: Option<Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, Self>> {
+        let parts = Parts {
+            file: pipe,
+            protocol,
+            waiter,
+            extra,
+        };
+        let (end, kind) =
+            PipeTransport::new(event_loop, parts, "ReadPipeTransport", &READER, REFUSAL)?;
+        let reader = Self {
+            state: LoopCell::new(State {
+                reading: Reading::On,
+                readable: false,
+                hung_up: false,
+                large: false,
+            }),
+            short_is_drained: matches!(kind, Kind::Fifo | Kind::MuteFifo),
+        };
+        let whole = PyClassInitializer::from(end).add_subclass(reader);
+        let this = Bound::new(event_loop.py(), whole)?;
+        PipeTransport::begin(this.as_super(), pipe)?;
+        Ok(this)
+    }
+
+    /// `asyncio.ReadTransport`, so that `isinstance` holds without the storage of that class.
+    #[getter]
+    fn __class__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(asyncio::read_transport(py)?.clone().unbind())
+    }
+
+    fn is_reading(this: &Bound<'_, Self>) -> bool {
+        Self::is_open(this) && !this.get().is_paused(this.py())
+    }
+
+    fn pause_reading(this: &Bound<'_, Self>) -> PyResult<()> {
+        if Self::is_reading(this) {
+            this.get()
+                .state
+                .with(this.py(), |state| state.reading = Reading::Paused);
+            log(this, "%r pauses reading")?;
+        }
+        Ok(())
+    }
+
+    fn resume_reading(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        if !Self::is_open(this) || !this.get().is_paused(py) {
+            return Ok(());
+        }
+        let readable = this.get().state.with(py, |state| {
+            state.reading = Reading::On;
+            state.readable
+        });
+        if readable {
+            Self::look_again(this);
+        }
+        log(this, "%r resumes reading")
+    }
+
+    /// Close at once.
+    fn close(this: &Bound<'_, Self>) -> PyResult<()> {
+        if Self::is_open(this) {
+            PipeTransport::lose(this.as_super(), None)?;
+        }
+        Ok(())
+    }
+
+    /// How many bytes wait to be read and will be: none while reading is paused or closed.
+    fn _waiting(this: &Bound<'_, Self>) -> usize {
+        if !Self::is_reading(this) {
+            return 0;
+        }
+        readable_bytes(this.as_super().get().end.with(this.py(), |end| end.number))
+    }
+
+    fn _close(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {
+        PipeTransport::lose(this.as_super(), exc)
+    }
+
+    #[pyo3(signature = (exc, message="Fatal error on pipe transport"))]
+    fn _fatal_error(this: &Bound<'_, Self>, exc: Bound<'_, PyAny>, message: &str) -> PyResult<()> {
+        Self::fatal_error(this, PyErr::from_value(exc), message)
+    }
+
+    fn __repr__(this: &Bound<'_, Self>) -> String {
+        let py = this.py();
+        let paused = this.get().is_paused(py);
+        let stopped = this.as_super().get().event_loop.bind(py).get().is_closed();
+        this.as_super().get().end.with(py, |end| {
+            let watched = end.watch.is_some() && !paused;
+            format!(
+                "<ReadPipeTransport{} fd={} {}>",
+                end.life.adjective(),
+                end.number,
+                if end.file.is_none() {
+                    "closed"
+                } else if stopped {
+                    "open"
+                } else if watched {
+                    "polling"
+                } else {
+                    "idle"
+                }
+            )
+        })
+    }
+}
+
+/// A debug line of asyncio's, in debug mode.
+fn log(this: &Bound<'_, ReadPipeTransport>, text: &str) -> PyResult<()> {
+    let py = this.py();
+    if this.as_super().get().event_loop.bind(py).get().is_debug() {
+        asyncio::logger(py)?.call_method1("debug", (text, this))?;
+    }
+    Ok(())
+}

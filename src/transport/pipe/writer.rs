@@ -1,0 +1,394 @@
+//! `WritePipeTransport`: from a protocol to a pipe.
+//!
+//! Loop thread only. The one surprise: nothing is gathered as it is for sockets; each write is a
+//! system call of its own, because a pipe that several processes write to keeps small writes whole,
+//! and because programs block on the other end of a pipe in the very callback that wrote to it.
+
+use std::io::{self, IoSlice};
+use std::os::fd::RawFd;
+
+use pyo3::exceptions::{PyAssertionError, PyBrokenPipeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
+
+use crate::error::os_error;
+use crate::event_loop::{Readiness, SourceClass};
+use crate::logic::flow_control::FlowControl;
+use crate::logic::lifecycle::Lifecycle;
+use crate::logic::write_queue::WriteQueue;
+use crate::py::cell::LoopCell;
+use crate::py::{asyncio, buffer};
+use crate::sys::pipe;
+use crate::sys::socket::MAX_SLICES;
+use crate::transport::chunk::Data;
+use crate::transport::pipe::end::{PipeTransport, Step};
+use crate::transport::protocol::{report_fatal, tell_flow};
+
+/// Writes to a lost connection before the log says so: asyncio's
+/// `LOG_THRESHOLD_FOR_CONNLOST_WRITES`.
+const LOST_WRITES: u32 = 5;
+/// What the log says of an error of write(2).
+const WRITE_ERROR: &str = "Fatal write error on pipe transport";
+
+/// What the writing end remembers.
+#[derive(Default)]
+pub struct State {
+    /// What the kernel has not taken. While it holds anything, the loop watches for room.
+    pub queue: WriteQueue<Data>,
+    pub flow: FlowControl,
+    /// Whether the watch is for both directions, and not only for the reader's end.
+    armed: bool,
+    /// Writes after the connection was lost, for the warning.
+    lost_writes: u32,
+}
+
+/// The writing end of a pipe.
+#[pyclass(frozen, extends = PipeTransport, module = "ferroloop._native")]
+pub struct WritePipeTransport {
+    pub state: LoopCell<State>,
+    /// Whether the kernel says when the reader has gone. It does so for pipes and sockets, by
+    /// calling the writing end readable.
+    pub sees_reader_go: bool,
+    /// Whether the watch for room may stay: a pipe reports room only after it was full.
+    pub stays_armed: bool,
+}
+
+/// Writing ends, as a kind of source.
+pub struct WriterClass;
+
+/// The one value of `WriterClass`.
+pub static WRITER: WriterClass = WriterClass;
+
+impl SourceClass for WriterClass {
+    fn ready(&self, object: &Bound<'_, PyAny>, readiness: Readiness) -> PyResult<()> {
+        let this = object.cast::<WritePipeTransport>()?;
+        this.as_super().get().in_context(this.py(), || {
+            if readiness.readable && this.get().sees_reader_go {
+                WritePipeTransport::reader_gone(this)?;
+            }
+            if readiness.writable {
+                WritePipeTransport::write_ready(this)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn step(&self, object: &Bound<'_, PyAny>, step: u8) -> PyResult<()> {
+        let this = object.cast::<WritePipeTransport>()?;
+        let end = this.as_super();
+        if step == Step::Start as u8 {
+            return PipeTransport::start(end, this.get().sees_reader_go);
+        }
+        end.get()
+            .in_context(this.py(), || PipeTransport::connection_lost(end))
+    }
+
+    fn flush(&self, _object: &Bound<'_, PyAny>) -> PyResult<()> {
+        Ok(())
+    }
+
+    fn is_closing(&self, object: &Bound<'_, PyAny>) -> bool {
+        object
+            .cast::<PipeTransport>()
+            .is_ok_and(|this| this.get().is_closing(this.py()))
+    }
+}
+
+impl WritePipeTransport {
+    /// `transport.write(data)`.
+    ///
+    /// # Errors
+    /// `AssertionError`, as asyncio, for data that is not bytes-like.
+    pub fn write(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = this.py();
+        let known = data.is_instance_of::<PyBytes>()
+            || data.is_instance_of::<PyByteArray>()
+            || data.is_instance_of::<PyMemoryView>();
+        if !known {
+            return Err(PyAssertionError::new_err(data.repr()?.to_string()));
+        }
+        if !data.is_truthy()? {
+            return Ok(());
+        }
+        let closing = this.as_super().get().is_closing(py);
+        let (refused, warns, waits) = this.get().state.with(py, |state| {
+            let refused = closing || state.lost_writes > 0;
+            let warns = refused && state.lost_writes >= LOST_WRITES;
+            state.lost_writes += u32::from(refused);
+            (refused, warns, !state.queue.is_empty())
+        });
+        if warns {
+            let text = "pipe closed by peer or os.write(pipe, data) raised exception.";
+            asyncio::logger(py)?.call_method1("warning", (text,))?;
+        }
+        if refused {
+            return Ok(());
+        }
+        let sent = if waits {
+            Ok((0, usize::MAX))
+        } else {
+            Self::send_now(this, data)
+        };
+        let (sent, size) = match sent {
+            Ok(sent) => sent,
+            Err(error) => return Self::write_failed(this, &error),
+        };
+        if sent < size {
+            Self::keep(this, data, sent, waits)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Sends `data` straight away; how much of how much the kernel took.
+    fn send_now(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> io::Result<(usize, usize)> {
+        let number = this.as_super().get().end.with(this.py(), |end| end.number);
+        let send = |bytes: &[u8]| match pipe::write(number, bytes) {
+            Ok(count) => Ok((count, bytes.len())),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok((0, bytes.len())),
+            Err(error) => Err(error),
+        };
+        match data.cast_exact::<PyBytes>() {
+            Ok(bytes) => send(bytes.as_bytes()),
+            // A view that is not contiguous is flattened when it is kept, and sent after that.
+            Err(_) => buffer::with_bytes(data, send).unwrap_or(Ok((0, usize::MAX))),
+        }
+    }
+
+    /// Keeps what the kernel has not taken and waits for room.
+    fn keep(
+        this: &Bound<'_, Self>,
+        data: &Bound<'_, PyAny>,
+        sent: usize,
+        waits: bool,
+    ) -> PyResult<()> {
+        let py = this.py();
+        let data = Data::from_write(data)?;
+        this.get().state.with(py, |state| {
+            state.queue.push(data);
+            state.queue.sent(sent, drop);
+        });
+        if !waits {
+            Self::watch_for_room(this)?;
+        }
+        Self::maybe_pause(this)
+    }
+
+    fn write_failed(this: &Bound<'_, Self>, error: &io::Error) -> PyResult<()> {
+        this.get()
+            .state
+            .with(this.py(), |state| state.lost_writes += 1);
+        Self::fatal_error(this, os_error(error), WRITE_ERROR)
+    }
+
+    fn watch_for_room(this: &Bound<'_, Self>) -> PyResult<()> {
+        let armed = this.get().state.with(this.py(), |state| state.armed);
+        if armed && this.get().stays_armed {
+            Ok(())
+        } else {
+            Self::arm(this, true)
+        }
+    }
+
+    fn arm(this: &Bound<'_, Self>, armed: bool) -> PyResult<()> {
+        let py = this.py();
+        let (key, number) = PipeTransport::watch(this.as_super())?;
+        let poller = this.as_super().get().event_loop.bind(py).get().poller(py)?;
+        poller
+            .change_edge(number, key.0, armed)
+            .map_err(|error| os_error(&error))?;
+        this.get().state.with(py, |state| state.armed = armed);
+        Ok(())
+    }
+
+    /// Tells the protocol to pause if more than the high-water mark waits.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub fn maybe_pause(this: &Bound<'_, Self>) -> PyResult<()> {
+        let pauses = this.get().state.with(this.py(), |state| {
+            let waiting = state.queue.size();
+            state.flow.pauses_at(waiting)
+        });
+        if pauses {
+            Self::tell(this, "pause_writing")
+        } else {
+            Ok(())
+        }
+    }
+
+    fn maybe_resume(this: &Bound<'_, Self>) -> PyResult<()> {
+        let resumes = this.get().state.with(this.py(), |state| {
+            let waiting = state.queue.size();
+            state.flow.resumes_at(waiting)
+        });
+        if resumes {
+            Self::tell(this, "resume_writing")
+        } else {
+            Ok(())
+        }
+    }
+
+    fn tell(this: &Bound<'_, Self>, name: &str) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.as_super().get();
+        let Some(protocol) = transport.protocol(py) else {
+            return Ok(());
+        };
+        let name = pyo3::types::PyString::intern(py, name);
+        tell_flow(
+            transport.event_loop.bind(py),
+            this.as_any(),
+            &protocol,
+            &name,
+        )
+    }
+
+    /// The loop says that there is room.
+    fn write_ready(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        if this.get().state.with(py, |state| state.queue.is_empty()) {
+            return Ok(());
+        }
+        let number = this.as_super().get().end.with(py, |end| end.number);
+        let mut finished = Vec::new();
+        let sent = this
+            .get()
+            .state
+            .with(py, |state| state.send(number, |chunk| finished.push(chunk)));
+        for chunk in finished {
+            chunk.release(py);
+        }
+        match sent {
+            Ok(true) => Self::drained(this),
+            // As asyncio, which lets a writer go on only when the pipe has taken everything.
+            Ok(false) => Ok(()),
+            Err(error) => {
+                Self::drop_queue(this);
+                Self::write_failed(this, &error)
+            }
+        }
+    }
+
+    /// Everything is sent: what waited for that happens now.
+    fn drained(this: &Bound<'_, Self>) -> PyResult<()> {
+        if !this.get().stays_armed {
+            // A failure leaves the watch for room on, which costs wake-ups and nothing else.
+            let _ = Self::arm(this, false);
+        }
+        Self::maybe_resume(this)?;
+        let end = this.as_super();
+        let closes = end
+            .get()
+            .end
+            .with(this.py(), |end| end.life == Lifecycle::Closing);
+        if closes && PipeTransport::end_watch(end, None) {
+            return PipeTransport::connection_lost(end);
+        }
+        Ok(())
+    }
+
+    /// The reader has closed its end.
+    fn reader_gone(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        if this.as_super().get().event_loop.bind(py).get().is_debug() {
+            asyncio::logger(py)?.call_method1("info", ("%r was closed by peer", this))?;
+        }
+        let unsent = this.get().state.with(py, |state| !state.queue.is_empty());
+        let reason = unsent.then(|| PyBrokenPipeError::new_err(()).into_value(py).into_any());
+        Self::force_close(this, reason)
+    }
+
+    /// Closes once everything is sent.
+    ///
+    /// # Errors
+    /// What closing the file raises when the loop is closed.
+    pub fn close(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let end = this.as_super();
+        let closes = end.get().end.with(py, |end| {
+            let closes = !end.life.is_closing();
+            if closes {
+                end.life = Lifecycle::Closing;
+            }
+            closes
+        });
+        let unsent = this.get().state.with(py, |state| !state.queue.is_empty());
+        if !closes || (unsent && !end.get().event_loop.bind(py).get().is_closed()) {
+            return Ok(());
+        }
+        Self::force_close(this, None)
+    }
+
+    /// Drops what was not sent and queues `connection_lost(reason)`.
+    ///
+    /// # Errors
+    /// As `close`.
+    pub fn force_close(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
+        Self::drop_queue(this);
+        PipeTransport::lose(this.as_super(), reason)
+    }
+
+    fn drop_queue(this: &Bound<'_, Self>) {
+        let dropped = this.get().state.with(this.py(), |state| state.queue.take());
+        drop(dropped);
+    }
+
+    /// Reports `error` and ends the connection with it.
+    ///
+    /// # Errors
+    /// What the exception handler raises.
+    #[cold]
+    pub fn fatal_error(this: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.as_super().get();
+        let protocol = transport.protocol(py);
+        let event_loop = transport.event_loop.bind(py);
+        let reported = report_fatal(
+            event_loop,
+            message,
+            &error,
+            this.as_any(),
+            protocol.as_ref(),
+        );
+        Self::force_close(this, Some(error.into_value(py).into_any())).and(reported)
+    }
+}
+
+impl State {
+    /// Sends until nothing is left (true) or the kernel takes no more.
+    fn send(&mut self, number: RawFd, mut finished: impl FnMut(Data)) -> io::Result<bool> {
+        while !self.queue.is_empty() {
+            let slices: Vec<_> = self
+                .queue
+                .unsent()
+                .take(MAX_SLICES)
+                .map(IoSlice::new)
+                .collect();
+            let asked: usize = slices.iter().map(|slice| slice.len()).sum();
+            match pipe::write_vectored(number, &slices) {
+                Ok(count) => {
+                    self.queue.sent(count, &mut finished);
+                    if count < asked {
+                        return Ok(false);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// What a repr says of the watch for room.
+    pub fn describe(&self) -> (&'static str, usize) {
+        (
+            if self.queue.is_empty() {
+                "idle"
+            } else {
+                "polling"
+            },
+            self.queue.size(),
+        )
+    }
+}

@@ -1,0 +1,142 @@
+//! The methods of `WritePipeTransport` that Python sees, beside those of both ends.
+//!
+//! A table of contents: each is one step away from the file that owns the matter.
+
+use pyo3::PyClassInitializer;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyType};
+
+use crate::event_loop::EventLoop;
+use crate::py::asyncio;
+use crate::py::cell::LoopCell;
+use crate::sys::pipe::Kind;
+use crate::transport::limits;
+use crate::transport::pipe::end::{Parts, PipeTransport};
+use crate::transport::pipe::writer::{State, WRITER, WritePipeTransport};
+
+/// Asyncio's words for a regular file.
+const REFUSAL: &str = "Pipe transport is only for pipes, sockets and character devices";
+
+#[pymethods]
+impl WritePipeTransport {
+    #[new]
+    #[classmethod]
+    #[pyo3(signature = (event_loop, pipe, protocol, waiter=None, extra=None))]
+    fn make<'py>(
+        _class: &Bound<'py, PyType>,
+        event_loop: &Bound<'py, EventLoop>,
+        pipe: &Bound<'py, PyAny>,
+        protocol: &Bound<'py, PyAny>,
+        waiter: Option<Bound<'py, PyAny>>,
+        extra: Option<Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, Self>> {
+        let parts = Parts {
+            file: pipe,
+            protocol,
+            waiter,
+            extra,
+        };
+        let (end, kind) =
+            PipeTransport::new(event_loop, parts, "WritePipeTransport", &WRITER, REFUSAL)?;
+        let writer = Self {
+            state: LoopCell::new(State::default()),
+            sees_reader_go: matches!(kind, Kind::Fifo | Kind::Socket),
+            stays_armed: kind == Kind::Fifo,
+        };
+        let whole = PyClassInitializer::from(end).add_subclass(writer);
+        let this = Bound::new(event_loop.py(), whole)?;
+        PipeTransport::begin(this.as_super(), pipe)?;
+        Ok(this)
+    }
+
+    /// `asyncio.WriteTransport`, so that `isinstance` holds without the storage of that class.
+    #[getter]
+    fn __class__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(asyncio::write_transport(py)?.clone().unbind())
+    }
+
+    /// Send data: bytes, bytearray or memoryview. After the connection is lost: does nothing.
+    #[pyo3(name = "write")]
+    fn py_write(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        Self::write(this, data)
+    }
+
+    /// Send all items of an iterable as one piece.
+    fn writelines(this: &Bound<'_, Self>, list_of_data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let joined = PyBytes::new(this.py(), b"").call_method1("join", (list_of_data,))?;
+        Self::write(this, &joined)
+    }
+
+    /// The same as close(): a pipe has no other way to say that nothing follows.
+    fn write_eof(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::close(this)
+    }
+
+    fn can_write_eof(&self) -> bool {
+        true
+    }
+
+    /// Close once everything is sent.
+    #[pyo3(name = "close")]
+    fn py_close(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::close(this)
+    }
+
+    /// Close at once; what is not sent is dropped.
+    fn abort(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::force_close(this, None)
+    }
+
+    /// How many bytes the kernel has not taken.
+    fn get_write_buffer_size(&self, py: Python<'_>) -> usize {
+        self.state.with(py, |state| state.queue.size())
+    }
+
+    /// The (low, high) water marks in bytes.
+    fn get_write_buffer_limits(&self, py: Python<'_>) -> (usize, usize) {
+        self.state
+            .with(py, |state| (state.flow.low, state.flow.high))
+    }
+
+    /// Set the water marks, in bytes. Raises ValueError unless high >= low >= 0.
+    #[pyo3(signature = (high=None, low=None))]
+    fn set_write_buffer_limits(
+        this: &Bound<'_, Self>,
+        high: Option<&Bound<'_, PyAny>>,
+        low: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let (high, low) = limits::water_marks(high, low)?;
+        this.get().state.with(this.py(), |state| {
+            (state.flow.high, state.flow.low) = (high, low);
+        });
+        Self::maybe_pause(this)
+    }
+
+    #[pyo3(signature = (exc=None))]
+    fn _close(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {
+        Self::force_close(this, exc)
+    }
+
+    #[pyo3(signature = (exc, message="Fatal error on pipe transport"))]
+    fn _fatal_error(this: &Bound<'_, Self>, exc: Bound<'_, PyAny>, message: &str) -> PyResult<()> {
+        Self::fatal_error(this, PyErr::from_value(exc), message)
+    }
+
+    fn __repr__(this: &Bound<'_, Self>) -> String {
+        let py = this.py();
+        let stopped = this.as_super().get().event_loop.bind(py).get().is_closed();
+        let (waits, size) = this.get().state.with(py, |state| state.describe());
+        this.as_super().get().end.with(py, |end| {
+            let (life, number) = (end.life.adjective(), end.number);
+            if end.file.is_none() || stopped {
+                let state = if stopped && end.file.is_some() {
+                    "open"
+                } else {
+                    "closed"
+                };
+                return format!("<WritePipeTransport{life} fd={number} {state}>");
+            }
+            format!("<WritePipeTransport{life} fd={number} {waits} bufsize={size}>")
+        })
+    }
+}

@@ -1,0 +1,181 @@
+"""Accepting: what the kernel may answer, and what becomes of the listener."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from support.descriptors import open_descriptors
+from support.errors import Reports
+from support.loops import run, until
+from support.protocols import Recorder
+from support.sockets import listening, reset
+
+Loop = asyncio.AbstractEventLoop
+
+
+@contextmanager
+def no_more_descriptors() -> Iterator[None]:
+    """The process cannot open one more: all numbers below its limit are taken."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(open_descriptors()) + 10, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        for number in taken:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.slow
+@pytest.mark.ours_only("asyncio reports it once for each place in the backlog")
+def test_out_of_descriptors_it_reports_and_goes_on_a_second_later(
+    loop: Loop, reports: Reports
+) -> None:
+    accepted: list[Recorder] = []
+
+    def factory() -> Recorder:
+        accepted.append(Recorder())
+        return accepted[-1]
+
+    async def main() -> None:
+        server = await loop.create_server(factory, sock=listening())
+        address = server.sockets[0].getsockname()
+        client = socket.socket()
+        client.setblocking(False)
+        with no_more_descriptors():
+            began = loop.time()
+            try:
+                client.connect(address)
+            except BlockingIOError:
+                pass
+            await until(lambda: reports)
+            # Parked, not spinning: no second report comes in the meantime.
+            for _ in range(20):
+                await asyncio.sleep(0.001)
+            assert len(reports) == 1
+        await until(lambda: accepted)
+        assert loop.time() - began >= 1
+        client.close()
+        await accepted[0].wait_lost()
+        server.close()
+
+    run(loop, main())
+    context = reports.take()
+    assert context["message"] == "socket.accept() out of system resource"
+    assert isinstance(context["exception"], OSError)
+    assert context["exception"].errno == errno.EMFILE
+    assert type(context["socket"]).__name__ == "TransportSocket"
+
+
+@pytest.mark.slow
+@pytest.mark.ours_only("asyncio reports it once for each place in the backlog")
+def test_a_server_that_is_closed_while_it_backs_off_stays_closed(
+    loop: Loop, reports: Reports
+) -> None:
+    async def main() -> None:
+        server = await loop.create_server(Recorder, sock=listening())
+        address = server.sockets[0].getsockname()
+        client = socket.socket()
+        client.setblocking(False)
+        with no_more_descriptors():
+            try:
+                client.connect(address)
+            except BlockingIOError:
+                pass
+            await until(lambda: reports)
+        server.close()
+        await asyncio.sleep(1.1)
+        client.close()
+
+    run(loop, main())
+    assert reports.take()["exception"].errno == errno.EMFILE
+
+
+def test_a_connection_that_is_reset_before_it_is_accepted_does_no_harm(loop: Loop) -> None:
+    accepted: list[Recorder] = []
+
+    def factory() -> Recorder:
+        accepted.append(Recorder())
+        return accepted[-1]
+
+    async def main() -> None:
+        listener = listening()
+        for _ in range(5):
+            reset(socket.create_connection(listener.getsockname()))
+        server = await loop.create_server(factory, sock=listener)
+        client = Recorder()
+        await loop.create_connection(lambda: client, *listener.getsockname())
+        await until(lambda: accepted and not accepted[-1].is_lost and accepted[-1].events)
+        client.transport.abort()
+        await until(lambda: all(protocol.is_lost for protocol in accepted))
+        server.close()
+
+    run(loop, main())
+
+
+def test_an_accepted_socket_can_be_handed_over(loop: Loop) -> None:
+    protocol = Recorder()
+
+    async def main() -> None:
+        with listening() as listener, socket.create_connection(listener.getsockname()) as client:
+            accepted, _ = listener.accept()
+            transport, made = await loop.connect_accepted_socket(lambda: protocol, accepted)
+            assert made is protocol
+            client.sendall(b"hello")
+            assert await protocol.wait_data(5) == b"hello"
+            transport.close()
+            await protocol.wait_lost()
+            assert accepted.fileno() == -1
+
+    run(loop, main())
+
+
+def test_a_datagram_socket_cannot_be_handed_over(loop: Loop) -> None:
+    async def main() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            try:
+                await loop.connect_accepted_socket(Recorder, sock)
+            except ValueError as error:
+                assert str(error).startswith("A Stream Socket was expected, got")  # noqa: PT017
+            else:
+                raise AssertionError("accepted")
+
+    run(loop, main())
+
+
+def test_a_listener_that_is_closed_by_its_first_client_accepts_no_second(loop: Loop) -> None:
+    accepted: list[Recorder] = []
+
+    class Protocol(Recorder):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            accepted.append(self)
+            server.close()
+            self.transport.abort()
+
+    async def start() -> asyncio.AbstractServer:
+        return await loop.create_server(Protocol, sock=listening())
+
+    server = run(loop, start())
+
+    async def main() -> None:
+        address = server.sockets[0].getsockname()  # type: ignore[attr-defined] # a Server
+        clients = [socket.create_connection(address) for _ in range(3)]
+        await until(lambda: accepted)
+        await until(lambda: all(protocol.is_lost for protocol in accepted))
+        for client in clients:
+            client.close()
+
+    run(loop, main())

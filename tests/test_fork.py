@@ -1,0 +1,246 @@
+"""os.fork() and multiprocessing in and around a running loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.loops import Factory, run, until
+from support.programs import finish, run_code, start
+from support.protocols import Recorder
+
+Loop = asyncio.AbstractEventLoop
+
+pytestmark = [
+    # Since 3.12 Python warns of fork in a process with threads, which a test before may have left.
+    pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"),
+]
+
+
+def in_child(body: Callable[[], object]) -> None:
+    """Run `body` in a forked child, which must not raise and takes what it says to its end."""
+    r, w = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.close(r)
+            body()
+            status = 0
+        except BaseException:
+            os.write(w, traceback.format_exc().encode())
+        finally:
+            os._exit(status)
+    os.close(w)
+    with open(r, "rb") as report:
+        said = report.read().decode()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, said
+
+
+def polled() -> list[str]:
+    """What the epoll sets of this process watch, by their lines in /proc."""
+    return [
+        line
+        for number in os.listdir("/proc/self/fdinfo")
+        if Path(f"/proc/self/fdinfo/{number}").exists()
+        for line in Path(f"/proc/self/fdinfo/{number}").read_text(encoding="utf-8").splitlines()
+        if line.startswith("tfd:")
+    ]
+
+
+def test_a_child_sees_no_running_loop(loop: Loop) -> None:
+    def body() -> None:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+
+    async def main() -> None:
+        in_child(body)
+        assert asyncio.get_running_loop() is loop
+
+    run(loop, main())
+
+
+def test_a_child_can_run_a_loop_of_its_own(loop: Loop, new_loop: Factory) -> None:
+    async def inside() -> int:
+        process = await asyncio.create_subprocess_shell("exit 3")
+        await asyncio.sleep(0.001)
+        return await process.wait()
+
+    def body() -> None:
+        own = new_loop()
+        assert own.run_until_complete(inside()) == 3
+        own.close()
+
+    async def main() -> None:
+        in_child(body)
+        await asyncio.sleep(0)
+
+    run(loop, main())
+
+
+@pytest.mark.ours_only("asyncio's child shares the parent's epoll set")
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda loop: loop.call_soon(print),
+        lambda loop: loop.call_soon_threadsafe(print),
+        lambda loop: loop.call_later(1, print),
+        lambda loop: loop.add_reader(0, print),
+        lambda loop: loop.run_forever(),
+        lambda loop: loop.run_until_complete(loop.create_future()),
+    ],
+)
+def test_a_child_cannot_use_its_parents_loop(loop: Loop, use: Callable[[Any], object]) -> None:
+    def body() -> None:
+        with pytest.raises(RuntimeError, match="closed: a forked child cannot use"):
+            use(loop)
+        assert loop.is_closed()
+        assert not loop.is_running()
+        loop.close()
+
+    async def main() -> None:
+        in_child(body)
+
+    run(loop, main())
+    in_child(body)
+
+
+@pytest.mark.ours_only("asyncio's child shares the parent's epoll set")
+def test_closing_things_in_a_child_does_not_disturb_the_parent(loop: Loop) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        protocol = Recorder()
+        transport, _ = await loop.connect_read_pipe(lambda: protocol, open(r, "rb", 0))
+        other, far = os.pipe()
+        heard: list[bytes] = []
+        loop.add_reader(other, lambda: heard.append(os.read(other, 10)))
+
+        def body() -> None:
+            transport.close()
+            loop.remove_reader(other)
+            loop.close()
+            assert not polled()
+
+        before = polled()
+        in_child(body)
+        assert polled() == before
+        os.write(w, b"still here")
+        os.write(far, b"x")
+        assert await protocol.wait_data(10) == b"still here"
+        await until(lambda: heard == [b"x"])
+        loop.remove_reader(other)
+        os.close(other)
+        os.close(far)
+        os.close(w)
+        await protocol.wait_lost()
+
+    run(loop, main())
+
+
+def test_signals_of_a_child_are_not_its_parents(loop: Loop, kind: str) -> None:
+    if kind == "asyncio" and sys.version_info < (3, 12):
+        pytest.skip("asyncio resets the wake-up descriptor since 3.12")
+
+    async def main() -> None:
+        heard: list[int] = []
+        loop.add_signal_handler(signal.SIGUSR1, heard.append, 1)
+
+        def body() -> None:
+            assert signal.set_wakeup_fd(-1) == -1
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+        in_child(body)
+        await asyncio.sleep(0.01)
+        assert not heard
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await until(lambda: heard == [1])
+        loop.remove_signal_handler(signal.SIGUSR1)
+
+    run(loop, main())
+
+
+def test_a_child_runs_none_of_its_parents_callbacks_or_cleanups(kind: str) -> None:
+    status, out, err = run_code(
+        kind,
+        """
+        import os, sys
+
+        async def waiting():
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                print("cleaned up", flush=True)
+
+        async def main():
+            task = asyncio.ensure_future(waiting())
+            await asyncio.sleep(0)
+            asyncio.get_running_loop().call_soon(print, "queued")
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0)
+            os.waitpid(pid, 0)
+            await asyncio.sleep(0)
+            task.cancel()
+
+        loop = new_loop()
+        loop.run_until_complete(main())
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        """,
+    )
+    assert (status, out, err) == (0, "queued\ncleaned up\n", "")
+
+
+PROGRAM = """
+import asyncio, importlib, multiprocessing, sys
+
+async def inside():
+    await asyncio.sleep(0.001)
+    process = await asyncio.create_subprocess_exec("echo", "from a grandchild", stdout=-1)
+    return (await process.communicate())[0].decode()
+
+def new_loop(kind):
+    return importlib.import_module(kind).new_event_loop()
+
+def work(kind, results):
+    loop = new_loop(kind)
+    results.send(loop.run_until_complete(inside()))
+    loop.close()
+
+async def main(kind, method):
+    loop = asyncio.get_running_loop()
+    processes = multiprocessing.get_context(method)
+    receiving, sending = processes.Pipe(duplex=False)
+    process = processes.Process(target=work, args=(kind, sending))
+    process.start()
+    ended = asyncio.Event()
+    loop.add_reader(process.sentinel, ended.set)
+    await ended.wait()
+    loop.remove_reader(process.sentinel)
+    process.join()
+    print(process.exitcode, receiving.recv(), end="")
+
+if __name__ == "__main__":
+    loop = new_loop(sys.argv[1])
+    loop.run_until_complete(main(*sys.argv[1:]))
+    loop.close()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_multiprocessing_works_inside_a_running_loop(
+    kind: str, method: str, tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM, encoding="utf-8")
+    status, out, err = finish(start([str(program), kind, method]))
+    assert (status, out, err) == (0, "0 from a grandchild\n", "")

@@ -1,0 +1,628 @@
+"""connect_read_pipe and connect_write_pipe: pipes, FIFOs, terminals, devices and sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import os
+import pty
+import socket
+import tty
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.errors import Reports
+from support.loops import Factory, run, run_turns, until
+from support.protocols import Recorder
+
+Loop = asyncio.AbstractEventLoop
+
+
+class Writing(asyncio.BaseProtocol):
+    """What a writing end is told."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.lost: Exception | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.events.append("connection_made")
+
+    def pause_writing(self) -> None:
+        self.events.append("pause_writing")
+
+    def resume_writing(self) -> None:
+        self.events.append("resume_writing")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.events.append("connection_lost")
+        self.lost = exc
+
+    async def wait_lost(self) -> Exception | None:
+        await until(lambda: "connection_lost" in self.events)
+        return self.lost
+
+
+def opened(descriptor: int, mode: str) -> Any:
+    return open(descriptor, mode, buffering=0)
+
+
+async def reading(descriptor: int, protocol: Recorder | None = None) -> tuple[Any, Recorder]:
+    recorder = protocol or Recorder()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: recorder, opened(descriptor, "rb"))
+    return transport, recorder
+
+
+async def writing(descriptor: int) -> tuple[Any, Writing]:
+    protocol = Writing()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_write_pipe(lambda: protocol, opened(descriptor, "wb"))
+    return transport, protocol
+
+
+def emptied(descriptor: int) -> bytes:
+    """Everything that can be read now without waiting."""
+    os.set_blocking(descriptor, False)
+    data = b""
+    try:
+        while part := os.read(descriptor, 1 << 20):
+            data += part
+    except BlockingIOError:
+        pass
+    return data
+
+
+def test_a_reader_gets_data_then_the_end(loop: Loop) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        transport, protocol = await reading(r)
+        assert isinstance(transport, asyncio.ReadTransport)
+        assert transport.get_protocol() is protocol
+        os.write(w, b"one")
+        await protocol.wait_data(3)
+        os.write(w, b"two")
+        os.close(w)
+        assert await protocol.wait_lost() is None
+        assert bytes(protocol.data) == b"onetwo"
+        assert protocol.events[0] == "connection_made"
+        assert protocol.events[-2:] == ["eof_received", "connection_lost"]
+        assert transport.is_closing()
+
+    run(loop, main())
+
+
+def test_more_than_one_read_arrives_whole(loop: Loop) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        _, protocol = await reading(r)
+        writer, _ = await writing(w)
+        data = os.urandom(1 << 20)
+        writer.write(data)
+        writer.close()
+        assert await protocol.wait_lost() is None
+        assert bytes(protocol.data) == data
+
+    run(loop, main())
+
+
+def test_what_was_written_before_the_writer_left_is_delivered(loop: Loop) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        os.write(w, b"x" * 5000)
+        os.close(w)
+        _, protocol = await reading(r)
+        assert await protocol.wait_lost() is None
+        assert len(protocol.data) == 5000
+
+    run(loop, main())
+
+
+def test_a_paused_reader_gets_nothing_until_it_resumes(loop: Loop) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        transport, protocol = await reading(r)
+        transport.pause_reading()
+        transport.pause_reading()
+        os.write(w, b"later")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not protocol.data
+        transport.resume_reading()
+        transport.resume_reading()
+        assert await protocol.wait_data(5) == b"later"
+        transport.pause_reading()
+        os.write(w, b"!")
+        os.close(w)
+        await asyncio.sleep(0.01)
+        assert not protocol.is_lost
+        transport.resume_reading()
+        await protocol.wait_lost()
+        assert bytes(protocol.data) == b"later!"
+
+    run(loop, main())
+
+
+def test_pausing_inside_data_received_holds_the_rest_back(loop: Loop) -> None:
+    class Pausing(Recorder):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self.transport.pause_reading()
+
+    async def main() -> None:
+        r, w = os.pipe()
+        os.write(w, b"first")
+        transport, protocol = await reading(r, Pausing())
+        await protocol.wait_data(5)
+        os.write(w, b"second")
+        await asyncio.sleep(0.01)
+        assert bytes(protocol.data) == b"first"
+        transport.resume_reading()
+        await protocol.wait_data(11)
+        transport.close()
+        await protocol.wait_lost()
+        os.close(w)
+
+    run(loop, main())
+
+
+def test_an_exception_in_data_received_is_reported_and_reading_goes_on(
+    loop: Loop, reports: Reports
+) -> None:
+    class Failing(Recorder):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if data == b"bad":
+                raise ZeroDivisionError
+
+    async def main() -> None:
+        r, w = os.pipe()
+        transport, protocol = await reading(r, Failing())
+        os.write(w, b"bad")
+        await protocol.wait_data(3)
+        os.write(w, b"good")
+        await protocol.wait_data(7)
+        assert not transport.is_closing()
+        os.close(w)
+        await protocol.wait_lost()
+
+    run(loop, main())
+    context = reports.take()
+    assert isinstance(context["exception"], ZeroDivisionError)
+    assert "_read_ready" in context["message"]
+
+
+def test_closing_a_reader_closes_the_pipe_once(loop: Loop) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        transport, protocol = await reading(r)
+        pipe = transport.get_extra_info("pipe")
+        assert pipe.fileno() == r
+        transport.close()
+        transport.close()
+        assert not pipe.closed, "connection_lost comes through the queue"
+        await protocol.wait_lost()
+        await asyncio.sleep(0)
+        assert pipe.closed
+        assert transport.get_extra_info("pipe") is pipe
+        assert transport.get_extra_info("nothing", 7) == 7
+        assert protocol.events.count("connection_lost") == 1
+        os.close(w)
+
+    run(loop, main())
+
+
+def test_a_writer_writes_at_once(loop: Loop) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        transport, protocol = await writing(w)
+        assert isinstance(transport, asyncio.WriteTransport)
+        transport.write(b"ab")
+        assert emptied(r) == b"ab"
+        transport.write(bytearray(b"cd"))
+        transport.write(memoryview(b"ef"))
+        transport.write(b"")
+        transport.writelines([b"g", bytearray(b"h")])
+        assert emptied(r) == b"cdefgh"
+        assert transport.get_write_buffer_size() == 0
+        assert transport.can_write_eof()
+        transport.write_eof()
+        assert transport.is_closing()
+        assert await protocol.wait_lost() is None
+        os.close(r)
+
+    run(loop, main())
+
+
+@pytest.mark.parametrize("data", ["text", None, 3, [b"x"]])
+def test_a_writer_takes_bytes_only(loop: Loop, data: Any) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        transport, protocol = await writing(w)
+        with pytest.raises(AssertionError):
+            transport.write(data)
+        transport.close()
+        await protocol.wait_lost()
+        os.close(r)
+
+    run(loop, main())
+
+
+def test_a_full_pipe_pauses_and_an_empty_one_resumes(loop: Loop) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        transport, protocol = await writing(w)
+        transport.set_write_buffer_limits(high=1000)
+        assert transport.get_write_buffer_limits() == (250, 1000)
+        data = bytearray(os.urandom(300_000))
+        transport.write(data)
+        sent = bytes(data)
+        data.clear()
+        assert transport.get_write_buffer_size() > 1000
+        assert protocol.events == ["connection_made", "pause_writing"]
+        got = b""
+        while len(got) < len(sent):
+            got += emptied(r)
+            await asyncio.sleep(0)
+        assert got == sent
+        await until(lambda: protocol.events[-1] == "resume_writing")
+        assert transport.get_write_buffer_size() == 0
+        transport.close()
+        await protocol.wait_lost()
+        assert protocol.events.count("pause_writing") == 1
+        os.close(r)
+
+    run(loop, main())
+
+
+@pytest.mark.parametrize("limits", [{"high": 1, "low": 2}, {"low": -1}, {"high": -4}])
+def test_bad_limits_are_refused(loop: Loop, limits: dict[str, int]) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        transport, protocol = await writing(w)
+        with pytest.raises(ValueError, match=r"high \(-?\d+\) must be >= low \(-?\d+\) must be"):
+            transport.set_write_buffer_limits(**limits)
+        transport.close()
+        await protocol.wait_lost()
+        os.close(r)
+
+    run(loop, main())
+
+
+def test_closing_a_writer_sends_what_is_left_first(loop: Loop) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        transport, protocol = await writing(w)
+        transport.write(b"x" * 200_000)
+        transport.close()
+        transport.write(b"ignored")
+        _, reader = await reading(r)
+        assert await protocol.wait_lost() is None
+        await reader.wait_lost()
+        assert len(reader.data) == 200_000
+
+    run(loop, main())
+
+
+def test_aborting_a_writer_drops_what_is_left(loop: Loop) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        transport, protocol = await writing(w)
+        transport.write(b"x" * 200_000)
+        transport.abort()
+        assert transport.get_write_buffer_size() == 0
+        assert await protocol.wait_lost() is None
+        assert len(emptied(r)) < 200_000
+        os.close(r)
+
+    run(loop, main())
+
+
+def test_a_writer_learns_that_its_reader_went(loop: Loop) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        transport, protocol = await writing(w)
+        os.close(r)
+        assert await protocol.wait_lost() is None
+        assert transport.is_closing()
+
+    run(loop, main())
+
+
+def test_a_writer_with_unsent_data_learns_of_a_broken_pipe(loop: Loop) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        transport, protocol = await writing(w)
+        transport.write(b"x" * 200_000)
+        os.close(r)
+        assert isinstance(await protocol.wait_lost(), BrokenPipeError)
+        transport.write(b"nobody reads this")
+
+    run(loop, main())
+
+
+def test_a_write_that_fails_ends_the_connection(loop: Loop) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        transport, protocol = await writing(w)
+        os.close(r)
+        transport.write(b"x")
+        assert isinstance(await protocol.wait_lost(), BrokenPipeError)
+
+    run(loop, main())
+
+
+def test_writes_to_a_lost_pipe_warn_in_the_end(
+    loop: Loop, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        os.close(r)
+        transport, protocol = await writing(w)
+        await protocol.wait_lost()
+        for _ in range(5):
+            transport.write(b"x")
+        assert "pipe closed by peer" not in caplog.text
+        transport.write(b"x")
+        assert "pipe closed by peer or os.write(pipe, data) raised exception." in caplog.text
+
+    run(loop, main())
+
+
+def test_a_fifo_with_a_name_works_in_both_directions(loop: Loop, tmp_path: Path) -> None:
+    async def main() -> None:
+        path = tmp_path / "fifo"
+        os.mkfifo(path)
+        _, reader = await reading(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+        writer, protocol = await writing(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+        await asyncio.sleep(0.01)
+        assert not reader.is_lost
+        writer.write(b"through the fifo")
+        await asyncio.sleep(0.01)
+        assert not writer.is_closing()
+        writer.close()
+        await protocol.wait_lost()
+        await reader.wait_lost()
+        assert bytes(reader.data) == b"through the fifo"
+
+    run(loop, main())
+
+
+def test_a_terminal_is_read_and_written_through_one_descriptor(loop: Loop) -> None:
+    async def main() -> None:
+        master, slave = pty.openpty()
+        tty.setraw(slave)
+        reader_pipe, writer_pipe = opened(slave, "rb"), open(slave, "wb", 0, closefd=False)
+        protocol, sender = Recorder(), Writing()
+        await loop.connect_read_pipe(lambda: protocol, reader_pipe)
+        transport, _ = await loop.connect_write_pipe(lambda: sender, writer_pipe)
+        os.write(master, b"in")
+        await protocol.wait_data(2)
+        transport.write(b"out")
+        assert os.read(master, 10) == b"out"
+        transport.write(b"x" * 100_000)
+        got = 0
+        while got < 100_000:
+            got += len(emptied(master))
+            await asyncio.sleep(0)
+        os.write(master, b"more")
+        assert await protocol.wait_data(6) == b"inmore"
+        os.close(master)
+        await protocol.wait_lost()
+        transport.close()
+        await sender.wait_lost()
+
+    run(loop, main())
+
+
+def test_every_line_of_a_terminal_arrives(loop: Loop) -> None:
+    async def main() -> None:
+        master, slave = pty.openpty()
+        os.write(master, b"one\ntwo\nthree\n")
+        _, protocol = await reading(slave)
+        assert await protocol.wait_data(14) == b"one\ntwo\nthree\n"
+        protocol.transport.close()
+        await protocol.wait_lost()
+        os.close(master)
+
+    run(loop, main())
+
+
+def test_the_end_of_a_terminal_is_an_input_output_error(loop: Loop) -> None:
+    async def main() -> None:
+        master, slave = pty.openpty()
+        _, protocol = await reading(master)
+        os.close(slave)
+        error = await protocol.wait_lost()
+        assert isinstance(error, OSError)
+        assert error.errno == errno.EIO
+
+    run(loop, main())
+
+
+def test_a_socket_is_a_pipe_too(loop: Loop) -> None:
+    async def main() -> None:
+        near, far = socket.socketpair()
+        protocol, sender = Recorder(), Writing()
+        await loop.connect_read_pipe(lambda: protocol, near)
+        transport, _ = await loop.connect_write_pipe(lambda: sender, far)
+        transport.write(b"x" * 500_000)
+        transport.close()
+        await protocol.wait_lost()
+        assert len(protocol.data) == 500_000
+        assert near.fileno() == far.fileno() == -1
+
+    run(loop, main())
+
+
+def test_every_message_of_a_datagram_socket_arrives(loop: Loop) -> None:
+    async def main() -> None:
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with far:
+            far.send(b"one")
+            far.send(b"two")
+            protocol = Recorder()
+            await loop.connect_read_pipe(lambda: protocol, near)
+            assert await protocol.wait_data(6) == b"onetwo"
+            protocol.transport.close()
+            await protocol.wait_lost()
+
+    run(loop, main())
+
+
+def test_the_null_device_can_be_written(loop: Loop) -> None:
+    async def main() -> None:
+        transport, protocol = await writing(os.open("/dev/null", os.O_WRONLY))
+        transport.write(b"x" * 1_000_000)
+        assert transport.get_write_buffer_size() == 0
+        transport.close()
+        assert await protocol.wait_lost() is None
+
+    run(loop, main())
+
+
+def test_the_null_device_cannot_be_watched(loop: Loop, reports: Reports) -> None:
+    async def main() -> None:
+        transport, protocol = await reading(os.open("/dev/null", os.O_RDONLY))
+        transport.close()
+        await protocol.wait_lost()
+
+    run(loop, main())
+    context = reports.take()
+    assert isinstance(context["exception"], PermissionError)
+
+
+def test_regular_files_are_refused_and_stay_open(loop: Loop, tmp_path: Path) -> None:
+    async def main() -> None:
+        path = tmp_path / "file"
+        with path.open("wb") as file:
+            with pytest.raises(ValueError, match=r"^Pipe transport is only for pipes, sockets and c"):
+                await loop.connect_write_pipe(Writing, file)
+            assert not file.closed
+        with path.open("rb") as file:
+            with pytest.raises(ValueError, match=r"^Pipe transport is for pipes/sockets only\.$"):
+                await loop.connect_read_pipe(Recorder, file)
+            assert not file.closed
+
+    run(loop, main())
+
+
+def test_a_cancelled_connect_closes_the_pipe(loop: Loop) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        pipe = opened(r, "rb")
+        task = asyncio.ensure_future(loop.connect_read_pipe(Recorder, pipe))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until(lambda: pipe.closed)
+        os.close(w)
+
+    run(loop, main())
+
+
+def test_a_transport_that_nobody_closed_warns_and_closes(new_loop: Factory) -> None:
+    r, w = os.pipe()
+    loop = new_loop()
+    transport, _ = run(loop, reading_of(r))
+    loop.close()
+    with pytest.warns(ResourceWarning, match="unclosed transport <.*ReadPipeTransport"):
+        del transport
+        gc.collect()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(r)
+    os.close(w)
+
+
+async def reading_of(descriptor: int) -> tuple[Any, Any]:
+    loop = asyncio.get_running_loop()
+    return await loop.connect_read_pipe(asyncio.Protocol, opened(descriptor, "rb"))
+
+
+def test_a_reader_shows_its_state(loop: Loop) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        transport, protocol = await reading(r)
+        assert f"ReadPipeTransport fd={r} polling>" in repr(transport)
+        transport.pause_reading()
+        assert f"ReadPipeTransport fd={r} idle>" in repr(transport)
+        transport.close()
+        assert f"ReadPipeTransport closing fd={r} " in repr(transport)
+        await protocol.wait_lost()
+        await asyncio.sleep(0)
+        assert f"ReadPipeTransport closed fd={r} closed>" in repr(transport)
+        os.close(w)
+
+    run(loop, main())
+
+
+def test_a_writer_shows_its_state(loop: Loop) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        transport, protocol = await writing(w)
+        assert f"WritePipeTransport fd={w} idle bufsize=0>" in repr(transport)
+        transport.write(b"x" * 100_000)
+        size = transport.get_write_buffer_size()
+        assert f"WritePipeTransport fd={w} polling bufsize={size}>" in repr(transport)
+        transport.abort()
+        await protocol.wait_lost()
+        os.close(r)
+
+    run(loop, main())
+
+
+@pytest.mark.ours_only("asyncio loses the first when the second asks for the same number")
+def test_the_descriptor_of_a_pipe_is_not_for_add_reader(loop: Loop) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        transport, protocol = await reading(r)
+        with pytest.raises(RuntimeError, match="is used by transport"):
+            loop.add_reader(r, print)
+        transport.close()
+        await protocol.wait_lost()
+        os.close(w)
+
+    run(loop, main())
+
+
+def test_closing_on_a_closed_loop_leaves_nothing_open(new_loop: Factory, kind: str) -> None:
+    r, w = os.pipe()
+    loop = new_loop()
+    transport, protocol = run(loop, reading_of(r))
+    loop.close()
+    if kind == "asyncio":
+        with pytest.raises(RuntimeError, match="Event loop is closed"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            transport.close()
+        transport.get_extra_info("pipe").close()
+        transport._pipe = None
+    else:
+        transport.close()
+    os.close(w)
+
+
+def test_streams_run_over_pipes(loop: Loop) -> None:
+    async def main() -> None:
+        r, w = os.pipe()
+        reader = asyncio.StreamReader()
+        await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), opened(r, "rb")
+        )
+        transport, protocol = await loop.connect_write_pipe(
+            asyncio.streams.FlowControlMixin, opened(w, "wb")
+        )
+        writer = asyncio.StreamWriter(transport, protocol, None, loop)
+        writer.write(b"line one\nline two\n")
+        await writer.drain()
+        assert await reader.readline() == b"line one\n"
+        assert await reader.readline() == b"line two\n"
+        writer.close()
+        assert await reader.read() == b""
+
+    run(loop, main())
+    run_turns(loop, 2)
