@@ -78,6 +78,12 @@ impl EventLoop {
         self.core.with(py, |core| core.resumed.push(key));
     }
 
+    /// Which turn this is.
+    #[inline]
+    pub fn turn(&self, py: Python<'_>) -> u64 {
+        self.core.with(py, |core| core.turn)
+    }
+
     /// Whether a callback of this loop runs, so that writes are gathered until it returns. If so,
     /// the source of `key` is flushed then.
     #[inline]

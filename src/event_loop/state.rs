@@ -47,6 +47,8 @@ pub struct Core {
     pub entries: Slab<Entry>,
     /// The key of each registered descriptor, by its number.
     pub descriptors: Vec<Option<Key>>,
+    /// Counts turns, so that a source can tell whether an event was queued before it paused.
+    pub turn: u64,
     /// Sources that have more to read although no new edge will come.
     pub resumed: Vec<Key>,
     /// Sources that were written to in the callback that runs now.

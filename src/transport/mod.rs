@@ -5,6 +5,7 @@
 //! - `descriptor`: who owns a descriptor
 //! - `protocol`: which calls a protocol wants, and what happens when one raises
 //! - `server`: the connections that belong to a server
+//! - `transfer`: what waits while a file is sent
 //! - `stream`: `StreamTransport` and its state
 //! - `reading`: from the kernel to the protocol
 //! - `writing`: from the protocol to the kernel
@@ -46,6 +47,7 @@ mod sendfile;
 mod server;
 mod stream;
 mod surface;
+mod transfer;
 mod writing;
 
 pub use datagram::DatagramTransport;

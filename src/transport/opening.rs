@@ -52,6 +52,7 @@ impl Parts<'_> {
             reading: Reading::On,
             writing: Writing::Idle,
             readable: false,
+            resumed: 0,
             peer_closed: false,
             last_read: 0,
             eof: false,

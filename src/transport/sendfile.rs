@@ -5,29 +5,12 @@
 //! undoing.
 
 use pyo3::exceptions::{PyConnectionError, PyRuntimeError};
-use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::py::{asyncio, call};
 use crate::transport::stream::{StreamTransport, Writing};
-
-/// A transfer under way; as long as there is one, nothing may be written.
-#[derive(Default)]
-pub struct Transfer {
-    /// Done when everything that was written before is sent.
-    empty: Option<Py<PyAny>>,
-    /// Done when the kernel takes more.
-    room: Option<Py<PyAny>>,
-}
-
-impl Transfer {
-    /// Shows what it holds to the collector.
-    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.empty)?;
-        visit.call(&self.room)
-    }
-}
+use crate::transport::transfer::Transfer;
 
 impl StreamTransport {
     /// Begins a transfer; the future is done when what was written before is sent.

@@ -19,8 +19,8 @@ use crate::sys::address::Address;
 use crate::transport::chunk::Data;
 use crate::transport::descriptor::Descriptor;
 use crate::transport::protocol::Kind;
-use crate::transport::sendfile::Transfer;
 use crate::transport::server::ServerBase;
+use crate::transport::transfer::Transfer;
 
 /// What the reading side is doing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,9 @@ pub struct State {
     pub writing: Writing,
     /// Whether the kernel reported data that was not read yet.
     pub readable: bool,
+    /// The turn in which reading was last resumed: what was queued before it paused is not
+    /// delivered in that turn, as asyncio's reader handle would have been cancelled.
+    pub resumed: u64,
     /// Whether the peer has ended its side, so that reading goes on until end of file.
     pub peer_closed: bool,
     /// How much the last read brought: after a large one the next goes into its final object.
