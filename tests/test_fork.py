@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from support.loops import Factory, run, until
+from support.pipes import reading
 from support.programs import finish, run_code, start
 from support.protocols import Recorder
 
@@ -118,7 +119,7 @@ def test_closing_things_in_a_child_does_not_disturb_the_parent(loop: Loop) -> No
     async def main() -> None:
         r, w = os.pipe()
         protocol = Recorder()
-        transport, _ = await loop.connect_read_pipe(lambda: protocol, open(r, "rb", 0))
+        transport, _ = await reading(r, protocol)
         other, far = os.pipe()
         heard: list[bytes] = []
         loop.add_reader(other, lambda: heard.append(os.read(other, 10)))

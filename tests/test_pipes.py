@@ -1,80 +1,21 @@
-"""connect_read_pipe and connect_write_pipe: pipes, FIFOs, terminals, devices and sockets."""
+"""connect_read_pipe and connect_write_pipe: data, flow control, closing, errors."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import os
-import pty
-import socket
-import tty
 import warnings
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.errors import Reports
-from support.loops import Factory, run, run_turns, until
+from support.loops import Factory, run, until
+from support.pipes import emptied, opened, reading, writing
 from support.protocols import Recorder
 
 Loop = asyncio.AbstractEventLoop
-
-
-class Writing(asyncio.BaseProtocol):
-    """What a writing end is told."""
-
-    def __init__(self) -> None:
-        self.events: list[str] = []
-        self.lost: Exception | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.events.append("connection_made")
-
-    def pause_writing(self) -> None:
-        self.events.append("pause_writing")
-
-    def resume_writing(self) -> None:
-        self.events.append("resume_writing")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.events.append("connection_lost")
-        self.lost = exc
-
-    async def wait_lost(self) -> Exception | None:
-        await until(lambda: "connection_lost" in self.events)
-        return self.lost
-
-
-def opened(descriptor: int, mode: str) -> Any:
-    return open(descriptor, mode, buffering=0)
-
-
-async def reading(descriptor: int, protocol: Recorder | None = None) -> tuple[Any, Recorder]:
-    recorder = protocol or Recorder()
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.connect_read_pipe(lambda: recorder, opened(descriptor, "rb"))
-    return transport, recorder
-
-
-async def writing(descriptor: int) -> tuple[Any, Writing]:
-    protocol = Writing()
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.connect_write_pipe(lambda: protocol, opened(descriptor, "wb"))
-    return transport, protocol
-
-
-def emptied(descriptor: int) -> bytes:
-    """Everything that can be read now without waiting."""
-    os.set_blocking(descriptor, False)
-    data = b""
-    try:
-        while part := os.read(descriptor, 1 << 20):
-            data += part
-    except BlockingIOError:
-        pass
-    return data
 
 
 def test_a_reader_gets_data_then_the_end(loop: Loop) -> None:
@@ -373,144 +314,6 @@ def test_writes_to_a_lost_pipe_warn_in_the_end(
     run(loop, main())
 
 
-def test_a_fifo_with_a_name_works_in_both_directions(loop: Loop, tmp_path: Path) -> None:
-    async def main() -> None:
-        path = tmp_path / "fifo"
-        os.mkfifo(path)
-        _, reader = await reading(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
-        writer, protocol = await writing(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
-        await asyncio.sleep(0.01)
-        assert not reader.is_lost
-        writer.write(b"through the fifo")
-        await asyncio.sleep(0.01)
-        assert not writer.is_closing()
-        writer.close()
-        await protocol.wait_lost()
-        await reader.wait_lost()
-        assert bytes(reader.data) == b"through the fifo"
-
-    run(loop, main())
-
-
-def test_a_terminal_is_read_and_written_through_one_descriptor(loop: Loop) -> None:
-    async def main() -> None:
-        master, slave = pty.openpty()
-        tty.setraw(slave)
-        reader_pipe, writer_pipe = opened(slave, "rb"), open(slave, "wb", 0, closefd=False)
-        protocol, sender = Recorder(), Writing()
-        await loop.connect_read_pipe(lambda: protocol, reader_pipe)
-        transport, _ = await loop.connect_write_pipe(lambda: sender, writer_pipe)
-        os.write(master, b"in")
-        await protocol.wait_data(2)
-        transport.write(b"out")
-        assert os.read(master, 10) == b"out"
-        transport.write(b"x" * 100_000)
-        got = 0
-        while got < 100_000:
-            got += len(emptied(master))
-            await asyncio.sleep(0)
-        os.write(master, b"more")
-        assert await protocol.wait_data(6) == b"inmore"
-        os.close(master)
-        await protocol.wait_lost()
-        transport.close()
-        await sender.wait_lost()
-
-    run(loop, main())
-
-
-def test_every_line_of_a_terminal_arrives(loop: Loop) -> None:
-    async def main() -> None:
-        master, slave = pty.openpty()
-        os.write(master, b"one\ntwo\nthree\n")
-        _, protocol = await reading(slave)
-        assert await protocol.wait_data(14) == b"one\ntwo\nthree\n"
-        protocol.transport.close()
-        await protocol.wait_lost()
-        os.close(master)
-
-    run(loop, main())
-
-
-def test_the_end_of_a_terminal_is_an_input_output_error(loop: Loop) -> None:
-    async def main() -> None:
-        master, slave = pty.openpty()
-        _, protocol = await reading(master)
-        os.close(slave)
-        error = await protocol.wait_lost()
-        assert isinstance(error, OSError)
-        assert error.errno == errno.EIO
-
-    run(loop, main())
-
-
-def test_a_socket_is_a_pipe_too(loop: Loop) -> None:
-    async def main() -> None:
-        near, far = socket.socketpair()
-        protocol, sender = Recorder(), Writing()
-        await loop.connect_read_pipe(lambda: protocol, near)
-        transport, _ = await loop.connect_write_pipe(lambda: sender, far)
-        transport.write(b"x" * 500_000)
-        transport.close()
-        await protocol.wait_lost()
-        assert len(protocol.data) == 500_000
-        assert near.fileno() == far.fileno() == -1
-
-    run(loop, main())
-
-
-def test_every_message_of_a_datagram_socket_arrives(loop: Loop) -> None:
-    async def main() -> None:
-        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        with far:
-            far.send(b"one")
-            far.send(b"two")
-            protocol = Recorder()
-            await loop.connect_read_pipe(lambda: protocol, near)
-            assert await protocol.wait_data(6) == b"onetwo"
-            protocol.transport.close()
-            await protocol.wait_lost()
-
-    run(loop, main())
-
-
-def test_the_null_device_can_be_written(loop: Loop) -> None:
-    async def main() -> None:
-        transport, protocol = await writing(os.open("/dev/null", os.O_WRONLY))
-        transport.write(b"x" * 1_000_000)
-        assert transport.get_write_buffer_size() == 0
-        transport.close()
-        assert await protocol.wait_lost() is None
-
-    run(loop, main())
-
-
-def test_the_null_device_cannot_be_watched(loop: Loop, reports: Reports) -> None:
-    async def main() -> None:
-        transport, protocol = await reading(os.open("/dev/null", os.O_RDONLY))
-        transport.close()
-        await protocol.wait_lost()
-
-    run(loop, main())
-    context = reports.take()
-    assert isinstance(context["exception"], PermissionError)
-
-
-def test_regular_files_are_refused_and_stay_open(loop: Loop, tmp_path: Path) -> None:
-    async def main() -> None:
-        path = tmp_path / "file"
-        with path.open("wb") as file:
-            with pytest.raises(ValueError, match=r"^Pipe transport is only for pipes, sockets and c"):
-                await loop.connect_write_pipe(Writing, file)
-            assert not file.closed
-        with path.open("rb") as file:
-            with pytest.raises(ValueError, match=r"^Pipe transport is for pipes/sockets only\.$"):
-                await loop.connect_read_pipe(Recorder, file)
-            assert not file.closed
-
-    run(loop, main())
-
-
 def test_a_cancelled_connect_closes_the_pipe(loop: Loop) -> None:
     async def main() -> None:
         r, w = os.pipe()
@@ -576,24 +379,10 @@ def test_a_writer_shows_its_state(loop: Loop) -> None:
     run(loop, main())
 
 
-@pytest.mark.ours_only("asyncio loses the first when the second asks for the same number")
-def test_the_descriptor_of_a_pipe_is_not_for_add_reader(loop: Loop) -> None:
-    async def main() -> None:
-        r, w = os.pipe()
-        transport, protocol = await reading(r)
-        with pytest.raises(RuntimeError, match="is used by transport"):
-            loop.add_reader(r, print)
-        transport.close()
-        await protocol.wait_lost()
-        os.close(w)
-
-    run(loop, main())
-
-
 def test_closing_on_a_closed_loop_leaves_nothing_open(new_loop: Factory, kind: str) -> None:
     r, w = os.pipe()
     loop = new_loop()
-    transport, protocol = run(loop, reading_of(r))
+    transport, _ = run(loop, reading_of(r))
     loop.close()
     if kind == "asyncio":
         with pytest.raises(RuntimeError, match="Event loop is closed"), warnings.catch_warnings():
@@ -604,25 +393,3 @@ def test_closing_on_a_closed_loop_leaves_nothing_open(new_loop: Factory, kind: s
     else:
         transport.close()
     os.close(w)
-
-
-def test_streams_run_over_pipes(loop: Loop) -> None:
-    async def main() -> None:
-        r, w = os.pipe()
-        reader = asyncio.StreamReader()
-        await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), opened(r, "rb")
-        )
-        transport, protocol = await loop.connect_write_pipe(
-            asyncio.streams.FlowControlMixin, opened(w, "wb")
-        )
-        writer = asyncio.StreamWriter(transport, protocol, None, loop)
-        writer.write(b"line one\nline two\n")
-        await writer.drain()
-        assert await reader.readline() == b"line one\n"
-        assert await reader.readline() == b"line two\n"
-        writer.close()
-        assert await reader.read() == b""
-
-    run(loop, main())
-    run_turns(loop, 2)

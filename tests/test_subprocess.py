@@ -11,11 +11,11 @@ import subprocess
 import sys
 import threading
 import warnings
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ferroloop import _native
 from support.errors import Reports
 from support.loops import PATIENCE, Factory, run, until
 
@@ -145,8 +145,9 @@ def test_an_exit_is_reported_while_a_grandchild_holds_the_pipe(loop: Loop) -> No
 
 def test_pipes_show_up_as_transports(loop: Loop) -> None:
     async def main() -> None:
-        transport, protocol = await started("cat", stderr=subprocess.STDOUT)
-        assert isinstance(transport, asyncio.SubprocessTransport)
+        process, protocol = await started("cat", stderr=subprocess.STDOUT)
+        assert isinstance(process, asyncio.SubprocessTransport)
+        transport: Any = process
         assert isinstance(transport.get_pipe_transport(0), asyncio.WriteTransport)
         assert isinstance(transport.get_pipe_transport(1), asyncio.ReadTransport)
         assert transport.get_pipe_transport(2) is None
@@ -216,7 +217,9 @@ def test_a_child_that_somebody_else_reaped_counts_as_255(
         os.waitpid(process.pid, 0)
         process.kill()
         assert await process.wait() == 255
-        text = f"{process.pid}, will" if sys.version_info < (3, 12) else f"{process.pid} exit status"
+        text = (
+            f"{process.pid}, will" if sys.version_info < (3, 12) else f"{process.pid} exit status"
+        )
         assert text in caplog.text
         assert caplog.text.count("will report returncode 255") == 1
 
@@ -321,106 +324,6 @@ def test_closing_the_transport_kills_the_process(loop: Loop) -> None:
     run(loop, main())
 
 
-def test_what_cannot_be_started_raises_and_leaves_nothing(loop: Loop) -> None:
-    async def main() -> None:
-        with pytest.raises(FileNotFoundError, match="no-such-program"):
-            await asyncio.create_subprocess_exec("/no-such-program", stdin=PIPE, stdout=PIPE)
-        with pytest.raises(NotADirectoryError):
-            await asyncio.create_subprocess_exec("true", cwd="/dev/null")
-        with pytest.raises(TypeError, match="no_such_option"):
-            await asyncio.create_subprocess_exec("true", no_such_option=1)
-
-    run(loop, main())
-
-
-@pytest.mark.parametrize(
-    ("argument", "value", "text"),
-    [
-        ("universal_newlines", True, "universal_newlines must be False"),
-        ("shell", True, "shell must be False"),
-        ("bufsize", 4096, "bufsize must be 0"),
-        ("text", True, "text must be False"),
-        ("encoding", "utf-8", "encoding must be None"),
-        ("errors", "strict", "errors must be None"),
-    ],
-)
-def test_text_is_refused(loop: Loop, argument: str, value: Any, text: str) -> None:
-    async def main() -> None:
-        with pytest.raises(ValueError, match=f"^{text}$"):
-            await loop.subprocess_exec(Events, "true", **{argument: value})
-        if argument == "shell":
-            with pytest.raises(ValueError, match="^shell must be True$"):
-                await loop.subprocess_shell(Events, "true", shell=False)
-            with pytest.raises(ValueError, match="^cmd must be a string$"):
-                await loop.subprocess_shell(Events, ["true"])  # type: ignore[arg-type]  # on purpose
-        else:
-            with pytest.raises(ValueError, match=f"^{text}$"):
-                await loop.subprocess_shell(Events, "true", **{argument: value})
-
-    run(loop, main())
-
-
-async def output_of(*args: Any, **kwargs: Any) -> bytes:
-    process = await asyncio.create_subprocess_exec(*args, stdout=PIPE, **kwargs)
-    return (await process.communicate())[0]
-
-
-def test_options_of_popen_pass_through(loop: Loop, tmp_path: Path) -> None:
-    async def main() -> None:
-        assert await output_of("/usr/bin/env", env={}) == b""
-        assert await output_of("/usr/bin/env", env={"A": "1"}) == b"A=1\n"
-        assert b"PATH=" in await output_of("/usr/bin/env", env=None)
-        assert await output_of("pwd", cwd=tmp_path) == f"{tmp_path}\n".encode()
-        assert await output_of("sh", "-c", "umask", umask=0o27) == b"0027\n"
-        assert await output_of("anything", "-c", "echo $0", "name", executable="/bin/sh") == b"name\n"
-        group = await output_of("sh", "-c", "ps -o pgid= $$ || cut -d' ' -f5 /proc/$$/stat")
-        assert int(group) == os.getpgid(0)
-        session = b"cut -d' ' -f6 /proc/$$/stat; echo $$"
-        first, second = (
-            await output_of("sh", "-c", session, start_new_session=True)
-        ).split()
-        assert first == second
-        r, w = os.pipe()
-        writing = f"echo passed > /proc/self/fd/{w}"
-        await output_of("sh", "-c", writing, pass_fds=(w,))
-        assert os.read(r, 100) == b"passed\n"
-        hidden = await output_of("sh", "-c", f"{writing} 2>/dev/null || echo closed")
-        assert b"closed" in hidden
-        os.close(r)
-        os.close(w)
-
-    run(loop, main())
-
-
-def test_a_function_can_run_before_the_program(loop: Loop) -> None:
-    async def main() -> None:
-        assert await output_of("pwd", preexec_fn=lambda: os.chdir("/")) == b"/\n"
-        with pytest.raises(subprocess.SubprocessError, match="preexec_fn"):
-            await output_of("true", preexec_fn=lambda: 1 / 0)
-
-    run(loop, main())
-
-
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="since 3.11")
-def test_a_process_can_have_a_group_of_its_own(loop: Loop) -> None:
-    async def main() -> None:
-        command = "cut -d' ' -f5 /proc/$$/stat; echo $$"
-        first, second = (await output_of("sh", "-c", command, process_group=0)).split()
-        assert first == second
-
-    run(loop, main())
-
-
-def test_a_stream_that_is_none_is_inherited(loop: Loop, capfd: pytest.CaptureFixture[str]) -> None:
-    async def main() -> None:
-        process = await asyncio.create_subprocess_shell("echo out; echo err >&2")
-        assert process.stdin is process.stdout is process.stderr is None
-        await process.wait()
-
-    run(loop, main())
-    assert capfd.readouterr() == ("out\n", "err\n")
-
-
 def test_an_exception_of_the_protocol_is_reported(loop: Loop, reports: Reports) -> None:
     class Failing(Events):
         def process_exited(self) -> None:
@@ -443,8 +346,6 @@ def test_an_exception_of_the_protocol_is_reported(loop: Loop, reports: Reports) 
 def test_processes_are_waited_for_without_descriptors_too(
     loop: Loop, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    from ferroloop import _native
-
     class Refused:
         def __init__(self, *args: Any) -> None:
             raise OSError(code, os.strerror(code))
@@ -474,14 +375,20 @@ def test_debug_mode_logs_no_arguments(loop: Loop, caplog: pytest.LogCaptureFixtu
     assert "secret" not in caplog.text
 
 
+def set_child_watcher(watcher: Any) -> None:
+    asyncio.set_child_watcher(watcher)  # type: ignore[attr-defined,unused-ignore]  # gone in 3.14
+
+
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="child watchers went with 3.14")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 class TestChildWatchers:
     def test_a_watcher_of_the_program_is_told(self, loop: Loop) -> None:
         class Watcher(asyncio.ThreadedChildWatcher):  # type: ignore[misc,unused-ignore]  # gone in 3.14
-            pids: list[int] = []
+            def __init__(self) -> None:
+                super().__init__()
+                self.pids: list[int] = []
 
-            def add_child_handler(self, pid: int, callback: Any, *args: Any) -> None:
+            def add_child_handler(self, pid: int, callback: Any, *args: Any) -> None:  # type: ignore[override,unused-ignore]  # wider
                 self.pids.append(pid)
                 super().add_child_handler(pid, callback, *args)
 
@@ -491,11 +398,11 @@ class TestChildWatchers:
             assert watcher.pids == [process.pid]
 
         watcher = Watcher()
-        asyncio.set_child_watcher(watcher)  # type: ignore[attr-defined,unused-ignore]  # gone in 3.14
+        set_child_watcher(watcher)
         try:
             run(loop, main())
         finally:
-            asyncio.set_child_watcher(None)  # type: ignore[attr-defined,unused-ignore]  # as above
+            set_child_watcher(None)
 
     @pytest.mark.ours_only("asyncio refuses a watcher that is not attached")
     @pytest.mark.parametrize("name", ["SafeChildWatcher", "FastChildWatcher", "PidfdChildWatcher"])
@@ -505,11 +412,11 @@ class TestChildWatchers:
             assert await process.wait() == 4
 
         watcher = getattr(asyncio, name)()
-        asyncio.set_child_watcher(watcher)  # type: ignore[attr-defined,unused-ignore]  # gone in 3.14
+        set_child_watcher(watcher)
         before = {**vars(watcher)}
         try:
             run(loop, main())
             assert vars(watcher) == before
         finally:
-            asyncio.set_child_watcher(None)  # type: ignore[attr-defined,unused-ignore]  # as above
+            set_child_watcher(None)
             watcher.close()

@@ -108,8 +108,8 @@ class Loop(LoopBase):
     # Pipes, processes, signals
     connect_read_pipe = _pipes.connect_read_pipe
     connect_write_pipe = _pipes.connect_write_pipe
-    subprocess_exec = _subprocess.subprocess_exec  # type: ignore[assignment]  # bufsize and others are passed through by name
-    subprocess_shell = _subprocess.subprocess_shell  # type: ignore[assignment]  # as above
+    subprocess_exec = _subprocess.subprocess_exec
+    subprocess_shell = _subprocess.subprocess_shell
     add_signal_handler = _signals.add_signal_handler
     remove_signal_handler = _signals.remove_signal_handler
 

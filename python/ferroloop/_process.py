@@ -53,7 +53,7 @@ class SubprocessTransport(BaseSubprocessTransport):  # type: ignore[misc]  # the
         **kwargs: Any,
     ) -> None:
         """Start the process; the base class calls it once."""
-        self._proc = subprocess.Popen(
+        self._proc = subprocess.Popen(  # noqa: S603 - what to run is the program's affair
             args,
             shell=shell,
             stdin=stdin,

@@ -81,7 +81,7 @@ async def subprocess_shell(
     Mirrors asyncio's `subprocess_shell`.
     """
     if not isinstance(cmd, (bytes, str)):
-        raise ValueError("cmd must be a string")  # noqa: TRY004 - as asyncio
+        raise ValueError("cmd must be a string")
     _refuse_text(universal_newlines, shell, True, bufsize, text, encoding, errors)
     return await _run(
         loop,
@@ -182,8 +182,7 @@ async def make_subprocess_transport(
             watcher = entered
         if not watcher.is_active():
             raise RuntimeError(
-                "asyncio.get_child_watcher() is not activated, "
-                "subprocess support is not installed."
+                "asyncio.get_child_watcher() is not activated, subprocess support is not installed."
             )
         transport = start()
         watcher.add_child_handler(transport.get_pid(), loop._child_watcher_callback, transport)

@@ -112,6 +112,10 @@ mod tests {
     use super::{is_reaped, open, reap, send_signal};
 
     #[test]
+    #[allow(
+        clippy::zombie_processes,
+        reason = "it is waited for, by the function under test"
+    )]
     fn a_child_is_reaped_once() {
         let child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let pid = child.id().cast_signed();

@@ -1,0 +1,118 @@
+"""What subprocess_exec and subprocess_shell take and refuse."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.loops import run
+
+Loop = asyncio.AbstractEventLoop
+PIPE = asyncio.subprocess.PIPE
+GONE = (asyncio.CancelledError, ProcessLookupError)
+
+
+def test_what_cannot_be_started_raises_and_leaves_nothing(loop: Loop) -> None:
+    async def main() -> None:
+        with pytest.raises(FileNotFoundError, match="no-such-program"):
+            await asyncio.create_subprocess_exec("/no-such-program", stdin=PIPE, stdout=PIPE)
+        with pytest.raises(NotADirectoryError):
+            await asyncio.create_subprocess_exec("true", cwd="/dev/null")
+        with pytest.raises(TypeError, match="no_such_option"):
+            await asyncio.create_subprocess_exec("true", **{"no_such_option": 1})  # type: ignore[arg-type]  # on purpose
+
+    run(loop, main())
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "text"),
+    [
+        ("universal_newlines", True, "universal_newlines must be False"),
+        ("shell", True, "shell must be False"),
+        ("bufsize", 4096, "bufsize must be 0"),
+        ("text", True, "text must be False"),
+        ("encoding", "utf-8", "encoding must be None"),
+        ("errors", "strict", "errors must be None"),
+    ],
+)
+def test_text_is_refused(loop: Loop, argument: str, value: Any, text: str) -> None:
+    async def main() -> None:
+        with pytest.raises(ValueError, match=f"^{text}$"):
+            await loop.subprocess_exec(asyncio.SubprocessProtocol, "true", **{argument: value})
+        if argument == "shell":
+            with pytest.raises(ValueError, match="^shell must be True$"):
+                await loop.subprocess_shell(asyncio.SubprocessProtocol, "true", **{"shell": False})
+            with pytest.raises(ValueError, match="^cmd must be a string$"):
+                await loop.subprocess_shell(asyncio.SubprocessProtocol, ["true"])  # type: ignore[arg-type]  # on purpose
+        else:
+            with pytest.raises(ValueError, match=f"^{text}$"):
+                await loop.subprocess_shell(asyncio.SubprocessProtocol, "true", **{argument: value})
+
+    run(loop, main())
+
+
+async def output_of(*args: Any, **kwargs: Any) -> bytes:
+    process = await asyncio.create_subprocess_exec(*args, stdout=PIPE, **kwargs)
+    return (await process.communicate())[0]
+
+
+def test_options_of_popen_pass_through(loop: Loop, tmp_path: Path) -> None:
+    async def main() -> None:
+        assert await output_of("/usr/bin/env", env={}) == b""
+        assert await output_of("/usr/bin/env", env={"A": "1"}) == b"A=1\n"
+        assert b"PATH=" in await output_of("/usr/bin/env", env=None)
+        assert await output_of("pwd", cwd=tmp_path) == f"{tmp_path}\n".encode()
+        assert await output_of("sh", "-c", "umask", umask=0o27) == b"0027\n"
+        assert (
+            await output_of("anything", "-c", "echo $0", "name", executable="/bin/sh") == b"name\n"
+        )
+        group = await output_of("sh", "-c", "ps -o pgid= $$ || cut -d' ' -f5 /proc/$$/stat")
+        assert int(group) == os.getpgid(0)
+        session = b"cut -d' ' -f6 /proc/$$/stat; echo $$"
+        first, second = (await output_of("sh", "-c", session, start_new_session=True)).split()
+        assert first == second
+        r, w = os.pipe()
+        writing = f"echo passed > /proc/self/fd/{w}"
+        await output_of("sh", "-c", writing, pass_fds=(w,))
+        assert os.read(r, 100) == b"passed\n"
+        hidden = await output_of("sh", "-c", f"{writing} 2>/dev/null || echo closed")
+        assert b"closed" in hidden
+        os.close(r)
+        os.close(w)
+
+    run(loop, main())
+
+
+def test_a_function_can_run_before_the_program(loop: Loop) -> None:
+    async def main() -> None:
+        assert await output_of("pwd", preexec_fn=lambda: os.chdir("/")) == b"/\n"
+        with pytest.raises(subprocess.SubprocessError, match="preexec_fn"):
+            await output_of("true", preexec_fn=lambda: 1 / 0)
+
+    run(loop, main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="since 3.11")
+def test_a_process_can_have_a_group_of_its_own(loop: Loop) -> None:
+    async def main() -> None:
+        command = "cut -d' ' -f5 /proc/$$/stat; echo $$"
+        first, second = (await output_of("sh", "-c", command, process_group=0)).split()
+        assert first == second
+
+    run(loop, main())
+
+
+def test_a_stream_that_is_none_is_inherited(loop: Loop, capfd: pytest.CaptureFixture[str]) -> None:
+    async def main() -> None:
+        process = await asyncio.create_subprocess_shell("echo out; echo err >&2")
+        assert (process.stdin, process.stdout, process.stderr) == (None, None, None)
+        await process.wait()
+
+    run(loop, main())
+    assert capfd.readouterr() == ("out\n", "err\n")
