@@ -6,74 +6,18 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from support.datagrams import Endpoint, endpoint
 from support.errors import Reports
-from support.loops import Factory, run, until
+from support.loops import run, until
 
 Loop = asyncio.AbstractEventLoop
 HERE = ("127.0.0.1", 0)
 takes_empty = sys.version_info >= (3, 13)
-
-
-class Endpoint(asyncio.DatagramProtocol):
-    """Remembers events in order, datagrams and errors."""
-
-    def __init__(self, on_datagram: Callable[[Endpoint], object] = lambda _: None) -> None:
-        self.events: list[str] = []
-        self.datagrams: list[tuple[bytes, Any]] = []
-        self.errors: list[Exception] = []
-        self.transport: asyncio.DatagramTransport = cast("asyncio.DatagramTransport", None)
-        self._on_datagram = on_datagram
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.events.append("connection_made")
-        self.transport = cast("asyncio.DatagramTransport", transport)
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        assert type(data) is bytes
-        self.datagrams.append((data, addr))
-        self._on_datagram(self)
-
-    def error_received(self, exc: Exception) -> None:
-        self.errors.append(exc)
-
-    def pause_writing(self) -> None:
-        self.events.append("pause_writing")
-
-    def resume_writing(self) -> None:
-        self.events.append("resume_writing")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.events.append(f"connection_lost {exc!r}")
-
-    @property
-    def address(self) -> Any:
-        return self.transport.get_extra_info("sockname")
-
-    @property
-    def data(self) -> list[bytes]:
-        return [data for data, _ in self.datagrams]
-
-    async def wait_data(self, *expected: bytes) -> None:
-        await until(lambda: len(self.datagrams) >= len(expected))
-        assert self.data == list(expected)
-
-    async def close(self) -> None:
-        self.transport.close()
-        await until(lambda: self.events[-1].startswith("connection_lost"))
-
-
-async def endpoint(protocol: Endpoint | None = None, **options: Any) -> Endpoint:
-    """An endpoint of the running loop."""
-    made = protocol or Endpoint()
-    loop = asyncio.get_running_loop()
-    _, protocol = await loop.create_datagram_endpoint(lambda: made, **options)
-    return made
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -152,7 +96,7 @@ def test_pausing_within_a_burst_keeps_the_rest(loop: Loop) -> None:
             for data in (b"1", b"2", b"3"):
                 client.sendto(data, server.address)
             for count in (1, 2, 3):
-                await until(lambda count=count: len(server.datagrams) == count)
+                await server.wait_count(count)
                 for _ in range(3):
                     await asyncio.sleep(0)
                 assert len(server.datagrams) == count
@@ -466,67 +410,3 @@ def test_a_broadcasting_endpoint_is_not_connected(loop: Loop) -> None:
         await server.close()
 
     run(loop, main())
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"local_addr": "127.0.0.1"},
-        {"local_addr": ("127.0.0.1",)},
-        {"family": socket.AF_UNIX, "local_addr": ("a", 1)},
-        {"local_addr": ("127.0.0.1", 0), "remote_addr": ("::1", 1)},
-        {"local_addr": ("127.0.0.1", 0), "family": socket.AF_INET6},
-        {"local_addr": ("203.0.113.7", 0)},
-        {"family": 9999},
-    ],
-    ids=str,
-)
-def test_wrong_arguments_are_refused_in_asyncios_words(
-    new_loop: Factory, options: dict[str, Any]
-) -> None:
-    def attempt(make: Factory) -> tuple[type, str]:
-        loop = make()
-        try:
-            with pytest.raises((Exception,)) as caught:
-                loop.run_until_complete(loop.create_datagram_endpoint(Endpoint, **options))
-            return caught.type, str(caught.value)
-        finally:
-            loop.close()
-
-    assert attempt(new_loop) == attempt(asyncio.SelectorEventLoop)
-
-
-def test_a_socket_of_the_wrong_kind_or_with_options_is_refused(loop: Loop) -> None:
-    async def main() -> None:
-        text = "A datagram socket was" if takes_empty else "A UDP Socket was"
-        with socket.socket() as stream, pytest.raises(ValueError, match=text):
-            await endpoint(sock=stream)
-        with socket.socket(type=socket.SOCK_DGRAM) as sock:
-            text = r"can not be used when sock is specified. \(family=2, flags=1\)"
-            with pytest.raises(ValueError, match=text):
-                await endpoint(sock=sock, family=2, flags=1)
-
-    run(loop, main())
-
-
-def test_a_factory_that_raises_leaves_the_callers_socket_alone(loop: Loop) -> None:
-    def fail() -> asyncio.DatagramProtocol:
-        raise ZeroDivisionError
-
-    async def main() -> None:
-        with socket.socket(type=socket.SOCK_DGRAM) as sock:
-            with pytest.raises(ZeroDivisionError):
-                await loop.create_datagram_endpoint(fail, sock=sock)
-            assert sock.fileno() >= 0
-
-    run(loop, main())
-
-
-@pytest.mark.ours_only("asyncio leaves its socket to the collector")
-def test_a_factory_that_raises_leaves_no_socket_open(loop: Loop) -> None:
-    def fail() -> asyncio.DatagramProtocol:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        run(loop, loop.create_datagram_endpoint(fail, local_addr=HERE))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from ferroloop import _native
 
@@ -98,6 +98,21 @@ class LoopBase(_native.EventLoop, asyncio.AbstractEventLoop):
             proto: int = 0,
             flags: int = 0,
         ) -> list[AddressInfo]: ...
+        def _check_sendfile_params(
+            self, sock: socket.socket, file: IO[bytes], offset: Any, count: Any
+        ) -> None: ...
+        async def _sendfile_native(
+            self, transport: Any, file: IO[bytes], offset: int, count: int | None
+        ) -> int: ...
+        async def _sendfile_fallback(
+            self, transport: Any, file: IO[bytes], offset: int, count: int | None
+        ) -> int: ...
+        async def _sock_sendfile_native(
+            self, sock: socket.socket, file: IO[bytes], offset: int, count: int | None
+        ) -> int: ...
+        async def _sock_sendfile_fallback(
+            self, sock: socket.socket, file: IO[bytes], offset: int, count: int | None
+        ) -> int: ...
         def _make_datagram_transport(
             self,
             sock: socket.socket,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
-    from ferroloop._base import LoopBase, ProtocolFactory
+    from ferroloop._base import AddressInfo, LoopBase, ProtocolFactory
 
 __all__ = ("create_datagram_endpoint", "make_datagram_transport")
 
@@ -147,36 +147,46 @@ async def _candidates(
             raise ValueError("unexpected address family")
         return [(family, proto, None, None)]
     if family == socket.AF_UNIX:
-        for addr in (local_addr, remote_addr):
-            if addr is not None and not isinstance(addr, str):
-                raise TypeError("string is expected")
-        if local_addr:
-            _remove_stale(local_addr)
+        _check_paths(local_addr, remote_addr)
         return [(family, proto, local_addr, remote_addr)]
 
+    hints = {"family": family, "proto": proto, "flags": flags}
     found: dict[tuple[int, int], list[Any]] = {}
     for place, addr in enumerate((local_addr, remote_addr)):
         if addr is None:
             continue
-        if not (isinstance(addr, tuple) and len(addr) == 2):
-            # An assert statement in asyncio up to 3.10.
-            error = TypeError if sys.version_info >= (3, 11) else AssertionError
-            raise error("2-tuple is expected")
-        infos = await loop._ensure_resolved(
-            addr, family=family, type=socket.SOCK_DGRAM, proto=proto, flags=flags
-        )
-        if not infos:
-            raise OSError("getaddrinfo() returned empty list")
-        for info_family, _, info_proto, _, address in infos:
+        for info_family, _, info_proto, _, address in await _resolve(loop, addr, hints):
             found.setdefault((info_family, info_proto), [None, None])[place] = address
     pairs = [
-        (key[0], key[1], local, remote)
+        (*key, local, remote)
         for key, (local, remote) in found.items()
         if not ((local_addr and local is None) or (remote_addr and remote is None))
     ]
     if not pairs:
         raise ValueError("can not get address information")
     return pairs
+
+
+async def _resolve(loop: LoopBase, addr: Any, hints: dict[str, int]) -> list[AddressInfo]:
+    """Address infos of a datagram socket for `addr`, at least one."""
+    is_pair = isinstance(addr, tuple) and len(addr) == len(("host", "port"))
+    if not is_pair:
+        # An assert statement in asyncio up to 3.10.
+        error = TypeError if sys.version_info >= (3, 11) else AssertionError
+        raise error("2-tuple is expected")
+    infos = await loop._ensure_resolved(addr, type=socket.SOCK_DGRAM, **hints)
+    if not infos:
+        raise OSError("getaddrinfo() returned empty list")
+    return infos
+
+
+def _check_paths(local_addr: Any, remote_addr: Any) -> None:
+    """Refuse what is no path, and make room for `local_addr`."""
+    for addr in (local_addr, remote_addr):
+        if addr is not None and not isinstance(addr, str):
+            raise TypeError("string is expected")
+    if local_addr:
+        _remove_stale(local_addr)
 
 
 def _remove_stale(path: str) -> None:

@@ -91,13 +91,13 @@ class Loop(LoopBase):
     create_server = _listen.create_server
     create_unix_server = _listen.create_unix_server
     start_tls = _tls.start_tls
-    create_datagram_endpoint = _datagram.create_datagram_endpoint  # type: ignore[assignment]  # asyncio dropped reuse_address in 3.11
+    create_datagram_endpoint = _datagram.create_datagram_endpoint
     sendfile = _sendfile.sendfile
 
     # Sockets
     sock_connect = _sockets.sock_connect
     sock_accept = _sockets.sock_accept
-    sock_recv = _sockets.sock_recv
+    sock_recv = _sockets.sock_recv  # type: ignore[assignment]  # asyncio's own loops say n for nbytes
     sock_recv_into = _sockets.sock_recv_into
     sock_recvfrom = _sockets.sock_recvfrom
     sock_recvfrom_into = _sockets.sock_recvfrom_into

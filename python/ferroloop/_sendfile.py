@@ -298,25 +298,13 @@ async def _transfer(
     if not block:
         return 0
     sent = 0
-    waited = False
     try:
         while True:
             if count:
                 block = count - sent
                 if block <= 0:
                     return sent
-            try:
-                part = os.sendfile(sock.fileno(), fileno, offset, min(block, _MOST))
-            except (BlockingIOError, InterruptedError):
-                part = None
-            except OSError as exc:
-                if sent == 0:
-                    raise asyncio.SendfileNotAvailableError("os.sendfile call failed") from None
-                if waited and exc.errno == errno.ENOTCONN and type(exc) is not ConnectionError:
-                    # Other systems say so when the peer closes in the middle.
-                    text = "socket is not connected"
-                    raise ConnectionError(text, errno.ENOTCONN) from exc
-                raise
+            part = _send_part(sock.fileno(), fileno, offset, block, begun=sent > 0)
             if part == 0:
                 return sent
             if part is None:
@@ -326,10 +314,24 @@ async def _transfer(
                 sent += part
                 # The next turn: a fast peer must not keep everybody else waiting.
                 await asyncio.sleep(0)
-            waited = True
     finally:
         if sent > 0 or SENDFILE_ALWAYS_SEEKS:
             os.lseek(fileno, offset, os.SEEK_SET)
+
+
+def _send_part(sock: int, file: int, offset: int, block: int, *, begun: bool) -> int | None:
+    """One sendfile(2): how much was sent, 0 at the file's end, None if there is no room."""
+    try:
+        return os.sendfile(sock, file, offset, min(block, _MOST))
+    except (BlockingIOError, InterruptedError):
+        return None
+    except OSError as exc:
+        if not begun:
+            raise asyncio.SendfileNotAvailableError("os.sendfile call failed") from None
+        if exc.errno == errno.ENOTCONN:
+            # So say other systems when the peer closes in the middle.
+            raise ConnectionError("socket is not connected", errno.ENOTCONN) from exc
+        raise
 
 
 def _regular(file: IO[bytes]) -> tuple[int, int]:

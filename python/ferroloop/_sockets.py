@@ -8,6 +8,7 @@ that wants its result, so a cancellation at any point finds the data still in th
 
 from __future__ import annotations
 
+import functools
 import socket
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -140,7 +141,8 @@ async def sock_recvfrom_into(
         if result is NotImplemented:
             if not checked:
                 check_socket(loop, sock)
-            return await _retried(loop, sock, False, lambda: sock.recvfrom_into(buf, nbytes))
+            attempt = functools.partial(sock.recvfrom_into, buf, nbytes)
+            return await _retried(loop, sock, False, attempt)
         try:
             await result
         except BaseException:
