@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import inspect
 import os
 import socket
 import sys
@@ -45,7 +46,7 @@ needs_datagram_calls = pytest.mark.skipif(sys.version_info < (3, 11), reason="ne
 
 def test_they_are_coroutine_functions(loop: Loop) -> None:
     for name in ("recv", "recv_into", "sendall", "accept", "connect"):
-        assert asyncio.iscoroutinefunction(getattr(loop, f"sock_{name}"))
+        assert inspect.iscoroutinefunction(getattr(loop, f"sock_{name}"))
 
 
 def test_nothing_happens_before_the_coroutine_runs(loop: Loop, pair: Pair) -> None:
