@@ -334,11 +334,20 @@ impl Running {
 
 #[pymethods]
 impl Handle {
-    /// `asyncio.Handle`, so that `isinstance` holds without the storage of that class.
+    /// asyncio's class of the same purpose, so that `isinstance` holds without its storage.
     #[getter]
     fn __class__(this: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let py = this.py();
-        Ok(asyncio::handle(py)?.clone().unbind())
+        let told = this
+            .get()
+            .state
+            .with(py, |state| state.runner != Runner::Untold);
+        let class = if told {
+            asyncio::threadsafe_handle(py)?
+        } else {
+            asyncio::handle(py)?
+        };
+        Ok(class.clone().unbind())
     }
 
     /// Whether the callback was cancelled.

@@ -26,6 +26,8 @@ imported! {
     task = "asyncio"."Task";
     /// `asyncio.Handle`, for `isinstance`.
     handle = "asyncio"."Handle";
+    /// The class of `call_soon_threadsafe`'s handles since Python 3.14, for `isinstance`.
+    threadsafe_handle = "asyncio.events"."_ThreadSafeHandle";
     /// `asyncio.TimerHandle`, for `isinstance`.
     timer_handle = "asyncio"."TimerHandle";
     /// `asyncio.Transport`, for `isinstance`.

@@ -66,10 +66,12 @@ impl<'a, 'py> Arguments<'a, 'py> {
     /// Whether a keyword gives one of `parameters`.
     #[inline]
     fn names_parameter(&self, parameters: &[&str]) -> bool {
+        // Tasks and futures pass the context, and nothing else, by keyword.
         self.has_keywords()
-            && self
-                .keywords()
-                .any(|(key, _)| key.to_str().is_ok_and(|key| parameters.contains(&key)))
+            && self.keywords().any(|(key, _)| {
+                !key.is(intern!(self.py, "context"))
+                    && key.to_str().is_ok_and(|key| parameters.contains(&key))
+            })
     }
 
     /// The same arguments with those of `parameters` that came as keywords in their places, as

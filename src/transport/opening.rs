@@ -84,6 +84,8 @@ pub fn open<'py>(
     let made = parts.protocol.getattr(intern!(py, "connection_made"))?;
     let context = parts.context.duplicate(py);
     let number = parts.descriptor.number();
+    // An accepted socket has it from the listening one.
+    let inherited = matches!(parts.descriptor, Descriptor::Owned(_));
     let server = parts.server.clone();
     let transport = StreamTransport {
         event_loop: event_loop.clone().unbind(),
@@ -115,8 +117,10 @@ pub fn open<'py>(
             return Err(error);
         }
     };
-    // Nagle's algorithm off, as in asyncio; a Unix socket refuses, having none.
-    let _ = socket::set_nodelay(number);
+    if !inherited {
+        // Nagle's algorithm off, as in asyncio; a Unix socket refuses, having none.
+        let _ = socket::set_nodelay(number);
+    }
     transport
         .get()
         .state
