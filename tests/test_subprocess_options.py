@@ -25,7 +25,7 @@ def test_what_cannot_be_started_raises_and_leaves_nothing(loop: Loop) -> None:
         with pytest.raises(NotADirectoryError):
             await asyncio.create_subprocess_exec("true", cwd="/dev/null")
         with pytest.raises(TypeError, match="no_such_option"):
-            await asyncio.create_subprocess_exec("true", **{"no_such_option": 1})  # type: ignore[arg-type]  # on purpose
+            await asyncio.create_subprocess_exec("true", no_such_option=1)  # type: ignore[call-arg]  # on purpose
 
     run(loop, main())
 
@@ -47,7 +47,7 @@ def test_text_is_refused(loop: Loop, argument: str, value: Any, text: str) -> No
             await loop.subprocess_exec(asyncio.SubprocessProtocol, "true", **{argument: value})
         if argument == "shell":
             with pytest.raises(ValueError, match="^shell must be True$"):
-                await loop.subprocess_shell(asyncio.SubprocessProtocol, "true", **{"shell": False})
+                await loop.subprocess_shell(asyncio.SubprocessProtocol, "true", shell=False)  # type: ignore[arg-type]  # on purpose
             with pytest.raises(ValueError, match="^cmd must be a string$"):
                 await loop.subprocess_shell(asyncio.SubprocessProtocol, ["true"])  # type: ignore[arg-type]  # on purpose
         else:
