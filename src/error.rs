@@ -5,12 +5,19 @@
 
 use std::io;
 
-use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError, PySystemExit};
+use pyo3::exceptions::{
+    PyBlockingIOError, PyInterruptedError, PyKeyboardInterrupt, PyOSError, PySystemExit,
+};
 use pyo3::prelude::*;
 
 /// Whether `error` has to leave `run_forever` instead of reaching the loop's exception handler.
 pub fn leaves_the_loop(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
+}
+
+/// Whether `error` only says that a call would have had to wait.
+pub fn would_block(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyBlockingIOError>(py) || error.is_instance_of::<PyInterruptedError>(py)
 }
 
 /// The exception that Python's own socket calls raise for `error`: the errno decides the subclass.

@@ -1,7 +1,7 @@
 //! Python's asyncio event loop, written in Rust: the extension module `ferroloop._native`.
 //!
 //! Layers, each using only those before it: `error`, `logic`, `sys`, `py`, `handle`, `event_loop`,
-//! `transport`, `process`, `resolve`, and this list of what Python sees.
+//! `transport`, `sockets`, `process`, `resolve`, and this list of what Python sees.
 
 mod error;
 mod event_loop;
@@ -10,6 +10,7 @@ mod logic;
 mod process;
 mod py;
 mod resolve;
+mod sockets;
 mod sys;
 mod transport;
 
@@ -31,7 +32,8 @@ mod _native {
     use crate::resolve::getaddrinfo_literal;
     #[pymodule_export]
     use crate::transport::{
-        Listener, PipeTransport, ReadPipeTransport, ServerBase, StreamTransport, WritePipeTransport,
+        DatagramTransport, Listener, PipeTransport, ReadPipeTransport, ServerBase, StreamTransport,
+        WritePipeTransport,
     };
 
     #[pymodule_init]
@@ -45,5 +47,6 @@ fn initialise(py: Python<'_>) -> PyResult<()> {
     py::context::prove_layout(py)?;
     handle::install(py)?;
     event_loop::install(py)?;
-    transport::install(py)
+    transport::install(py)?;
+    sockets::install(py)
 }

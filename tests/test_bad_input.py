@@ -28,7 +28,7 @@ class Unclosed:
     def __init__(self) -> None:
         self.stack = contextlib.ExitStack()
 
-    def socket(self, kind: int = socket.SOCK_STREAM, family: int = socket.AF_INET) -> socket.socket:
+    def open(self, kind: int = socket.SOCK_STREAM, family: int = socket.AF_INET) -> socket.socket:
         return self.stack.enter_context(socket.socket(family, kind))
 
     def closed(self) -> socket.socket:
@@ -39,7 +39,7 @@ class Unclosed:
     def tls_socket(self) -> ssl.SSLSocket:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
-        sock = context.wrap_socket(self.socket(), do_handshake_on_connect=False)
+        sock = context.wrap_socket(self.open(), do_handshake_on_connect=False)
         return self.stack.enter_context(sock)
 
 
@@ -70,151 +70,160 @@ P = asyncio.Protocol
 TLS = ssl.create_default_context()
 
 CASES = [
-    Case("call_soon nothing", lambda l, _: l.call_soon(), text=False),
-    Case("call_later nothing", lambda l, _: l.call_later(), text=False),
-    Case("call_later no callback", lambda l, _: l.call_later(1), text=False),
-    Case("call_later None", lambda l, _: l.call_later(None, print)),
-    Case("call_later text", lambda l, _: l.call_later("1", print), text=False),
-    Case("call_at None", lambda l, _: l.call_at(None, print)),
-    Case("call_soon unknown keyword", lambda l, _: l.call_soon(print, unknown=1), text=False),
-    Case("call_soon_threadsafe nothing", lambda l, _: l.call_soon_threadsafe(), text=False),
-    Case("run_until_complete number", lambda l, _: l.run_until_complete(5)),
-    Case("run_until_complete function", lambda l, _: l.run_until_complete(coroutine)),
-    Case("create_task number", lambda l, _: l.create_task(5)),
-    Case("create_task function", lambda l, _: l.create_task(coroutine)),
-    Case("set_task_factory number", lambda l, _: l.set_task_factory(5)),
-    Case("set_exception_handler number", lambda l, _: l.set_exception_handler(5)),
-    Case("set_default_executor object", lambda l, _: l.set_default_executor(object())),
-    Case("call_exception_handler nothing", lambda l, _: l.call_exception_handler(), text=False),
+    Case("call_soon nothing", lambda on, _: on.call_soon(), text=False),
+    Case("call_later nothing", lambda on, _: on.call_later(), text=False),
+    Case("call_later no callback", lambda on, _: on.call_later(1), text=False),
+    Case("call_later None", lambda on, _: on.call_later(None, print)),
+    Case("call_later text", lambda on, _: on.call_later("1", print), text=False),
+    Case("call_at None", lambda on, _: on.call_at(None, print)),
+    Case("call_soon unknown keyword", lambda on, _: on.call_soon(print, unknown=1), text=False),
+    Case("call_soon_threadsafe nothing", lambda on, _: on.call_soon_threadsafe(), text=False),
+    Case("run_until_complete number", lambda on, _: on.run_until_complete(5)),
+    Case("run_until_complete function", lambda on, _: on.run_until_complete(coroutine)),
+    Case("create_task number", lambda on, _: on.create_task(5)),
+    Case("create_task function", lambda on, _: on.create_task(coroutine)),
+    Case("set_task_factory number", lambda on, _: on.set_task_factory(5)),
+    Case("set_exception_handler number", lambda on, _: on.set_exception_handler(5)),
+    Case("set_default_executor object", lambda on, _: on.set_default_executor(object())),
+    Case("call_exception_handler nothing", lambda on, _: on.call_exception_handler(), text=False),
     # Descriptors.
-    Case("add_reader minus one", lambda l, _: l.add_reader(-1, print)),
-    Case("add_reader text", lambda l, _: l.add_reader("text", print)),
-    Case("add_reader object", lambda l, _: l.add_reader(object(), print), text=False),
-    Case("add_reader None", lambda l, _: l.add_reader(None, print)),
-    Case("add_reader closed socket", lambda l, u: l.add_reader(u.closed(), print)),
-    Case("add_reader unopened", lambda l, _: l.add_reader(1_000_000, print)),
-    Case("add_reader huge", lambda l, _: l.add_reader(1 << 40, print), text=False),
-    Case("add_writer minus one", lambda l, _: l.add_writer(-1, print)),
-    Case("add_writer unopened", lambda l, _: l.add_writer(1_000_000, print)),
-    Case("remove_reader text", lambda l, _: l.remove_reader("text")),
-    Case("remove_reader minus one", lambda l, _: l.remove_reader(-1)),
-    Case("remove_reader unopened", lambda l, _: l.remove_reader(1_000_000)),
-    Case("remove_writer closed socket", lambda l, u: l.remove_writer(u.closed())),
-    Case("add_reader nothing", lambda l, _: l.add_reader(), text=False),
+    Case("add_reader minus one", lambda on, _: on.add_reader(-1, print)),
+    Case("add_reader text", lambda on, _: on.add_reader("text", print)),
+    Case("add_reader object", lambda on, _: on.add_reader(object(), print), text=False),
+    Case("add_reader None", lambda on, _: on.add_reader(None, print)),
+    Case("add_reader closed socket", lambda on, u: on.add_reader(u.closed(), print)),
+    Case("add_reader unopened", lambda on, _: on.add_reader(1_000_000, print)),
+    Case("add_reader huge", lambda on, _: on.add_reader(1 << 40, print), text=False),
+    Case("add_writer minus one", lambda on, _: on.add_writer(-1, print)),
+    Case("add_writer unopened", lambda on, _: on.add_writer(1_000_000, print)),
+    Case("remove_reader text", lambda on, _: on.remove_reader("text")),
+    Case("remove_reader minus one", lambda on, _: on.remove_reader(-1)),
+    Case("remove_reader unopened", lambda on, _: on.remove_reader(1_000_000)),
+    Case("remove_writer closed socket", lambda on, u: on.remove_writer(u.closed())),
+    Case("add_reader nothing", lambda on, _: on.add_reader(), text=False),
     # Signals.
-    Case("add_signal_handler 0", lambda l, _: l.add_signal_handler(0, print)),
-    Case("add_signal_handler text", lambda l, _: l.add_signal_handler("x", print)),
-    Case("add_signal_handler kill", lambda l, _: l.add_signal_handler(signal.SIGKILL, print)),
-    Case("add_signal_handler function", lambda l, _: l.add_signal_handler(10, coroutine)),
-    Case("add_signal_handler coroutine", lambda l, _: not_awaited(l, "add_signal_handler"), False),
-    Case("remove_signal_handler 0", lambda l, _: l.remove_signal_handler(0)),
+    Case("add_signal_handler 0", lambda on, _: on.add_signal_handler(0, print)),
+    Case("add_signal_handler text", lambda on, _: on.add_signal_handler("x", print)),
+    Case("add_signal_handler kill", lambda on, _: on.add_signal_handler(signal.SIGKILL, print)),
+    Case("add_signal_handler function", lambda on, _: on.add_signal_handler(10, coroutine)),
+    Case(
+        "add_signal_handler coroutine", lambda on, _: not_awaited(on, "add_signal_handler"), False
+    ),
+    Case("remove_signal_handler 0", lambda on, _: on.remove_signal_handler(0)),
     # Connections.
-    Case("create_connection nothing", lambda l, _: l.create_connection(P)),
-    Case("create_connection twice", lambda l, u: l.create_connection(P, "h", 1, sock=u.socket())),
-    Case("create_connection udp", lambda l, u: l.create_connection(P, sock=u.socket(2)), False),
-    Case("create_connection tls socket", lambda l, u: l.create_connection(P, sock=u.tls_socket())),
+    Case("create_connection nothing", lambda on, _: on.create_connection(P)),
+    Case("create_connection twice", lambda on, u: on.create_connection(P, "h", 1, sock=u.open())),
+    Case("create_connection udp", lambda on, u: on.create_connection(P, sock=u.open(2)), False),
+    Case(
+        "create_connection tls socket", lambda on, u: on.create_connection(P, sock=u.tls_socket())
+    ),
     Case(
         "create_connection hostname without ssl",
-        lambda l, _: l.create_connection(P, "h", 1, server_hostname="h"),
+        lambda on, _: on.create_connection(P, "h", 1, server_hostname="h"),
     ),
     Case(
         "create_connection ssl without hostname",
-        lambda l, u: l.create_connection(P, sock=u.socket(), ssl=TLS),
+        lambda on, u: on.create_connection(P, sock=u.open(), ssl=TLS),
     ),
     Case(
         "create_connection timeout without ssl",
-        lambda l, _: l.create_connection(P, "h", 1, ssl_handshake_timeout=1),
+        lambda on, _: on.create_connection(P, "h", 1, ssl_handshake_timeout=1),
     ),
     Case(
         "create_connection negative timeout",
-        lambda l, _: l.create_connection(P, "127.0.0.1", 9, ssl=TLS, ssl_handshake_timeout=-1),
+        lambda on, _: on.create_connection(P, "127.0.0.1", 9, ssl=TLS, ssl_handshake_timeout=-1),
         text=False,
     ),
-    Case("create_connection bad ssl", lambda l, _: l.create_connection(P, "127.0.0.1", 9, ssl=5)),
-    Case("create_connection host number", lambda l, _: l.create_connection(P, 5, 80)),
+    Case("create_connection bad ssl", lambda on, _: on.create_connection(P, "127.0.0.1", 9, ssl=5)),
+    Case("create_connection host number", lambda on, _: on.create_connection(P, 5, 80)),
     Case(
-        "create_connection port text", lambda l, _: l.create_connection(P, "127.0.0.1", "no port")
+        "create_connection port text", lambda on, _: on.create_connection(P, "127.0.0.1", "no port")
     ),
-    Case("create_connection port huge", lambda l, _: l.create_connection(P, "127.0.0.1", 1 << 20)),
-    Case("create_connection port -1", lambda l, _: l.create_connection(P, "127.0.0.1", -1)),
+    Case(
+        "create_connection port huge", lambda on, _: on.create_connection(P, "127.0.0.1", 1 << 20)
+    ),
+    Case("create_connection port -1", lambda on, _: on.create_connection(P, "127.0.0.1", -1)),
     Case(
         "create_connection wrong family",
-        lambda l, _: l.create_connection(P, "127.0.0.1", 9, family=socket.AF_INET6),
+        lambda on, _: on.create_connection(P, "127.0.0.1", 9, family=socket.AF_INET6),
     ),
     Case(
         "create_connection bad local address",
-        lambda l, _: l.create_connection(P, "127.0.0.1", 9, local_addr=("::1", 0)),
+        lambda on, _: on.create_connection(P, "127.0.0.1", 9, local_addr=("::1", 0)),
         text=False,
     ),
-    Case("create_connection keyword", lambda l, _: l.create_connection(P, "h", 1, x=1), False),
-    Case("create_unix_connection nothing", lambda l, _: l.create_unix_connection(P)),
+    Case("create_connection keyword", lambda on, _: on.create_connection(P, "h", 1, x=1), False),
+    Case("create_unix_connection nothing", lambda on, _: on.create_unix_connection(P)),
     Case(
         "create_unix_connection twice",
-        lambda l, u: l.create_unix_connection(P, "/p", sock=u.socket(family=socket.AF_UNIX)),
+        lambda on, u: on.create_unix_connection(P, "/p", sock=u.open(family=socket.AF_UNIX)),
     ),
     Case(
         "create_unix_connection tcp socket",
-        lambda l, u: l.create_unix_connection(P, sock=u.socket()),
+        lambda on, u: on.create_unix_connection(P, sock=u.open()),
         text=False,
     ),
     Case(
         "create_unix_connection ssl without hostname",
-        lambda l, _: l.create_unix_connection(P, "/p", ssl=TLS),
+        lambda on, _: on.create_unix_connection(P, "/p", ssl=TLS),
     ),
     Case(
         "create_unix_connection hostname without ssl",
-        lambda l, _: l.create_unix_connection(P, "/p", server_hostname="h"),
+        lambda on, _: on.create_unix_connection(P, "/p", server_hostname="h"),
     ),
-    Case("create_unix_connection number", lambda l, _: l.create_unix_connection(P, 5), False),
+    Case("create_unix_connection number", lambda on, _: on.create_unix_connection(P, 5), False),
     # Servers.
-    Case("create_server nothing", lambda l, _: l.create_server(P)),
-    Case("create_server twice", lambda l, u: l.create_server(P, "h", 1, sock=u.socket())),
-    Case("create_server bool ssl", lambda l, _: l.create_server(P, "127.0.0.1", 0, ssl=True)),
-    Case("create_server udp", lambda l, u: l.create_server(P, sock=u.socket(2)), text=False),
-    Case("create_server tls socket", lambda l, u: l.create_server(P, sock=u.tls_socket())),
-    Case("create_server port text", lambda l, _: l.create_server(P, "127.0.0.1", "no port")),
-    Case("create_server port huge", lambda l, _: l.create_server(P, "127.0.0.1", 1 << 20), False),
+    Case("create_server nothing", lambda on, _: on.create_server(P)),
+    Case("create_server twice", lambda on, u: on.create_server(P, "h", 1, sock=u.open())),
+    Case("create_server bool ssl", lambda on, _: on.create_server(P, "127.0.0.1", 0, ssl=True)),
+    Case("create_server udp", lambda on, u: on.create_server(P, sock=u.open(2)), text=False),
+    Case("create_server tls socket", lambda on, u: on.create_server(P, sock=u.tls_socket())),
+    Case("create_server port text", lambda on, _: on.create_server(P, "127.0.0.1", "no port")),
+    Case("create_server port huge", lambda on, _: on.create_server(P, "127.0.0.1", 1 << 20), False),
     Case(
         "create_server timeout without ssl",
-        lambda l, _: l.create_server(P, "127.0.0.1", 0, ssl_handshake_timeout=1),
+        lambda on, _: on.create_server(P, "127.0.0.1", 0, ssl_handshake_timeout=1),
     ),
-    Case("create_server foreign address", lambda l, _: l.create_server(P, "192.0.2.1", 0), False),
-    Case("create_unix_server nothing", lambda l, _: l.create_unix_server(P)),
+    Case("create_server foreign address", lambda on, _: on.create_server(P, "192.0.2.1", 0), False),
+    Case("create_unix_server nothing", lambda on, _: on.create_unix_server(P)),
     Case(
         "create_unix_server twice",
-        lambda l, u: l.create_unix_server(P, "/p", sock=u.socket(family=socket.AF_UNIX)),
+        lambda on, u: on.create_unix_server(P, "/p", sock=u.open(family=socket.AF_UNIX)),
     ),
-    Case("create_unix_server no folder", lambda l, _: l.create_unix_server(P, "/no/such/folder")),
-    Case("create_unix_server bool ssl", lambda l, _: l.create_unix_server(P, "/p", ssl=True)),
+    Case("create_unix_server no folder", lambda on, _: on.create_unix_server(P, "/no/such/folder")),
+    Case("create_unix_server bool ssl", lambda on, _: on.create_unix_server(P, "/p", ssl=True)),
     Case(
         "create_unix_server tcp socket",
-        lambda l, u: l.create_unix_server(P, sock=u.socket()),
+        lambda on, u: on.create_unix_server(P, sock=u.open()),
         text=False,
     ),
     Case(
-        "connect_accepted_socket udp", lambda l, u: l.connect_accepted_socket(P, u.socket(2)), False
+        "connect_accepted_socket udp", lambda on, u: on.connect_accepted_socket(P, u.open(2)), False
     ),
     Case(
         "connect_accepted_socket timeout",
-        lambda l, u: l.connect_accepted_socket(P, u.socket(), ssl_handshake_timeout=1),
+        lambda on, u: on.connect_accepted_socket(P, u.open(), ssl_handshake_timeout=1),
     ),
-    Case("start_tls bad context", lambda l, _: l.start_tls(None, P(), 5)),
-    Case("start_tls bad transport", lambda l, _: l.start_tls(object(), P(), TLS), text=False),
-    Case("getaddrinfo number", lambda l, _: l.getaddrinfo(5, 80)),
-    Case("getnameinfo number", lambda l, _: l.getnameinfo(5)),
+    Case("start_tls bad context", lambda on, _: on.start_tls(None, P(), 5)),
+    Case("start_tls bad transport", lambda on, _: on.start_tls(object(), P(), TLS), text=False),
+    Case("getaddrinfo number", lambda on, _: on.getaddrinfo(5, 80)),
+    Case("getnameinfo number", lambda on, _: on.getnameinfo(5)),
     # A closed loop.
-    Case("closed call_soon", lambda l, _: l.call_soon(print), closed=True),
-    Case("closed call_soon_threadsafe", lambda l, _: l.call_soon_threadsafe(print), closed=True),
-    Case("closed call_later", lambda l, _: l.call_later(1, print), closed=True),
-    Case("closed call_at", lambda l, _: l.call_at(1, print), closed=True),
-    Case("closed run_forever", lambda l, _: l.run_forever(), closed=True),
-    Case("closed add_reader", lambda l, _: l.add_reader(0, print), closed=True),
-    Case("closed add_writer", lambda l, _: l.add_writer(0, print), closed=True),
-    Case("closed add_signal_handler", lambda l, _: l.add_signal_handler(10, print), False, True),
-    Case("closed run_in_executor", lambda l, _: l.run_in_executor(None, print), closed=True),
-    Case("closed create_task", lambda l, _: not_awaited(l, "create_task"), closed=True),
+    Case("closed call_soon", lambda on, _: on.call_soon(print), closed=True),
+    Case("closed call_soon_threadsafe", lambda on, _: on.call_soon_threadsafe(print), closed=True),
+    Case("closed call_later", lambda on, _: on.call_later(1, print), closed=True),
+    Case("closed call_at", lambda on, _: on.call_at(1, print), closed=True),
+    Case("closed run_forever", lambda on, _: on.run_forever(), closed=True),
+    Case("closed add_reader", lambda on, _: on.add_reader(0, print), closed=True),
+    Case("closed add_writer", lambda on, _: on.add_writer(0, print), closed=True),
+    Case("closed add_signal_handler", lambda on, _: on.add_signal_handler(10, print), False, True),
+    Case("closed run_in_executor", lambda on, _: on.run_in_executor(None, print), closed=True),
+    Case("closed create_task", lambda on, _: not_awaited(on, "create_task"), closed=True),
     Case(
-        "closed run_until_complete", lambda l, _: not_awaited(l, "run_until_complete"), False, True
+        "closed run_until_complete",
+        lambda on, _: not_awaited(on, "run_until_complete"),
+        False,
+        True,
     ),
 ]
 

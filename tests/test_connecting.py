@@ -6,12 +6,13 @@ import asyncio
 import gc
 import socket
 import sys
+from functools import partial
 from typing import Any
 
 import pytest
 
 from support.loops import run, until
-from support.protocols import Recorder
+from support.protocols import Recorder, returning
 from support.sockets import listening, reset
 
 Loop = asyncio.AbstractEventLoop
@@ -159,10 +160,12 @@ def test_every_addresss_error_is_told(loop: Loop) -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="since 3.12")
 def test_all_errors_come_as_a_group(loop: Loop) -> None:
+    untyped: Any = loop
+
     async def main() -> None:
         with Resolving(loop, [("127.0.0.1", free_port()), ("127.0.0.2", free_port())]):
             with pytest.raises(Exception) as caught:  # noqa: PT011 - a group is no name in 3.10
-                await loop.create_connection(Recorder, "name", 1, all_errors=True)
+                await untyped.create_connection(Recorder, "name", 1, all_errors=True)
         errors = caught.value.exceptions  # type: ignore[attr-defined] # ExceptionGroup
         assert [type(error) for error in errors] == [ConnectionRefusedError] * 2
 
@@ -247,6 +250,11 @@ def test_a_cancelled_connect_leaks_nothing(loop: Loop, delay: float | None) -> N
     gc.collect()
 
 
+def over(protocol: Recorder) -> bool:
+    """Whether a protocol was never told of a connection, or of its end as well."""
+    return not protocol.events or protocol.is_lost
+
+
 @pytest.mark.ours_only("asyncio leaves a transport to the collector")
 def test_a_connect_cancelled_at_any_turn_leaks_nothing(loop: Loop) -> None:
     """From the first step to the last, also between the transport's making and its use."""
@@ -257,7 +265,7 @@ def test_a_connect_cancelled_at_any_turn_leaks_nothing(loop: Loop) -> None:
             for turns in range(12):
                 protocol = Recorder()
                 task = loop.create_task(
-                    loop.create_connection(lambda p=protocol: p, *listener.getsockname())
+                    loop.create_connection(returning(protocol), *listener.getsockname())
                 )
                 for _ in range(turns):
                     await asyncio.sleep(0)
@@ -266,7 +274,7 @@ def test_a_connect_cancelled_at_any_turn_leaks_nothing(loop: Loop) -> None:
                     transport, _ = await task
                 except asyncio.CancelledError:
                     outcomes.add("cancelled")
-                    await until(lambda p=protocol: not p.events or p.is_lost)
+                    await until(partial(over, protocol))
                 else:
                     outcomes.add("connected")
                     await finish(transport, protocol)
@@ -313,7 +321,7 @@ def test_a_peer_that_resets_at_once_is_no_error_of_the_loop(loop: Loop) -> None:
         with listening() as listener:
             for _ in range(20):
                 protocol = Recorder()
-                await loop.create_connection(lambda p=protocol: p, *listener.getsockname())
+                await loop.create_connection(returning(protocol), *listener.getsockname())
                 accepted, _ = listener.accept()
                 reset(accepted)
                 assert isinstance(await protocol.wait_lost(), ConnectionResetError)
@@ -333,7 +341,7 @@ def test_hundreds_of_connections_at_once(loop: Loop) -> None:
         address = server.sockets[0].getsockname()
         clients = [Recorder() for _ in range(200)]
         await asyncio.gather(
-            *(loop.create_connection(lambda c=client: c, *address) for client in clients)
+            *(loop.create_connection(returning(client), *address) for client in clients)
         )
         await until(lambda: len(accepted) == 200 and all(p.events for p in accepted))
         for client in clients:

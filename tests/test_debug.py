@@ -228,7 +228,7 @@ def test_coroutines_remember_their_origin_while_the_loop_runs(debug_loop: Loop) 
 
     def callback() -> None:
         inside.append(sys.get_coroutine_origin_tracking_depth())
-        coroutine = never()
+        coroutine: Any = never()
         assert coroutine.cr_origin
         coroutine.close()
 

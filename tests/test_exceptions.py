@@ -152,7 +152,7 @@ def test_an_exception_that_nobody_fetched_is_reported(loop: Loop, reports: Repor
     async def main() -> None:
         raise Boom
 
-    loop.create_task(main())  # noqa: RUF006 - forgotten on purpose
+    loop.create_task(main())  # forgotten on purpose
     run_turns(loop, 2)
     gc.collect()
     context = reports.take()

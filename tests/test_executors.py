@@ -100,7 +100,7 @@ def test_the_shutdown_gives_up_after_its_timeout(loop: Loop) -> None:
     async def main() -> None:
         future = loop.run_in_executor(None, release.wait, PATIENCE)
         with pytest.warns(RuntimeWarning, match="did not finish(ed)? joining its threads"):
-            await loop.shutdown_default_executor(0.01)  # type: ignore[call-arg] # since 3.12
+            await loop.shutdown_default_executor(0.01)  # type: ignore[call-arg,unused-ignore] # since 3.12
         release.set()
         await future
 

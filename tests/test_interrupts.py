@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
 
 import pytest
 
@@ -112,7 +111,12 @@ def test_one_out_of_a_reader_leaves_the_loop(loop: Loop, exception: type[BaseExc
             loop.run_forever()
         # The descriptor is still readable, and the loop still sees it.
         seen: list[bytes] = []
-        loop.add_reader(near, lambda: (seen.append(near.recv(1)), loop.stop()))
+
+        def readable() -> None:
+            seen.append(near.recv(1))
+            loop.stop()
+
+        loop.add_reader(near, readable)
         loop.run_forever()
         loop.remove_reader(near)
     assert seen == [b"x"]
@@ -130,7 +134,7 @@ def test_one_out_of_a_protocol_leaves_the_loop(
 
     async def connect() -> asyncio.Transport:
         transport, _ = await loop.create_unix_connection(lambda: protocol, sock=near)
-        return cast("asyncio.Transport", transport)
+        return transport
 
     with socket_pair() as (near, far):
         far.send(b"data")

@@ -7,6 +7,7 @@ import gc
 import socket
 import weakref
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -31,6 +32,9 @@ class Endless:
 
     def factory(self) -> asyncio.Protocol:
         return Counted(self)
+
+    def has_seen(self, count: int) -> bool:
+        return self.seen >= count
 
 
 class Counted(asyncio.Protocol):
@@ -73,7 +77,7 @@ def test_ten_thousand_connections_leave_nothing(loop: Loop) -> None:
             sockets = [socket.create_connection(address) for _ in range(50)]
             for number, sock in enumerate(sockets):
                 DROPS[(start + number) % 3](sock)
-            await until(lambda n=start: endless.seen >= target - count + n + 50)
+            await until(partial(endless.has_seen, target - count + start + 50))
         await until(lambda: endless.seen == target and not endless.open)
 
     async def main() -> None:

@@ -187,7 +187,7 @@ def test_the_names_are_those_of_the_documentation() -> None:
     for name in ferroloop.__all__:
         assert getattr(ferroloop, name) is not None
     with pytest.raises(AttributeError):
-        ferroloop.no_such_name  # type: ignore[attr-defined] # noqa: B018 - what is tested
+        ferroloop.no_such_name  # noqa: B018 - what is tested
 
 
 def test_the_version_is_the_distributions() -> None:

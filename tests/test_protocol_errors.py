@@ -263,7 +263,7 @@ def test_methods_set_on_the_instance_or_later_on_the_class_are_called(
         far.send(b"1")
         await protocol.wait_data(1)
 
-        def of_the_class(_: Recorder, data: bytes) -> None:
+        def of_the_class(self: Recorder, data: bytes) -> None:
             seen.append(f"class {data!r}")
 
         Protocol.data_received = of_the_class  # type: ignore[method-assign] # what is tested

@@ -109,9 +109,12 @@ def test_a_callback_may_be_any_callable(loop: Loop) -> None:
         def method(self, argument: object) -> None:
             seen.append(argument)
 
+    def with_default(a: int, b: int = 3) -> None:
+        seen.append((a, b))
+
     loop.call_soon(Callable(), 1)
     loop.call_soon(Callable().method, 2)
-    loop.call_soon(lambda a, b=3: seen.append((a, b)), 4)
+    loop.call_soon(with_default, 4)
     loop.call_soon(seen.append, 5)
     run_turns(loop)
     assert seen == [(1,), 2, (4, 3), 5]

@@ -11,7 +11,7 @@ import pytest
 
 from support.errors import Reports
 from support.loops import run, run_turns, until
-from support.protocols import Recorder
+from support.protocols import Recorder, returning
 from support.sockets import listening
 
 Loop = asyncio.AbstractEventLoop
@@ -47,7 +47,6 @@ def test_a_server_serves_and_tells_about_itself(loop: Loop) -> None:
     async def main() -> None:
         serving = Serving()
         server = await serving.start()
-        assert isinstance(server, asyncio.AbstractServer)
         assert server.is_serving()
         assert server.get_loop() is loop
         (sock,) = server.sockets
@@ -63,6 +62,7 @@ def test_a_server_serves_and_tells_about_itself(loop: Loop) -> None:
         await server.wait_closed()
         assert not server.is_serving()
         assert server.sockets == ()
+        assert isinstance(server, asyncio.AbstractServer)
 
     run(loop, main())
 
@@ -282,7 +282,7 @@ def test_several_hosts_are_served(loop: Loop) -> None:
         assert addresses == {"127.0.0.1", "127.0.0.2"}
         for sock in server.sockets:
             client = Recorder()
-            await loop.create_connection(lambda c=client: c, *sock.getsockname())
+            await loop.create_connection(returning(client), *sock.getsockname())
             client.transport.abort()
         await until(lambda: len(serving.protocols) == 2)
         await until(lambda: all(protocol.is_lost for protocol in serving.protocols))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sys
-from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -70,7 +69,7 @@ def test_a_task_runs_in_the_context_that_it_was_given(loop: Loop) -> None:
         variable.set("changed by the task")
         return found
 
-    task = loop.create_task(main(), context=context)  # type: ignore[call-arg] # since 3.11
+    task = loop.create_task(main(), context=context)  # type: ignore[call-arg,unused-ignore] # since 3.11
     assert loop.run_until_complete(task) == "given"
     assert context[variable] == "changed by the task"
     assert variable.get() == "outside"
@@ -94,9 +93,7 @@ def test_a_task_copies_the_context_of_its_maker(loop: Loop) -> None:
 def test_a_factory_makes_the_tasks(loop: Loop, keywords: dict[str, Any]) -> None:
     made: list[str] = []
 
-    def factory(
-        in_loop: Loop, coroutine: Coroutine[Any, Any, Any], **given: Any
-    ) -> asyncio.Task[Any]:
+    def factory(in_loop: Loop, coroutine: Any, **given: Any) -> asyncio.Task[Any]:
         made.append(coroutine.__name__)
         assert in_loop is loop
         return asyncio.Task(coroutine, loop=in_loop, **given)
@@ -119,9 +116,7 @@ def test_a_factory_makes_the_tasks(loop: Loop, keywords: dict[str, Any]) -> None
 def test_a_factory_gets_the_context_only_when_one_is_given(loop: Loop) -> None:
     given: list[dict[str, Any]] = []
 
-    def factory(
-        in_loop: Loop, coroutine: Coroutine[Any, Any, Any], **keywords: Any
-    ) -> asyncio.Task[Any]:
+    def factory(in_loop: Loop, coroutine: Any, **keywords: Any) -> asyncio.Task[Any]:
         given.append(keywords)
         return asyncio.Task(coroutine, loop=in_loop, **keywords)
 
@@ -129,7 +124,7 @@ def test_a_factory_gets_the_context_only_when_one_is_given(loop: Loop) -> None:
     context = contextvars.copy_context()
     tasks = [
         loop.create_task(value()),
-        loop.create_task(value(), context=context),  # type: ignore[call-arg] # since 3.11
+        loop.create_task(value(), context=context),  # type: ignore[call-arg,unused-ignore] # since 3.11
     ]
     loop.run_until_complete(asyncio.wait(tasks))
     assert given[1]["context"] is context
@@ -140,11 +135,11 @@ def test_a_factory_may_make_another_kind_of_future(loop: Loop) -> None:
     class Own(asyncio.Future[Any]):
         pass
 
-    def factory(in_loop: Loop, coroutine: Coroutine[Any, Any, Any], **_: Any) -> Any:
+    def factory(in_loop: Loop, coroutine: Any, **_: Any) -> Any:
         coroutine.close()
         return Own(loop=in_loop)
 
-    loop.set_task_factory(factory)  # type: ignore[arg-type] # not a task on purpose
+    loop.set_task_factory(factory)
     made: Any = loop.create_task(value())
     assert type(made) is Own
     loop.set_task_factory(None)
@@ -177,7 +172,7 @@ def test_a_task_may_start_at_once(loop: Loop) -> None:
         return "done"
 
     async def main() -> None:
-        task: Any = loop.create_task(child(), eager_start=True)  # type: ignore[call-arg] # 3.14
+        task: Any = loop.create_task(child(), eager_start=True)  # type: ignore[call-arg,unused-ignore] # 3.14
         seen.append("maker")
         assert task.done() and task.result() == "done"
 
@@ -190,19 +185,19 @@ def test_further_keywords_reach_the_factory(loop: Loop) -> None:
     given: list[dict[str, Any]] = []
 
     def factory(
-        in_loop: Loop, coroutine: Coroutine[Any, Any, Any], *, odd: int = 0, **keywords: Any
+        in_loop: Loop, coroutine: Any, *, odd: int = 0, **keywords: Any
     ) -> asyncio.Task[Any]:
         given.append({"odd": odd})
         return asyncio.Task(coroutine, loop=in_loop, **keywords)
 
     loop.set_task_factory(factory)
-    loop.run_until_complete(loop.create_task(value(), odd=3))  # type: ignore[call-arg] # 3.14
+    loop.run_until_complete(loop.create_task(value(), odd=3))  # type: ignore[call-arg,unused-ignore] # 3.14
     assert given == [{"odd": 3}]
 
 
 @since_312
 def test_the_eager_factory_runs_a_task_to_its_first_wait(loop: Loop) -> None:
-    factory: Any = asyncio.eager_task_factory  # type: ignore[attr-defined] # since 3.12
+    factory: Any = asyncio.eager_task_factory  # type: ignore[attr-defined,unused-ignore] # since 3.12
     seen: list[str] = []
 
     async def child(wait: bool) -> None:
@@ -230,7 +225,7 @@ def test_the_eager_factory_runs_a_task_to_its_first_wait(loop: Loop) -> None:
 
 @since_312
 def test_an_eager_tasks_exception_belongs_to_the_task(loop: Loop) -> None:
-    factory: Any = asyncio.eager_task_factory  # type: ignore[attr-defined] # since 3.12
+    factory: Any = asyncio.eager_task_factory  # type: ignore[attr-defined,unused-ignore] # since 3.12
 
     async def child() -> None:
         raise LookupError("child")
@@ -245,7 +240,7 @@ def test_an_eager_tasks_exception_belongs_to_the_task(loop: Loop) -> None:
 
 @since_311
 def test_a_task_group_cancels_the_others(loop: Loop) -> None:
-    group_class: Any = asyncio.TaskGroup  # type: ignore[attr-defined] # since 3.11
+    group_class: Any = asyncio.TaskGroup  # type: ignore[attr-defined,unused-ignore] # since 3.11
     ends: list[str] = []
 
     async def waits() -> None:
@@ -273,7 +268,7 @@ def test_a_task_group_cancels_the_others(loop: Loop) -> None:
 
 @since_311
 def test_a_timeout_cancels_what_is_in_it(loop: Loop) -> None:
-    timeout: Any = asyncio.timeout  # type: ignore[attr-defined] # since 3.11
+    timeout: Any = asyncio.timeout  # type: ignore[attr-defined,unused-ignore] # since 3.11
 
     async def main() -> str:
         try:

@@ -7,6 +7,7 @@ import contextvars
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -65,7 +66,7 @@ def test_none_of_many_threads_callbacks_is_lost(loop: Loop) -> None:
             loop.call_soon_threadsafe(seen[number].append, value)
         loop.call_soon_threadsafe(done)
 
-    threads = [in_thread(lambda n=n: work(n)) for n in seen]
+    threads = [in_thread(partial(work, n)) for n in seen]
     loop.run_forever()
     for thread in threads:
         thread.join()
@@ -180,7 +181,7 @@ def test_closing_while_another_thread_schedules_either_takes_it_or_refuses(loop:
             while True:
                 loop.call_soon_threadsafe(int)
         except RuntimeError as error:
-            assert str(error) == "Event loop is closed"
+            assert str(error) == "Event loop is closed"  # noqa: PT017 - in a thread
             refused.set()
 
     thread = in_thread(work)
@@ -206,7 +207,7 @@ def test_a_loop_may_run_in_any_thread(new_loop: Factory) -> None:
         finally:
             loop.close()
 
-    threads = [in_thread(lambda n=n: work(n)) for n in "abcd"]
+    threads = [in_thread(partial(work, n)) for n in "abcd"]
     for thread in threads:
         thread.join()
     assert sorted(results) == list("abcd")

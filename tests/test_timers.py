@@ -145,8 +145,9 @@ def test_a_cancelled_timer_does_not_fire(loop: Loop) -> None:
 def test_a_timer_can_be_cancelled_by_one_that_is_due_with_it(loop: Loop) -> None:
     seen: list[str] = []
     now = loop.time()
-    loop.call_at(now - 2, lambda: second.cancel())
-    second = loop.call_at(now - 1, seen.append, "must not run")
+    timers: list[asyncio.TimerHandle] = []
+    loop.call_at(now - 2, lambda: timers[0].cancel())
+    timers.append(loop.call_at(now - 1, seen.append, "must not run"))
     run_turns(loop)
     assert not seen
 

@@ -157,7 +157,7 @@ def test_close_comes_after_what_was_written(loop: Loop, pair: Pair) -> None:
 
 
 def test_abort_drops_what_was_not_sent(loop: Loop, pair: Pair) -> None:
-    near, far = pair
+    near, _ = pair
     protocol = Recorder()
 
     async def main() -> None:
@@ -371,16 +371,14 @@ def test_a_connection_may_be_closed_in_connection_made(loop: Loop, pair: Pair) -
 
 
 def test_a_lost_connection_is_let_go(loop: Loop, pair: Pair) -> None:
-    protocol = Recorder()
-
-    async def main() -> None:
+    async def main() -> weakref.ref[Recorder]:
+        protocol = Recorder()
         transport = await attach(pair[0], protocol)
         transport.close()
         await protocol.wait_lost()
+        return weakref.ref(protocol)
 
-    run(loop, main())
-    gone = weakref.ref(protocol)
-    del protocol
+    gone = run(loop, main())
     run_turns(loop, 2)
     gc.collect()
     assert gone() is None

@@ -114,7 +114,7 @@ def test_the_clean_up_can_be_declined(loop: Loop, folder: pathlib.Path) -> None:
         server = await loop.create_unix_server(
             Recorder,
             path,
-            cleanup_socket=False,  # type: ignore[call-arg] # since 3.13
+            cleanup_socket=False,  # type: ignore[call-arg,unused-ignore] # since 3.13
         )
         server.close()
         assert os.path.exists(path)

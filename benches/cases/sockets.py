@@ -8,7 +8,7 @@ import socket
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from cases.operations import rate
+from cases.operations import ENOUGH, rate
 from harness.case import InProcess
 from harness.targets import Target
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 READY = 100_000
 MESSAGE = bytes(1024)
+DATAGRAM = bytes(512)
+FLYING = 16
 
 
 def sock_calls(loop: asyncio.AbstractEventLoop) -> float:
@@ -43,6 +45,62 @@ def sock_calls(loop: asyncio.AbstractEventLoop) -> float:
 
     with here, there:
         return loop.run_until_complete(main())
+
+
+class _Echo(asyncio.DatagramProtocol):
+    """Sends every datagram back to where it came from."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keeps the transport."""
+        self._sendto = transport.sendto  # type: ignore[attr-defined]  # a datagram transport
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        """Answers."""
+        self._sendto(data, addr)
+
+
+class _Caller(asyncio.DatagramProtocol):
+    """Keeps datagrams in flight and counts the answers, until told to stop."""
+
+    def __init__(self, done: asyncio.Future[float]) -> None:
+        self._done = done
+        self._count = 0
+        self._start = perf_counter()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Sends the first datagrams."""
+        self._sendto = transport.sendto  # type: ignore[attr-defined]  # a datagram transport
+        for _ in range(FLYING):
+            self._sendto(DATAGRAM)
+
+    def datagram_received(self, data: bytes, _addr: object) -> None:
+        """Sends the next one."""
+        if len(data) != len(DATAGRAM):
+            raise RuntimeError("a datagram was cut")
+        self._count += 1
+        if self._count % 512 == 0 and perf_counter() - self._start > ENOUGH:
+            if not self._done.done():
+                self._done.set_result(self._count / (perf_counter() - self._start) / 1e3)
+            return
+        self._sendto(DATAGRAM)
+
+
+def datagrams(loop: asyncio.AbstractEventLoop) -> float:
+    """Two UDP endpoints of one loop: 16 datagrams of 512 bytes fly to and fro."""
+
+    async def main() -> float:
+        done: asyncio.Future[float] = loop.create_future()
+        local = ("127.0.0.1", 0)
+        server, _ = await loop.create_datagram_endpoint(_Echo, local_addr=local)
+        address = server.get_extra_info("sockname")
+        client, _ = await loop.create_datagram_endpoint(lambda: _Caller(done), remote_addr=address)
+        try:
+            return await done
+        finally:
+            client.close()
+            server.close()
+
+    return loop.run_until_complete(main())
 
 
 def reader(loop: asyncio.AbstractEventLoop) -> float:
@@ -112,6 +170,7 @@ CASES = (
     _case(
         "sock_calls", "sock_sendall / sock_recv(65536) over a socketpair", sock_calls, Target(1.3)
     ),
+    _case("udp_echo", "UDP echo, 512 bytes, 16 in flight", datagrams, Target(1.0)),
     _case("add_reader", "add_reader on a pipe", reader, Target(1.0)),
     _case("connect", "connect, accept, abort", connections, Target(1.1)),
 )

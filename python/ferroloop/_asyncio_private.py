@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = (
     "DEBUG_STACK_DEPTH",
+    "SENDFILE_ALWAYS_SEEKS",
+    "AnyDatagramTransport",
     "BaseSubprocessTransport",
     "SSLProtocol",
+    "SendfileMode",
     "TransportSocket",
     "base_policy_class",
     "child_watcher_in_charge",
+    "constants",
     "discard_destroyed_warning",
     "future_loop",
     "get_running_loop_or_none",
@@ -47,6 +51,7 @@ __all__ = (
 DEBUG_STACK_DEPTH: int = constants.DEBUG_STACK_DEPTH
 
 SSLProtocol = sslproto.SSLProtocol
+SendfileMode = constants._SendfileMode
 TransportSocket = trsock.TransportSocket
 #: What asyncio's processes do on every system: the transport's surface, its order of events.
 BaseSubprocessTransport: Any = base_subprocess.BaseSubprocessTransport
@@ -64,6 +69,16 @@ if sys.version_info >= (3, 14):
     )
 else:
     _is_coroutine_function = asyncio.iscoroutinefunction
+
+
+#: Whether a file's position follows sendfile even if nothing was sent (gh-150107).
+SENDFILE_ALWAYS_SEEKS: bool = "total_sent" not in inspect.signature(
+    asyncio.unix_events._UnixSelectorEventLoop._sock_sendfile_update_filepos  # type: ignore[attr-defined]  # not in typeshed
+).parameters
+
+
+class AnyDatagramTransport(asyncio.Transport, asyncio.DatagramTransport):
+    """What datagram endpoints claim to be: asyncio's own are instances of both."""
 
 
 def get_running_loop_or_none() -> asyncio.AbstractEventLoop | None:

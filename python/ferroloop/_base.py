@@ -98,6 +98,14 @@ class LoopBase(_native.EventLoop, asyncio.AbstractEventLoop):
             proto: int = 0,
             flags: int = 0,
         ) -> list[AddressInfo]: ...
+        def _make_datagram_transport(
+            self,
+            sock: socket.socket,
+            protocol: asyncio.BaseProtocol,
+            address: Any = None,
+            waiter: asyncio.Future[None] | None = None,
+            extra: dict[str, Any] | None = None,
+        ) -> _native.DatagramTransport: ...
         def _make_socket_transport(
             self,
             sock: socket.socket,

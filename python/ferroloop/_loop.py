@@ -131,6 +131,13 @@ class Loop(LoopBase):
     _ensure_resolved = _resolve.ensure_resolved
     _getaddrinfo_debug = _resolve.getaddrinfo_debug
     _make_socket_transport = _connect.make_socket_transport
+    _make_datagram_transport = _datagram.make_datagram_transport
+    _check_sendfile_params = _sendfile.check_sendfile_params
+    _sendfile_native = _sendfile.sendfile_native
+    _sendfile_fallback = _sendfile.sendfile_fallback
+    _sock_sendfile_native = _sendfile.sock_sendfile_native
+    _sock_sendfile_fallback = _sendfile.sock_sendfile_fallback
+    _stop_serving = _sockets.stop_serving
     _make_subprocess_transport = _subprocess.make_subprocess_transport
     _child_watcher_callback = _subprocess.child_watcher_callback
     _make_read_pipe_transport = _pipes.make_read_pipe_transport

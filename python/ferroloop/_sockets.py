@@ -1,24 +1,27 @@
-"""Socket operations without a transport: `sock_connect`, `sock_accept`, places for the others.
+"""Socket operations without a transport: the `sock_*` calls.
 
-Owns nothing but the watch of one operation; called in the loop's thread.
-The surprise: a watch is taken away only while it is still the operation's own, because after a
-cancellation the same descriptor number may already be watched for somebody else.
+Owns nothing: native code makes the attempts and watches the socket, the coroutines here try, wait
+and try again; called in the loop's thread.
+The surprise: what is waited for is readiness, not data. The system call is made by the coroutine
+that wants its result, so a cancellation at any point finds the data still in the kernel.
 """
 
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ferroloop._asyncio_private import ssl
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from ferroloop._base import LoopBase
 
 __all__ = (
     "begin_connect",
+    "check_socket",
     "check_ssl_socket",
     "sock_accept",
     "sock_connect",
@@ -28,14 +31,239 @@ __all__ = (
     "sock_recvfrom_into",
     "sock_sendall",
     "sock_sendto",
+    "stop_serving",
     "wait_connected",
+    "wait_socket",
 )
+
+T = TypeVar("T")
 
 
 def check_ssl_socket(sock: object) -> None:
     """Raise TypeError for an SSLSocket, which would do its own reading and writing."""
     if ssl is not None and isinstance(sock, ssl.SSLSocket):
         raise TypeError("Socket cannot be of type SSLSocket")
+
+
+def check_socket(loop: LoopBase, sock: socket.socket) -> None:
+    """Raise TypeError for an SSLSocket, ValueError in debug mode for a blocking socket."""
+    check_ssl_socket(sock)
+    if loop.get_debug() and sock.gettimeout() != 0:
+        raise ValueError("the socket must be non-blocking")
+
+
+def stop_serving(loop: LoopBase, sock: socket.socket) -> None:
+    """Stop reading from `sock` and close it; mirrors asyncio's `_stop_serving`."""
+    loop._remove_reader(sock.fileno())
+    sock.close()
+
+
+async def sock_recv(loop: LoopBase, sock: socket.socket, n: int) -> bytes:
+    """Receive at most `n` bytes from the non-blocking `sock`; b"" once the peer has ended.
+
+    Raises TypeError for an SSLSocket, ValueError in debug mode for a blocking socket, RuntimeError
+    for a descriptor that a transport owns, OSError if receiving fails. Mirrors asyncio's
+    `sock_recv`; a cancelled call has taken nothing.
+    """
+    while True:
+        result = loop._sock_recv(sock, n)
+        if type(result) is bytes:
+            return result
+        if result is NotImplemented:
+            check_socket(loop, sock)
+            return await _retried(loop, sock, False, lambda: sock.recv(n))
+        try:
+            await result
+        except BaseException:
+            loop._sock_forget(sock, result)
+            raise
+
+
+async def sock_recv_into(loop: LoopBase, sock: socket.socket, buf: Any) -> int:
+    """Receive from the non-blocking `sock` into the writable buffer `buf`; how many bytes.
+
+    Raises what `sock_recv` raises. Mirrors asyncio's `sock_recv_into`.
+    """
+    while True:
+        result = loop._sock_recv_into(sock, buf)
+        if type(result) is int:
+            return result
+        if result is NotImplemented:
+            check_socket(loop, sock)
+            return await _retried(loop, sock, False, lambda: sock.recv_into(buf))
+        try:
+            await result
+        except BaseException:
+            loop._sock_forget(sock, result)
+            raise
+
+
+async def sock_recvfrom(loop: LoopBase, sock: socket.socket, bufsize: int) -> tuple[bytes, Any]:
+    """Receive a datagram of at most `bufsize` bytes: (data, sender's address).
+
+    Raises what `sock_recv` raises. Mirrors asyncio's `sock_recvfrom`, which is there since 3.11.
+    """
+    while True:
+        result = loop._sock_recvfrom(sock, bufsize)
+        if type(result) is tuple:
+            return result
+        if result is NotImplemented:
+            check_socket(loop, sock)
+            return await _retried(loop, sock, False, lambda: sock.recvfrom(bufsize))
+        try:
+            await result
+        except BaseException:
+            loop._sock_forget(sock, result)
+            raise
+
+
+async def sock_recvfrom_into(
+    loop: LoopBase,
+    sock: socket.socket,
+    buf: Any,
+    nbytes: int = 0,
+) -> tuple[int, Any]:
+    """Receive a datagram into `buf`, at most `nbytes` (0: its size): (count, sender's address).
+
+    Raises what `sock_recv` raises. Mirrors asyncio's `sock_recvfrom_into`, which is there since
+    3.11.
+    """
+    checked = False
+    while True:
+        if not nbytes:
+            check_socket(loop, sock)
+            checked = True
+            nbytes = len(buf)
+        result = loop._sock_recvfrom_into(sock, buf, nbytes)
+        if type(result) is tuple:
+            return result
+        if result is NotImplemented:
+            if not checked:
+                check_socket(loop, sock)
+            return await _retried(loop, sock, False, lambda: sock.recvfrom_into(buf, nbytes))
+        try:
+            await result
+        except BaseException:
+            loop._sock_forget(sock, result)
+            raise
+
+
+async def sock_sendall(loop: LoopBase, sock: socket.socket, data: Any) -> None:
+    """Send all of `data` on the connected, non-blocking `sock`.
+
+    Raises what `sock_recv` raises; how much was sent before an error cannot be told. Mirrors
+    asyncio's `sock_sendall`.
+    """
+    rest = loop._sock_sendall(sock, data, 0)
+    if rest is None:
+        return
+    if rest is NotImplemented:
+        check_socket(loop, sock)
+        sent = await _retried(loop, sock, True, lambda: sock.send(data), 0)
+        if sent == len(data):
+            return
+        view = memoryview(data)
+        while sent < len(view):
+            start = sent
+            sent += await _retried(loop, sock, True, lambda: sock.send(view[start:]))  # noqa: B023 - called before the next round
+        return
+    # Held, so that it cannot be resized meanwhile.
+    with memoryview(data) as view:
+        while rest is not None:
+            sent, ready = rest
+            if ready is NotImplemented:
+                await _wait_watched(loop, sock, True)
+            else:
+                try:
+                    await ready
+                except BaseException:
+                    loop._sock_forget(sock, ready)
+                    raise
+            rest = loop._sock_sendall(sock, view, sent)
+
+
+async def sock_sendto(loop: LoopBase, sock: socket.socket, data: Any, address: Any) -> int:
+    """Send the datagram `data` from `sock` to `address`; how many bytes.
+
+    Raises what `sock_recv` raises. Mirrors asyncio's `sock_sendto`, which is there since 3.11.
+    """
+    check_socket(loop, sock)
+    return await _retried(loop, sock, True, lambda: sock.sendto(data, address))
+
+
+async def sock_accept(loop: LoopBase, sock: socket.socket) -> tuple[socket.socket, Any]:
+    """Accept a connection on the listening `sock`: (a non-blocking socket, the peer's address).
+
+    Raises what `sock_recv` raises. Mirrors asyncio's `sock_accept`; a cancelled call has accepted
+    nothing.
+    """
+    while True:
+        result = loop._sock_accept(sock)
+        if type(result) is tuple:
+            return result
+        if result is NotImplemented:
+            check_socket(loop, sock)
+            accepted, address = await _retried(loop, sock, False, sock.accept)
+            accepted.setblocking(False)
+            return accepted, address
+        try:
+            await result
+        except BaseException:
+            loop._sock_forget(sock, result)
+            raise
+
+
+async def _retried(
+    loop: LoopBase, sock: socket.socket, write: bool, attempt: Callable[[], T], blocked: Any = None
+) -> T:
+    """What `attempt()` returns, as soon as it does not say that it would block.
+
+    If `blocked` is given, the first attempt that would block ends with that instead.
+    """
+    while True:
+        try:
+            return attempt()
+        except (BlockingIOError, InterruptedError):
+            if blocked is not None:
+                return blocked  # type: ignore[no-any-return]  # of the kind that attempt returns
+        await wait_socket(loop, sock, write)
+
+
+async def wait_socket(loop: LoopBase, sock: socket.socket, write: bool) -> None:
+    """Wait until `sock` may be ready to be written, or read; it may turn out not to be.
+
+    Raises RuntimeError for a descriptor that a transport owns.
+    """
+    ready = loop._sock_wait(sock, write)
+    if ready is NotImplemented:
+        await _wait_watched(loop, sock, write)
+        return
+    try:
+        await ready
+    except BaseException:
+        loop._sock_forget(sock, ready)
+        raise
+
+
+async def _wait_watched(loop: LoopBase, sock: socket.socket, write: bool) -> None:
+    """Wait in asyncio's way: by a watch that replaces the user's and is gone afterwards."""
+    fd = sock.fileno()
+    loop._ensure_fd_no_transport(fd)
+    future: asyncio.Future[None] = loop.create_future()
+    add = loop._add_writer if write else loop._add_reader
+    handle = add(fd, _wake, future)
+    try:
+        await future
+    finally:
+        # Whoever watches the number after us has cancelled our handle.
+        if not handle.cancelled():
+            remove = loop._remove_writer if write else loop._remove_reader
+            remove(fd)
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 async def sock_connect(loop: LoopBase, sock: socket.socket, address: Any) -> None:
@@ -45,7 +273,7 @@ async def sock_connect(loop: LoopBase, sock: socket.socket, address: Any) -> Non
     ValueError in debug mode for a blocking socket, RuntimeError for a descriptor that a transport
     owns, OSError if the connection fails. Mirrors asyncio's `sock_connect`.
     """
-    _check_usable(loop, sock)
+    check_socket(loop, sock)
     if sock.family in {socket.AF_INET, socket.AF_INET6}:
         infos = await loop._ensure_resolved(
             address, family=sock.family, type=sock.type, proto=sock.proto
@@ -112,88 +340,3 @@ def _connected(future: asyncio.Future[None], sock: socket.socket, address: Any) 
     finally:
         # The exception's traceback holds this frame.
         del future
-
-
-async def sock_accept(loop: LoopBase, sock: socket.socket) -> tuple[socket.socket, Any]:
-    """Accept a connection on the listening, non-blocking `sock`; (socket, address of the peer).
-
-    The new socket does not block. Raises TypeError for an SSLSocket, ValueError in debug mode for
-    a blocking socket, RuntimeError for a descriptor that a transport owns, OSError if accepting
-    fails. Mirrors asyncio's `sock_accept`; a cancelled call never drops a connection, which in
-    asyncio holds since late 3.13 and 3.14 patches.
-    """
-    _check_usable(loop, sock)
-    while True:
-        try:
-            connection, address = sock.accept()
-        except (BlockingIOError, InterruptedError):
-            pass
-        else:
-            connection.setblocking(False)
-            return connection, address
-        await _wait_readable(loop, sock)
-
-
-async def _wait_readable(loop: LoopBase, sock: socket.socket) -> None:
-    """Wait until `sock` has something to read or to accept."""
-    fd = sock.fileno()
-    loop._ensure_fd_no_transport(fd)
-    future: asyncio.Future[None] = loop.create_future()
-    handle = loop._add_reader(fd, _wake, future)
-    try:
-        await future
-    finally:
-        # Whoever watches the number after us has cancelled our handle.
-        if not handle.cancelled():
-            loop._remove_reader(fd)
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-def _check_usable(loop: LoopBase, sock: socket.socket) -> None:
-    """Raise as asyncio does for a socket that its loop cannot work with."""
-    check_ssl_socket(sock)
-    if loop.get_debug() and sock.gettimeout() != 0:
-        raise ValueError("the socket must be non-blocking")
-
-
-def _not_yet(name: str) -> NoReturn:
-    raise NotImplementedError(f"ferroloop does not implement loop.{name}() yet")
-
-
-async def sock_recv(loop: LoopBase, sock: socket.socket, nbytes: int) -> bytes:
-    """Raise NotImplementedError: asyncio's `sock_recv` is still to come."""
-    _not_yet("sock_recv")
-
-
-async def sock_recv_into(loop: LoopBase, sock: socket.socket, buf: Any) -> int:
-    """Raise NotImplementedError: asyncio's `sock_recv_into` is still to come."""
-    _not_yet("sock_recv_into")
-
-
-async def sock_recvfrom(loop: LoopBase, sock: socket.socket, bufsize: int) -> tuple[bytes, Any]:
-    """Raise NotImplementedError: asyncio's `sock_recvfrom` (3.11) is still to come."""
-    _not_yet("sock_recvfrom")
-
-
-async def sock_recvfrom_into(
-    loop: LoopBase,
-    sock: socket.socket,
-    buf: Any,
-    nbytes: int = 0,
-) -> tuple[int, Any]:
-    """Raise NotImplementedError: asyncio's `sock_recvfrom_into` (3.11) is still to come."""
-    _not_yet("sock_recvfrom_into")
-
-
-async def sock_sendall(loop: LoopBase, sock: socket.socket, data: Any) -> None:
-    """Raise NotImplementedError: asyncio's `sock_sendall` is still to come."""
-    _not_yet("sock_sendall")
-
-
-async def sock_sendto(loop: LoopBase, sock: socket.socket, data: Any, address: Any) -> int:
-    """Raise NotImplementedError: asyncio's `sock_sendto` (3.11) is still to come."""
-    _not_yet("sock_sendto")

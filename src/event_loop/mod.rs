@@ -28,8 +28,9 @@ mod tasks;
 mod turn;
 mod watchers;
 
+pub use registry::Claim;
 pub use source::{Readiness, Source, SourceClass};
-pub use state::{Entry, EventLoop};
+pub use state::{Entry, EventLoop, SCRATCH};
 
 use pyo3::PyTypeInfo;
 use pyo3::prelude::*;

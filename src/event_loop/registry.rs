@@ -78,6 +78,12 @@ impl EventLoop {
         self.core.with(py, |core| core.resumed.push(key));
     }
 
+    /// Which turn this is.
+    #[inline]
+    pub fn turn(&self, py: Python<'_>) -> u64 {
+        self.core.with(py, |core| core.turn)
+    }
+
     /// Whether a callback of this loop runs, so that writes are gathered until it returns. If so,
     /// the source of `key` is flushed then.
     #[inline]
@@ -128,6 +134,34 @@ impl EventLoop {
                 _ => None,
             });
             sources.collect()
+        })
+    }
+}
+
+/// Who has a descriptor number.
+pub enum Claim {
+    /// Nobody.
+    Nobody,
+    /// `add_reader` or `add_writer` of the user, or the loop itself.
+    Watch,
+    /// A source.
+    Source(Source, Key),
+}
+
+impl EventLoop {
+    /// Who has the descriptor `number`.
+    #[inline]
+    pub fn claim(&self, py: Python<'_>, number: RawFd) -> Claim {
+        self.core.with(py, |core| {
+            let place = usize::try_from(number).unwrap_or(usize::MAX);
+            let Some(key) = core.descriptors.get(place).copied().flatten() else {
+                return Claim::Nobody;
+            };
+            match core.entries.get(key) {
+                Some(Entry::Source(source)) => Claim::Source(source.duplicate(py), key),
+                Some(_) => Claim::Watch,
+                None => Claim::Nobody,
+            }
         })
     }
 }

@@ -25,6 +25,9 @@ pub trait SourceClass: Sync {
     fn flush(&self, object: &Bound<'_, PyAny>) -> PyResult<()>;
     /// Whether a user may watch the descriptor himself: true once the source is closing.
     fn is_closing(&self, object: &Bound<'_, PyAny>) -> bool;
+    /// The user's own watch for reading (else for writing) takes the descriptor over. Only a source
+    /// that is closing can lose it like that.
+    fn displaced(&self, _object: &Bound<'_, PyAny>, _reading: bool) {}
 }
 
 /// A registered object and its kind.

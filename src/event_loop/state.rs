@@ -20,6 +20,7 @@ use crate::logic::timer_heap::TimerHeap;
 use crate::py::cell::LoopCell;
 use crate::py::context::{Context, ContextCache, copy_current};
 use crate::py::object;
+use crate::sys::datagram::Batch;
 use crate::sys::poller::{Events, Poller};
 use crate::sys::wakeup::SignalPipe;
 
@@ -46,6 +47,8 @@ pub struct Core {
     pub entries: Slab<Entry>,
     /// The key of each registered descriptor, by its number.
     pub descriptors: Vec<Option<Key>>,
+    /// Counts turns, so that a source can tell whether an event was queued before it paused.
+    pub turn: u64,
     /// Sources that have more to read although no new edge will come.
     pub resumed: Vec<Key>,
     /// Sources that were written to in the callback that runs now.
@@ -63,6 +66,10 @@ pub struct Core {
     pub watched_signals: [u64; 2],
     /// Room for reads, while nobody reads.
     pub scratch: Option<Vec<u8>>,
+    /// Room for datagrams, while nobody receives.
+    pub batch: Option<Batch>,
+    /// Whether the last `sock_recv` brought much, so that the next asks first how much there is.
+    pub large_receive: bool,
 }
 
 /// Python objects that the loop keeps.
@@ -186,6 +193,26 @@ impl EventLoop {
         let (context, previous) = self.core.with(py, |core| core.contexts.renew(copy));
         drop(previous);
         Ok(context)
+    }
+
+    /// The room for datagrams, which `give_batch` takes back.
+    pub fn take_batch(&self, py: Python<'_>) -> Batch {
+        self.core
+            .with(py, |core| core.batch.take())
+            .unwrap_or_else(Batch::new)
+    }
+
+    /// Takes the room for datagrams back.
+    pub fn give_batch(&self, py: Python<'_>, batch: Batch) {
+        let spare = self.core.with(py, |core| core.batch.replace(batch));
+        drop(spare);
+    }
+
+    /// Whether anything is queued behind the callback that runs now, or the loop is to stop.
+    pub fn has_more_to_run(&self, py: Python<'_>) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+            || self.inbox.is_filled()
+            || self.core.with(py, |core| !core.ready.is_empty())
     }
 
     /// Lends the read buffer to `read`.

@@ -57,6 +57,7 @@ impl EventLoop {
         let timeout = event_loop.timeout(py);
         event_loop.poll(py, timeout)?;
         let (count, nested) = event_loop.core.with(py, |core| {
+            core.turn += 1;
             (
                 core.ready.len(),
                 std::mem::replace(&mut core.in_callback, true),

@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyInt;
 
 use crate::error::os_error;
+use crate::event_loop::registry::Claim;
 use crate::event_loop::source::{Direction, Watch};
 use crate::event_loop::state::{Entry, EventLoop};
 use crate::handle::{Handle, cancel_handle};
@@ -23,20 +24,19 @@ use crate::sys::poller::Directions;
 /// The descriptor behind an int or an object with `fileno()`.
 ///
 /// # Errors
-/// `ValueError` with asyncio's text.
+/// `ValueError` with asyncio's text, `OverflowError` for a number that no descriptor has.
 fn descriptor(file: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {
     let py = file.py();
     let number = if file.is_instance_of::<PyInt>() {
-        file.extract::<RawFd>()
+        file.extract::<RawFd>()?
     } else {
-        file.call_method0(intern!(py, "fileno"))
-            .and_then(|number| number.extract::<RawFd>())
-    };
-    let Ok(number) = number else {
-        return Err(PyValueError::new_err(format!(
-            "Invalid file object: {}",
-            file.repr()?
-        )));
+        let number = file
+            .call_method0(intern!(py, "fileno"))
+            .and_then(|number| number.extract::<RawFd>());
+        number.or_else(|_| {
+            let text = format!("Invalid file object: {}", file.repr()?);
+            Err(PyValueError::new_err(text))
+        })?
     };
     if number < 0 {
         return Err(PyValueError::new_err(format!(
@@ -165,6 +165,12 @@ fn watch(
             return Err(os_error(&error));
         }
         return Ok(replaced);
+    }
+    if let Claim::Source(source, _) = event_loop.claim(py, number) {
+        let object = source.object.into_bound(py);
+        source
+            .class
+            .displaced(&object, direction == Direction::Read);
     }
     let mut watch = Watch::default();
     *watch.place(direction) = Some(handle);

@@ -30,6 +30,10 @@ imported! {
     timer_handle = "asyncio"."TimerHandle";
     /// `asyncio.Transport`, for `isinstance`.
     transport = "asyncio"."Transport";
+    /// A class that is an `asyncio.Transport` and an `asyncio.DatagramTransport`, for `isinstance`.
+    datagram_transport = "ferroloop._asyncio_private"."AnyDatagramTransport";
+    /// How a transport sends files.
+    sendfile_mode = "ferroloop._asyncio_private"."SendfileMode";
     /// `asyncio.ReadTransport`, for `isinstance`.
     read_transport = "asyncio"."ReadTransport";
     /// `asyncio.WriteTransport`, for `isinstance`.

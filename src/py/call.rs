@@ -149,6 +149,18 @@ pub fn method1<'py>(
     vectorcall_method(name, &stack)
 }
 
+/// Calls `object.name(first, second)` without making a bound method.
+#[inline]
+pub fn method2<'py>(
+    object: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+    first: &Bound<'py, PyAny>,
+    second: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let stack = [object.as_ptr(), first.as_ptr(), second.as_ptr()];
+    vectorcall_method(name, &stack)
+}
+
 /// Calls `object.name()` without making a bound method.
 #[inline]
 pub fn method0<'py>(

@@ -19,7 +19,8 @@ pub enum Address {
     Other,
 }
 
-/// Room for the kernel to write an address into.
+/// Room for the kernel to write an address into, or an address for it to read.
+#[derive(Clone)]
 pub struct RawAddress {
     storage: MaybeUninit<libc::sockaddr_storage>,
     length: libc::socklen_t,
@@ -52,8 +53,74 @@ impl RawAddress {
         &raw mut self.length
     }
 
+    /// `address` as the kernel reads it; `None` for a family that is not of the internet.
+    pub fn of(address: &Address) -> Option<Self> {
+        let mut raw = Self::new();
+        match address {
+            Address::V4(host, port) => raw.put_v4(*host, *port),
+            Address::V6(address) => raw.put_v6(address),
+            Address::Unix(_) | Address::Other => return None,
+        }
+        Some(raw)
+    }
+
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "16 bytes, and a family below 50"
+    )]
+    fn put_v4(&mut self, host: Ipv4Addr, port: u16) {
+        let address = libc::sockaddr_in {
+            sin_family: libc::AF_INET as libc::sa_family_t,
+            sin_port: port.to_be(),
+            sin_addr: libc::in_addr {
+                s_addr: u32::from(host).to_be(),
+            },
+            sin_zero: [0; 8],
+        };
+        self.length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+        let place = self.storage.as_mut_ptr().cast::<libc::sockaddr_in>();
+        // SAFETY: the storage is large enough for every kind of address, and aligned for it.
+        unsafe { place.write(address) };
+    }
+
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "28 bytes, and a family below 50"
+    )]
+    fn put_v6(&mut self, (host, port, flow, scope): &(Ipv6Addr, u16, u32, u32)) {
+        let address = libc::sockaddr_in6 {
+            sin6_family: libc::AF_INET6 as libc::sa_family_t,
+            sin6_port: port.to_be(),
+            sin6_flowinfo: flow.to_be(),
+            sin6_addr: libc::in6_addr {
+                s6_addr: host.octets(),
+            },
+            sin6_scope_id: *scope,
+        };
+        self.length = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+        let place = self.storage.as_mut_ptr().cast::<libc::sockaddr_in6>();
+        // SAFETY: the storage is large enough for every kind of address, and aligned for it.
+        unsafe { place.write(address) };
+    }
+
+    /// The bytes that were written, which tell whether two addresses are the same.
+    pub fn bytes(&self) -> &[u8] {
+        let length = self.length.min(ROOM) as usize;
+        // SAFETY: the storage was zeroed, so all of it is initialised, and `length` is within it.
+        unsafe { std::slice::from_raw_parts(self.storage.as_ptr().cast::<u8>(), length) }
+    }
+
+    /// Notes that the kernel wrote `length` bytes.
+    pub fn set_length(&mut self, length: libc::socklen_t) {
+        self.length = length;
+    }
+
     /// What the kernel wrote.
     pub fn address(&self) -> Address {
+        if self.length == 0 {
+            // The sender has no address, and the storage may hold that of an earlier one.
+            return Address::Other;
+        }
         // SAFETY: the storage was zeroed, so it is initialised whatever the kernel wrote.
         let storage = unsafe { self.storage.assume_init_ref() };
         match i32::from(storage.ss_family) {

@@ -3,6 +3,8 @@
 //! - `poller`: readiness, one wait a turn
 //! - `clock`: the monotonic clock
 //! - `socket`: one system call each on a stream socket
+//! - `nonblocking`: receiving and sending on a socket in whatever mode
+//! - `datagram`: several datagrams in one system call
 //! - `pipe`: the same on pipes and character devices
 //! - `process`: one child process behind a descriptor
 //! - `address`: socket addresses, compact
@@ -12,6 +14,8 @@
 
 pub mod address;
 pub mod clock;
+pub mod datagram;
+pub mod nonblocking;
 pub mod pipe;
 pub mod poller;
 pub mod process;

@@ -1,18 +1,17 @@
-//! The arguments of `set_write_buffer_limits`.
+//! Water marks as `set_write_buffer_limits` takes them.
 //!
-//! Any attached thread. The one surprise: what is not given follows from the other mark before
-//! anything is checked, so a refusal names numbers that nobody wrote.
+//! Any attached thread.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::logic::flow_control::DEFAULT_HIGH;
 
-/// The high and the low mark, in bytes.
+/// The (high, low) marks, in bytes; what is not given follows from the other as in asyncio.
 ///
 /// # Errors
 /// `ValueError` with asyncio's text unless `high >= low >= 0`.
-pub fn parse(
+pub fn water_marks(
     high: Option<&Bound<'_, PyAny>>,
     low: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<(usize, usize)> {
@@ -21,8 +20,8 @@ pub fn parse(
         Some(value) => value.extract::<i64>().map(Some),
     };
     let (high, low) = (number(high)?, number(low)?);
-    let default = i64::try_from(DEFAULT_HIGH).unwrap_or(i64::MAX);
-    let high = high.unwrap_or_else(|| low.map_or(default, |low| low.saturating_mul(4)));
+    let high = high.or_else(|| low?.checked_mul(4));
+    let high = high.unwrap_or(i64::try_from(DEFAULT_HIGH).unwrap_or(i64::MAX));
     let low = low.unwrap_or(high.div_euclid(4));
     match (usize::try_from(high), usize::try_from(low)) {
         (Ok(high), Ok(low)) if high >= low => Ok((high, low)),

@@ -107,13 +107,17 @@ impl StreamTransport {
         let transport = this.get();
         let told = match transport.protocol(py) {
             Some(protocol) => {
-                let reason = reason.unwrap_or_else(|| py.None()).into_bound(py);
+                let reason = reason
+                    .as_ref()
+                    .map_or_else(|| py.None(), |it| it.clone_ref(py));
+                let reason = reason.into_bound(py);
                 call::method1(&protocol, intern!(py, "connection_lost"), &reason).map(drop)
             }
             None => Ok(()),
         };
         let finished = transport.finish(py);
-        told.and(finished)
+        let failed = transport.fail_transfer(py, reason.as_ref().map(|it| it.bind(py)));
+        told.and(finished).and(failed)
     }
 
     /// Closes the descriptor and lets go of everything.

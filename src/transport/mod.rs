@@ -5,22 +5,34 @@
 //! - `descriptor`: who owns a descriptor
 //! - `protocol`: which calls a protocol wants, and what happens when one raises
 //! - `server`: the connections that belong to a server
+//! - `transfer`: what waits while a file is sent
 //! - `stream`: `StreamTransport` and its state
 //! - `reading`: from the kernel to the protocol
 //! - `writing`: from the protocol to the kernel
+//! - `sendfile`: what a transport does while a file is sent past it
 //! - `losing`: the end of a connection
 //! - `driver`: what the loop calls
 //! - `opening`: the beginning of a connection
 //! - `members`: the transports of a server
 //! - `surface`: the methods that Python sees
 //! - `listener`: accepting connections
+//! - `datagram`: `DatagramTransport` and its state
+//! - `datagram_reading`: from the kernel to a datagram protocol
+//! - `datagram_writing`: from a datagram protocol to the kernel
+//! - `datagram_life`: from socket to `connection_lost`, and what the loop calls
+//! - `datagram_surface`: the methods that Python sees
+//! - `limits`: water marks as Python gives them
 //! - `pipe`: the ends of pipes
-//! - `limits`: the arguments of `set_write_buffer_limits`
 //!
 //! A transport is called by its loop through `driver`; the loop does not know it.
 
-mod address;
+pub mod address;
 mod chunk;
+mod datagram;
+mod datagram_life;
+mod datagram_reading;
+mod datagram_surface;
+mod datagram_writing;
 mod descriptor;
 mod driver;
 mod limits;
@@ -31,11 +43,14 @@ mod opening;
 mod pipe;
 mod protocol;
 mod reading;
+mod sendfile;
 mod server;
 mod stream;
 mod surface;
+mod transfer;
 mod writing;
 
+pub use datagram::DatagramTransport;
 pub use listener::Listener;
 pub use pipe::{PipeTransport, ReadPipeTransport, WritePipeTransport};
 pub use server::ServerBase;

@@ -42,17 +42,36 @@ impl StreamTransport {
     pub fn read_ready(this: &Bound<'_, Self>, readiness: Readiness) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
-        let kind = transport.state.with(py, |state| {
+        let (kind, resumed) = transport.state.with(py, |state| {
             state.peer_closed |= readiness.read_closed;
             let reads = state.reading == Reading::On && state.life == Lifecycle::Open;
             state.readable = !reads;
-            reads.then_some(state.kind)
+            (reads.then_some(state.kind), state.resumed)
         });
+        if resumed != 0 && kind.is_some() && transport.defer(py, resumed) {
+            return Ok(());
+        }
         match kind {
             None => Ok(()),
             Some(Kind::Plain) => Self::read_plain(this),
             Some(Kind::Buffered) => Self::read_buffered(this),
         }
+    }
+
+    /// Puts an event off to the next turn if reading was paused and resumed in this one. True if so.
+    #[cold]
+    fn defer(&self, py: Python<'_>, resumed: u64) -> bool {
+        let event_loop = self.event_loop.bind(py).get();
+        let same_turn = event_loop.turn(py) == resumed;
+        let key = self.state.with(py, |state| {
+            state.resumed = 0;
+            state.key
+        });
+        match key {
+            Some(key) if same_turn => event_loop.resume(py, key),
+            _ => {}
+        }
+        same_turn
     }
 
     fn read_plain(this: &Bound<'_, Self>) -> PyResult<()> {
@@ -271,15 +290,18 @@ impl StreamTransport {
 
     /// `transport.resume_reading()`. True if it changed anything.
     pub fn resume_reading(&self, py: Python<'_>) -> bool {
+        let event_loop = self.event_loop.bind(py).get();
+        let turn = event_loop.turn(py);
         let (resumes, key) = self.state.with(py, |state| {
             if state.life.is_closing() || state.reading != Reading::Paused {
                 return (false, None);
             }
             state.reading = Reading::On;
+            state.resumed = turn;
             (true, if state.readable { state.key } else { None })
         });
         if let Some(key) = key {
-            self.event_loop.bind(py).get().resume(py, key);
+            event_loop.resume(py, key);
         }
         resumes
     }

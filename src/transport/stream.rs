@@ -20,6 +20,7 @@ use crate::transport::chunk::Data;
 use crate::transport::descriptor::Descriptor;
 use crate::transport::protocol::Kind;
 use crate::transport::server::ServerBase;
+use crate::transport::transfer::Transfer;
 
 /// What the reading side is doing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,9 @@ pub struct State {
     pub writing: Writing,
     /// Whether the kernel reported data that was not read yet.
     pub readable: bool,
+    /// The turn in which reading was last resumed: what was queued before it paused is not
+    /// delivered in that turn, as asyncio's reader handle would have been cancelled.
+    pub resumed: u64,
     /// Whether the peer has ended its side, so that reading goes on until end of file.
     pub peer_closed: bool,
     /// How much the last read brought: after a large one the next goes into its final object.
@@ -66,6 +70,8 @@ pub struct State {
     pub key: Option<Key>,
     pub queue: WriteQueue<Data>,
     pub flow: FlowControl,
+    /// A file that is being sent past the queue.
+    pub transfer: Option<Box<Transfer>>,
     /// The context that read and write callbacks run in; `None` while one runs.
     pub context: Option<Context>,
     pub server: Option<Py<ServerBase>>,
@@ -155,7 +161,11 @@ impl StreamTransport {
             visit.call(state.context.as_ref().and_then(Context::own_object))?;
             visit.call(&state.server)?;
             visit.call(&state.extra)?;
-            visit.call(&state.waiter)
+            visit.call(&state.waiter)?;
+            state
+                .transfer
+                .as_ref()
+                .map_or(Ok(()), |transfer| transfer.visit(visit))
         });
         visited.unwrap_or(Ok(()))
     }

@@ -202,6 +202,23 @@ impl StreamTransport {
         Self::fatal_error(this, PyErr::from_value(exc), message)
     }
 
+    fn _make_empty_waiter<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        Self::make_empty_waiter(this)
+    }
+
+    fn _reset_empty_waiter(&self, py: Python<'_>) {
+        self.reset_empty_waiter(py);
+    }
+
+    fn _wait_for_room<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        Self::wait_for_room(this)
+    }
+
+    #[getter]
+    fn _sendfile_compatible<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        asyncio::sendfile_mode(py)?.getattr(intern!(py, "TRY_NATIVE"))
+    }
+
     #[getter]
     fn _extra<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
         let fresh = PyDict::new(py).unbind();

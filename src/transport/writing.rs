@@ -18,13 +18,24 @@ use crate::logic::write_queue::Chunk;
 use crate::py::asyncio;
 use crate::sys::socket;
 use crate::transport::chunk::Data;
-use crate::transport::limits;
+use crate::transport::limits::water_marks;
 use crate::transport::protocol::tell_flow;
 use crate::transport::stream::{State, StreamTransport, Writing};
 
 /// Writes to a lost connection before the log says so: asyncio's
 /// `LOG_THRESHOLD_FOR_CONNLOST_WRITES`.
 const LOST_WRITES: u32 = 5;
+
+/// What a program is told that writes after `write_eof`, or while a file is being sent.
+type Refusals = [&'static str; 2];
+const WRITE: Refusals = [
+    "Cannot call write() after write_eof()",
+    "unable to write; sendfile is in progress",
+];
+const WRITELINES: Refusals = [
+    "Cannot call writelines() after write_eof()",
+    "unable to writelines; sendfile is in progress",
+];
 
 /// What one attempt to send came to.
 enum Sent {
@@ -55,10 +66,8 @@ impl StreamTransport {
         let py = this.py();
         let transport = this.get();
         let data = Data::from_write(data)?;
-        if transport.state.with(py, |state| state.eof) {
-            return Err(PyRuntimeError::new_err(
-                "Cannot call write() after write_eof()",
-            ));
+        if let Some(text) = transport.state.with(py, |state| state.refusal(&WRITE)) {
+            return Err(PyRuntimeError::new_err(text));
         }
         if data.is_empty() {
             return Ok(());
@@ -79,10 +88,8 @@ impl StreamTransport {
             let joined = PyBytes::new(py, b"").call_method1(intern!(py, "join"), (chunks,))?;
             return Self::write(this, &joined);
         }
-        if transport.state.with(py, |state| state.eof) {
-            return Err(PyRuntimeError::new_err(
-                "Cannot call writelines() after write_eof()",
-            ));
+        if let Some(text) = transport.state.with(py, |state| state.refusal(&WRITELINES)) {
+            return Err(PyRuntimeError::new_err(text));
         }
         let mut gathered = Vec::new();
         for chunk in chunks.try_iter()? {
@@ -208,7 +215,7 @@ impl StreamTransport {
     }
 
     /// Asks the loop to say when there is room.
-    fn watch_for_room(&self, py: Python<'_>) -> PyResult<()> {
+    pub fn watch_for_room(&self, py: Python<'_>) -> PyResult<()> {
         let (key, number) = self.state.with(py, |state| {
             state.writing = Writing::Blocked;
             (state.key, state.descriptor.number())
@@ -313,15 +320,15 @@ impl StreamTransport {
         let transport = this.get();
         // What `resume_writing` wrote counts as sent before.
         Self::settle(this)?;
-        let (closes, ends, number) = transport.state.with(py, |state| {
+        let (drained, closes, ends, number) = transport.state.with(py, |state| {
             let drained = state.queue.is_empty() && !state.life.is_lost();
             let closes = drained && state.life.is_closing();
-            (
-                closes,
-                drained && !closes && state.eof,
-                state.descriptor.number(),
-            )
+            let ends = drained && !closes && state.eof;
+            (drained, closes, ends, state.descriptor.number())
         });
+        if drained {
+            transport.wake_transfer(py)?;
+        }
         if closes {
             transport.unwatch(py);
             return Self::connection_lost(this, None);
@@ -362,15 +369,25 @@ impl StreamTransport {
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         Self::settle(this)?;
-        let (high, low) = limits::parse(high, low)?;
+        let (high, low) = water_marks(high, low)?;
         this.get().state.with(this.py(), |state| {
-            (state.flow.high, state.flow.low) = (high, low);
+            // `water_marks` has checked them.
+            let _ = state.flow.set(Some(high), Some(low));
         });
         Self::maybe_pause(this)
     }
 }
 
 impl State {
+    /// Why nothing may be written now.
+    #[inline]
+    fn refusal(&self, texts: &Refusals) -> Option<&'static str> {
+        if self.eof {
+            return Some(texts[0]);
+        }
+        self.transfer.as_ref().map(|_| texts[1])
+    }
+
     /// Queues chunks, or counts a write to a lost connection.
     #[inline]
     fn gather(&mut self, chunks: impl IntoIterator<Item = Data>) -> (Next, Option<Key>) {

@@ -54,6 +54,16 @@ class Notes(asyncio.Protocol):
         self._happens("connection_lost", repr(exc))
 
 
+def pause(transport: asyncio.Transport) -> bool:
+    transport.pause_reading()
+    return transport.is_reading()
+
+
+def resume(transport: asyncio.Transport) -> bool:
+    transport.resume_reading()
+    return transport.is_reading()
+
+
 EVENTS = (
     "data_received",
     "connection_made",
@@ -267,10 +277,10 @@ class Endpoints:
         self._on_transport(step, lambda transport: transport.abort())
 
     def do_pause(self, step: Step) -> None:
-        self._on_transport(step, lambda t: (t.pause_reading(), t.is_reading()))
+        self._on_transport(step, pause)
 
     def do_resume(self, step: Step) -> None:
-        self._on_transport(step, lambda t: (t.resume_reading(), t.is_reading()))
+        self._on_transport(step, resume)
 
     def do_set_protocol(self, step: Step) -> None:
         name = f"protocol {step.numbers[0] % len(self._pairs)} after {step.serial}"

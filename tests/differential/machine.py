@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -53,6 +54,8 @@ class Machine:
     def _unhandled(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         exception = context.get("exception")
         message = str(context["message"]).partition(" (")[0].partition(" <")[0]
+        # The class of a transport has another name on each loop.
+        message = re.sub(r"\w+Transport\.", "Transport.", message)
         self.note(f"unhandled {sorted(context)} {message}: {exception!r}")
 
     # The run.

@@ -67,6 +67,16 @@ class StreamEnds:
     def _end(self, step: Step) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return self._ends[step.numbers[0] % 2]
 
+    def _wrote(self, step: Step) -> None:
+        """Have an error of the write known at once.
+
+        Writes of one callback may leave together when it returns, so that a peer that went away
+        is noticed then and not in the middle; that much may differ, and is documented.
+        """
+        _, other = self._ends[1 - step.numbers[0] % 2]
+        if other.transport.is_closing():
+            self._end(step)[1].transport.get_write_buffer_size()
+
     async def _try(self, step: Step, act: Callable[[], Coroutine[Any, Any, object]]) -> None:
         try:
             self._machine.say(step, repr(await act()))
@@ -76,10 +86,12 @@ class StreamEnds:
     async def wait_stream_write(self, step: Step) -> None:
         _, writer = self._end(step)
         writer.write(b"<%d>" % step.serial)
+        self._wrote(step)
 
     async def wait_stream_line(self, step: Step) -> None:
         _, writer = self._end(step)
         writer.writelines([b"line %d" % step.serial, b"\n"])
+        self._wrote(step)
 
     async def wait_stream_drain(self, step: Step) -> None:
         _, writer = self._end(step)

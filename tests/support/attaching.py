@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import cast
 
 
 async def attach(near: socket.socket, protocol: asyncio.BaseProtocol) -> asyncio.Transport:
@@ -15,4 +14,4 @@ async def attach(near: socket.socket, protocol: asyncio.BaseProtocol) -> asyncio
     )
     transport, made = await connect(lambda: protocol, sock=near)
     assert made is protocol
-    return cast("asyncio.Transport", transport)
+    return transport

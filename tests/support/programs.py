@@ -23,7 +23,7 @@ def start(arguments: Sequence[str], **options: object) -> subprocess.Popen[str]:
     given = options.pop("env", None)
     if isinstance(given, dict):
         environment.update(given)
-    return subprocess.Popen(
+    process: subprocess.Popen[str] = subprocess.Popen(
         [sys.executable, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -33,6 +33,7 @@ def start(arguments: Sequence[str], **options: object) -> subprocess.Popen[str]:
         start_new_session=True,
         **options,  # type: ignore[call-overload] # passed through
     )
+    return process
 
 
 def code(kind: str, source: str) -> list[str]:

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 from .loops import until
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+
+def returning(protocol: P) -> Callable[[], P]:
+    """A factory that gives this one protocol."""
+    return lambda: protocol
 
 
 class Recorder(asyncio.Protocol):

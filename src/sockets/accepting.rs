@@ -1,0 +1,72 @@
+//! `sock_accept`: one attempt to accept, and a future where nobody waited.
+//!
+//! Loop thread only. The one surprise: the new Python socket is told by its type that it does not
+//! block, which saves the system call that `setblocking(False)` would make.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, IntoRawFd};
+
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::error::os_error;
+use crate::event_loop::EventLoop;
+use crate::py::asyncio;
+use crate::py::method::{Arguments, FastMethod};
+use crate::sockets::waiting::{Direction, blocks, number_of, wait};
+use crate::sys::nonblocking::{self, Family, Origin};
+use crate::sys::socket;
+use crate::transport::address;
+
+/// `loop._sock_accept`
+pub struct Accept;
+
+impl FastMethod for Accept {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"_sock_accept";
+    const DOC: &'static CStr = c"_sock_accept($self, sock, /)\n--\n\n\
+        (socket, address), or a future after which to try again, or NotImplemented.";
+
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        let not_ours = || Ok(py.NotImplemented().into_bound(py));
+        let Some(sock) = arguments.get(0) else {
+            return not_ours();
+        };
+        let Some(number) = number_of(this.get(), sock)? else {
+            return not_ours();
+        };
+        // accept(2) has no flag that keeps it from waiting.
+        if blocks(&sock)? {
+            return not_ours();
+        }
+        let Ok(origin) = Origin::of(number) else {
+            return not_ours();
+        };
+        if Family::numbered(origin.family) == Family::Foreign {
+            return not_ours();
+        }
+        match socket::accept(number) {
+            Ok((accepted, peer)) => {
+                let class = nonblocking::nonblocking(origin.class);
+                let fileno = accepted.as_raw_fd();
+                // Python keeps what the listener was made with, which the kernel may know better.
+                let proto = sock.getattr(intern!(py, "proto"))?;
+                let made = asyncio::socket(py)?.call1((origin.family, class, proto, fileno))?;
+                // The Python socket owns the number from here on.
+                let _ = accepted.into_raw_fd();
+                Ok((made, address::to_python(py, &peer)?)
+                    .into_pyobject(py)?
+                    .into_any())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                wait(this, sock, number, Direction::Read)
+            }
+            Err(error) => Err(os_error(&error)),
+        }
+    }
+}

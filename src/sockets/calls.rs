@@ -1,0 +1,281 @@
+//! `sock_recv`, `sock_recv_into`, `sock_recvfrom`, `sock_recvfrom_into`, `sock_sendall`: one attempt
+//! each, and a future where it came to nothing.
+//!
+//! Loop thread only. The one surprise: `sock_recv` receives into the loop's own buffer and copies
+//! what came, because allocating what was asked for and cutting it costs more than the system call;
+//! only when the last receive was large does it ask first how much there is.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::RawFd;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyInt};
+
+use crate::error::os_error;
+use crate::event_loop::{EventLoop, SCRATCH};
+use crate::py::method::{Arguments, FastMethod};
+use crate::py::{buffer, bytes};
+use crate::sockets::waiting::{Direction, number_of, wait};
+use crate::sys::address::Address;
+use crate::sys::nonblocking::{self, Family};
+use crate::sys::socket;
+use crate::transport::address;
+
+/// From this size on a receive goes straight into the object that the caller gets.
+const LARGE: usize = 32 * 1024;
+
+/// `loop._sock_recv`
+pub struct Recv;
+/// `loop._sock_recv_into`
+pub struct RecvInto;
+/// `loop._sock_recvfrom`
+pub struct RecvFrom;
+/// `loop._sock_recvfrom_into`
+pub struct RecvFromInto;
+/// `loop._sock_sendall`
+pub struct SendAll;
+
+/// Python is to do it in asyncio's way.
+fn not_ours(py: Python<'_>) -> Bound<'_, PyAny> {
+    py.NotImplemented().into_bound(py)
+}
+
+/// A positive `int`, or `None` for what Python has to judge.
+fn positive(size: Borrowed<'_, '_, PyAny>) -> Option<usize> {
+    let size = size.cast_exact::<PyInt>().ok()?.extract::<usize>().ok()?;
+    (size > 0).then_some(size)
+}
+
+/// The result of an attempt, or a future if there was nothing.
+fn answer<'py>(
+    this: &Bound<'py, EventLoop>,
+    sock: Borrowed<'_, 'py, PyAny>,
+    number: RawFd,
+    attempt: io::Result<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    match attempt {
+        Ok(result) => Ok(result),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            wait(this, sock, number, Direction::Read)
+        }
+        Err(error) => Err(os_error(&error)),
+    }
+}
+
+/// Receives at most `size` bytes into an object of the right size.
+fn receive<'py>(
+    event_loop: &EventLoop,
+    py: Python<'py>,
+    number: RawFd,
+    size: usize,
+) -> PyResult<io::Result<Bound<'py, PyBytes>>> {
+    let was_large = event_loop.core.with(py, |core| core.large_receive);
+    if was_large || size > SCRATCH {
+        let waiting = socket::readable_bytes(number).min(size);
+        if waiting >= LARGE {
+            return bytes::filled(py, waiting, |space| nonblocking::recv(number, space));
+        }
+    }
+    let received = event_loop.with_scratch(py, |scratch| {
+        let room = size.min(scratch.len());
+        let count = nonblocking::recv(number, &mut scratch[..room])?;
+        Ok(PyBytes::new(py, &scratch[..count]))
+    });
+    let large = received
+        .as_ref()
+        .is_ok_and(|data| data.as_bytes().len() >= LARGE);
+    if large != was_large {
+        event_loop.core.with(py, |core| core.large_receive = large);
+    }
+    Ok(received)
+}
+
+impl FastMethod for Recv {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"_sock_recv";
+    const DOC: &'static CStr = c"_sock_recv($self, sock, n, /)\n--\n\n\
+        bytes, or a future after which to try again, or NotImplemented.";
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        if let (Some(sock), Some(size)) = (arguments.get(0), arguments.get(1))
+            && let Some(number) = number_of(this.get(), sock)?
+            && let Some(size) = positive(size)
+        {
+            let received = receive(this.get(), py, number, size)?;
+            return answer(this, sock, number, received.map(Bound::into_any));
+        }
+        Ok(not_ours(py))
+    }
+}
+
+impl FastMethod for RecvInto {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"_sock_recv_into";
+    const DOC: &'static CStr = c"_sock_recv_into($self, sock, buf, /)\n--\n\n\
+        The count, or a future after which to try again, or NotImplemented.";
+
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        let (Some(sock), Some(buf)) = (arguments.get(0), arguments.get(1)) else {
+            return Ok(not_ours(py));
+        };
+        let Some(number) = number_of(this.get(), sock)? else {
+            return Ok(not_ours(py));
+        };
+        let received = buffer::with_bytes_mut(&buf, |space| {
+            if space.is_empty() {
+                Ok(0)
+            } else {
+                nonblocking::recv(number, space)
+            }
+        });
+        let Ok(received) = received else {
+            return Ok(not_ours(py));
+        };
+        let count = received.map(|count| PyInt::new(py, count).into_any());
+        answer(this, sock, number, count)
+    }
+}
+
+impl FastMethod for RecvFrom {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"_sock_recvfrom";
+    const DOC: &'static CStr = c"_sock_recvfrom($self, sock, bufsize, /)\n--\n\n\
+        (bytes, address), or a future after which to try again, or NotImplemented.";
+
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        if let (Some(sock), Some(size)) = (arguments.get(0), arguments.get(1))
+            && let Some(number) = number_of(this.get(), sock)?
+            && let Some(size) = positive(size)
+            && size <= SCRATCH
+            && Family::of(number) != Family::Foreign
+        {
+            let received = this.get().with_scratch(py, |scratch| {
+                let (count, from) = nonblocking::recv_from(number, &mut scratch[..size])?;
+                Ok((PyBytes::new(py, &scratch[..count]).into_any(), from))
+            });
+            return answer_from(this, sock, number, received);
+        }
+        Ok(not_ours(py))
+    }
+}
+
+impl FastMethod for RecvFromInto {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"_sock_recvfrom_into";
+    const DOC: &'static CStr = c"_sock_recvfrom_into($self, sock, buf, nbytes, /)\n--\n\n\
+        (count, address), or a future after which to try again, or NotImplemented.";
+
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        let (Some(sock), Some(buf), Some(size)) =
+            (arguments.get(0), arguments.get(1), arguments.get(2))
+        else {
+            return Ok(not_ours(py));
+        };
+        let (Some(number), Some(size)) = (number_of(this.get(), sock)?, positive(size)) else {
+            return Ok(not_ours(py));
+        };
+        if Family::of(number) == Family::Foreign {
+            return Ok(not_ours(py));
+        }
+        let received = buffer::with_bytes_mut(&buf, |space| {
+            space
+                .get_mut(..size)
+                .map(|space| nonblocking::recv_from(number, space))
+        });
+        let Ok(Some(received)) = received else {
+            return Ok(not_ours(py));
+        };
+        let received = received.map(|(count, from)| (PyInt::new(py, count).into_any(), from));
+        answer_from(this, sock, number, received)
+    }
+}
+
+/// Like `answer`, with the sender's address.
+fn answer_from<'py>(
+    this: &Bound<'py, EventLoop>,
+    sock: Borrowed<'_, 'py, PyAny>,
+    number: RawFd,
+    received: io::Result<(Bound<'py, PyAny>, Address)>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = this.py();
+    let pair = match received {
+        Ok((what, from)) => Ok((what, address::to_python(py, &from)?)
+            .into_pyobject(py)?
+            .into_any()),
+        Err(error) => Err(error),
+    };
+    answer(this, sock, number, pair)
+}
+
+impl FastMethod for SendAll {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"_sock_sendall";
+    const DOC: &'static CStr = c"_sock_sendall($self, sock, data, sent, /)\n--\n\n\
+        Send data from its byte sent on. None if everything is out, else (sent, future after which \
+        to go on; NotImplemented if the caller has to wait for itself), or NotImplemented.";
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        let (Some(sock), Some(data), Some(sent)) =
+            (arguments.get(0), arguments.get(1), arguments.get(2))
+        else {
+            return Ok(not_ours(py));
+        };
+        let Some(number) = number_of(this.get(), sock)? else {
+            return Ok(not_ours(py));
+        };
+        let sent = sent.extract::<usize>()?;
+        let progress = match data.cast_exact::<PyBytes>() {
+            Ok(data) => send_from(number, data.as_bytes(), sent),
+            Err(_) => match buffer::with_bytes(&data, |bytes| send_from(number, bytes, sent)) {
+                Ok(progress) => progress,
+                Err(_) => return Ok(not_ours(py)),
+            },
+        };
+        match progress.map_err(|error| os_error(&error))? {
+            None => Ok(py.None().into_bound(py)),
+            Some(sent) => {
+                let ready = wait(this, sock, number, Direction::Write)?;
+                Ok((sent, ready).into_pyobject(py)?.into_any())
+            }
+        }
+    }
+}
+
+/// Sends `bytes` from `sent` on until nothing is left (`None`) or the kernel takes no more (how much
+/// is sent by then).
+#[inline]
+fn send_from(number: RawFd, bytes: &[u8], mut sent: usize) -> io::Result<Option<usize>> {
+    loop {
+        match nonblocking::send(number, bytes.get(sent..).unwrap_or_default()) {
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Some(sent)),
+            Err(error) => return Err(error),
+        }
+        if sent >= bytes.len() {
+            return Ok(None);
+        }
+    }
+}

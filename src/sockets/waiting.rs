@@ -1,0 +1,353 @@
+//! `SocketWatch`: what the loop watches of one socket of the user's.
+//!
+//! Loop thread only. The one surprise: the registration outlives the call that needed it, so the next
+//! call on the same socket costs no `epoll_ctl`; whether it is still the same socket under that
+//! number is told by a weak reference to the Python object. Events that nobody waits for are
+//! forgotten, which is safe because every call tries before it waits.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::RawFd;
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
+
+use crate::error::{leaves_the_loop, os_error};
+use crate::event_loop::{Claim, EventLoop, Readiness, Source, SourceClass};
+use crate::logic::slab::Key;
+use crate::py::cell::LoopCell;
+use crate::py::method::{Arguments, FastMethod};
+use crate::py::{asyncio, call};
+
+/// A direction that a call waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Something to read.
+    Read,
+    /// Room to write.
+    Write,
+}
+
+/// The parts of a watch that change.
+struct State {
+    /// Whether the kernel was asked for room to write too; stays so once it was.
+    writes: bool,
+    /// Done when there is something to read.
+    reader: Option<Py<PyAny>>,
+    /// Done when there is room to write.
+    writer: Option<Py<PyAny>>,
+}
+
+/// The loop's watch of one socket.
+#[pyclass(frozen, module = "ferroloop._native")]
+pub struct SocketWatch {
+    /// The `socket.socket`, weakly: forgetting to close it must not keep it open.
+    sock: Py<PyWeakrefReference>,
+    state: LoopCell<State>,
+}
+
+/// Sockets of the user's, as a kind of source.
+pub struct WatchClass;
+
+static WATCH: WatchClass = WatchClass;
+
+impl SourceClass for WatchClass {
+    #[inline]
+    fn ready(&self, object: &Bound<'_, PyAny>, readiness: Readiness) -> PyResult<()> {
+        let py = object.py();
+        let (reader, writer) = object.cast::<SocketWatch>()?.get().state.with(py, |state| {
+            let reader = if readiness.readable {
+                state.reader.take()
+            } else {
+                None
+            };
+            let writer = if readiness.writable {
+                state.writer.take()
+            } else {
+                None
+            };
+            (reader, writer)
+        });
+        let read = reader.map_or(Ok(()), |future| wake(future.into_bound(py)));
+        let written = writer.map_or(Ok(()), |future| wake(future.into_bound(py)));
+        read.and(written)
+    }
+
+    fn step(&self, _object: &Bound<'_, PyAny>, _step: u8) -> PyResult<()> {
+        Ok(())
+    }
+
+    fn flush(&self, _object: &Bound<'_, PyAny>) -> PyResult<()> {
+        Ok(())
+    }
+
+    fn is_closing(&self, _object: &Bound<'_, PyAny>) -> bool {
+        true
+    }
+
+    /// As in asyncio, whoever waits for the same direction waits in vain from now on; the other
+    /// direction tries again and then waits beside the user's watch.
+    fn displaced(&self, object: &Bound<'_, PyAny>, reading: bool) {
+        let py = object.py();
+        let Ok(watch) = object.cast::<SocketWatch>() else {
+            return;
+        };
+        let (other, same) = watch.get().state.with(py, |state| {
+            let (reader, writer) = (state.reader.take(), state.writer.take());
+            if reading {
+                (writer, reader)
+            } else {
+                (reader, writer)
+            }
+        });
+        drop(same);
+        if let Some(other) = other
+            && let Err(error) = wake(other.into_bound(py))
+        {
+            error.write_unraisable(py, None);
+        }
+    }
+}
+
+/// Marks `future` done, unless it was cancelled.
+#[inline]
+fn wake(future: Bound<'_, PyAny>) -> PyResult<()> {
+    let py = future.py();
+    let none = py.None().into_bound(py);
+    match call::method1(&future, intern!(py, "set_result"), &none) {
+        Err(error) if leaves_the_loop(py, &error) => Err(error),
+        // A cancelled future refuses its result.
+        _ => Ok(()),
+    }
+}
+
+#[pymethods]
+impl SocketWatch {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.sock)?;
+        let visited = self.state.try_with(|state| {
+            visit.call(&state.reader)?;
+            visit.call(&state.writer)
+        });
+        visited.unwrap_or(Ok(()))
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        let cleared = self
+            .state
+            .with(py, |state| (state.reader.take(), state.writer.take()));
+        drop(cleared);
+    }
+}
+
+impl SocketWatch {
+    /// Whether this is the watch of `sock`.
+    #[inline]
+    fn is_of(&self, sock: Borrowed<'_, '_, PyAny>) -> bool {
+        let py = sock.py();
+        self.sock.bind(py).upgrade().is_some_and(|own| own.is(sock))
+    }
+
+    /// Puts `future` in the place of `direction`. Whoever waited there waits in vain, as in asyncio.
+    fn place(&self, py: Python<'_>, direction: Direction, future: Py<PyAny>) {
+        let displaced = self.state.with(py, |state| match direction {
+            Direction::Read => state.reader.replace(future),
+            Direction::Write => state.writer.replace(future),
+        });
+        drop(displaced);
+    }
+
+    /// Takes `future` out, if it is still here.
+    fn forget(&self, py: Python<'_>, future: Borrowed<'_, '_, PyAny>) {
+        let own = |place: &mut Option<Py<PyAny>>| {
+            place.take_if(|waiting| waiting.as_ptr() == future.as_ptr())
+        };
+        let taken = self
+            .state
+            .with(py, |state| (own(&mut state.reader), own(&mut state.writer)));
+        drop(taken);
+    }
+}
+
+/// The descriptor of `sock` if it is an ordinary open socket, else `None`.
+///
+/// # Errors
+/// In debug mode `ValueError` with asyncio's text for a socket that blocks.
+#[inline]
+pub fn number_of(event_loop: &EventLoop, sock: Borrowed<'_, '_, PyAny>) -> PyResult<Option<RawFd>> {
+    let py = sock.py();
+    if !sock.get_type().is(asyncio::socket(py)?) {
+        return Ok(None);
+    }
+    if event_loop.is_debug() && blocks(&sock)? {
+        return Err(PyValueError::new_err("the socket must be non-blocking"));
+    }
+    let number = call::method0(&sock, intern!(py, "fileno"))?.extract::<RawFd>()?;
+    Ok((number >= 0).then_some(number))
+}
+
+/// Whether `sock` blocks, or pretends to, for a while.
+pub fn blocks(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = sock.py();
+    sock.call_method0(intern!(py, "gettimeout"))?.ne(0)
+}
+
+/// A future that is done when `sock`, whose descriptor is `number`, may be ready; `NotImplemented`
+/// if the user watches that descriptor himself.
+///
+/// # Errors
+/// `RuntimeError` if the loop is closed or a transport owns the descriptor, `OSError` if the kernel
+/// refuses to watch it.
+pub fn wait<'py>(
+    this: &Bound<'py, EventLoop>,
+    sock: Borrowed<'_, 'py, PyAny>,
+    number: RawFd,
+    direction: Direction,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = this.py();
+    let event_loop = this.get();
+    event_loop.check_closed()?;
+    let (watch, key) = match event_loop.claim(py, number) {
+        Claim::Watch => return Ok(py.NotImplemented().into_bound(py)),
+        Claim::Nobody => begin(this, sock, number)?,
+        Claim::Source(source, key) => match source.object.into_bound(py).cast_into() {
+            Ok(watch) if Bound::<SocketWatch>::get(&watch).is_of(sock) => (watch, key),
+            Ok(_) => begin(this, sock, number)?,
+            Err(_) => {
+                this.call_method1(intern!(py, "_ensure_fd_no_transport"), (number,))?;
+                begin(this, sock, number)?
+            }
+        },
+    };
+    let future = call::call_named(
+        asyncio::future(py)?,
+        &[this.as_any()],
+        0,
+        asyncio::loop_keyword(py)?,
+    )?;
+    watch.get().place(py, direction, future.clone().unbind());
+    if direction == Direction::Write {
+        watch_writing(event_loop, watch.get(), py, number, key)?;
+    }
+    Ok(future)
+}
+
+/// Begins to watch `sock` for reading.
+fn begin<'py>(
+    this: &Bound<'py, EventLoop>,
+    sock: Borrowed<'_, 'py, PyAny>,
+    number: RawFd,
+) -> PyResult<(Bound<'py, SocketWatch>, Key)> {
+    let py = this.py();
+    let watch = SocketWatch {
+        sock: PyWeakrefReference::new(&sock)?.unbind(),
+        state: LoopCell::new(State {
+            writes: false,
+            reader: None,
+            writer: None,
+        }),
+    };
+    let watch = Bound::new(py, watch)?;
+    let source = Source {
+        object: watch.clone().into_any().unbind(),
+        class: &WATCH,
+    };
+    let key = this.get().register(py, number, source)?;
+    Ok((watch, key))
+}
+
+/// Asks the kernel for room to write too, once.
+fn watch_writing(
+    event_loop: &EventLoop,
+    watch: &SocketWatch,
+    py: Python<'_>,
+    number: RawFd,
+    key: Key,
+) -> PyResult<()> {
+    if watch
+        .state
+        .with(py, |state| std::mem::replace(&mut state.writes, true))
+    {
+        return Ok(());
+    }
+    let poller = event_loop.poller(py)?;
+    let asked = match poller.change_edge(number, key.0, true) {
+        // Another file was put under the number (dup2), which the kernel does not watch yet.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => poller
+            .add_edge(number, key.0)
+            .and_then(|()| poller.change_edge(number, key.0, true)),
+        result => result,
+    };
+    asked.map_err(|error| {
+        watch.state.with(py, |state| state.writes = false);
+        os_error(&error)
+    })
+}
+
+/// `loop._sock_wait`
+pub struct Wait;
+/// `loop._sock_forget`
+pub struct Forget;
+
+impl FastMethod for Wait {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"_sock_wait";
+    const DOC: &'static CStr = c"_sock_wait($self, sock, write, /)\n--\n\n\
+        A future that is done when sock may be ready to be read, or written; NotImplemented for \
+        anything but an ordinary socket that the user does not watch himself.";
+
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        arguments.exactly("_sock_wait", 2)?;
+        if let (Some(sock), Some(write)) = (arguments.get(0), arguments.get(1))
+            && let Some(number) = number_of(this.get(), sock)?
+        {
+            let direction = if write.is_truthy()? {
+                Direction::Write
+            } else {
+                Direction::Read
+            };
+            return wait(this, sock, number, direction);
+        }
+        Ok(py.NotImplemented().into_bound(py))
+    }
+}
+
+impl FastMethod for Forget {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"_sock_forget";
+    const DOC: &'static CStr = c"_sock_forget($self, sock, future, /)\n--\n\n\
+        Stop waiting for a future that a _sock_ call on sock gave: its caller was cancelled.";
+
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        let (Some(sock), Some(future)) = (arguments.get(0), arguments.get(1)) else {
+            return Err(PyRuntimeError::new_err(
+                "_sock_forget() needs a socket and a future",
+            ));
+        };
+        let number = call::method0(&sock, intern!(py, "fileno"))?.extract::<RawFd>()?;
+        if let Claim::Source(source, _) = this.get().claim(py, number) {
+            if let Ok(watch) = source.object.bind(py).cast::<SocketWatch>() {
+                watch.get().forget(py, future);
+            }
+        } else if number < 0 {
+            // Closed meanwhile: only the future itself can tell where it is.
+            for object in this.get().sources(py) {
+                if let Ok(watch) = object.bind(py).cast::<SocketWatch>() {
+                    watch.get().forget(py, future);
+                }
+            }
+        }
+        Ok(py.None().into_bound(py))
+    }
+}

@@ -1,0 +1,164 @@
+//! Receiving and sending that never waits, whatever mode the descriptor is in.
+//!
+//! Any thread. The one surprise: a user's socket may be in blocking mode, and nobody else could run
+//! while it blocked, so every call here says MSG_DONTWAIT instead of trusting the mode.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use crate::sys::address::{Address, RawAddress};
+
+/// Makes a count of what a system call returned; a call that a signal interrupted is made again.
+fn counted(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+    loop {
+        if let Ok(count) = usize::try_from(call()) {
+            return Ok(count);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// recv(2) into `space`.
+#[inline]
+pub fn recv(fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
+    counted(|| {
+        // SAFETY: `space` is writable for its whole length.
+        unsafe {
+            libc::recv(
+                fd,
+                space.as_mut_ptr().cast(),
+                space.len(),
+                libc::MSG_DONTWAIT,
+            )
+        }
+    })
+}
+
+/// recvfrom(2) into `space`: how much came, and from where.
+pub fn recv_from(fd: RawFd, space: &mut [u8]) -> io::Result<(usize, Address)> {
+    let mut from = RawAddress::new();
+    let count = counted(|| {
+        from.reset();
+        let (address, length) = (from.pointer(), from.length());
+        let (data, size) = (space.as_mut_ptr(), space.len());
+        // SAFETY: `space` is writable for its whole length, and the address and its length point at
+        // storage of that length.
+        unsafe { libc::recvfrom(fd, data.cast(), size, libc::MSG_DONTWAIT, address, length) }
+    })?;
+    Ok((count, from.address()))
+}
+
+/// send(2) of `bytes`.
+#[inline]
+pub fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    counted(|| {
+        // SAFETY: `bytes` is readable for its whole length.
+        unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) }
+    })
+}
+
+/// What `socket(2)` was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The address family.
+    pub family: i32,
+    /// The type, without flags.
+    pub class: i32,
+}
+
+impl Origin {
+    /// What the socket `fd` is.
+    pub fn of(fd: RawFd) -> io::Result<Self> {
+        Ok(Self {
+            family: option(fd, libc::SO_DOMAIN)?,
+            class: option(fd, libc::SO_TYPE)?,
+        })
+    }
+}
+
+/// What the addresses of a socket are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// AF_INET.
+    V4,
+    /// AF_INET6.
+    V6,
+    /// AF_UNIX.
+    Unix,
+    /// Something that [`Address`] does not read.
+    Foreign,
+}
+
+impl Family {
+    /// That of the socket `fd`.
+    pub fn of(fd: RawFd) -> Self {
+        option(fd, libc::SO_DOMAIN).map_or(Self::Foreign, Self::numbered)
+    }
+
+    /// The one with this number.
+    pub fn numbered(number: i32) -> Self {
+        match number {
+            libc::AF_INET => Self::V4,
+            libc::AF_INET6 => Self::V6,
+            libc::AF_UNIX => Self::Unix,
+            _ => Self::Foreign,
+        }
+    }
+}
+
+/// The type of a socket that does not block, for Python's `socket.socket`.
+pub fn nonblocking(class: i32) -> i32 {
+    class | libc::SOCK_NONBLOCK
+}
+
+/// getsockopt(2) of an int at the socket level.
+fn option(fd: RawFd, name: i32) -> io::Result<i32> {
+    let mut value: libc::c_int = 0;
+    #[allow(clippy::cast_possible_truncation, reason = "four bytes")]
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    let place = (&raw mut value).cast();
+    // SAFETY: `value` and `length` are room for one int.
+    let failed = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, name, place, &raw mut length) };
+    if failed < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::net::UdpSocket;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::{Family, recv, recv_from, send};
+    use crate::sys::socket::local_address;
+
+    #[test]
+    fn a_blocking_socket_does_not_block() {
+        let (left, right) = UnixStream::pair().unwrap();
+        let mut space = [0; 8];
+        let error = recv(left.as_raw_fd(), &mut space).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        assert_eq!(send(right.as_raw_fd(), b"abc").unwrap(), 3);
+        assert_eq!(recv(left.as_raw_fd(), &mut space).unwrap(), 3);
+        assert_eq!(Family::of(left.as_raw_fd()), Family::Unix);
+    }
+
+    #[test]
+    fn a_datagram_comes_with_its_sender() {
+        let here = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let there = UdpSocket::bind("127.0.0.1:0").unwrap();
+        there.send_to(b"hello", here.local_addr().unwrap()).unwrap();
+        let mut space = [0; 16];
+        let (count, from) = recv_from(here.as_raw_fd(), &mut space).unwrap();
+        assert_eq!(&space[..count], b"hello");
+        assert_eq!(from, local_address(there.as_raw_fd()).unwrap());
+    }
+}

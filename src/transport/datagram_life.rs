@@ -1,0 +1,261 @@
+//! The life of a datagram endpoint, from its socket to `connection_lost`: what the loop calls.
+//!
+//! Loop thread only. The one surprise: an endpoint that was closed while datagrams wait goes on
+//! sending, and is lost in the very event in which the last one leaves, as in asyncio.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::error::leaves_the_loop;
+use crate::event_loop::{EventLoop, Readiness, Source, SourceClass};
+use crate::handle::Handle;
+use crate::logic::lifecycle::Lifecycle;
+use crate::py::asyncio;
+use crate::py::call::{self, Args};
+use crate::transport::datagram::DatagramTransport;
+use crate::transport::descriptor::Descriptor;
+use crate::transport::protocol::report_fatal;
+use crate::transport::stream::Writing;
+
+/// A step that an endpoint queues for itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Step {
+    /// `connection_made` was called: reading begins, and the waiter is woken.
+    Start,
+    /// `connection_lost` is due.
+    Lost,
+}
+
+/// Datagram endpoints, as a kind of source.
+pub struct DatagramClass;
+
+static DATAGRAM: DatagramClass = DatagramClass;
+
+impl SourceClass for DatagramClass {
+    #[inline]
+    fn ready(&self, object: &Bound<'_, PyAny>, readiness: Readiness) -> PyResult<()> {
+        let this = object.cast::<DatagramTransport>()?;
+        let py = this.py();
+        let transport = this.get();
+        let read = transport.in_context(py, || DatagramTransport::read_ready(this, readiness));
+        read.or_else(|error| report(this, error, "_read_ready"))?;
+        let writes = transport.state.with(py, |state| {
+            !state.life.is_lost()
+                && (state.sends_on || (readiness.writable && state.writing == Writing::Blocked))
+        });
+        if !writes {
+            return Ok(());
+        }
+        let written = transport.in_context(py, || DatagramTransport::write_ready(this));
+        written.or_else(|error| report(this, error, "_sendto_ready"))
+    }
+
+    fn step(&self, object: &Bound<'_, PyAny>, step: u8) -> PyResult<()> {
+        let this = object.cast::<DatagramTransport>()?;
+        if step == Step::Start as u8 {
+            return start(this);
+        }
+        let lost = this
+            .get()
+            .in_context(this.py(), || DatagramTransport::connection_lost(this));
+        lost.or_else(|error| report(this, error, "_call_connection_lost"))
+    }
+
+    fn flush(&self, _object: &Bound<'_, PyAny>) -> PyResult<()> {
+        Ok(())
+    }
+
+    fn is_closing(&self, object: &Bound<'_, PyAny>) -> bool {
+        object.cast::<DatagramTransport>().is_ok_and(|this| {
+            this.get()
+                .state
+                .with(this.py(), |state| state.life.is_closing())
+        })
+    }
+}
+
+/// Has the loop watch the endpoint, and queues `connection_made` and what follows it.
+///
+/// # Errors
+/// `OSError` if the descriptor cannot be watched, `AttributeError` if the protocol has no
+/// `connection_made`; the socket stays with the caller then.
+pub fn open(
+    event_loop: &Bound<'_, EventLoop>,
+    this: &Bound<'_, DatagramTransport>,
+    protocol: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let py = this.py();
+    let opened = || -> PyResult<()> {
+        let made = protocol.getattr(intern!(py, "connection_made"))?;
+        let args = Args::new(py, std::iter::once(this.as_any().as_borrowed()))?;
+        let context = event_loop.get().capture_context(py)?;
+        let handle = Handle::new(event_loop.as_any(), made.as_borrowed(), args, context)?;
+        let number = this.get().state.with(py, |state| state.descriptor.number());
+        if number < 0 {
+            let text = format!("Invalid file descriptor: {number}");
+            return Err(PyValueError::new_err(text));
+        }
+        let source = || Source {
+            object: this.clone().into_any().unbind(),
+            class: &DATAGRAM,
+        };
+        let key = event_loop.get().register(py, number, source())?;
+        this.get().state.with(py, |state| state.key = Some(key));
+        event_loop.get().push_handle(py, handle);
+        event_loop.get().push_step(py, source(), Step::Start as u8);
+        Ok(())
+    };
+    opened().inspect_err(|_| {
+        let unused = this.get().state.with(py, |state| {
+            std::mem::replace(&mut state.descriptor, Descriptor::Closed)
+        });
+        drop(unused);
+    })
+}
+
+/// `connection_made` has run: reading begins, and whoever waits for the endpoint goes on.
+fn start(this: &Bound<'_, DatagramTransport>) -> PyResult<()> {
+    let py = this.py();
+    let transport = this.get();
+    let waiter = transport.state.with(py, |state| {
+        if state.life == Lifecycle::Starting {
+            state.life = Lifecycle::Open;
+        }
+        state.waiter.take()
+    });
+    transport.read_on(py);
+    let woken = waiter.map_or(Ok(()), |waiter| asyncio::wake_waiter(waiter.bind(py)));
+    woken.or_else(|error| report(this, error, "_start"))
+}
+
+/// An exception of a step goes where asyncio sends that of the callback in its place.
+#[cold]
+fn report(this: &Bound<'_, DatagramTransport>, error: PyErr, step: &str) -> PyResult<()> {
+    let py = this.py();
+    if leaves_the_loop(py, &error) {
+        return Err(error);
+    }
+    let context = PyDict::new(py);
+    let message = format!("Exception in callback DatagramTransport.{step}()");
+    context.set_item("message", message)?;
+    context.set_item("exception", error.into_value(py))?;
+    context.set_item("transport", this)?;
+    let event_loop = this.get().event_loop.bind(py);
+    event_loop.call_method1(intern!(py, "call_exception_handler"), (context,))?;
+    Ok(())
+}
+
+impl DatagramTransport {
+    /// Closes once everything queued is sent.
+    pub fn close(&self, py: Python<'_>) {
+        let lost = self.state.with(py, |state| {
+            if state.life.is_closing() {
+                return false;
+            }
+            state.life = Lifecycle::Closing;
+            state.queue.is_empty()
+        });
+        if lost {
+            self.lose(py, None);
+        }
+    }
+
+    /// Drops what was not sent and queues `connection_lost(reason)`.
+    pub fn force_close(&self, py: Python<'_>, reason: Option<Py<PyAny>>) {
+        let dropped = self.state.with(py, |state| {
+            if state.life.is_lost() {
+                return None;
+            }
+            state.size = 0;
+            Some(std::mem::take(&mut state.queue))
+        });
+        if let Some(dropped) = dropped {
+            drop(dropped);
+            self.lose(py, reason);
+        }
+    }
+
+    /// Reports `error` and ends the endpoint with it.
+    ///
+    /// # Errors
+    /// What the exception handler itself raises.
+    #[cold]
+    pub fn fatal_error(this: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let protocol = transport.protocol(py);
+        let event_loop = transport.event_loop.bind(py);
+        let protocol = protocol.as_ref();
+        let reported = report_fatal(event_loop, message, &error, this.as_any(), protocol);
+        transport.force_close(py, Some(error.into_value(py).into_any()));
+        reported
+    }
+
+    /// Ends the watch and queues the last step.
+    fn lose(&self, py: Python<'_>, reason: Option<Py<PyAny>>) {
+        if let Some(source) = self.unwatch(py, reason) {
+            let event_loop = self.event_loop.bind(py).get();
+            event_loop.push_step(py, source, Step::Lost as u8);
+        }
+    }
+
+    /// Ends the watch and tells the protocol at once.
+    ///
+    /// # Errors
+    /// What `connection_lost` raises.
+    pub fn lose_now(this: &Bound<'_, Self>) -> PyResult<()> {
+        drop(this.get().unwatch(this.py(), None));
+        Self::connection_lost(this)
+    }
+
+    fn unwatch(&self, py: Python<'_>, reason: Option<Py<PyAny>>) -> Option<Source> {
+        let event_loop = self.event_loop.bind(py).get();
+        let (key, number, received) = self.state.with(py, |state| {
+            state.life = Lifecycle::Losing;
+            state.reason = reason;
+            let received = std::mem::take(&mut state.received);
+            (state.key.take(), state.descriptor.number(), received)
+        });
+        drop(received);
+        let source = event_loop.source(py, key?);
+        event_loop.unregister(py, key?, number);
+        source
+    }
+
+    /// Tells the protocol and closes the descriptor.
+    ///
+    /// # Errors
+    /// What `connection_lost` raises.
+    fn connection_lost(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let reason = transport.state.with(py, |state| state.reason.take());
+        let told = match transport.protocol(py) {
+            Some(protocol) => {
+                let reason = reason.unwrap_or_else(|| py.None()).into_bound(py);
+                call::method1(&protocol, intern!(py, "connection_lost"), &reason).map(drop)
+            }
+            None => Ok(()),
+        };
+        let (descriptor, released) = transport.state.with(py, |state| {
+            state.life = Lifecycle::Lost;
+            let descriptor = std::mem::replace(&mut state.descriptor, Descriptor::Closed);
+            let protocol = state.protocol.take();
+            (
+                descriptor,
+                (
+                    protocol,
+                    state.context.take(),
+                    state.waiter.take(),
+                    state.peer.take(),
+                ),
+            )
+        });
+        let closed = descriptor.close(py);
+        drop(released);
+        told.and(closed)
+    }
+}

@@ -1,0 +1,319 @@
+//! The methods of `DatagramTransport` that Python sees.
+//!
+//! A table of contents: each is one step away from the file that owns the matter.
+
+use std::collections::VecDeque;
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyType};
+
+use crate::event_loop::EventLoop;
+use crate::logic::flow_control::FlowControl;
+use crate::logic::lifecycle::Lifecycle;
+use crate::py::asyncio;
+use crate::py::cell::LoopCell;
+use crate::py::context::Context;
+use crate::sys::nonblocking::Family;
+use crate::transport::datagram::{DatagramState, DatagramTransport};
+use crate::transport::datagram_life::open;
+use crate::transport::descriptor::Descriptor;
+use crate::transport::limits::water_marks;
+use crate::transport::stream::{Reading, Writing};
+
+/// The state of an endpoint that nobody has been told of yet.
+fn new_state(
+    descriptor: Descriptor,
+    protocol: &Bound<'_, PyAny>,
+    context: Context,
+    extra: &Bound<'_, PyDict>,
+    waiter: Option<Bound<'_, PyAny>>,
+) -> DatagramState {
+    DatagramState {
+        descriptor,
+        protocol: Some(protocol.clone().unbind()),
+        life: Lifecycle::Starting,
+        reading: Reading::On,
+        readable: false,
+        resumed: false,
+        received: VecDeque::new(),
+        peer: None,
+        writing: Writing::Idle,
+        sends_on: false,
+        queue: VecDeque::new(),
+        size: 0,
+        flow: FlowControl::default(),
+        lost_sends: 0,
+        key: None,
+        context: Some(context),
+        extra: Some(extra.clone().unbind()),
+        waiter: waiter.map(Bound::unbind),
+        reason: None,
+    }
+}
+
+/// Puts what `get_extra_info` finds into `extra`.
+fn describe(extra: &Bound<'_, PyDict>, sock: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = sock.py();
+    extra.set_item(
+        intern!(py, "socket"),
+        asyncio::transport_socket(py)?.call1((sock,))?,
+    )?;
+    // An OSError says that there is no such address.
+    let ask = |name: &str| {
+        sock.call_method0(name)
+            .unwrap_or_else(|_| py.None().into_bound(py))
+    };
+    extra.set_item(intern!(py, "sockname"), ask("getsockname"))?;
+    if !extra.contains(intern!(py, "peername"))? {
+        extra.set_item(intern!(py, "peername"), ask("getpeername"))?;
+    }
+    Ok(())
+}
+
+#[pymethods]
+impl DatagramTransport {
+    #[new]
+    #[classmethod]
+    #[pyo3(signature = (event_loop, sock, protocol, address=None, waiter=None, extra=None))]
+    fn make<'py>(
+        _class: &Bound<'py, PyType>,
+        event_loop: &Bound<'py, EventLoop>,
+        sock: &Bound<'py, PyAny>,
+        protocol: &Bound<'py, PyAny>,
+        address: Option<Bound<'py, PyAny>>,
+        waiter: Option<Bound<'py, PyAny>>,
+        extra: Option<Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, Self>> {
+        let py = event_loop.py();
+        event_loop.get().check_closed()?;
+        let number = sock.call_method0(intern!(py, "fileno"))?.extract::<i32>()?;
+        let extra = extra.unwrap_or_else(|| PyDict::new(py));
+        describe(&extra, sock)?;
+        let connected = match extra.get_item("peername")? {
+            Some(peer) => peer.is_truthy()?,
+            None => false,
+        };
+        let address = match address {
+            Some(address) if address.is_truthy()? => Some(address.unbind()),
+            _ => None,
+        };
+        let descriptor = Descriptor::Socket {
+            socket: sock.clone().unbind(),
+            number,
+            view: None,
+        };
+        let context = event_loop.get().capture_context(py)?;
+        let version = py.version_info();
+        let transport = Self {
+            event_loop: event_loop.clone().unbind(),
+            number,
+            address,
+            connected,
+            family: Family::of(number),
+            header: if version >= (3, 13) { 8 } else { 0 },
+            sends_empty: version >= (3, 13),
+            state: LoopCell::new(new_state(descriptor, protocol, context, &extra, waiter)),
+        };
+        let transport = Bound::new(py, transport)?;
+        open(event_loop, &transport, protocol)?;
+        Ok(transport)
+    }
+
+    /// What asyncio's own class of such endpoints derives from, so that `isinstance` holds.
+    #[getter]
+    fn __class__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(asyncio::datagram_transport(py)?.clone().unbind())
+    }
+
+    /// Send one datagram: bytes, bytearray or memoryview, to addr, or to the endpoint's own peer.
+    ///
+    /// What the socket refuses is told to the protocol's error_received().
+    #[pyo3(name = "sendto", signature = (data, addr=None))]
+    fn py_sendto<'py>(
+        this: &Bound<'py, Self>,
+        data: &Bound<'py, PyAny>,
+        addr: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<()> {
+        Self::sendto(this, data, addr)
+    }
+
+    /// Close once everything is sent.
+    #[pyo3(name = "close")]
+    fn py_close(&self, py: Python<'_>) {
+        self.close(py);
+    }
+
+    /// Close at once; what is not sent is dropped.
+    fn abort(&self, py: Python<'_>) {
+        self.force_close(py, None);
+    }
+
+    fn is_closing(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| state.life.is_closing())
+    }
+
+    #[pyo3(name = "pause_reading")]
+    fn py_pause_reading(this: &Bound<'_, Self>) -> PyResult<()> {
+        let changed = this.get().pause_reading(this.py());
+        log(this, changed, "%r pauses reading")
+    }
+
+    #[pyo3(name = "resume_reading")]
+    fn py_resume_reading(this: &Bound<'_, Self>) -> PyResult<()> {
+        let changed = this.get().resume_reading(this.py());
+        log(this, changed, "%r resumes reading")
+    }
+
+    fn is_reading(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| {
+            !state.life.is_closing() && state.reading == Reading::On
+        })
+    }
+
+    /// Talk to protocol from now on.
+    fn set_protocol(&self, py: Python<'_>, protocol: Bound<'_, PyAny>) {
+        let old = self.state.with(py, |state| {
+            if state.life == Lifecycle::Lost {
+                return Some(protocol.unbind());
+            }
+            state.protocol.replace(protocol.unbind())
+        });
+        drop(old);
+    }
+
+    fn get_protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.protocol(py)
+    }
+
+    /// How many bytes wait, from 3.13 on with 8 for the header of each datagram.
+    fn get_write_buffer_size(&self, py: Python<'_>) -> usize {
+        self.state.with(py, |state| state.size)
+    }
+
+    /// The (low, high) water marks in bytes.
+    fn get_write_buffer_limits(&self, py: Python<'_>) -> (usize, usize) {
+        self.state
+            .with(py, |state| (state.flow.low, state.flow.high))
+    }
+
+    /// Set the water marks, in bytes. Raises ValueError unless high >= low >= 0.
+    #[pyo3(signature = (high=None, low=None))]
+    fn set_write_buffer_limits(
+        this: &Bound<'_, Self>,
+        high: Option<&Bound<'_, PyAny>>,
+        low: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let (high, low) = water_marks(high, low)?;
+        this.get().state.with(this.py(), |state| {
+            // `water_marks` has checked them.
+            let _ = state.flow.set(Some(high), Some(low));
+        });
+        Self::maybe_pause(this)
+    }
+
+    /// socket, sockname, peername, or what the endpoint was made with; else default.
+    #[pyo3(signature = (name, default=None))]
+    fn get_extra_info<'py>(
+        &self,
+        py: Python<'py>,
+        name: &Bound<'py, PyAny>,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let found = self.extra(py).get_item(name)?.or(default);
+        Ok(found.unwrap_or_else(|| py.None().into_bound(py)))
+    }
+
+    fn _force_close(&self, py: Python<'_>, exc: Option<Py<PyAny>>) {
+        self.force_close(py, exc);
+    }
+
+    #[pyo3(signature = (exc, message="Fatal error on transport"))]
+    fn _fatal_error(this: &Bound<'_, Self>, exc: Bound<'_, PyAny>, message: &str) -> PyResult<()> {
+        Self::fatal_error(this, PyErr::from_value(exc), message)
+    }
+
+    #[getter]
+    fn _extra<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
+        self.extra(py)
+    }
+
+    #[getter]
+    fn _loop(&self, py: Python<'_>) -> Option<Py<EventLoop>> {
+        let lost = self.state.with(py, |state| state.life == Lifecycle::Lost);
+        (!lost).then(|| self.event_loop.clone_ref(py))
+    }
+
+    #[getter]
+    fn _protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.protocol(py)
+    }
+
+    #[getter]
+    fn _address(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.address.as_ref().map(|address| address.clone_ref(py))
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        self.state.with(py, |state| {
+            let life = match state.life {
+                life if life.is_closing() => " closing",
+                _ => "",
+            };
+            let reads = state.life == Lifecycle::Open && state.reading == Reading::On;
+            let reads = if reads { "polling" } else { "idle" };
+            let writes = if state.writing == Writing::Blocked { "polling" } else { "idle" };
+            let (number, size) = (self.number, state.size);
+            if state.life == Lifecycle::Lost {
+                return format!("<DatagramTransport closed fd={number}>");
+            }
+            format!(
+                "<DatagramTransport{life} fd={number} read={reads} write=<{writes}, bufsize={size}>>"
+            )
+        })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.visit(&visit)
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        let cleared = self.state.with(py, |state| {
+            let queued = std::mem::take(&mut state.queue);
+            let received = std::mem::take(&mut state.received);
+            let (protocol, context) = (state.protocol.take(), state.context.take());
+            let (extra, waiter) = (state.extra.take(), state.waiter.take());
+            (
+                queued,
+                received,
+                protocol,
+                context,
+                extra,
+                waiter,
+                state.reason.take(),
+            )
+        });
+        drop(cleared);
+    }
+}
+
+impl DatagramTransport {
+    /// What `get_extra_info` finds.
+    fn extra<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
+        let fresh = PyDict::new(py).unbind();
+        let extra = self
+            .state
+            .with(py, |state| state.extra.as_ref().map(|it| it.clone_ref(py)));
+        extra.unwrap_or(fresh).into_bound(py)
+    }
+}
+
+/// A debug line of asyncio's, in debug mode, if something changed.
+fn log(this: &Bound<'_, DatagramTransport>, changed: bool, text: &str) -> PyResult<()> {
+    let py = this.py();
+    if changed && this.get().event_loop.bind(py).get().is_debug() {
+        asyncio::logger(py)?.call_method1("debug", (text, this))?;
+    }
+    Ok(())
+}

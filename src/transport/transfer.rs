@@ -1,0 +1,23 @@
+//! `Transfer`: what waits while a file is sent on a transport's descriptor.
+//!
+//! Loop thread only.
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+
+/// A transfer under way; as long as there is one, nothing may be written.
+#[derive(Default)]
+pub struct Transfer {
+    /// Done when everything that was written before is sent.
+    pub empty: Option<Py<PyAny>>,
+    /// Done when the kernel takes more.
+    pub room: Option<Py<PyAny>>,
+}
+
+impl Transfer {
+    /// Shows what it holds to the collector.
+    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.empty)?;
+        visit.call(&self.room)
+    }
+}
