@@ -59,9 +59,16 @@ def white_box(names: Iterable[str], differences: Differences) -> set[str]:
 
 
 def judge(
-    baseline: Mapping[str, Outcome], ours: Mapping[str, Outcome], differences: Differences
+    baseline: Mapping[str, Outcome],
+    ours: Mapping[str, Outcome],
+    differences: Differences,
+    *,
+    complete: bool = True,
 ) -> Judgement:
-    """Compare; `ours` holds what was run, which is what passes on asyncio and is no white box."""
+    """Compare; `ours` holds what was run, which is what passes on asyncio and is no white box.
+
+    `complete` says that the modules were run whole, so that an entry must match something.
+    """
     judgement = Judgement()
     for name, reference in baseline.items():
         row = judgement.rows.setdefault(name.partition(".")[0], Row())
@@ -70,7 +77,7 @@ def judge(
         outcome = ours.get(name)
         if outcome is not None:
             _count(judgement, row, name, outcome, differences)
-    _find_stale(judgement, baseline, ours, differences)
+    _find_stale(judgement, baseline, ours, differences, complete=complete)
     return judgement
 
 
@@ -98,15 +105,16 @@ def _find_stale(
     baseline: Mapping[str, Outcome],
     ours: Mapping[str, Outcome],
     differences: Differences,
+    *,
+    complete: bool,
 ) -> None:
     """An entry must match something; a difference must fail; the unbuilt must not work already."""
     for entry in differences.entries:
         title = f"[[{entry.section}]] {', '.join(entry.tests)}"
-        for pattern in entry.tests:
-            module = pattern.partition(".")[0]
-            complete = any(name.startswith(module + ".") for name in baseline)
-            if complete and not Entry("", (pattern,), "", ()).covered(baseline):
-                judgement.stale.append(f"{title}: {pattern} matches no test of this version")
+        modules = {pattern.partition(".")[0] for pattern in entry.tests}
+        looked_for = modules <= {name.partition(".")[0] for name in baseline}
+        if complete and looked_for and not entry.covered(baseline):
+            judgement.stale.append(f"{title}: matches no test of this version")
         ran = [name for name in entry.covered(ours) if differences.find(name) is entry]
         passing = [name for name in ran if ours[name].good]
         if entry.section == "difference" and passing:

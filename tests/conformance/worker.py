@@ -82,7 +82,9 @@ def run_all(module: str, wanted: list[str], count: swap.Count, out: TextIO) -> N
 
 def main() -> None:
     """`worker.py FD list MODULE`, or `worker.py FD run MODULE LOOP` with the names on stdin."""
-    faulthandler.enable()  # SIGABRT, which the supervisor sends to a hung worker, dumps the stacks
+    # SIGABRT, which the supervisor sends to a hung worker, dumps the Python stacks.
+    options = {"c_stack": False} if sys.version_info >= (3, 14) else {}
+    faulthandler.enable(**options)
     descriptor, command, module = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     os.set_inheritable(descriptor, False)
     with os.fdopen(descriptor, "w", encoding="utf-8") as out:
