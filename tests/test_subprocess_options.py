@@ -19,15 +19,13 @@ GONE = (asyncio.CancelledError, ProcessLookupError)
 
 
 def test_what_cannot_be_started_raises_and_leaves_nothing(loop: Loop) -> None:
-    create: Any = asyncio.create_subprocess_exec  # so that it may be called wrongly
-
     async def main() -> None:
         with pytest.raises(FileNotFoundError, match="no-such-program"):
             await asyncio.create_subprocess_exec("/no-such-program", stdin=PIPE, stdout=PIPE)
         with pytest.raises(NotADirectoryError):
             await asyncio.create_subprocess_exec("true", cwd="/dev/null")
         with pytest.raises(TypeError, match="no_such_option"):
-            await create("true", no_such_option=1)
+            await asyncio.create_subprocess_exec("true", no_such_option=1)  # type: ignore[call-arg]  # on purpose
 
     run(loop, main())
 
@@ -44,14 +42,12 @@ def test_what_cannot_be_started_raises_and_leaves_nothing(loop: Loop) -> None:
     ],
 )
 def test_text_is_refused(loop: Loop, argument: str, value: Any, text: str) -> None:
-    untyped: Any = loop  # so that it may be called wrongly
-
     async def main() -> None:
         with pytest.raises(ValueError, match=f"^{text}$"):
             await loop.subprocess_exec(asyncio.SubprocessProtocol, "true", **{argument: value})
         if argument == "shell":
             with pytest.raises(ValueError, match="^shell must be True$"):
-                await untyped.subprocess_shell(asyncio.SubprocessProtocol, "true", shell=False)
+                await loop.subprocess_shell(asyncio.SubprocessProtocol, "true", shell=False)  # type: ignore[arg-type]  # on purpose
             with pytest.raises(ValueError, match="^cmd must be a string$"):
                 await loop.subprocess_shell(asyncio.SubprocessProtocol, ["true"])  # type: ignore[arg-type]  # on purpose
         else:

@@ -58,6 +58,42 @@ def spawn(loop: asyncio.AbstractEventLoop) -> float:
     return loop.run_until_complete(rate(operation, 10))
 
 
+#: How much goes through `cat`, and in pieces of which size.
+PIPED, PIECE = 64 << 20, 64 << 10
+
+
+def pipe(loop: asyncio.AbstractEventLoop) -> float:
+    """Bytes through `cat` and back by streams; thousands of pieces a second."""
+
+    async def operation() -> float:
+        process = await asyncio.create_subprocess_exec(
+            "cat", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 20
+        )
+        sink, source = process.stdin, process.stdout
+        if sink is None or source is None:
+            raise RuntimeError("cat has no pipes")
+
+        async def feed() -> None:
+            for _ in range(PIPED // PIECE):
+                sink.write(piece)
+                await sink.drain()
+            sink.close()
+
+        piece = bytes(PIECE)
+        start = perf_counter()
+        feeding = asyncio.ensure_future(feed())
+        size = 0
+        while data := await source.read(1 << 18):
+            size += len(data)
+        seconds = perf_counter() - start
+        await feeding
+        if size != PIPED or await process.wait() != 0:
+            raise RuntimeError(f"{size} of {PIPED} bytes came back")
+        return PIPED / PIECE / seconds / 1e3
+
+    return loop.run_until_complete(operation())
+
+
 def _case(name: str, title: str, measure: Measure, target: Target) -> InProcess:
     return InProcess(name, title, "operations", "k/s", target, measure=measure)
 
@@ -66,4 +102,5 @@ CASES = (
     _case("executor", "run_in_executor round trip", executor, Target(1.1)),
     _case("getaddrinfo", "getaddrinfo of a numeric host", resolve, Target(1.0)),
     _case("spawn", "spawn /bin/true and wait", spawn, Target(1.15)),
+    _case("pipe", "64 KiB pieces through cat", pipe, Target(1.0)),
 )

@@ -111,9 +111,10 @@ class SubprocessTransport(BaseSubprocessTransport):  # type: ignore[misc]  # the
         if self._returncode is not None:
             return
         with contextlib.suppress(ProcessLookupError):
-            if isinstance(self._watch, _native.ProcessWatch):
-                self._watch.send_signal(signal)
-            else:
+            watch = self._watch
+            if isinstance(watch, _native.ProcessWatch):
+                watch.send_signal(signal)
+            elif watch is None or watch.returncode is None:
                 os.kill(self._pid, signal)
 
     def terminate(self) -> None:

@@ -50,14 +50,16 @@ async def subprocess_exec(
     Mirrors asyncio's `subprocess_exec`.
     """
     _refuse_text(universal_newlines, shell, False, bufsize, text, encoding, errors)
-    return await _run(
-        loop,
-        protocol_factory,
-        f"execute program {program!r}" if loop.get_debug() else "",
-        (program, *args),
-        (stdin, stdout, stderr),
-        {"shell": False, "bufsize": bufsize, **kwargs},
+    protocol = protocol_factory()
+    title = f"execute program {program!r}" if loop.get_debug() else ""
+    if title:
+        _log_start(title, stdin, stdout, stderr)
+    transport = await loop._make_subprocess_transport(
+        protocol, (program, *args), False, stdin, stdout, stderr, bufsize, **kwargs
     )
+    if title and loop.get_debug():
+        logger.info("%s: %r", title, transport)
+    return transport, protocol
 
 
 async def subprocess_shell(
@@ -83,31 +85,12 @@ async def subprocess_shell(
     if not isinstance(cmd, (bytes, str)):
         raise ValueError("cmd must be a string")
     _refuse_text(universal_newlines, shell, True, bufsize, text, encoding, errors)
-    return await _run(
-        loop,
-        protocol_factory,
-        f"run shell command {cmd!r}" if loop.get_debug() else "",
-        cmd,
-        (stdin, stdout, stderr),
-        {"shell": True, "bufsize": bufsize, **kwargs},
-    )
-
-
-async def _run(
-    loop: LoopBase,
-    protocol_factory: ProtocolFactory,
-    title: str,
-    args: Any,
-    streams: tuple[Any, Any, Any],
-    kwargs: dict[str, Any],
-) -> tuple[Any, Any]:
-    """Start a process; `title` is for the log, and empty outside debug mode."""
     protocol = protocol_factory()
+    title = f"run shell command {cmd!r}" if loop.get_debug() else ""
     if title:
-        _log_start(title, *streams)
-    shell, bufsize = kwargs.pop("shell"), kwargs.pop("bufsize")
+        _log_start(title, stdin, stdout, stderr)
     transport = await loop._make_subprocess_transport(
-        protocol, args, shell, *streams, bufsize, **kwargs
+        protocol, cmd, True, stdin, stdout, stderr, bufsize, **kwargs
     )
     if title and loop.get_debug():
         logger.info("%s: %r", title, transport)
@@ -157,24 +140,10 @@ async def make_subprocess_transport(
     """
     waiter = loop.create_future()
 
-    def start() -> SubprocessTransport:
-        return SubprocessTransport(
-            loop,
-            protocol,
-            args,
-            shell,
-            stdin,
-            stdout,
-            stderr,
-            bufsize,
-            waiter=waiter,
-            extra=extra,
-            **kwargs,
-        )
-
+    arguments = (loop, protocol, args, shell, stdin, stdout, stderr, bufsize, waiter, extra)
     watcher = child_watcher_in_charge()
     if watcher is None:
-        transport = start()
+        transport = SubprocessTransport(*arguments, **kwargs)
         transport.watch_exit()
         return await _connected(transport, waiter)
     with watcher as entered:
@@ -184,7 +153,7 @@ async def make_subprocess_transport(
             raise RuntimeError(
                 "asyncio.get_child_watcher() is not activated, subprocess support is not installed."
             )
-        transport = start()
+        transport = SubprocessTransport(*arguments, **kwargs)
         watcher.add_child_handler(transport.get_pid(), loop._child_watcher_callback, transport)
         return await _connected(transport, waiter)
 

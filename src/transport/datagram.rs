@@ -68,7 +68,7 @@ pub struct DatagramState {
 }
 
 /// An endpoint for datagrams.
-#[pyclass(frozen, weakref, module = "ferroloop._native")]
+#[pyclass(frozen, dict, weakref, module = "ferroloop._native")]
 pub struct DatagramTransport {
     pub event_loop: Py<EventLoop>,
     /// The number of the descriptor, also when it is closed.

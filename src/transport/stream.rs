@@ -86,7 +86,7 @@ pub struct State {
 }
 
 /// A connected stream socket.
-#[pyclass(frozen, weakref, module = "ferroloop._native")]
+#[pyclass(frozen, dict, weakref, module = "ferroloop._native")]
 pub struct StreamTransport {
     pub event_loop: Py<EventLoop>,
     pub state: LoopCell<State>,
