@@ -383,7 +383,7 @@ def set_child_watcher(watcher: Any) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 class TestChildWatchers:
     def test_a_watcher_of_the_program_is_told(self, loop: Loop) -> None:
-        class Watcher(asyncio.ThreadedChildWatcher):  # type: ignore[misc,unused-ignore]  # gone in 3.14
+        class Watcher(asyncio.ThreadedChildWatcher):  # type: ignore[misc,name-defined,unused-ignore]  # gone in 3.14
             def __init__(self) -> None:
                 super().__init__()
                 self.pids: list[int] = []

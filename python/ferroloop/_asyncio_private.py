@@ -72,9 +72,12 @@ else:
 
 
 #: Whether a file's position follows sendfile even if nothing was sent (gh-150107).
-SENDFILE_ALWAYS_SEEKS: bool = "total_sent" not in inspect.signature(
-    asyncio.unix_events._UnixSelectorEventLoop._sock_sendfile_update_filepos  # type: ignore[attr-defined]  # not in typeshed
-).parameters
+SENDFILE_ALWAYS_SEEKS: bool = (
+    "total_sent"
+    not in inspect.signature(
+        asyncio.unix_events._UnixSelectorEventLoop._sock_sendfile_update_filepos  # type: ignore[attr-defined]  # not in typeshed
+    ).parameters
+)
 
 
 class AnyDatagramTransport(asyncio.Transport, asyncio.DatagramTransport):

@@ -12,12 +12,17 @@ from typing import Any, Protocol, TypeVar, final
 from typing_extensions import Self, TypeVarTuple, Unpack, disjoint_base
 
 __all__ = [
+    "DatagramTransport",
     "EventLoop",
     "Handle",
     "Listener",
+    "PipeTransport",
+    "ProcessWatch",
+    "ReadPipeTransport",
     "ServerBase",
     "StreamTransport",
     "TimerHandle",
+    "WritePipeTransport",
     "_accelerate",
     "getaddrinfo_literal",
 ]
@@ -210,6 +215,7 @@ class StreamTransport(asyncio.Transport):
     ) -> None: ...
     def _force_close(self, exc: BaseException | None) -> None: ...
 
+@disjoint_base
 class PipeTransport(asyncio.BaseTransport):
     _pipe: Any
 
@@ -292,5 +298,7 @@ class DatagramTransport(asyncio.Transport, asyncio.DatagramTransport):
     def _loop(self) -> EventLoop | None: ...
     @property
     def _protocol(self) -> asyncio.BaseProtocol | None: ...
-    def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None: ...
+    def _fatal_error(
+        self, exc: BaseException, message: str = "Fatal error on transport"
+    ) -> None: ...
     def _force_close(self, exc: BaseException | None) -> None: ...

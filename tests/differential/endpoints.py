@@ -94,6 +94,7 @@ class Endpoints:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._pairs: list[Pair] = []
+        self._draining = 0
 
     def open(self, attached: int) -> None:
         """Make the pairs; give some of them a transport before anything is written down."""
@@ -305,8 +306,16 @@ class Endpoints:
         pair.owed += size
         self._say(step, f"{transport.get_write_buffer_size() > 0}")
 
+    def busy(self) -> bool:
+        """Whether a far end is still reading."""
+        return self._draining > 0
+
     def do_raw_drain(self, step: Step) -> None:
         """The far end reads until it has all, a little in each turn."""
+        self._draining += 1
+        self._drain(step)
+
+    def _drain(self, step: Step) -> None:
         pair = self._pair(step)
         try:
             for _ in range(8):
@@ -314,6 +323,8 @@ class Endpoints:
         except OSError:
             pass
         if pair.owed > 0 and not (pair.transport is None or pair.transport.is_closing()):
-            self._machine.loop.call_soon(self.do_raw_drain, step)
-        elif pair.transport is not None:
+            self._machine.loop.call_soon(self._drain, step)
+            return
+        self._draining -= 1
+        if pair.transport is not None:
             self._say(step, f"drained, {pair.transport.get_write_buffer_size()} unsent")

@@ -16,7 +16,7 @@ from typing import Any
 
 from .endpoints import Endpoints
 from .program import FUTURES, Program, Step
-from .streaming import StreamEnds
+from .streaming import END, StreamEnds
 
 TICK = 0.006
 
@@ -46,7 +46,8 @@ class Machine:
     # What is written down.
 
     def note(self, text: str) -> None:
-        self.trace.append(text)
+        end = END.get(None)
+        self.trace.append(text if end is None else f"end {end}: {text}")
 
     def say(self, step: Step, text: str) -> None:
         self.note(f"{step.serial} {step.kind}: {text}")
@@ -88,11 +89,11 @@ class Machine:
     def _finish_later(self) -> None:
         """Stop when nothing has been scheduled for a while."""
         self.last_tick = max(self.last_tick, self.tick)
-        when = self.base + (self.last_tick + 1) * TICK
-        self.loop.call_at(when, self._finish, self.last_tick)
+        when = max(self.base + (self.last_tick + 1) * TICK, self.loop.time() + TICK)
+        self.loop.call_at(when, self._finish, self.last_tick, len(self.trace))
 
-    def _finish(self, last_tick: int) -> None:
-        if self.last_tick > last_tick:
+    def _finish(self, last_tick: int, written: int) -> None:
+        if self.last_tick > last_tick or len(self.trace) > written or self.endpoints.busy():
             self._finish_later()
             return
         self.finished = True

@@ -7,6 +7,7 @@ so these traces compare the order of the two ends' tasks as well as the bytes.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import socket
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from .machine import Machine
 
 LIMIT = 64
+
+# Which of the two ends the task that runs works with.
+END: contextvars.ContextVar[int] = contextvars.ContextVar("END")
 
 
 class StreamEnds:
@@ -50,6 +54,7 @@ class StreamEnds:
         self._machine.tasks.append(self._machine.loop.create_task(self._work(step)))
 
     async def _work(self, step: Step) -> None:
+        END.set(step.numbers[0] % 2)
         await self._opened()
         await self._machine.coroutine(step, step.body)
 
@@ -64,18 +69,18 @@ class StreamEnds:
         else:
             await asyncio.shield(self._opening)
 
-    def _end(self, step: Step) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return self._ends[step.numbers[0] % 2]
+    def _end(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return self._ends[END.get()]
 
-    def _wrote(self, step: Step) -> None:
+    def _wrote(self) -> None:
         """Have an error of the write known at once.
 
         Writes of one callback may leave together when it returns, so that a peer that went away
         is noticed then and not in the middle; that much may differ, and is documented.
         """
-        _, other = self._ends[1 - step.numbers[0] % 2]
+        _, other = self._ends[1 - END.get()]
         if other.transport.is_closing():
-            self._end(step)[1].transport.get_write_buffer_size()
+            self._end()[1].transport.get_write_buffer_size()
 
     async def _try(self, step: Step, act: Callable[[], Coroutine[Any, Any, object]]) -> None:
         try:
@@ -84,33 +89,33 @@ class StreamEnds:
             self._machine.say(step, f"raises {error!r}")
 
     async def wait_stream_write(self, step: Step) -> None:
-        _, writer = self._end(step)
+        _, writer = self._end()
         writer.write(b"<%d>" % step.serial)
-        self._wrote(step)
+        self._wrote()
 
     async def wait_stream_line(self, step: Step) -> None:
-        _, writer = self._end(step)
+        _, writer = self._end()
         writer.writelines([b"line %d" % step.serial, b"\n"])
-        self._wrote(step)
+        self._wrote()
 
     async def wait_stream_drain(self, step: Step) -> None:
-        _, writer = self._end(step)
+        _, writer = self._end()
         await self._try(step, writer.drain)
 
     async def wait_stream_read(self, step: Step) -> None:
-        reader, _ = self._end(step)
+        reader, _ = self._end()
         await self._try(step, lambda: reader.read(step.numbers[1] % 20 + 1))
 
     async def wait_stream_readline(self, step: Step) -> None:
-        reader, _ = self._end(step)
+        reader, _ = self._end()
         await self._try(step, reader.readline)
 
     async def wait_stream_exactly(self, step: Step) -> None:
-        reader, _ = self._end(step)
+        reader, _ = self._end()
         await self._try(step, lambda: reader.readexactly(step.numbers[1] % 8 + 1))
 
     async def wait_stream_eof(self, step: Step) -> None:
-        _, writer = self._end(step)
+        _, writer = self._end()
 
         async def act() -> None:
             writer.write_eof()
@@ -118,6 +123,6 @@ class StreamEnds:
         await self._try(step, act)
 
     async def wait_stream_close(self, step: Step) -> None:
-        _, writer = self._end(step)
+        _, writer = self._end()
         writer.close()
         await self._try(step, writer.wait_closed)
