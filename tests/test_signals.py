@@ -303,7 +303,10 @@ SLOW = """
     import time
     async def main():
         print("blocking", flush=True)
-        time.sleep(1000)
+        while True:
+            # In pieces: a signal between the interpreter's check and the system call would be
+            # noticed only after it.
+            time.sleep(0.05)
     loop = new_loop()
     try:
         loop.run_until_complete(main())
