@@ -37,7 +37,7 @@ impl FastMethod for CreateFuture {
         let py = arguments.py;
         arguments.exactly("create_future", 0)?;
         call::call_named(
-            asyncio::future(py)?,
+            &asyncio::future(py)?,
             &[this.as_any()],
             0,
             asyncio::loop_keyword(py)?,
@@ -75,7 +75,7 @@ impl FastMethod for CreateTask {
         if factory.is_none() && !arguments.has_keywords() {
             let values = [coro.to_owned(), this.as_any().clone()];
             call::call_named(
-                asyncio::task(py)?,
+                &asyncio::task(py)?,
                 &values.each_ref(),
                 1,
                 asyncio::loop_keyword(py)?,

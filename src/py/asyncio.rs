@@ -1,6 +1,7 @@
 //! The classes and functions of asyncio that the native code calls, looked up once.
 //!
-//! Any attached thread may call it. The one surprise: they are looked up when first used, not when
+//! Any attached thread may call it, and `Future` and `Task`, which are looked up each time. The one
+//! surprise: the others are looked up when first used, not when
 //! the module is imported, so importing ferroloop does not import more of asyncio than it must.
 
 use pyo3::intern;
@@ -20,10 +21,10 @@ macro_rules! imported {
 }
 
 imported! {
-    /// `asyncio.Future`, in C where CPython has it.
-    future = "asyncio"."Future";
-    /// `asyncio.Task`, in C where CPython has it.
-    task = "asyncio"."Task";
+    /// The names of `asyncio.futures`.
+    futures_names = "asyncio.futures"."__dict__";
+    /// The names of `asyncio.tasks`.
+    tasks_names = "asyncio.tasks"."__dict__";
     /// `asyncio.Handle`, for `isinstance`.
     handle = "asyncio"."Handle";
     /// The class of `call_soon_threadsafe`'s handles since Python 3.14, for `isinstance`.
@@ -76,6 +77,18 @@ imported! {
     fsdecode = "os"."fsdecode";
     /// `warnings.warn`.
     warn = "warnings"."warn";
+}
+
+/// `asyncio.futures.Future` as it is now: programs that replace it expect loops to follow.
+#[inline]
+pub fn future(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    futures_names(py)?.get_item(intern!(py, "Future"))
+}
+
+/// `asyncio.tasks.Task` as it is now: programs that replace it expect loops to follow.
+#[inline]
+pub fn task(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    tasks_names(py)?.get_item(intern!(py, "Task"))
 }
 
 /// How asyncio names `callback(*args)` in a message, in the form of this Python version.

@@ -223,7 +223,7 @@ pub fn wait<'py>(
         },
     };
     let future = call::call_named(
-        asyncio::future(py)?,
+        &asyncio::future(py)?,
         &[this.as_any()],
         0,
         asyncio::loop_keyword(py)?,

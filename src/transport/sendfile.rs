@@ -84,7 +84,7 @@ impl StreamTransport {
     fn new_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let event_loop = self.event_loop.bind(py).as_any();
         call::call_named(
-            asyncio::future(py)?,
+            &asyncio::future(py)?,
             &[event_loop],
             0,
             asyncio::loop_keyword(py)?,
