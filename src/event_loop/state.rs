@@ -238,6 +238,12 @@ impl EventLoop {
                 core.signals.take(),
             )
         });
+        // Whoever keeps one of them keeps it whole, as in asyncio: the collector has to know it.
+        let queued = ready.iter().filter_map(|ready| match ready {
+            Ready::Handle(handle) => Some(handle),
+            _ => None,
+        });
+        queued.chain(&timers).for_each(object::track);
         // What the callbacks of dropped objects queue now is dropped with the loop.
         for timer in &timers {
             unschedule(timer, py);

@@ -16,12 +16,12 @@ pub struct Cancel;
 /// `TimerHandle.cancel`
 pub struct CancelTimer;
 
-/// Cancels `handle`. False if it was cancelled before.
-fn cancel(handle: &Bound<'_, Handle>) -> PyResult<bool> {
+/// Cancels `handle` and gives back its loop, unless it was cancelled before.
+fn cancel<'py>(handle: &Bound<'py, Handle>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = handle.py();
     handle.get().wait_until_run(py)?;
     if handle.get().is_cancelled(py) {
-        return Ok(false);
+        return Ok(None);
     }
     let debug = match (handle.get().event_loop(py), owner()) {
         (Some(event_loop), Some(owner)) => owner.is_debug(&event_loop)?,
@@ -33,8 +33,7 @@ fn cancel(handle: &Bound<'_, Handle>) -> PyResult<bool> {
         let repr = handle.repr()?.into_any().unbind();
         handle.get().keep_repr(py, repr);
     }
-    handle.get().drop_callback(py);
-    Ok(true)
+    Ok(handle.get().drop_callback(py))
 }
 
 impl FastMethod for Cancel {
@@ -66,9 +65,8 @@ impl FastMethod for CancelTimer {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.py;
         arguments.exactly("cancel", 0)?;
-        if cancel(this.as_super())?
+        if let (Some(event_loop), Some(owner)) = (cancel(this.as_super())?, owner())
             && this.get().is_scheduled(py)
-            && let (Some(event_loop), Some(owner)) = (this.as_super().get().event_loop(py), owner())
         {
             owner.timer_cancelled(&event_loop, this)?;
         }

@@ -243,19 +243,19 @@ impl Handle {
         });
     }
 
-    /// Releases the callback and its arguments; may run Python code.
+    /// Releases the callback and its arguments, which may run Python code, and gives back the loop:
+    /// a cancelled handle that somebody keeps holds nothing, so it needs no collector.
     #[inline]
-    pub fn drop_callback(&self, py: Python<'_>) {
-        let (callback, args) = self.state.with(py, |state| {
-            (
-                state.callback.take(),
-                std::mem::replace(&mut state.args, Args::NONE),
-            )
+    pub fn drop_callback<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let (callback, args, event_loop) = self.state.with(py, |state| {
+            let args = std::mem::replace(&mut state.args, Args::NONE);
+            (state.callback.take(), args, state.event_loop.take())
         });
         if let Some(callback) = callback {
             callback.drop_ref(py);
         }
         args.release(py);
+        event_loop.map(|event_loop| event_loop.into_bound(py))
     }
 
     /// Releases everything; may run Python code.
