@@ -315,15 +315,16 @@ class Endpoints:
         self._draining += 1
         self._drain(step)
 
-    def _drain(self, step: Step) -> None:
+    def _drain(self, step: Step, turns: int = 200) -> None:
         pair = self._pair(step)
         try:
             for _ in range(8):
                 pair.owed -= len(pair.far.recv(1 << 17))
         except OSError:
             pass
-        if pair.owed > 0 and not (pair.transport is None or pair.transport.is_closing()):
-            self._machine.loop.call_soon(self._drain, step)
+        waits = pair.owed > 0 and turns > 0
+        if waits and not (pair.transport is None or pair.transport.is_closing()):
+            self._machine.loop.call_soon(self._drain, step, turns - 1)
             return
         self._draining -= 1
         if pair.transport is not None:
