@@ -8,6 +8,8 @@ import gc
 import logging
 import sys
 import weakref
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -234,3 +236,23 @@ def test_gather_hands_the_first_exception_to_its_awaiter(loop: Loop) -> None:
             await asyncio.gather(fails(), asyncio.sleep(0), fails())
 
     run(loop, main())
+
+
+@pytest.mark.parametrize("how", ["call_soon", "call_later", "add_writer"])
+def test_a_callback_that_cancels_itself_and_raises_is_reported(
+    loop: Loop, reports: Reports, how: str
+) -> None:
+    def callback() -> None:
+        cancel()
+        boom()
+
+    with socket_pair() as (near, _):
+        if how == "add_writer":
+            loop.add_writer(near, callback)
+            cancel: Callable[[], object] = partial(loop.remove_writer, near)
+        else:
+            delay = (0,) if how == "call_later" else ()
+            cancel = getattr(loop, how)(*delay, callback).cancel
+        run_turns(loop, 3)
+        loop.remove_writer(near)
+    assert isinstance(reports.take()["exception"], Boom)

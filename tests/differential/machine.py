@@ -90,10 +90,10 @@ class Machine:
         """Stop when nothing has been scheduled for a while."""
         self.last_tick = max(self.last_tick, self.tick)
         when = max(self.base + (self.last_tick + 1) * TICK, self.loop.time() + TICK)
-        self.loop.call_at(when, self._finish, self.last_tick, len(self.trace))
+        self.loop.call_at(when, self._finish, self.last_tick)
 
-    def _finish(self, last_tick: int, written: int) -> None:
-        if self.last_tick > last_tick or len(self.trace) > written or self.endpoints.busy():
+    def _finish(self, last_tick: int) -> None:
+        if self.last_tick > last_tick or self.endpoints.busy():
             self._finish_later()
             return
         self.finished = True
