@@ -103,7 +103,7 @@ class Machine:
         try:
             self.loop.run_forever()
             self.note("run_forever returned")
-        except (KeyboardInterrupt, SystemExit) as exception:
+        except (Exception, KeyboardInterrupt, SystemExit) as exception:
             self.note(f"run_forever raised {exception!r}")
 
     def _clean_up(self) -> None:
