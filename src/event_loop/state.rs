@@ -292,7 +292,14 @@ impl EventLoop {
             }
             Ok(())
         });
-        core.unwrap_or(Ok(()))
+        core.unwrap_or(Ok(()))?;
+        let mut visited = Ok(());
+        self.inbox.peek(|handle| {
+            if visited.is_ok() {
+                visited = Self::visit_handle(handle, visit);
+            }
+        });
+        visited
     }
 }
 

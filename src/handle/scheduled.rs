@@ -187,9 +187,11 @@ impl Handle {
     }
 
     /// Puts the callback back into a handle that somebody holds, and shows it to the collector.
-    fn keep(&self, this: &Bound<'_, Self>, running: Running) {
+    fn keep(&self, this: &Bound<'_, Self>, mut running: Running) {
         let py = this.py();
         object::track(this.as_unbound());
+        // The collector cannot look into a shared snapshot.
+        running.context = running.context.into_own(py);
         let left = self.state.with(py, |state| {
             if state.cancelled || state.event_loop.is_none() {
                 return Some(running);
@@ -247,14 +249,28 @@ impl Handle {
     /// a cancelled handle that somebody keeps holds nothing, so it needs no collector.
     #[inline]
     pub fn drop_callback<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        let (callback, args, event_loop) = self.state.with(py, |state| {
+        let (callback, args, event_loop, context) = self.state.with(py, |state| {
             let args = std::mem::replace(&mut state.args, Args::NONE);
-            (state.callback.take(), args, state.event_loop.take())
+            // While it runs, its callback is away, and its loop is needed for what it may raise.
+            let running = state.callback.is_none();
+            let event_loop = if running {
+                state
+                    .event_loop
+                    .as_ref()
+                    .map(|event_loop| event_loop.clone_ref(py))
+            } else {
+                state.event_loop.take()
+            };
+            let context = if running { None } else { state.context.take() };
+            (state.callback.take(), args, event_loop, context)
         });
         if let Some(callback) = callback {
             callback.drop_ref(py);
         }
         args.release(py);
+        if let Some(context) = context {
+            context.release(py);
+        }
         event_loop.map(|event_loop| event_loop.into_bound(py))
     }
 

@@ -24,10 +24,14 @@ impl Handle {
     pub fn wait_until_run(&self, py: Python<'_>) -> PyResult<()> {
         while self.runs_elsewhere(py) {
             let event = asyncio::event(py)?.call0()?.unbind();
-            let event = self.state.with(py, |state| {
+            let (event, spare) = self.state.with(py, |state| {
                 let debug = state.debug.get_or_insert_default();
-                debug.finished.get_or_insert(event).clone_ref(py)
+                match &debug.finished {
+                    Some(first) => (first.clone_ref(py), Some(event)),
+                    None => (debug.finished.insert(event).clone_ref(py), None),
+                }
             });
+            drop(spare);
             // It may have ended while the event was made.
             if !self.runs_elsewhere(py) {
                 return Ok(());

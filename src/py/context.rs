@@ -146,6 +146,15 @@ impl Context {
         }
     }
 
+    /// The same context as an object of its own, which the collector can look into.
+    pub fn into_own(self, py: Python<'_>) -> Self {
+        match &self {
+            Self::Own(_) => self,
+            // Without memory for a copy the shared one does as well.
+            Self::Shared(snapshot) => copy(py, &snapshot.pristine).map_or(self, Self::Own),
+        }
+    }
+
     /// A context with the same variables that no other holder changes. A shared one is that
     /// already: whoever changes it becomes the owner of a context of his own.
     pub fn separate(&self, py: Python<'_>) -> PyResult<Self> {

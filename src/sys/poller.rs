@@ -16,6 +16,8 @@ use mio::{Interest, Poll, Token, Waker};
 const WAKER: u64 = u64::MAX;
 /// How many events one wait returns at most.
 const EVENTS: i32 = 512;
+/// What reading edge-triggered asks for. Urgent data is asked for because a read stops short of it.
+const READ: Interest = Interest::READABLE.add(Interest::PRIORITY);
 /// asyncio never waits longer than a day at a time.
 const LONGEST: f64 = 24.0 * 3600.0;
 
@@ -26,7 +28,8 @@ pub struct Readiness {
     pub readable: bool,
     /// Something can be written, or an error is to be picked up by writing.
     pub writable: bool,
-    /// The peer will send no more: reading on ends in end of file or an error.
+    /// A short read does not mean that nothing is left: the peer will send no more and reading on
+    /// ends in end of file or an error, or urgent data stands in between.
     pub read_closed: bool,
 }
 
@@ -66,7 +69,7 @@ impl Events {
                     Readiness {
                         readable: has(libc::EPOLLIN | libc::EPOLLPRI) || closed,
                         writable: has(libc::EPOLLOUT | libc::EPOLLERR | libc::EPOLLHUP),
-                        read_closed: closed,
+                        read_closed: closed || has(libc::EPOLLPRI),
                     },
                 )
             })
@@ -106,11 +109,11 @@ impl Poller {
     /// Watches `fd` edge-triggered for reading.
     pub fn add_edge(&self, fd: RawFd, token: u64) -> io::Result<()> {
         let registry = self.poll.registry();
-        match registry.register(&mut SourceFd(&fd), as_token(token), Interest::READABLE) {
+        match registry.register(&mut SourceFd(&fd), as_token(token), READ) {
             // Somebody closed a watched descriptor and the number came back as another file while
             // a duplicate kept the registration alive: it is ours now.
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
-                registry.reregister(&mut SourceFd(&fd), as_token(token), Interest::READABLE)
+                registry.reregister(&mut SourceFd(&fd), as_token(token), READ)
             }
             result => result,
         }
@@ -121,9 +124,9 @@ impl Poller {
     pub fn change_edge(&self, fd: RawFd, token: u64, write: bool) -> io::Result<()> {
         let registry = self.poll.registry();
         let interest = if write {
-            Interest::READABLE | Interest::WRITABLE
+            READ | Interest::WRITABLE
         } else {
-            Interest::READABLE
+            READ
         };
         match registry.reregister(&mut SourceFd(&fd), as_token(token), interest) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {

@@ -124,7 +124,15 @@ impl Descriptor {
 
 /// A Python socket on `number`, which takes it over.
 fn socket_of(py: Python<'_>, number: RawFd) -> PyResult<Bound<'_, PyAny>> {
+    let class = asyncio::socket(py)?;
     let keywords = PyDict::new(py);
     keywords.set_item(intern!(py, "fileno"), number)?;
-    asyncio::socket(py)?.call((), Some(&keywords))
+    let socket = class.call_method1(intern!(py, "__new__"), (class,))?;
+    let made = socket.call_method(intern!(py, "__init__"), (), Some(&keywords));
+    if let Err(error) = made {
+        // It may have taken the number before it was interrupted: there is one owner, and it is us.
+        let _ = asyncio::c_socket(py)?.call_method1(intern!(py, "detach"), (&socket,));
+        return Err(error);
+    }
+    Ok(socket)
 }

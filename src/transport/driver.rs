@@ -25,13 +25,20 @@ impl SourceClass for StreamClass {
     fn ready(&self, object: &Bound<'_, PyAny>, readiness: Readiness) -> PyResult<()> {
         let this = object.cast::<StreamTransport>()?;
         this.get().in_context(this.py(), || {
-            if readiness.readable {
-                StreamTransport::read_ready(this, readiness)?;
-            }
-            if readiness.writable {
-                StreamTransport::write_ready(this)?;
-            }
-            Ok(())
+            // An edge comes once: both halves are served even if the first one raises.
+            let read = if readiness.readable {
+                StreamTransport::read_ready(this, readiness)
+                    .or_else(|error| report(this, error, "_read_ready"))
+            } else {
+                Ok(())
+            };
+            let written = if readiness.writable {
+                StreamTransport::write_ready(this)
+                    .or_else(|error| report(this, error, "_write_ready"))
+            } else {
+                Ok(())
+            };
+            read.and(written)
         })
     }
 
@@ -41,7 +48,16 @@ impl SourceClass for StreamClass {
 
     fn flush(&self, object: &Bound<'_, PyAny>) -> PyResult<()> {
         let this = object.cast::<StreamTransport>()?;
-        StreamTransport::settle(this)
+        StreamTransport::settle(this).or_else(|error| report(this, error, "_flush"))
+    }
+
+    /// A user watches the descriptor of a closing transport: what it had to send is given up.
+    fn displaced(&self, object: &Bound<'_, PyAny>, _reading: bool) {
+        if let Ok(this) = object.cast::<StreamTransport>()
+            && let Err(error) = StreamTransport::force_close(this, None)
+        {
+            error.write_unraisable(this.py(), Some(object));
+        }
     }
 
     fn is_closing(&self, object: &Bound<'_, PyAny>) -> bool {

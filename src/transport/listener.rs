@@ -136,7 +136,11 @@ impl Listener {
     /// Accept again after a pause.
     fn _resume(this: &Bound<'_, Self>) -> PyResult<()> {
         let retry = this.get().state.with(this.py(), |state| state.retry.take());
-        if retry.is_some() {
+        let serves = this
+            .get()
+            .state
+            .with(this.py(), |state| state.context.is_some());
+        if retry.is_some() && serves {
             Self::watch(this)
         } else {
             Ok(())
@@ -179,19 +183,33 @@ impl Listener {
                 return Ok(());
             }
             match socket::accept(listener.number) {
-                Ok((connection, peer)) => Self::connect(this, connection, peer)?,
+                Ok((connection, peer)) => {
+                    if let Err(error) = Self::connect(this, connection, peer) {
+                        // Others may wait, and their edge has gone by.
+                        listener.resume(py);
+                        return Err(error);
+                    }
+                }
                 Err(error) => match AcceptError::of(&error) {
                     AcceptError::Nothing => return Ok(()),
                     AcceptError::Aborted => {}
                     AcceptError::Exhausted => return Self::pause(this, &error),
-                    AcceptError::Broken => return Self::report_broken(this, &error),
+                    AcceptError::Broken => {
+                        listener.resume(py);
+                        return Self::report_broken(this, &error);
+                    }
                 },
             }
         }
-        if let Some(key) = listener.state.with(py, |state| state.key) {
-            listener.event_loop.bind(py).get().resume(py, key);
-        }
+        listener.resume(py);
         Ok(())
+    }
+
+    /// Has the loop look again after the next poll.
+    fn resume(&self, py: Python<'_>) {
+        if let Some(key) = self.state.with(py, |state| state.key) {
+            self.event_loop.bind(py).get().resume(py, key);
+        }
     }
 
     /// Makes the protocol and the transport of one connection.
@@ -257,6 +275,9 @@ impl Listener {
         let py = this.py();
         let listener = this.get();
         let event_loop = listener.event_loop.bind(py);
+        if let Some(key) = listener.state.with(py, |state| state.key.take()) {
+            event_loop.get().unregister(py, key, listener.number);
+        }
         let context = PyDict::new(py);
         context.set_item("message", "socket.accept() out of system resource")?;
         context.set_item("exception", os_error(error).into_value(py))?;
@@ -265,8 +286,9 @@ impl Listener {
             asyncio::transport_socket(py)?.call1((&listener.sock,))?,
         )?;
         event_loop.call_method1(intern!(py, "call_exception_handler"), (context,))?;
-        if let Some(key) = listener.state.with(py, |state| state.key.take()) {
-            event_loop.get().unregister(py, key, listener.number);
+        // The handler may have closed the server.
+        if listener.state.with(py, |state| state.context.is_none()) {
+            return Ok(());
         }
         let resume = this.getattr(intern!(py, "_resume"))?;
         let retry = event_loop.call_method1(intern!(py, "call_later"), (RETRY_DELAY, resume))?;

@@ -23,30 +23,32 @@ impl StreamTransport {
     ///
     /// # Errors
     /// What making the last callback raises: no memory.
-    pub fn close_flushed(&self, py: Python<'_>) -> PyResult<()> {
-        let lost = self.state.with(py, |state| {
+    pub fn close_flushed(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let lost = this.get().state.with(py, |state| {
             if state.life.is_closing() {
                 return false;
             }
             state.life = Lifecycle::Closing;
             state.queue.is_empty()
         });
-        if lost { self.lose(py, None) } else { Ok(()) }
+        if lost { Self::lose(this, None) } else { Ok(()) }
     }
 
     /// Drops what was not sent and queues `connection_lost(reason)`.
     ///
     /// # Errors
     /// What making the last callback raises: no memory.
-    pub fn force_close(&self, py: Python<'_>, reason: Option<Py<PyAny>>) -> PyResult<()> {
-        let dropped = self.state.with(py, |state| {
+    pub fn force_close(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
+        let py = this.py();
+        let dropped = this.get().state.with(py, |state| {
             (!state.life.is_lost()).then(|| state.queue.take())
         });
         let Some(dropped) = dropped else {
             return Ok(());
         };
         drop(dropped);
-        self.lose(py, reason)
+        Self::lose(this, reason)
     }
 
     /// Reports `error` and ends the connection with it.
@@ -66,17 +68,16 @@ impl StreamTransport {
             this.as_any(),
             protocol.as_ref(),
         );
-        let closed = transport.force_close(py, Some(error.into_value(py).into_any()));
+        let closed = Self::force_close(this, Some(error.into_value(py).into_any()));
         reported.and(closed)
     }
 
     /// Ends the watch and queues the last callback.
-    fn lose(&self, py: Python<'_>, reason: Option<Py<PyAny>>) -> PyResult<()> {
-        let Some(transport) = self.unwatch(py) else {
-            return Ok(());
-        };
-        let event_loop = self.event_loop.bind(py);
-        let callback = transport.getattr(intern!(py, "_call_connection_lost"))?;
+    fn lose(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
+        let py = this.py();
+        this.get().unwatch(py);
+        let event_loop = this.get().event_loop.bind(py);
+        let callback = this.getattr(intern!(py, "_call_connection_lost"))?;
         let reason = reason.unwrap_or_else(|| py.None()).into_bound(py);
         let args = Args::new(py, std::iter::once(reason.as_borrowed()))?;
         let context = event_loop.get().capture_context(py)?;
@@ -85,17 +86,15 @@ impl StreamTransport {
         Ok(())
     }
 
-    /// Ends the watch; nothing goes in or out from here on. Gives back the transport itself, if it
-    /// was still known to the loop.
-    pub fn unwatch<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        let event_loop = self.event_loop.bind(py).get();
+    /// Ends the watch; nothing goes in or out from here on.
+    pub fn unwatch(&self, py: Python<'_>) {
         let (key, number) = self.state.with(py, |state| {
             state.life = Lifecycle::Losing;
             (state.key.take(), state.descriptor.number())
         });
-        let source = event_loop.source(py, key?);
-        event_loop.unregister(py, key?, number);
-        source.map(|source| source.object.into_bound(py))
+        if let Some(key) = key {
+            self.event_loop.bind(py).get().unregister(py, key, number);
+        }
     }
 
     /// Tells the protocol and closes the descriptor.

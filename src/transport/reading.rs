@@ -272,7 +272,7 @@ impl StreamTransport {
     /// What leaves the loop.
     pub fn close(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::settle(this)?;
-        this.get().close_flushed(this.py())
+        Self::close_flushed(this)
     }
 
     /// `transport.pause_reading()`. True if it changed anything.

@@ -91,7 +91,7 @@ impl StreamTransport {
     /// Close at once; what is not sent is dropped.
     fn abort(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::settle(this)?;
-        this.get().force_close(this.py(), None)
+        Self::force_close(this, None)
     }
 
     /// Whether the connection is closing or lost. What was gathered is sent first: a broken
@@ -194,7 +194,7 @@ impl StreamTransport {
 
     fn _force_close(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {
         Self::settle(this)?;
-        this.get().force_close(this.py(), exc)
+        Self::force_close(this, exc)
     }
 
     #[pyo3(signature = (exc, message="Fatal error on transport"))]
@@ -221,10 +221,17 @@ impl StreamTransport {
 
     #[getter]
     fn _extra<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
-        let fresh = PyDict::new(py).unbind();
-        self.state
-            .with(py, |state| state.extra.get_or_insert(fresh).clone_ref(py))
-            .into_bound(py)
+        let known = self
+            .state
+            .with(py, |state| state.extra.as_ref().map(|it| it.clone_ref(py)));
+        if let Some(known) = known {
+            return known.into_bound(py);
+        }
+        let fresh = PyDict::new(py);
+        let kept = fresh.clone().unbind();
+        let old = self.state.with(py, |state| state.extra.replace(kept));
+        drop(old);
+        fresh
     }
 
     #[getter]
