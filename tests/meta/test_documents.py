@@ -58,5 +58,5 @@ def test_a_program_of_the_readme_runs(program: str) -> None:
     command = [sys.executable, "-W", "error", "-c", program]
     finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=25)
     assert finished.returncode == 0, finished.stderr
-    expected = "".join(f"{text}\n" for text in re.findall(r"#> (.*)", program))
+    expected = "".join(f"{text}\n" for text in re.findall(r"# > (.*)", program))
     assert finished.stdout == expected
