@@ -27,17 +27,24 @@ _KINDS = (
 )
 """Of what a thing may be an instance, the narrowest first; its own class is nobody's business."""
 
+LONG = 1000
+"""Of a text, so many characters count."""
+
 _NOISE = (
     (re.compile(r"0x[0-9a-fA-F]+"), "0x..."),
     (re.compile(r"\b(fd|_fd|pid|size|when|created at)[=:]? ?[-\w./:]+"), r"\1=..."),
     (re.compile(r"(laddr|raddr)=(\([^)]*\)|[^,>]*)"), r"\1=..."),
-    (re.compile(r"('127\.0\.0\.1', )\d+"), r"\1..."),
+    (re.compile(r"('(?:127\.0\.0\.1|::1)', )\d{4,5}\b"), r"\1PORT"),
     (re.compile(r"(127\.0\.0\.1|::1)([:/ ])\d{4,5}\b"), r"\1\2..."),
     (re.compile(r"/tmp/f[\w]{8}\b"), "FOLDER"),
     (re.compile(r"\bTask-\d+"), "Task-N"),
     (re.compile(r"<(\w+\.)*(_\w*|Uv|)(EventLoop|SelectorEventLoop)\b|<ferroloop\.Loop\b"), "<LOOP"),
     (re.compile(r"<(\w+\.)*_UnixSelectorEventLoop|<Loop\b"), "<LOOP"),
     (re.compile(r"<(\w+\.)*\w*(Transport|SSLProtocolTransport)\b[^<>]*(<[^<>]*>[^<>]*)*>"), "<TRANSPORT>"),
+    (re.compile(r"\bferroloop\.\w+\.|\basyncio\.(\w+\.)+(?=[A-Z])"), ""),
+    (re.compile(r"\b(Base\w*|Loop|_Unix\w*|EventLoop)\.(?=[a-z_]+\()"), "LOOP."),
+    (re.compile(r"<\w*Transport?\w*\.\.\."), "<TRANSPORT..."),
+    (re.compile(r"<_?(SelectorDat|DatagramTran)\w*\.\.\."), "<TRANSPORT..."),
     (re.compile(r"[\w./<>-]+\.py:\d+"), "FILE:LINE"),
     (re.compile(r"\b\d+\.\d{3} seconds"), "N seconds"),
 )
@@ -50,7 +57,7 @@ _ARGUMENTS = re.compile(
 
 def text(of: object) -> str:
     """A text without addresses, numbers of descriptors and names of classes."""
-    found = str(of)
+    found = str(of)[:LONG]
     for pattern, instead in _NOISE:
         found = pattern.sub(instead, found)
     return found
@@ -82,6 +89,8 @@ def describe(value: object) -> str:
         return f"{{{inside}}}"
     if isinstance(value, type):
         return f"class {value.__name__}"
+    if type(value) is int and 10_000 <= value < 1 << 16:  # noqa: PLR2004 - where free ports are
+        return "PORT"
     if isinstance(value, (str, bytes, bytearray, int, float)) or value is None:
         return text(repr(value))
     if isinstance(value, socket.socket):
@@ -99,6 +108,8 @@ def _state(future: asyncio.Future[Any]) -> str:
 
 
 def _kind(value: object) -> str:
+    if hasattr(value, "sendto"):  # an instance of DatagramTransport since 3.12
+        return "a DatagramTransport"
     for kind in _KINDS:
         if isinstance(value, kind):
             return f"a {kind.__name__}"

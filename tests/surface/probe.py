@@ -27,6 +27,8 @@ from .describe import describe, error, text
 
 REFUSED = (Exception, asyncio.CancelledError)
 """What an attempt may raise."""
+NOT_THERE = "(not there)"
+"""In place of a step that one loop's record lacks."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,8 @@ class Record:
         """Label and both descriptions of each step that is not the same."""
         mine, theirs = dict(self.steps), dict(other.steps)
         labels = list(mine) + [label for label in theirs if label not in mine]
-        none = "(not there)"
         return [
-            (label, mine.get(label, none), theirs.get(label, none))
+            (label, mine.get(label, NOT_THERE), theirs.get(label, NOT_THERE))
             for label in labels
             if mine.get(label) != theirs.get(label)
         ]
@@ -157,6 +158,11 @@ class Probe:
         sock = context.wrap_socket(socket.socket(), do_handshake_on_connect=False)
         return self.stack.enter_context(sock)
 
+    def extra(self, transport: Any) -> None:
+        """Write down what a transport tells about itself."""
+        for name in ("socket", "sockname", "peername", "pipe", "subprocess", "sslcontext", "none"):
+            self.note(f"extra {name}", transport.get_extra_info(name))
+
     def folder(self) -> Path:
         """A new folder with a short path."""
         made = tempfile.TemporaryDirectory(prefix="f", dir="/tmp")
@@ -208,11 +214,10 @@ def _observed(record: Record) -> Iterator[None]:
             logger.propagate = propagates
             logger.setLevel(level)
     # The collector's moment is not the loop's: their order says nothing.
-    for line in sorted(f"{item.category.__name__}: {text(item.message)}" for item in warned):
-        record.add("warned", line)
-    left = [target.partition(":")[0] for target in new_since(before).values()]
-    if left:
-        record.add("left open", str(sorted(left)))
+    for item in warned:
+        record.add(f"warned {item.category.__name__}: {text(item.message)}", "yes")
+    for target in new_since(before).values():
+        record.add(f"left open {target.partition(':')[0]}", "yes")
 
 
 def run(case: Case, factory: Factory) -> Record:

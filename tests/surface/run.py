@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -23,6 +24,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="parts of topics or cases; all without")
     parser.add_argument("--loop", default="ferroloop", help="module with new_event_loop")
     parser.add_argument("--all", action="store_true", help="print expected differences too")
+    parser.add_argument("--times", action="store_true", help="print how long each case takes")
     options = parser.parse_args()
     ours = factory_of(options.loop)
     chosen = [
@@ -31,7 +33,13 @@ def main() -> int:
         if not options.names
         or any(part in f"{case.topic}/{case.name}" for part in options.names)
     ]
-    findings = [finding for case in chosen for finding in comparison.compare(case, ours)]
+    findings: list[comparison.Finding] = []
+    for case in chosen:
+        started = time.perf_counter()
+        findings += comparison.compare(case, ours)
+        if options.times:
+            seconds = time.perf_counter() - started
+            sys.stdout.write(f"{seconds:6.2f} s  {case.topic}/{case.name}\n")
     unexpected = [finding for finding in findings if not finding.reason]
     for finding in findings if options.all else unexpected:
         sys.stdout.write(f"{finding}\n")

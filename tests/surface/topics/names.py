@@ -9,10 +9,10 @@ from ..probe import Probe, case, debug_case
 
 @case
 async def getaddrinfo(p: Probe) -> None:
-    for host in ("127.0.0.1", "::1", "localhost", "", None, b"127.0.0.1", "127.1", "0", "1.2.3.4.5"):
+    for host in ("127.0.0.1", "::1", "localhost", "", None, b"127.0.0.1", "127.1", "0"):
         for port in (0, 80, "80", b"80", "http", None, "", -1, 1 << 20, "no such service"):
             await p.wait(p.loop.getaddrinfo, host, port)
-    for wrong in (5, 1.5, object(), ["127.0.0.1"], "bad\0host", "x" * 300, "münchen.invalid."):
+    for wrong in (5, 1.5, object(), ["127.0.0.1"], "bad\0host", "x" * 300):
         await p.wait(p.loop.getaddrinfo, wrong, 80)
     for wrong in (1.5, object(), 1 << 70):
         await p.wait(p.loop.getaddrinfo, "127.0.0.1", wrong)
@@ -44,7 +44,8 @@ async def hints(p: Probe) -> None:
         for wrong in (None, "x", 1.5, 1 << 40):
             await p.wait(call, "127.0.0.1", 80, **{hint: wrong})
     await p.wait(call, None, 80, flags=socket.AI_PASSIVE)
-    await p.wait(call, "localhost", 80, flags=socket.AI_NUMERICHOST)
+    for name in ("localhost", "1.2.3.4.5", "münchen", "::1::", "127.0.0.1 ", "[::1]"):
+        await p.wait(call, name, 80, flags=socket.AI_NUMERICHOST)
 
 
 @case
@@ -55,7 +56,7 @@ async def getnameinfo(p: Probe) -> None:
     await p.wait(call, ("::1", 80), flags)
     await p.wait(call, ("::1", 80, 0, 0), flags)
     await p.wait(call, ("127.0.0.1", 80), socket.NI_NUMERICHOST)
-    for wrong in (None, 5, "127.0.0.1", (), ("127.0.0.1",), ("127.0.0.1", "80"), ("x.invalid", 80)):
+    for wrong in (None, 5, "127.0.0.1", (), ("127.0.0.1",), ("127.0.0.1", "80")):
         await p.wait(call, wrong, flags)
     await p.wait(call, ("127.0.0.1", -1), flags)
     await p.wait(call, ("127.0.0.1", 1 << 20), flags)
@@ -66,5 +67,4 @@ async def getnameinfo(p: Probe) -> None:
 @debug_case
 async def in_debug_mode(p: Probe) -> None:
     await p.wait(p.loop.getaddrinfo, "127.0.0.1", 80)
-    await p.wait(p.loop.getaddrinfo, "no such host", 80)
     await p.wait(p.loop.getnameinfo, ("127.0.0.1", 80), socket.NI_NUMERICHOST)
