@@ -95,10 +95,10 @@ fn fail(py: Python<'_>, message: String) -> PyResult<Bound<'_, PyAny>> {
 #[pyfunction]
 fn panic(py: Python<'_>, message: String) -> PyResult<Bound<'_, PyAny>> {
     future_into_py(py, async move {
-        if !message.is_empty() {
-            std::panic::panic_any(message);
+        if message.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        panic!("{message}")
     })
 }
 
