@@ -431,7 +431,9 @@ def _interleave(infos: list[AddressInfo], first_count: int) -> list[AddressInfo]
     for info in infos:
         by_family.setdefault(info[0], []).append(info)
     families = list(by_family.values())
-    ahead = families[0][: first_count - 1]
-    families[0] = families[0][first_count - 1 :]
+    ahead: list[AddressInfo] = []
+    if first_count > 1:
+        ahead = families[0][: first_count - 1]
+        families[0] = families[0][first_count - 1 :]
     rounds = itertools.zip_longest(*families)
     return ahead + [info for one_round in rounds for info in one_round if info is not None]

@@ -189,7 +189,7 @@ def set_debug(loop: LoopBase, enabled: bool) -> None:
 
     Mirrors asyncio's `set_debug`; in a running loop coroutine origins follow in the next turn.
     """
-    loop._set_debug(enabled)
+    loop._set_debug(bool(enabled))
     if loop.is_running():
         loop.call_soon_threadsafe(loop._set_coroutine_origin_tracking, enabled)
 

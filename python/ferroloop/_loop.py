@@ -163,7 +163,7 @@ class Loop(LoopBase):
 
     @_debug.setter
     def _debug(self, enabled: bool) -> None:
-        self._set_debug(enabled)
+        self._set_debug(bool(enabled))
 
     @property
     def _coroutine_origin_tracking_enabled(self) -> bool:

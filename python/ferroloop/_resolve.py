@@ -7,6 +7,7 @@ The surprise: a program that replaced `socket.getaddrinfo` is always asked.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,10 @@ async def getaddrinfo(
     else:
         lookup = socket.getaddrinfo
         if lookup is _stdlib_getaddrinfo:
-            infos = _native.getaddrinfo_literal(host, port, family, type, proto, flags)
+            infos = None
+            # A hint that does not fit into libc's integers is for libc's caller to refuse.
+            with contextlib.suppress(OverflowError):
+                infos = _native.getaddrinfo_literal(host, port, family, type, proto, flags)
             if infos is not None:
                 return infos
     found: list[Any] = await loop.run_in_executor(

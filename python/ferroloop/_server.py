@@ -98,7 +98,8 @@ class Server(_native.ServerBase, asyncio.Server):
         if self._serving:
             return
         self._serving = True
-        for sock in self._sockets or ():
+        # A closed server has none, and what iterating over that raises is what asyncio raises.
+        for sock in self._sockets:  # type: ignore[union-attr]  # see above
             sock.listen(self._backlog)
             listener = _native.Listener(
                 self._loop, sock, self._protocol_factory, self._backlog, self

@@ -282,6 +282,7 @@ impl FastMethod for Time {
         _this: &Bound<'py, EventLoop>,
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        arguments.exactly("time", 0)?;
         Ok(PyFloat::new(arguments.py, clock::monotonic()).into_any())
     }
 }

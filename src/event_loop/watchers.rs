@@ -6,7 +6,7 @@
 use std::ffi::CStr;
 use std::os::fd::RawFd;
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyInt;
@@ -28,7 +28,9 @@ use crate::sys::poller::Directions;
 fn descriptor(file: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {
     let py = file.py();
     let number = if file.is_instance_of::<PyInt>() {
-        file.extract::<RawFd>()?
+        // In CPython's words for what fits into no C int.
+        file.extract::<RawFd>()
+            .map_err(|_| PyOverflowError::new_err("Python int too large to convert to C int"))?
     } else {
         let number = file
             .call_method0(intern!(py, "fileno"))

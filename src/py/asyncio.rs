@@ -39,8 +39,6 @@ imported! {
     sendfile_mode = "ferroloop._asyncio_private"."SendfileMode";
     /// `asyncio.ReadTransport`, for `isinstance`.
     read_transport = "asyncio"."ReadTransport";
-    /// `asyncio.WriteTransport`, for `isinstance`.
-    write_transport = "asyncio"."WriteTransport";
     /// `asyncio.BufferedProtocol`.
     buffered_protocol = "asyncio"."BufferedProtocol";
     /// Whether something is a coroutine or makes one, in the meaning of this Python version.

@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyBufferError, PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
@@ -221,7 +221,8 @@ impl StreamTransport {
                 return Self::fatal_error(this, os_error(&error), message);
             }
             Err(error) => {
-                return Self::failed(this, error, "Fatal read error on socket transport");
+                let message = "Fatal read error on socket transport";
+                return Self::failed(this, no_space(py, error), message);
             }
         };
         if count == 0 {
@@ -312,6 +313,16 @@ impl StreamTransport {
             !state.life.is_closing() && state.reading != Reading::Paused
         })
     }
+}
+
+/// What `recv_into` says of a buffer that cannot be written to.
+#[cold]
+fn no_space(py: Python<'_>, error: PyErr) -> PyErr {
+    if error.is_instance_of::<PyBufferError>(py) {
+        let text = "recv_into() argument 1 must be read-write bytes-like object";
+        return PyTypeError::new_err(text);
+    }
+    error
 }
 
 #[cold]

@@ -49,10 +49,10 @@ impl WritePipeTransport {
         Ok(this)
     }
 
-    /// `asyncio.WriteTransport`, so that `isinstance` holds without the storage of that class.
+    /// `asyncio.Transport`, as asyncio's write pipes are: `isinstance` holds without that class's storage.
     #[getter]
     fn __class__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        Ok(asyncio::write_transport(py)?.clone().unbind())
+        Ok(asyncio::transport(py)?.clone().unbind())
     }
 
     /// Send data: bytes, bytearray or memoryview. After the connection is lost: does nothing.
