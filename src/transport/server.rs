@@ -55,7 +55,11 @@ impl ServerBase {
     pub fn detach(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let left = this.get().active.fetch_sub(1, Ordering::Relaxed) - 1;
-        if left == 0 && this.getattr(intern!(py, "_sockets"))?.is_none() {
+        // A server that the collector has cleared has nobody to wake.
+        let Some(sockets) = this.getattr_opt(intern!(py, "_sockets"))? else {
+            return Ok(());
+        };
+        if left == 0 && sockets.is_none() {
             this.call_method0(intern!(py, "_wakeup"))?;
         }
         Ok(())
