@@ -70,7 +70,11 @@ impl FastMethod for CallSoonThreadsafe {
         if cfg!(Py_3_14) {
             handle.get().make_threadsafe(arguments.py);
         }
-        if event_loop.inbox.push(handle.clone().unbind()) {
+        let ready = Ready::Handle(handle.clone().unbind());
+        let asleep = event_loop
+            .inbox
+            .with(arguments.py, |inbox| inbox.push(ready));
+        if asleep {
             event_loop
                 .poller(arguments.py)?
                 .wake()
@@ -121,7 +125,7 @@ fn context_or_current(
     context: Option<Borrowed<'_, '_, PyAny>>,
 ) -> PyResult<Context> {
     match context {
-        Some(context) => Ok(Context::Own(context.to_owned().unbind())),
+        Some(context) => Ok(Context::own(context.to_owned().unbind())),
         None => event_loop.capture_context(py),
     }
 }

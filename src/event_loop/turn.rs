@@ -13,6 +13,7 @@ use crate::error::os_error;
 use crate::event_loop::source::{Readiness, Ready};
 use crate::event_loop::state::{Core, Entry, EventLoop, unschedule};
 use crate::handle::Handle;
+use crate::logic::inbox::Inbox;
 use crate::logic::slab::Key;
 use crate::py::object;
 use crate::sys::clock;
@@ -53,68 +54,72 @@ impl EventLoop {
         let py = this.py();
         let event_loop = this.get();
         event_loop.check_closed()?;
-        event_loop.drain_inbox(py);
         let timeout = event_loop.timeout(py);
-        event_loop.poll(py, timeout)?;
+        let interrupted = event_loop.poll(py, timeout)?;
+        event_loop.drain_inbox(py);
         let (count, nested) = event_loop.core.with(py, |core| {
+            core.queue_events(py);
+            core.queue_timers(py);
             core.turn += 1;
             (
                 core.ready.len(),
                 std::mem::replace(&mut core.in_callback, true),
             )
         });
+        if interrupted && let Err(error) = py.check_signals() {
+            event_loop.core.with(py, |core| core.in_callback = nested);
+            return Err(error);
+        }
         let result = (0..count).try_for_each(|_| Self::run_next(this));
         event_loop.core.with(py, |core| core.in_callback = nested);
         result
     }
 
     /// How long the poll may wait, in seconds. Cancelled timers at the head are dropped first.
+    #[inline]
     fn timeout(&self, py: Python<'_>) -> Option<f64> {
+        let busy = self.stopping.load(Ordering::Relaxed)
+            || self.core.with(py, |core| {
+                !core.ready.is_empty() || !core.resumed.is_empty()
+            });
+        if busy {
+            Some(0.0)
+        } else {
+            self.until_next_timer(py)
+        }
+    }
+
+    fn until_next_timer(&self, py: Python<'_>) -> Option<f64> {
         while let Some(timer) = self.core.with(py, |core| {
             core.timers.pop_dead(|timer| timer.get().is_cancelled(py))
         }) {
             unschedule(&timer, py);
             timer.drop_ref(py);
         }
-        let stopping = self.stopping.load(Ordering::Relaxed);
         self.core.with(py, |core| {
-            if stopping || !core.ready.is_empty() || !core.resumed.is_empty() {
-                return Some(0.0);
-            }
             Some((core.timers.first()? - clock::monotonic()).max(0.0))
         })
     }
 
-    /// Waits for events and queues them, then the due timers, behind what is queued.
-    fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
-        let poller = self.poller(py)?;
-        let mut events = self
-            .core
-            .with(py, |core| core.events.take())
-            .unwrap_or_else(Events::new);
-        let waited = if timeout == Some(0.0) || !self.inbox.sleep() {
-            poller.wait(&mut events, Some(0.0))
+    /// Waits for events; true if a signal interrupted the wait.
+    #[inline]
+    fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let events = self.core.with(py, |core| core.events.take());
+        let mut events = events.unwrap_or_else(Events::new);
+        let waited = if timeout == Some(0.0) || !self.inbox.with(py, Inbox::sleep) {
+            self.look(py, &mut events)?
         } else {
             self.forget_contexts(py);
+            let poller = self.poller(py)?;
             let waited = py.detach(|| poller.wait(&mut events, timeout));
-            self.inbox.wake();
+            self.inbox.with(py, Inbox::wake);
             waited
         };
-        let interrupted = match waited {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
-            Err(error) => return Err(os_error(&error)),
-            Ok(()) => false,
-        };
-        self.drain_inbox(py);
-        self.core.with(py, |core| {
-            core.queue_events(py, &events);
-            core.queue_timers(py);
-            core.events = Some(events);
-        });
-        if interrupted {
-            py.check_signals()
-        } else {
-            Ok(())
+        self.core.with(py, |core| core.events = Some(events));
+        match waited {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+            Err(error) => Err(os_error(&error)),
+            Ok(()) => Ok(false),
         }
     }
 
@@ -137,7 +142,7 @@ impl EventLoop {
                 if event_loop.is_debug() {
                     Self::run_timed(this, &handle)
                 } else {
-                    Handle::run(&handle)
+                    Handle::run_queued(handle)
                 }
             }
             Ready::Io(key, readiness) => match event_loop.source(py, key) {
@@ -212,8 +217,10 @@ impl EventLoop {
 }
 
 impl Core {
-    fn queue_events(&mut self, py: Python<'_>, events: &Events) {
-        for (token, readiness) in events.iter() {
+    #[inline]
+    fn queue_events(&mut self, py: Python<'_>) {
+        let events = self.events.as_ref().map(Events::iter);
+        for (token, readiness) in events.into_iter().flatten() {
             let key = Key(token);
             match self.entries.get(key) {
                 Some(Entry::Source(_)) => self.ready.push_back(Ready::Io(key, readiness)),
@@ -238,6 +245,7 @@ impl Core {
         }
     }
 
+    #[inline]
     fn queue_timers(&mut self, py: Python<'_>) {
         if self.timers.first().is_none() {
             return;

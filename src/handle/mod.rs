@@ -28,8 +28,8 @@ use crate::py::{method, pool};
 /// Makes finished handles return to their pools, and gives them their fast methods. Call once, when
 /// the module is initialised.
 pub fn install(py: Python<'_>) -> PyResult<()> {
-    pool::install::<Handle>(py);
-    pool::install::<TimerHandle>(py);
+    pool::install::<Handle>(py)?;
+    pool::install::<TimerHandle>(py)?;
     method::install::<cancel::Cancel>(py)?;
     method::install::<cancel::CancelTimer>(py)
 }

@@ -151,14 +151,17 @@ impl StreamTransport {
 
     /// Shows what the transport holds to the collector.
     pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.event_loop)?;
         let visited = self.state.try_with(|state| {
+            visit.call(&self.event_loop)?;
             if let Descriptor::Socket { socket, view, .. } = &state.descriptor {
                 visit.call(socket)?;
                 visit.call(view)?;
             }
             visit.call(&state.protocol)?;
-            visit.call(state.context.as_ref().and_then(Context::own_object))?;
+            state
+                .context
+                .as_ref()
+                .map_or(Ok(()), |it| it.visit(visit))?;
             visit.call(&state.server)?;
             visit.call(&state.extra)?;
             visit.call(&state.waiter)?;
