@@ -94,6 +94,30 @@ impl<C: Chunk> WriteQueue<C> {
         self.chunks.pop_front()
     }
 
+    /// Copies everything that waits to the front of `space`, which is large enough. How much it was.
+    #[inline]
+    pub fn copy_to(&self, space: &mut [u8]) -> usize {
+        let mut end = 0;
+        for bytes in self.unsent() {
+            space[end..end + bytes.len()].copy_from_slice(bytes);
+            end += bytes.len();
+        }
+        end
+    }
+
+    /// Notes that everything was sent. How many chunks are to be taken out by `take_first`.
+    #[inline]
+    pub fn all_sent(&mut self) -> usize {
+        (self.head, self.size) = (0, 0);
+        self.chunks.len()
+    }
+
+    /// Takes out the first chunk.
+    #[inline]
+    pub fn take_first(&mut self) -> Option<C> {
+        self.chunks.pop_front()
+    }
+
     /// Puts a chunk back of which `head` bytes were sent.
     pub fn put_back(&mut self, chunk: C, head: usize) {
         self.head = head;
@@ -124,6 +148,22 @@ mod tests {
             .map(|bytes| std::str::from_utf8(bytes).unwrap())
             .collect::<Vec<_>>()
             .join("|")
+    }
+
+    #[test]
+    fn what_waits_can_be_copied_together() {
+        let mut queue = WriteQueue::default();
+        queue.push("hello");
+        queue.push("world");
+        queue.sent(3, |_| ());
+        let mut space = [0; 10];
+        let count = queue.copy_to(&mut space);
+        assert_eq!(&space[..count], b"loworld");
+        assert_eq!((queue.all_sent(), queue.size()), (2, 0));
+        assert_eq!(
+            (queue.take_first(), queue.take_first()),
+            (Some("hello"), Some("world"))
+        );
     }
 
     #[test]
