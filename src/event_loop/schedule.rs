@@ -6,7 +6,7 @@
 
 use std::ffi::CStr;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyAssertionError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyFloat;
 
@@ -148,7 +148,8 @@ impl FastMethod for CallLater {
         let Some(delay) = arguments.get(0) else {
             return Err(PyTypeError::new_err("call_later() needs a delay"));
         };
-        if delay.is_none() {
+        // 3.10 fails at the sum, in other words.
+        if cfg!(Py_3_11) && delay.is_none() {
             return Err(PyTypeError::new_err("delay must not be None"));
         }
         let now = clock::monotonic();
@@ -179,10 +180,22 @@ impl FastMethod for CallAt {
             return Err(PyTypeError::new_err("call_at() needs a deadline"));
         };
         if when.is_none() {
-            return Err(PyTypeError::new_err("when cannot be None"));
+            return Err(no_deadline(this.get()));
         }
         let when = when.extract()?;
         schedule(this, arguments, when, context)
+    }
+}
+
+/// What `call_at(None, …)` raises: 3.10 finds out by an assertion, when the loop is known to be open.
+#[cold]
+fn no_deadline(event_loop: &EventLoop) -> PyErr {
+    if cfg!(Py_3_11) {
+        return PyTypeError::new_err("when cannot be None");
+    }
+    match event_loop.check_closed() {
+        Ok(()) => PyAssertionError::new_err(()),
+        Err(closed) => closed,
     }
 }
 

@@ -45,6 +45,8 @@ imported! {
     is_coroutine_callback = "ferroloop._asyncio_private"."is_coroutine_callback";
     /// `create_task` with a task factory, by the rules of this Python version.
     create_with_factory = "ferroloop._tasks"."create_with_factory";
+    /// Whether this Python's `create_task` takes keywords that it does not know.
+    create_task_takes_any = "ferroloop._asyncio_private"."CREATE_TASK_TAKES_ANY";
     /// `asyncio.format_helpers.extract_stack`.
     extract_stack = "asyncio.format_helpers"."extract_stack";
     /// `asyncio.format_helpers._format_callback_source`.
