@@ -54,8 +54,8 @@ impl EventLoop {
         let event_loop = this.get();
         event_loop.check_closed()?;
         event_loop.drain_inbox(py);
-        let timeout = event_loop.timeout(py);
-        event_loop.poll(py, timeout)?;
+        let timeout = Self::timeout(this)?;
+        Self::poll(this, timeout)?;
         let (count, nested) = event_loop.core.with(py, |core| {
             core.turn += 1;
             (
@@ -69,35 +69,42 @@ impl EventLoop {
     }
 
     /// How long the poll may wait, in seconds. Cancelled timers at the head are dropped first.
-    fn timeout(&self, py: Python<'_>) -> Option<f64> {
-        while let Some(timer) = self.core.with(py, |core| {
+    fn timeout(this: &Bound<'_, Self>) -> PyResult<Option<f64>> {
+        let py = this.py();
+        let event_loop = this.get();
+        while let Some(timer) = event_loop.core.with(py, |core| {
             core.timers.pop_dead(|timer| timer.get().is_cancelled(py))
         }) {
             unschedule(&timer, py);
             timer.drop_ref(py);
         }
-        let stopping = self.stopping.load(Ordering::Relaxed);
-        self.core.with(py, |core| {
-            if stopping || !core.ready.is_empty() || !core.resumed.is_empty() {
-                return Some(0.0);
-            }
-            Some((core.timers.first()? - clock::monotonic()).max(0.0))
-        })
+        let stopping = event_loop.stopping.load(Ordering::Relaxed);
+        let (busy, first) = event_loop.core.with(py, |core| {
+            let busy = stopping || !core.ready.is_empty() || !core.resumed.is_empty();
+            (busy, core.timers.first())
+        });
+        match first {
+            _ if busy => Ok(Some(0.0)),
+            Some(first) => Ok(Some((first - Self::now(this)?).max(0.0))),
+            None => Ok(None),
+        }
     }
 
     /// Waits for events and queues them, then the due timers, behind what is queued.
-    fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
-        let poller = self.poller(py)?;
-        let mut events = self
+    fn poll(this: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<()> {
+        let py = this.py();
+        let event_loop = this.get();
+        let poller = event_loop.poller(py)?;
+        let mut events = event_loop
             .core
             .with(py, |core| core.events.take())
             .unwrap_or_else(Events::new);
-        let waited = if timeout == Some(0.0) || !self.inbox.sleep() {
+        let waited = if timeout == Some(0.0) || !event_loop.inbox.sleep() {
             poller.wait(&mut events, Some(0.0))
         } else {
-            self.forget_contexts(py);
+            event_loop.forget_contexts(py);
             let waited = py.detach(|| poller.wait(&mut events, timeout));
-            self.inbox.wake();
+            event_loop.inbox.wake();
             waited
         };
         let interrupted = match waited {
@@ -105,12 +112,16 @@ impl EventLoop {
             Err(error) => return Err(os_error(&error)),
             Ok(()) => false,
         };
-        self.drain_inbox(py);
-        self.core.with(py, |core| {
+        event_loop.drain_inbox(py);
+        let timed = event_loop.core.with(py, |core| {
             core.queue_events(py, &events);
-            core.queue_timers(py);
             core.events = Some(events);
+            core.timers.first().is_some()
         });
+        if timed {
+            let now = Self::now(this)?;
+            event_loop.core.with(py, |core| core.queue_timers(py, now));
+        }
         if interrupted {
             py.check_signals()
         } else {
@@ -238,11 +249,7 @@ impl Core {
         }
     }
 
-    fn queue_timers(&mut self, py: Python<'_>) {
-        if self.timers.first().is_none() {
-            return;
-        }
-        let now = clock::monotonic();
+    fn queue_timers(&mut self, py: Python<'_>, now: f64) {
         while let Some(timer) = self.timers.pop_due(now) {
             unschedule(&timer, py);
             self.ready.push_back(Ready::Handle(timer));

@@ -369,11 +369,12 @@ impl StreamTransport {
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         Self::settle(this)?;
-        let (high, low) = water_marks(high, low)?;
-        this.get().state.with(this.py(), |state| {
-            // `water_marks` has checked them.
-            let _ = state.flow.set(Some(high), Some(low));
+        let marks = water_marks(this.py(), high, low)?;
+        let old = this.get().state.with(this.py(), |state| {
+            (state.flow.high, state.flow.low) = (marks.high, marks.low);
+            std::mem::replace(&mut state.given, marks.given)
         });
+        drop(old);
         Self::maybe_pause(this)
     }
 }

@@ -1,0 +1,35 @@
+"""What differs from asyncio on purpose; docs/compatibility.md has the same for people to read."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A pattern over `topic/case/step`, why that differs, and on which Pythons (both inclusive)."""
+
+    pattern: str
+    reason: str
+    since: tuple[int, ...] = (3, 10)
+    until: tuple[int, ...] = (4,)
+
+    def applies(self) -> bool:
+        """Whether the running Python is one of them."""
+        return self.since <= sys.version_info[:3] < self.until
+
+
+DIFFERENCES: tuple[Difference, ...] = (
+    Difference("pipes/writing/abort()", "a lost pipe is aborted for nothing, as a lost socket is"),
+    Difference(
+        "lifecycle/coroutines_on_a_closed_loop/warned RuntimeWarning: coroutine 'BaseSubprocess*",
+        "no process is started on a closed loop",
+    ),
+    Difference("scheduling/contexts/reported*", "what is no Context is told so in other words"),
+    Difference("tasks/arguments/reported*", "what is no Context is told so in other words"),
+    Difference(
+        "datagrams/transports/sendto(b'later'*",
+        "a lost endpoint counts, warns and drops whether or not it has an address of its own",
+    ),
+)
