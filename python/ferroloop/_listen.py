@@ -225,7 +225,7 @@ def _bind_all(
                 sockets.pop().close()
                 if loop.get_debug():
                     logger.warning(problem)
-        if not sockets:
+        if not sockets and sys.version_info >= (3, 13):
             raise OSError(f"could not bind on any address out of {[info[4] for info in infos]!r}")
     except BaseException:
         for sock in sockets:

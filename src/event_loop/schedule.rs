@@ -7,7 +7,7 @@
 use std::ffi::CStr;
 use std::sync::atomic::Ordering;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyAssertionError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyFloat;
@@ -146,7 +146,7 @@ impl FastMethod for CallLater {
         let Some(delay) = arguments.get(0) else {
             return Err(PyTypeError::new_err("call_later() needs a delay"));
         };
-        if delay.is_none() {
+        if cfg!(Py_3_11) && delay.is_none() {
             return Err(PyTypeError::new_err("delay must not be None"));
         }
         let now = EventLoop::now(this)?;
@@ -177,7 +177,12 @@ impl FastMethod for CallAt {
             return Err(PyTypeError::new_err("call_at() needs a deadline"));
         };
         if when.is_none() {
-            return Err(PyTypeError::new_err("when cannot be None"));
+            if cfg!(Py_3_11) {
+                return Err(PyTypeError::new_err("when cannot be None"));
+            }
+            // asyncio of 3.10 leaves it to an assertion in its handle.
+            this.get().check_closed()?;
+            return Err(PyAssertionError::new_err(()));
         }
         let when = when.extract()?;
         schedule(this, arguments, when, context)

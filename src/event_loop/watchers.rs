@@ -7,11 +7,11 @@ use std::ffi::CStr;
 use std::os::fd::RawFd;
 
 use pyo3::exceptions::{
-    PyAttributeError, PyOverflowError, PyRuntimeError, PyTypeError, PyValueError,
+    PyAttributeError, PyOverflowError, PyRuntimeError, PyRuntimeWarning, PyTypeError, PyValueError,
 };
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyInt;
+use pyo3::types::{PyBool, PyInt};
 
 use crate::error::os_error;
 use crate::event_loop::registry::Claim;
@@ -56,7 +56,12 @@ fn number<'py>(file: Borrowed<'_, 'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
 /// As `number`, `ValueError` with asyncio's text for a negative one, `OverflowError` for a number
 /// that no descriptor has.
 fn descriptor(file: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {
+    let py = file.py();
     let number = number(file)?;
+    if cfg!(Py_3_13) && number.is_exact_instance_of::<PyBool>() {
+        let category = py.get_type::<PyRuntimeWarning>();
+        PyErr::warn(py, &category, c"bool is used as a file descriptor", 1)?;
+    }
     match number.extract::<RawFd>() {
         Ok(fd) if fd >= 0 => Ok(fd),
         Err(_) if number.gt(0)? => Err(PyOverflowError::new_err(TOO_LARGE)),

@@ -192,7 +192,7 @@ impl StreamTransport {
             Ok("socket") => self.socket(py)?,
             Ok(_) => None,
             // asyncio looks every name up in a dictionary.
-            Err(_) => name.hash().map(|_| None)?,
+            Err(_) => PyDict::new(py).get_item(name)?,
         };
         Ok(known
             .or(default)

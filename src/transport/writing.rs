@@ -91,6 +91,9 @@ impl StreamTransport {
         if let Some(text) = transport.state.with(py, |state| state.refusal(&WRITELINES)) {
             return Err(PyRuntimeError::new_err(text));
         }
+        if !chunks.is_truthy()? {
+            return Ok(());
+        }
         let mut gathered = Vec::new();
         for chunk in chunks.try_iter()? {
             let chunk = Data::from_writelines(&chunk?)?;

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from support.loops import Factory
 
 from .differences import DIFFERENCES, Difference
-from .probe import NOT_THERE, Case, run
+from .probe import NOT_THERE, Case, Record, run
 
 LEAKS = ("warned ResourceWarning", "left open")
 """Steps that are no loss where only asyncio has them."""
@@ -40,7 +40,11 @@ def expected(name: str, step: str) -> Difference | None:
 
 def compare(case: Case, ours: Factory) -> list[Finding]:
     """Everything about a case that differs, with the reason where it is expected."""
-    reference, record = run(case, asyncio.SelectorEventLoop), run(case, ours)
+    return compared(case, run(case, asyncio.SelectorEventLoop), run(case, ours))
+
+
+def compared(case: Case, reference: Record, record: Record) -> list[Finding]:
+    """What differs between asyncio's record of a case and ours."""
     name = f"{case.topic}/{case.name}"
     findings = []
     for step, theirs, mine in reference.differences(record):

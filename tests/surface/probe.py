@@ -11,6 +11,7 @@ import contextlib
 import gc
 import inspect
 import logging
+import os
 import socket
 import ssl
 import tempfile
@@ -165,6 +166,14 @@ class Probe:
         for name in ("socket", "sockname", "peername", "pipe", "subprocess", "sslcontext", "none"):
             self.note(f"extra {name}", transport.get_extra_info(name))
 
+    def pipe(self) -> tuple[Any, Any]:
+        """Both ends of a pipe, as files: the reading one first."""
+        reading, writing = os.pipe()
+        return (
+            self.stack.enter_context(os.fdopen(reading, "rb", 0)),
+            self.stack.enter_context(os.fdopen(writing, "wb", 0)),
+        )
+
     def folder(self) -> Path:
         """A new folder with a short path."""
         made = tempfile.TemporaryDirectory(prefix="f", dir="/tmp")
@@ -183,6 +192,8 @@ class Probe:
         return f"{name}({', '.join(given)})"
 
     def _short(self, value: object) -> str:
+        if value is self.new_loop:
+            return "FACTORY"
         known = type(value) is int and value in self.numbers
         return "FD" if known else _short(value)
 
@@ -203,7 +214,8 @@ class _Log(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         first, _, _ = record.getMessage().partition("\n")
-        if not first.startswith(("Using selector", "poll ")):
+        # asyncio races with itself for the status of a process that it closes.
+        if not first.startswith(("Using selector", "poll ", "Unknown child", "child process")):
             self.record.add("logged", f"{record.levelname} {text(first)}")
 
 

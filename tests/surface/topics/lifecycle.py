@@ -74,9 +74,10 @@ async def while_running(p: Probe) -> None:
     p.attempt(p.loop.close)
     future = p.loop.create_future()
     p.attempt(p.loop.run_until_complete, future)
-    other = p.new_loop()
-    p.attempt(other.run_forever)
-    other.close()
+    if sys.version_info[:2] != (3, 13):  # whose first releases make the running loop forget itself
+        other = p.new_loop()
+        p.attempt(other.run_forever)
+        other.close()
     p.attempt(asyncio.run, 5)
     p.note("running", asyncio.get_running_loop() is p.loop)
 
@@ -131,6 +132,7 @@ def coroutines_on_a_closed_loop(p: Probe) -> None:
         await p.wait(loop.create_unix_connection, protocol, "/no/such/folder/s")
         await p.wait(loop.create_server, protocol, "127.0.0.1", 0, start_serving=False)
         await p.wait(loop.create_server, protocol, "127.0.0.1", 0)
+        gc.collect()  # since 3.14 asyncio has failed transports own their number until then
         await p.wait(loop.create_datagram_endpoint, asyncio.DatagramProtocol, ("127.0.0.1", 0))
         await p.wait(loop.subprocess_exec, asyncio.SubprocessProtocol, "true")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import sys
 from typing import Any
@@ -11,14 +10,6 @@ from typing import Any
 from ..probe import Probe, case
 
 P = asyncio.Protocol
-
-
-def _pipe(p: Probe) -> tuple[Any, Any]:
-    reading, writing = os.pipe()
-    return (
-        p.stack.enter_context(os.fdopen(reading, "rb", 0)),
-        p.stack.enter_context(os.fdopen(writing, "wb", 0)),
-    )
 
 
 @case
@@ -32,7 +23,7 @@ async def wrong_arguments(p: Probe) -> None:
         for wrong in (None, 5, "text", object(), file, closed, p.closed()):
             await p.wait(call, P, wrong)
         await p.wait(call, P, p.open(socket.SOCK_DGRAM))
-        await p.wait(call, None, _pipe(p)[0])
+        await p.wait(call, None, p.pipe()[0])
         await asyncio.sleep(0)
 
 
@@ -51,7 +42,7 @@ async def reading(p: Probe) -> None:
             p.note("lost", exc)
             lost.set()
 
-    end, other = _pipe(p)
+    end, other = p.pipe()
     transport, protocol = await p.wait(p.loop.connect_read_pipe, Reader, end)
     p.note("kind", isinstance(transport, asyncio.ReadTransport))
     p.note("extra", transport.get_extra_info("pipe") is end)
@@ -82,7 +73,7 @@ async def writing(p: Probe) -> None:
             p.note("lost", exc)
             lost.set()
 
-    other, end = _pipe(p)
+    other, end = p.pipe()
     transport, _ = await p.wait(p.loop.connect_write_pipe, Writer, end)
     p.note("kind", isinstance(transport, asyncio.WriteTransport))
     for wrong in (None, 5, "text", [1]):
@@ -115,7 +106,7 @@ async def the_reader_goes_away(p: Probe) -> None:
             p.note("lost", exc)
             lost.set()
 
-    other, end = _pipe(p)
+    other, end = p.pipe()
     transport, _ = await p.loop.connect_write_pipe(Writer, end)
     other.close()
     await lost.wait()
@@ -133,8 +124,8 @@ async def protocols_that_fail(p: Probe) -> None:
         raise ValueError("no protocol")
 
     for number, call in enumerate((p.loop.connect_read_pipe, p.loop.connect_write_pipe)):
-        await p.wait(call, broken, _pipe(p)[number])
-        made = await p.wait(call, Raises, _pipe(p)[number])
+        await p.wait(call, broken, p.pipe()[number])
+        made = await p.wait(call, Raises, p.pipe()[number])
         if made:
             made[0].close()
         await asyncio.sleep(0.001)

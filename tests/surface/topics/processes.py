@@ -158,6 +158,7 @@ async def protocols_that_fail(p: Probe) -> None:
 
     await p.wait(p.loop.subprocess_exec, broken, "true")
     made = await p.wait(p.loop.subprocess_exec, Raises, "true")
-    if made:
-        made[0].close()
+    # Closed while the process ends, it would be reaped by one of two that race for it.
+    await made[0]._wait()
+    made[0].close()
     await asyncio.sleep(0.001)
