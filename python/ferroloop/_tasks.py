@@ -1,8 +1,7 @@
 """`create_task` when a task factory is set: which keywords the factory is given, by version.
 
 Loop thread only.
-The surprise: until 3.13.2 the factory never sees the name; from 3.13.3 it is set afterwards with
-`set_name`; from 3.14 on every keyword goes to the factory and nothing is set afterwards.
+The surprise: up to 3.13 the factory never sees the name, which is set afterwards with `set_name`; from 3.14 on every keyword goes to the factory and nothing is set afterwards.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def create_with_factory(
         del keywords["context"]
     task = factory(loop, coro, **keywords)
     try:
-        if sys.version_info >= (3, 13, 3):
+        if sys.version_info >= (3, 13):
             task.set_name(name)
         elif name is not None:
             _set_name(task, name)

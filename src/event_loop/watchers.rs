@@ -227,7 +227,7 @@ fn remove<'py>(
     if let Some(handle) = removed {
         cancel_handle(handle.bind(py))?;
     }
-    Ok(pyo3::types::PyBool::new(py, found).to_owned().into_any())
+    Ok(PyBool::new(py, found).to_owned().into_any())
 }
 
 impl EventLoop {

@@ -4,10 +4,11 @@
 //! handle is not tracked by the collector until somebody keeps it beyond its run, because nearly
 //! all of them live for one turn and the loop shows the collector what is queued.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::error::leaves_the_loop;
 use crate::handle::runner::Runner;
@@ -333,11 +334,30 @@ impl State {
 impl Running {
     #[inline]
     fn run(&mut self, py: Python<'_>) -> PyResult<()> {
-        let entered = self.context.enter(py)?;
+        let entered = match self.context.enter(py) {
+            Ok(entered) => entered,
+            Err(error) => return self.run_within(py, error),
+        };
         let result = self.args.call(self.callback.bind(py));
         let left = self.context.leave(py, entered);
         drop(result?);
         left
+    }
+
+    /// Runs the callback in what is no context although it was given as one: by its `run`, as
+    /// asyncio does it with every context.
+    #[cold]
+    fn run_within(&self, py: Python<'_>, error: PyErr) -> PyResult<()> {
+        let (true, Some(context)) = (
+            error.is_instance_of::<PyTypeError>(py),
+            self.context.own_object(),
+        ) else {
+            return Err(error);
+        };
+        let run = context.bind(py).getattr(intern!(py, "run"))?;
+        let mut args = vec![self.callback.bind(py).clone()];
+        args.extend(self.args.to_tuple(py)?);
+        run.call1(PyTuple::new(py, args)?).map(drop)
     }
 
     #[inline]

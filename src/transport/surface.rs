@@ -253,6 +253,12 @@ impl StreamTransport {
     }
 
     #[getter]
+    fn _paused(&self, py: Python<'_>) -> bool {
+        self.state
+            .with(py, |state| state.reading == Reading::Paused)
+    }
+
+    #[getter]
     fn _protocol_paused(&self, py: Python<'_>) -> bool {
         self.state.with(py, |state| state.flow.is_paused())
     }

@@ -44,7 +44,7 @@ _NOISE = (
     (re.compile(r"\bTask-\d+"), "Task-N"),
     (re.compile(r"<(\w+\.)*(_\w*|Uv|)(EventLoop|SelectorEventLoop)\b|<ferroloop\.Loop\b"), "<LOOP"),
     (re.compile(r"<(\w+\.)*_UnixSelectorEventLoop|<Loop\b"), "<LOOP"),
-    (re.compile(r"'(_UnixSelectorEventLoop|Loop)' object"), "'LOOP' object"),
+    (re.compile(r"'(_UnixSelectorEventLoop|Loop)'"), "'LOOP'"),
     (re.compile(r"'\d{4,5}'"), "'PORT'"),
     (re.compile(r"<(\w+\.)*\w*(Transport|SSLProtocolTransport)\b[^<>]*(<[^<>]*>[^<>]*)*>"), "<TRANSPORT>"),
     (re.compile(r"\bferroloop\.\w+\.|\basyncio\.(\w+\.)+(?=[A-Z])"), ""),

@@ -54,8 +54,6 @@ DIFFERENCES: tuple[Difference, ...] = (
         "lifecycle/coroutines_on_a_closed_loop/warned RuntimeWarning: coroutine 'BaseSubprocess*",
         "no process is started on a closed loop",
     ),
-    Difference("scheduling/contexts/reported*", "what is no Context is told so in other words"),
-    Difference("tasks/arguments/reported*", "what is no Context is told so in other words"),
     Difference(
         "datagrams/transports/sendto(b'later'*",
         "a lost endpoint counts, warns and drops whether or not it has an address of its own",

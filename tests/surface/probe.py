@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ferroloop
 from support.descriptors import new_since, open_descriptors
 from support.loops import PATIENCE, Factory
 
@@ -28,6 +29,19 @@ from .describe import describe, error, text
 
 REFUSED = (Exception, asyncio.CancelledError)
 """What an attempt may raise."""
+PUBLIC: tuple[type, ...] = (
+    asyncio.AbstractEventLoop,
+    asyncio.Handle,
+    asyncio.TimerHandle,
+    asyncio.BaseTransport,
+    asyncio.ReadTransport,
+    asyncio.WriteTransport,
+    asyncio.Transport,
+    asyncio.DatagramTransport,
+    asyncio.SubprocessTransport,
+    asyncio.AbstractServer,
+)
+"""The classes whose whole surface is called."""
 NOT_THERE = "(not there)"
 """In place of a step that one loop's record lacks."""
 
@@ -59,6 +73,8 @@ class Record:
     """What was seen: a label and a description for each step, in order."""
 
     steps: list[tuple[str, str]] = field(default_factory=list)
+    called: set[tuple[str, str]] = field(default_factory=set)
+    """Public class and method of each call."""
 
     def add(self, label: str, what: str) -> None:
         """Write a step down; equal labels are numbered."""
@@ -179,14 +195,30 @@ class Probe:
         made = tempfile.TemporaryDirectory(prefix="f", dir="/tmp")
         return Path(self.stack.enter_context(made))
 
+    def policy(self) -> Any:
+        """A policy that makes loops of this kind; None where there are no policies any more."""
+        if self.new_loop is asyncio.SelectorEventLoop:
+            found = asyncio
+            name = "DefaultEventLoopPolicy"
+        else:
+            found, name = ferroloop, "EventLoopPolicy"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            kind = getattr(found, name, None)
+        return kind and kind()
+
     def number(self, of: socket.socket | int) -> int:
         """The descriptor of a socket, by which steps can be named on every loop."""
         number = of if isinstance(of, int) else of.fileno()
         self.numbers.add(number)
         return number
 
-    def _label(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    def _label(
+        self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> str:
         name = getattr(call, "__name__", type(call).__name__)
+        owner = getattr(call, "__self__", None)
+        self.record.called |= {(kind.__name__, name) for kind in PUBLIC if isinstance(owner, kind)}
         given = [self._short(value) for value in args]
         given += [f"{key}={self._short(value)}" for key, value in kwargs.items()]
         return f"{name}({', '.join(given)})"

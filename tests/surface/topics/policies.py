@@ -35,6 +35,32 @@ def current_loops(p: Probe) -> None:
 
 
 @case
+def objects(p: Probe) -> None:
+    """What a policy does for the calls that ask it."""
+    policy = p.policy()
+    if policy is None:
+        return
+    if sys.version_info >= (3, 14):  # before, it makes a loop that nobody closes
+        p.attempt(policy.get_event_loop)
+    policy.set_event_loop(None)
+    p.attempt(policy.get_event_loop)
+    loop = p.attempt(policy.new_event_loop)
+    p.attempt(policy.set_event_loop, loop)
+    p.note("same", policy.get_event_loop() is loop)
+    for wrong in (5, "text"):
+        p.attempt(policy.set_event_loop, wrong)
+    p.attempt(policy.set_event_loop)
+    if sys.version_info < (3, 14):
+        for wrong in (5, "text"):
+            p.attempt(policy.set_child_watcher, wrong)
+        p.attempt(policy.get_child_watcher)
+        p.attempt(policy.set_child_watcher, None)
+    p.attempt(policy.set_event_loop, None)
+    p.attempt(policy.get_event_loop)
+    loop.close()
+
+
+@case
 def run(p: Probe) -> None:
     if sys.version_info >= (3, 12):
         p.attempt(asyncio.run, _value(), loop_factory=p.new_loop)

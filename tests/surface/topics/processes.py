@@ -85,6 +85,12 @@ async def transports(p: Probe) -> None:
     transport, protocol = await p.loop.subprocess_exec(lambda: _Seen(p), "cat", stderr=None)
     p.note("kind", isinstance(transport, asyncio.SubprocessTransport))
     p.note("pid", type(transport.get_pid()))
+    p.attempt(transport.get_pid, 1)
+    p.attempt(transport.get_protocol, 1)
+    p.attempt(transport.get_extra_info)
+    p.attempt(transport.get_extra_info, "none", 5)
+    p.attempt(transport.set_protocol)
+    p.attempt(transport.set_protocol, protocol)
     p.attempt(transport.get_returncode)
     for fd in (0, 1, 2, 3, -1, "x"):
         p.attempt(transport.get_pipe_transport, fd)

@@ -177,6 +177,15 @@ def contexts(p: Probe) -> None:
     p.loop.call_later(0.01, p.loop.stop)
     p.loop.run_forever()
     p.note("after", variable.get())
+
+    class Runs:
+        """Something that asyncio takes for a context."""
+
+        def run(self, function: Any, *args: Any) -> None:
+            p.note("run", args)
+            function(*args)
+
+    p.loop.call_soon(p.note, "given", 1, context=Runs())
     for wrong in (5, "text", object()):
         p.attempt(p.loop.call_soon, show, context=wrong)
         p.loop.call_soon(p.loop.stop)

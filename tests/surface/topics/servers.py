@@ -86,6 +86,8 @@ async def life(p: Probe) -> None:
     server = await p.loop.create_server(P, LOCAL, 0, start_serving=False)
     p.note("repr", repr(server).partition(" sockets")[0])
     p.attempt(server.is_serving)
+    p.attempt(server.get_loop)
+    p.attempt(server.get_loop, 1)
     await p.wait(server.start_serving)
     await p.wait(server.start_serving)
     p.attempt(server.is_serving)
