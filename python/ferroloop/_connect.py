@@ -107,6 +107,8 @@ async def create_unix_connection(
     that exclude each other or a `sock` that is no Unix stream, OSError if the connection fails.
     Mirrors asyncio's `create_unix_connection`; `ssl_shutdown_timeout` is from 3.11.
     """
+    if server_hostname is not None and not isinstance(server_hostname, str):
+        raise AssertionError  # an assert statement in asyncio
     if ssl:
         if server_hostname is None:
             raise ValueError("you have to pass server_hostname when using ssl")

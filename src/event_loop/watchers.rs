@@ -56,12 +56,7 @@ fn number<'py>(file: Borrowed<'_, 'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
 /// As `number`, `ValueError` with asyncio's text for a negative one, `OverflowError` for a number
 /// that no descriptor has.
 fn descriptor(file: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {
-    let py = file.py();
     let number = number(file)?;
-    if cfg!(Py_3_13) && number.is_exact_instance_of::<PyBool>() {
-        let category = py.get_type::<PyRuntimeWarning>();
-        PyErr::warn(py, &category, c"bool is used as a file descriptor", 1)?;
-    }
     match number.extract::<RawFd>() {
         Ok(fd) if fd >= 0 => Ok(fd),
         Err(_) if number.gt(0)? => Err(PyOverflowError::new_err(TOO_LARGE)),
@@ -126,6 +121,10 @@ fn add<'py>(
         check_free(this, file)?;
     }
     event_loop.check_closed()?;
+    if cfg!(Py_3_13) && file.is_exact_instance_of::<PyBool>() {
+        let category = py.get_type::<PyRuntimeWarning>();
+        PyErr::warn(py, &category, c"bool is used as a file descriptor", 1)?;
+    }
     let number = descriptor(file)?;
     let context = event_loop.capture_context(py)?;
     let handle = Handle::new(

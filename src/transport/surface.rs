@@ -368,7 +368,7 @@ impl FastMethod for Write {
                 "write() missing 1 required positional argument: 'data'",
             ));
         };
-        if arguments.len() > 1 {
+        if arguments.len() > 1 || arguments.has_keywords() {
             arguments.exactly("write", 1)?;
         }
         StreamTransport::write(this, &data)?;

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from support.loops import Factory
-
-from .differences import DIFFERENCES, Difference
-from .probe import NOT_THERE, Case, Record, run
+from surface.differences import DIFFERENCES, Difference
+from surface.probe import NOT_THERE, Case, Record, run
 
 LEAKS = ("warned ResourceWarning", "left open")
 """Steps that are no loss where only asyncio has them."""

@@ -46,7 +46,10 @@ _NOISE = (
     (re.compile(r"<(\w+\.)*_UnixSelectorEventLoop|<Loop\b"), "<LOOP"),
     (re.compile(r"'(_UnixSelectorEventLoop|Loop)'"), "'LOOP'"),
     (re.compile(r"'\d{4,5}'"), "'PORT'"),
-    (re.compile(r"<(\w+\.)*\w*(Transport|SSLProtocolTransport)\b[^<>]*(<[^<>]*>[^<>]*)*>"), "<TRANSPORT>"),
+    (
+        re.compile(r"<(\w+\.)*\w*(Transport|SSLProtocolTransport)\b[^<>]*(<[^<>]*>[^<>]*)*>"),
+        "<TRANSPORT>",
+    ),
     (re.compile(r"\bferroloop\.\w+\.|\basyncio\.(\w+\.)+(?=[A-Z])"), ""),
     (re.compile(r"\b(Base\w*|Loop|_Unix\w*|EventLoop)\.(?=[a-z_]+\()"), "LOOP."),
     (re.compile(r"[\w./<>-]+\.py:\d+"), "FILE:LINE"),
@@ -93,7 +96,7 @@ def describe(value: object) -> str:
         return f"{{{inside}}}"
     if isinstance(value, type):
         return f"class {value.__name__}"
-    if type(value) is int and 10_000 <= value < 1 << 16:  # noqa: PLR2004 - where free ports are
+    if type(value) is int and 10_000 <= value < 1 << 16:
         return "PORT"
     if isinstance(value, (str, bytes, bytearray, int, float)) or value is None:
         return text(repr(value))

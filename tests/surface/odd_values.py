@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
-from .probe import Probe
+from surface.probe import Probe
 
 Recipe = Callable[[Probe], Any]
 
@@ -84,14 +84,13 @@ def _plain(value: Any) -> Recipe:
     return lambda _: value
 
 
-ODD: dict[str, Recipe] = {
-    repr(value): _plain(value)
-    for value in (
-        *(None, True, False, -1, 0, 1_000_000, 1 << 31, 1 << 40, -(1 << 70), 1.5, -0.5),
-        *(math.nan, math.inf, -math.inf, "", "text", "\0", "\udc80", b"", b"bytes", (), (1, 2)),
-        *(("127.0.0.1", "x"), ("127.0.0.1", 1 << 20), [], {}, 1j, ...),
-    )
-}
+_PLAIN: tuple[Any, ...] = (
+    *(None, True, False, -1, 0, 1_000_000, 1 << 31, 1 << 40, -(1 << 70), 1.5, -0.5),
+    *(math.nan, math.inf, -math.inf, "", "text", "\0", "\udc80", b"", b"bytes", (), (1, 2)),
+    *(("127.0.0.1", "x"), ("127.0.0.1", 1 << 20), [], {}, 1j, ...),
+)
+
+ODD: dict[str, Recipe] = {repr(value): _plain(value) for value in _PLAIN}
 ODD |= {
     "object": lambda _: object(),
     "bytearray": lambda _: bytearray(b"array"),

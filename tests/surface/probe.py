@@ -24,8 +24,7 @@ from typing import Any
 import ferroloop
 from support.descriptors import new_since, open_descriptors
 from support.loops import PATIENCE, Factory
-
-from .describe import describe, error, text
+from surface.describe import describe, error, text
 
 REFUSED = (Exception, asyncio.CancelledError)
 """What an attempt may raise."""
@@ -197,18 +196,15 @@ class Probe:
 
     def policy(self) -> Any:
         """A policy that makes loops of this kind; None where there are no policies any more."""
-        if self.new_loop is asyncio.SelectorEventLoop:
-            found = asyncio
-            name = "DefaultEventLoopPolicy"
-        else:
-            found, name = ferroloop, "EventLoopPolicy"
+        theirs = self.new_loop is asyncio.SelectorEventLoop
+        name = "DefaultEventLoopPolicy" if theirs else "EventLoopPolicy"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            kind = getattr(found, name, None)
+            kind = getattr(asyncio if theirs else ferroloop, name, None)
         return kind and kind()
 
-    def number(self, of: socket.socket | int) -> int:
-        """The descriptor of a socket, by which steps can be named on every loop."""
+    def number(self, of: Any) -> int:
+        """The descriptor of a socket or a file, by which steps can be named on every loop."""
         number = of if isinstance(of, int) else of.fileno()
         self.numbers.add(number)
         return number
@@ -234,7 +230,7 @@ def _short(value: object) -> str:
     if isinstance(value, type) or inspect.isroutine(value):
         return str(getattr(value, "__name__", "callable"))
     shown = describe(value)
-    return shown if len(shown) <= 40 else f"{shown[:40]}..."  # noqa: PLR2004 - a label, not a proof
+    return shown if len(shown) <= 40 else f"{shown[:40]}..."
 
 
 class _Log(logging.Handler):

@@ -30,8 +30,7 @@ def main() -> int:
     chosen = [
         case
         for case in cases()
-        if not options.names
-        or any(part in f"{case.topic}/{case.name}" for part in options.names)
+        if not options.names or any(part in f"{case.topic}/{case.name}" for part in options.names)
     ]
     findings: list[comparison.Finding] = []
     for case in chosen:

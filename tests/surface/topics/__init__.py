@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-from ..probe import Case
+from surface.probe import Case
 
 
 def modules() -> list[ModuleType]:

@@ -9,7 +9,7 @@ import ssl
 import sys
 from typing import Any
 
-from ..probe import Probe, case
+from surface.probe import Probe, case
 
 P = asyncio.Protocol
 TLS = ssl.create_default_context()
@@ -91,7 +91,12 @@ async def several_errors(p: Probe) -> None:
 async def established(p: Probe) -> None:
     call = p.loop.create_connection
     _sock, port = p.listening()
-    for options in ({}, {"local_addr": (LOCAL, 0)}, {"happy_eyeballs_delay": 0.2}, {"interleave": 1}):
+    for options in (
+        {},
+        {"local_addr": (LOCAL, 0)},
+        {"happy_eyeballs_delay": 0.2},
+        {"interleave": 1},
+    ):
         made = await p.wait(call, P, LOCAL, port, **options)
         transport, protocol = made
         p.extra(transport)
@@ -145,19 +150,20 @@ async def start_tls(p: Probe) -> None:
     left, _ = p.pair()
     transport, protocol = await p.loop.create_connection(P, sock=left)
     await p.wait(call)
+    wrong: Any
     for wrong in (None, 5, True, "x", ssl.SSLContext):
         await p.wait(call, transport, protocol, wrong)
     for wrong in (None, 5, object()):
         await p.wait(call, wrong, protocol, TLS)
     for value in (0, -1):
-        await p.wait(call, transport, protocol, TLS, server_hostname="h", ssl_handshake_timeout=value)
+        await p.wait(
+            call, transport, protocol, TLS, server_hostname="h", ssl_handshake_timeout=value
+        )
     # A failed start closes the transport, and another on a closed one waits for ever.
     await p.wait(call, transport, protocol, TLS, ssl_handshake_timeout=0.01)
     left, _ = p.pair()
     transport, protocol = await p.loop.create_connection(P, sock=left)
-    await p.wait(
-        *(call, transport, protocol, TLS), server_hostname="h", ssl_handshake_timeout=0.01
-    )
+    await p.wait(*(call, transport, protocol, TLS), server_hostname="h", ssl_handshake_timeout=0.01)
     transport.abort()
     await asyncio.sleep(0.001)
 
@@ -180,7 +186,13 @@ async def tls_handshakes_that_fail(p: Probe) -> None:
         server.close()
     _sock, port = p.listening()
     await p.wait(
-        p.loop.create_connection, P, LOCAL, port, ssl=TLS, server_hostname="h", ssl_handshake_timeout=0.01
+        p.loop.create_connection,
+        P,
+        LOCAL,
+        port,
+        ssl=TLS,
+        server_hostname="h",
+        ssl_handshake_timeout=0.01,
     )
     for value in (0, -1):
         await p.wait(p.loop.create_connection, P, LOCAL, port, ssl=TLS, ssl_handshake_timeout=value)
@@ -197,6 +209,7 @@ async def tls_handshakes_that_fail(p: Probe) -> None:
 @case
 async def reading(p: Probe) -> None:
     """Streams over a connection, with bad arguments too."""
+
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(await reader.readline())
         await writer.drain()

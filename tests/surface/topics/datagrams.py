@@ -7,7 +7,7 @@ import socket
 import sys
 from typing import Any
 
-from ..probe import Probe, case
+from surface.probe import Probe, case
 
 P = asyncio.DatagramProtocol
 LOCAL = "127.0.0.1"
@@ -25,7 +25,17 @@ async def wrong_arguments(p: Probe) -> None:
     for option in ("local_addr", "remote_addr"):
         value = (LOCAL, 0) if option == "local_addr" else (LOCAL, 9)
         await p.wait(call, P, sock=p.open(socket.SOCK_DGRAM), **{option: value})
-        for wrong in (5, "x", (LOCAL,), (LOCAL, 0, 0), (5, 5), (LOCAL, "x"), (LOCAL, -1), ("::1::", 0), ()):
+        for wrong in (
+            5,
+            "x",
+            (LOCAL,),
+            (LOCAL, 0, 0),
+            (5, 5),
+            (LOCAL, "x"),
+            (LOCAL, -1),
+            ("::1::", 0),
+            (),
+        ):
             await p.wait(call, P, **{option: wrong, "flags": socket.AI_NUMERICHOST})
     for option in ("family", "proto", "flags", "reuse_port", "allow_broadcast"):
         await p.wait(call, P, sock=p.open(socket.SOCK_DGRAM), **{option: 1})

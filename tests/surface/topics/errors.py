@@ -8,7 +8,7 @@ import gc
 import sys
 from typing import Any
 
-from ..probe import Probe, case, debug_case
+from surface.probe import Probe, case, debug_case
 
 
 class _Boom(Exception):
@@ -45,7 +45,7 @@ def handlers(p: Probe) -> None:
 
     loop.set_exception_handler(broken)
     p.attempt(loop.call_exception_handler, context)
-    loop.set_exception_handler(lambda: None)  # type: ignore[arg-type, misc] # on purpose
+    loop.set_exception_handler(lambda: None)
     p.attempt(loop.call_exception_handler, context)
     loop.set_exception_handler(p.report)
     p.attempt(loop.call_exception_handler, context)

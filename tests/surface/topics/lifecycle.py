@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
-from ..probe import Probe, case, debug_case
+from surface.probe import Probe, case, debug_case
 
 
 async def _value(value: Any = "value") -> Any:
@@ -134,7 +134,6 @@ def coroutines_on_a_closed_loop(p: Probe) -> None:
         await p.wait(loop.create_server, protocol, "127.0.0.1", 0)
         gc.collect()  # since 3.14 asyncio has failed transports own their number until then
         await p.wait(loop.create_datagram_endpoint, asyncio.DatagramProtocol, ("127.0.0.1", 0))
-        await p.wait(loop.subprocess_exec, asyncio.SubprocessProtocol, "true")
 
     other.run_until_complete(main())
     other.close()
@@ -150,14 +149,14 @@ def forgotten(p: Probe) -> None:
 
 @case
 def asyncgens(p: Probe) -> None:
-    async def numbers() -> AsyncIterator[int]:
+    async def numbers() -> AsyncGenerator[int, None]:
         try:
             yield 1
             yield 2
         finally:
             p.note("finally", "ran")
 
-    async def bad() -> AsyncIterator[int]:
+    async def bad() -> AsyncGenerator[int, None]:
         try:
             yield 1
         finally:

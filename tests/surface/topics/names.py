@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from ..probe import Probe, case, debug_case
+from surface.probe import Probe, case, debug_case
 
 
 @case

@@ -7,7 +7,7 @@ import socket
 import sys
 from typing import Any
 
-from ..probe import Probe, case
+from surface.probe import Probe, case
 
 P = asyncio.Protocol
 
@@ -22,7 +22,9 @@ async def wrong_arguments(p: Probe) -> None:
         await p.wait(call, P)
         for wrong in (None, 5, "text", object(), file, closed, p.closed()):
             await p.wait(call, P, wrong)
-        await p.wait(call, P, p.open(socket.SOCK_DGRAM))
+        made = await p.wait(call, P, p.open(socket.SOCK_DGRAM))
+        if made:
+            made[0].close()
         await p.wait(call, None, p.pipe()[0])
         await asyncio.sleep(0)
 

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from typing import Any
 
-from ..probe import Probe, case
+from surface.probe import Probe, case
 
 
 async def _value(value: Any = 1) -> Any:

@@ -9,7 +9,7 @@ import math
 import sys
 from typing import Any
 
-from ..probe import Probe, case, debug_case
+from surface.probe import Probe, case, debug_case
 
 
 def _callback(*_args: Any) -> None:
@@ -103,6 +103,8 @@ def handles(p: Probe) -> None:
         context = contextvars.copy_context()
         made = p.loop.call_soon(_callback, context=context)
         p.note("context", made.get_context() is context)
+        p.attempt(made.get_context)
+        p.attempt(p.loop.call_later(0, _callback).get_context)
     for callback in (_Callable(), _Callable().method, functools.partial(_callback, 1), print, len):
         p.note("repr", repr(p.loop.call_soon(callback)))
     p.note("repr", repr(p.loop.call_soon_threadsafe(_callback)))
@@ -116,7 +118,8 @@ def timer_handles(p: Probe) -> None:
     p.note("kind", (isinstance(one, asyncio.TimerHandle), isinstance(one, asyncio.Handle)))
     p.attempt(one.when)
     p.note("order", (one < two, one <= two, one > two, one >= two, one == two, one != two))
-    p.note("same", (one < same, one <= same, one == same, one == one, hash(one) == hash(same)))
+    twin = one
+    p.note("same", (one < same, one <= same, one == same, one == twin, hash(one) == hash(same)))
     p.attempt(lambda: one < 5)
     p.attempt(lambda: one == 5)
     p.note("repr", repr(one))
@@ -128,8 +131,9 @@ def timer_handles(p: Probe) -> None:
     after = loop.call_later(1000, _callback)
     p.note("when", 999 < after.when() - loop.time() <= 1000)
     handle = loop.call_soon(_callback)
-    p.attempt(lambda: handle < handle)
-    p.note("no order", (handle == handle, handle == one))
+    other: Any = loop.call_soon(_callback)
+    p.attempt(lambda: handle < other)
+    p.note("no order", (handle == other, handle == one))
 
 
 @debug_case

@@ -7,7 +7,7 @@ import socket
 import ssl
 import sys
 
-from ..probe import Probe, case
+from surface.probe import Probe, case
 
 P = asyncio.Protocol
 LOCAL = "127.0.0.1"
@@ -96,13 +96,14 @@ async def life(p: Probe) -> None:
     task = asyncio.ensure_future(server.serve_forever())
     await asyncio.sleep(0.001)
     await p.wait(server.serve_forever)
+    transport.close()
+    await asyncio.sleep(0.001)
     task.cancel()
     await p.wait(lambda: task)
     p.note("sockets", server.sockets)
     await p.wait(server.serve_forever)
     await p.wait(server.start_serving)
     p.attempt(server.close)
-    transport.close()
     await p.wait(server.wait_closed)
     await p.wait(server.wait_closed)
 

@@ -7,7 +7,7 @@ import os
 import signal
 from typing import Any
 
-from ..probe import Probe, case, debug_case
+from surface.probe import Probe, case, debug_case
 
 
 def _callback(*_args: Any) -> None:

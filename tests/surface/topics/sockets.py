@@ -9,7 +9,7 @@ import socket
 import sys
 from typing import Any
 
-from ..probe import Probe, case, debug_case
+from surface.probe import Probe, case, debug_case
 
 LOCAL = "127.0.0.1"
 

@@ -7,7 +7,7 @@ import contextvars
 import sys
 from typing import Any
 
-from ..probe import Probe, case
+from surface.probe import Probe, case
 
 
 async def _value(value: Any = 1) -> Any:
@@ -39,7 +39,8 @@ async def arguments(p: Probe) -> None:
     await p.wait(lambda: task)
     p.note("named", create(_value(), name="mine").get_name())
     p.note("no name", create(_value(), name=None).get_name())
-    p.note("number", create(_value(), name=5).get_name())  # type: ignore[arg-type] # on purpose
+    p.note("number", create(_value(), name=5).get_name())
+    wrong: Any
     for wrong in (None, 5, "text", _value, _Awaitable(), asyncio.Future(), print):
         p.attempt(create, wrong)
     p.attempt(create)

@@ -7,8 +7,7 @@ import sys
 from typing import Any
 
 from support.certificates import client_context, server_context
-
-from ..probe import Probe, case
+from surface.probe import Probe, case
 
 LOCAL = "127.0.0.1"
 
@@ -70,7 +69,12 @@ async def telling(p: Probe) -> None:
     p.note("version", transport.get_extra_info("ssl_object").version())
     p.attempt(transport.get_extra_info)
     p.attempt(transport.get_extra_info, "none", "default")
-    kinds = (asyncio.Transport, asyncio.ReadTransport, asyncio.WriteTransport, asyncio.BaseTransport)
+    kinds = (
+        asyncio.Transport,
+        asyncio.ReadTransport,
+        asyncio.WriteTransport,
+        asyncio.BaseTransport,
+    )
     p.note("kinds", [isinstance(transport, kind) for kind in kinds])
     p.attempt(transport.is_closing)
     p.attempt(transport.is_reading)
@@ -165,6 +169,8 @@ async def closing(p: Probe) -> None:
 
 @case
 async def upgrading(p: Probe) -> None:
+    ended = asyncio.Event()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         p.note("asked", await reader.readline())
         writer.write(b"yes\n")
@@ -176,7 +182,6 @@ async def upgrading(p: Probe) -> None:
 
     if sys.version_info < (3, 11):
         return
-    ended = asyncio.Event()
     server = await asyncio.start_server(serve, LOCAL, 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     writer.write(b"may I?\n")

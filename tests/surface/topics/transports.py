@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from ..probe import Probe, case, debug_case
+from surface.probe import Probe, case, debug_case
 
 
 class _Notes(asyncio.Protocol):
@@ -156,7 +156,12 @@ async def telling(p: Probe) -> None:
     p.attempt(transport.get_extra_info, "none", "default")
     p.attempt(transport.get_extra_info, "none", default=5)
     p.attempt(transport.get_extra_info, ["unhashable"])
-    kinds = (asyncio.Transport, asyncio.ReadTransport, asyncio.WriteTransport, asyncio.BaseTransport)
+    kinds = (
+        asyncio.Transport,
+        asyncio.ReadTransport,
+        asyncio.WriteTransport,
+        asyncio.BaseTransport,
+    )
     p.note("kinds", [isinstance(transport, kind) for kind in kinds])
     sock = transport.get_extra_info("socket")
     p.note("socket", (type(sock), sock.fileno() >= 0, sock.family, sock.type, sock.gettimeout()))
@@ -167,34 +172,39 @@ async def telling(p: Probe) -> None:
     p.note("closed", sock.fileno())
 
 
+class _Raises(_Notes):
+    """Fails in one of its methods."""
+
+    def __init__(self, p: Probe, where: str) -> None:
+        super().__init__(p)
+        self.where = where
+
+    def fail(self, where: str) -> None:
+        if self.where == where:
+            raise ValueError(where)
+
+    def connection_made(self, _transport: Any) -> None:
+        self.fail("made")
+
+    def data_received(self, _data: bytes) -> None:
+        self.fail("data")
+
+    def eof_received(self) -> None:
+        self.fail("eof")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.fail("lost")
+
+
 @case
 async def protocols_that_fail(p: Probe) -> None:
-    class Raises(_Notes):
-        def __init__(self, p: Probe, where: str) -> None:
-            super().__init__(p)
-            self.where = where
-
-        def connection_made(self, transport: Any) -> None:
-            if self.where == "made":
-                raise ValueError("made")
-
-        def data_received(self, data: bytes) -> None:
-            if self.where == "data":
-                raise ValueError("data")
-
-        def eof_received(self) -> None:
-            if self.where == "eof":
-                raise ValueError("eof")
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            if self.where == "lost":
-                raise ValueError("lost")
-
     for where in ("made", "data", "eof", "lost"):
         left, right = p.pair()
-        protocol = Raises(p, where)
-        transport, _ = await p.wait(p.loop.create_connection, lambda found=protocol: found, sock=left)
+        protocol = _Raises(p, where)
+        transport, _ = await p.wait(
+            p.loop.create_connection, lambda found=protocol: found, sock=left
+        )
         right.send(b"data")
         await asyncio.sleep(0.001)
         right.close()
@@ -223,7 +233,15 @@ async def buffered_protocols(p: Probe) -> None:
             p.note("lost", exc)
             self.lost.set()
 
-    buffers: Any = (bytearray(10), bytearray(2), bytearray(), b"read only", None, 5, ValueError("no"))
+    buffers: Any = (
+        bytearray(10),
+        bytearray(2),
+        bytearray(),
+        b"read only",
+        None,
+        5,
+        ValueError("no"),
+    )
     for buffer in buffers:
         left, right = p.pair()
         protocol = Buffered(buffer)

@@ -9,7 +9,7 @@ import ssl
 import sys
 from pathlib import Path
 
-from ..probe import Probe, case
+from surface.probe import Probe, case
 
 P = asyncio.Protocol
 TLS = ssl.create_default_context()
