@@ -60,7 +60,7 @@ async def create_server(
     """
     if isinstance(ssl, bool):
         raise TypeError("ssl argument must be an SSLContext or None")
-    check_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+    check_timeouts(ssl is not None, ssl_handshake_timeout, ssl_shutdown_timeout)
     if sock is not None:
         check_ssl_socket(sock)
 

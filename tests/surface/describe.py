@@ -45,6 +45,7 @@ _NOISE = (
     (re.compile(r"<(\w+\.)*(_\w*|Uv|)(EventLoop|SelectorEventLoop)\b|<ferroloop\.Loop\b"), "<LOOP"),
     (re.compile(r"<(\w+\.)*_UnixSelectorEventLoop|<Loop\b"), "<LOOP"),
     (re.compile(r"'(_UnixSelectorEventLoop|Loop)'"), "'LOOP'"),
+    (re.compile(r"\bnot (_UnixSelectorEventLoop|Loop)\b"), "not LOOP"),
     (re.compile(r"'\d{4,5}'"), "'PORT'"),
     (
         re.compile(r"<(\w+\.)*\w*(Transport|SSLProtocolTransport)\b[^<>]*(<[^<>]*>[^<>]*)*>"),

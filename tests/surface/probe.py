@@ -243,7 +243,8 @@ class _Log(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         first, _, _ = record.getMessage().partition("\n")
         # asyncio races with itself for the status of a process that it closes.
-        if not first.startswith(("Using selector", "poll ", "Unknown child", "child process")):
+        ignored = ("Using selector", "poll ", "Unknown child", "child process")
+        if not first.startswith(ignored) and "that handles pid" not in first:
             self.record.add("logged", f"{record.levelname} {text(first)}")
 
 

@@ -145,3 +145,15 @@ async def protocols_that_fail(p: Probe) -> None:
 
     await p.wait(p.loop.create_datagram_endpoint, Raises, (LOCAL, 0))
     await asyncio.sleep(0.001)
+
+
+@case
+async def losses_that_fail(p: Probe) -> None:
+    class Raises(P):
+        def connection_lost(self, exc: Exception | None) -> None:
+            raise ValueError("lost")
+
+    transport, _ = await p.loop.create_datagram_endpoint(Raises, (LOCAL, 0))
+    transport.close()
+    await asyncio.sleep(0.001)
+    p.attempt(transport.is_closing)

@@ -131,3 +131,16 @@ async def protocols_that_fail(p: Probe) -> None:
         if made:
             made[0].close()
         await asyncio.sleep(0.001)
+
+
+@case
+async def losses_that_fail(p: Probe) -> None:
+    class Raises(P):
+        def connection_lost(self, exc: Exception | None) -> None:
+            raise ValueError("lost")
+
+    for number, call in enumerate((p.loop.connect_read_pipe, p.loop.connect_write_pipe)):
+        transport, _ = await call(Raises, p.pipe()[number])
+        transport.close()
+        await asyncio.sleep(0.001)
+        p.attempt(transport.is_closing)
