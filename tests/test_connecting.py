@@ -353,3 +353,25 @@ def test_hundreds_of_connections_at_once(loop: Loop) -> None:
         server.close()
 
     run(loop, main())
+
+
+def test_a_connection_is_made_by_the_sock_connect_of_a_subclass(loop: Loop) -> None:
+    kind: Any = type(loop)
+    seen: list[Any] = []
+
+    class Counting(kind):  # type: ignore[misc] # a class found at run time
+        async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+            seen.append(address)
+            await super().sock_connect(sock, address)
+
+    async def main(counting: Any) -> None:
+        with listening() as listener:
+            address = listener.getsockname()
+            protocol = Recorder()
+            transport, _ = await counting.create_connection(lambda: protocol, *address)
+            assert seen == [address]
+            await finish(transport, protocol)
+
+    counting = Counting()
+    run(counting, main(counting))
+    counting.close()

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -420,3 +421,15 @@ class TestChildWatchers:
         finally:
             set_child_watcher(None)
             watcher.close()
+
+
+@pytest.mark.ours_only("asyncio starts it and leaves it to the collector")
+def test_no_process_is_started_on_a_closed_loop(
+    loop: Loop, new_loop: Factory, tmp_path: Path
+) -> None:
+    closed = new_loop()
+    closed.close()
+    made = tmp_path / "made"
+    with pytest.raises(RuntimeError, match="Event loop is closed"):
+        run(loop, closed.subprocess_exec(asyncio.SubprocessProtocol, "touch", str(made)))
+    assert not made.exists()

@@ -8,6 +8,7 @@ import math
 import time
 import tracemalloc
 import weakref
+from typing import Any
 
 import pytest
 
@@ -245,3 +246,35 @@ def test_ten_thousand_timers_of_97_deadlines_fire_in_order(loop: Loop) -> None:
     loop.run_forever()
     assert len(seen) == 10_000
     assert seen == sorted(seen)
+
+
+def test_timers_go_by_the_time_of_a_subclass(loop: Loop) -> None:
+    """A clock that stands still until a test moves it on, as simulations have it."""
+    kind: Any = type(loop)
+
+    class Simulated(kind):  # type: ignore[misc] # a class found at run time
+        now = 1000.0
+
+        def time(self) -> float:
+            return self.now
+
+    simulated = Simulated()
+    seen: list[float] = []
+    timer = simulated.call_later(3600, lambda: seen.append(simulated.time()))
+    assert timer.when() == 4600.0
+    simulated.call_at(1000.5, seen.append, 1000.5)
+    run_turns(simulated)
+    assert not seen
+    Simulated.now = 1000.5
+    run_turns(simulated)
+    assert seen == [1000.5]
+    Simulated.now = 4600.0
+    run_turns(simulated)
+    assert seen == [1000.5, 4600.0]
+    simulated.close()
+
+
+def test_a_deadline_that_is_no_number_is_due(loop: Loop) -> None:
+    loop.call_later(math.nan, loop.stop)
+    loop.call_later(3600, loop.stop)
+    loop.run_forever()

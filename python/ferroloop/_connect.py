@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ferroloop import _native
 from ferroloop._asyncio_private import logger, staggered_race
-from ferroloop._sockets import begin_connect, check_ssl_socket, wait_connected
+from ferroloop._sockets import begin_connect, check_ssl_socket, sock_connect, wait_connected
 from ferroloop._tls import ClientTls, check_timeouts, make_protocol
 
 if TYPE_CHECKING:
@@ -107,6 +107,8 @@ async def create_unix_connection(
     that exclude each other or a `sock` that is no Unix stream, OSError if the connection fails.
     Mirrors asyncio's `create_unix_connection`; `ssl_shutdown_timeout` is from 3.11.
     """
+    if server_hostname is not None and not isinstance(server_hostname, str):
+        raise AssertionError  # an assert statement in asyncio
     if ssl:
         if server_hostname is None:
             raise ValueError("you have to pass server_hostname when using ssl")
@@ -352,7 +354,9 @@ async def _connect_one(
             sock.setblocking(False)
         if local_infos is not None:
             _bind_local(sock, family, local_infos, noted)
-        if not begin_connect(sock, address):
+        if getattr(loop.sock_connect, "__func__", None) is not sock_connect:
+            await loop.sock_connect(sock, address)  # a subclass's, or a replaced one
+        elif not begin_connect(sock, address):
             await wait_connected(loop, sock, address)
         return sock
     except BaseException as exc:

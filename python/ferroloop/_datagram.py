@@ -61,6 +61,8 @@ async def create_datagram_endpoint(
             "family": family,
             "proto": proto,
             "flags": flags,
+            # asyncio's of 3.10 names it even if it was not given.
+            "reuse_address": reuse_address if sys.version_info < (3, 11) else None,
             "reuse_port": reuse_port,
             "allow_broadcast": allow_broadcast,
         }
@@ -130,8 +132,8 @@ def _check_taken(sock: socket.socket, options: dict[str, Any]) -> None:
             raise ValueError(f"A datagram socket was expected, got {sock!r}")
     elif sock.type != socket.SOCK_DGRAM:
         raise ValueError(f"A UDP Socket was expected, got {sock!r}")
-    problems = ", ".join(f"{name}={value}" for name, value in options.items() if value)
-    if problems:
+    if any(value for name, value in options.items() if name != "reuse_address"):
+        problems = ", ".join(f"{name}={value}" for name, value in options.items() if value)
         raise ValueError(
             "socket modifier keyword arguments can not be used when sock is specified."
             f" ({problems})"

@@ -122,7 +122,7 @@ def run_until_complete(loop: LoopBase, future: Generator[Any, None, _T] | Awaita
     if is_new:
         # The caller is told by an exception if the task does not finish.
         discard_destroyed_warning(task)
-    task.add_done_callback(_stop_loop_of)
+    task.add_done_callback(_run_until_complete_cb)
     try:
         try:
             loop.run_forever()
@@ -132,7 +132,7 @@ def run_until_complete(loop: LoopBase, future: Generator[Any, None, _T] | Awaita
                 task.exception()
             raise
         finally:
-            task.remove_done_callback(_stop_loop_of)
+            task.remove_done_callback(_run_until_complete_cb)
         if not task.done():
             raise RuntimeError("Event loop stopped before Future completed.")
         return task.result()
@@ -141,7 +141,7 @@ def run_until_complete(loop: LoopBase, future: Generator[Any, None, _T] | Awaita
         del task, future
 
 
-def _stop_loop_of(future: asyncio.Future[Any]) -> None:
+def _run_until_complete_cb(future: asyncio.Future[Any]) -> None:
     """Stop the loop, unless KeyboardInterrupt or SystemExit has already left run_forever."""
     if not future.cancelled() and isinstance(future.exception(), (SystemExit, KeyboardInterrupt)):
         return

@@ -60,7 +60,7 @@ async def create_server(
     """
     if isinstance(ssl, bool):
         raise TypeError("ssl argument must be an SSLContext or None")
-    check_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+    check_timeouts(ssl is not None, ssl_handshake_timeout, ssl_shutdown_timeout)
     if sock is not None:
         check_ssl_socket(sock)
 
@@ -225,7 +225,7 @@ def _bind_all(
                 sockets.pop().close()
                 if loop.get_debug():
                     logger.warning(problem)
-        if not sockets:
+        if not sockets and sys.version_info >= (3, 13):
             raise OSError(f"could not bind on any address out of {[info[4] for info in infos]!r}")
     except BaseException:
         for sock in sockets:

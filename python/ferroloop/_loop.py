@@ -60,6 +60,8 @@ class Loop(LoopBase):
         """
         self._state = LoopState()
         self._set_debug(is_debug_mode())
+        if type(self).time is not Loop.time:
+            self._follow_time()
         _fork.guard(self)
 
     # Running and closing

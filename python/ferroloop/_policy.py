@@ -24,6 +24,13 @@ def policy_class() -> type[Any] | None:
     base = base_policy_class()
     if base is None:
         return None
+
+    def make(_policy: Any) -> Loop:
+        """Return a new ferroloop loop."""
+        return new_event_loop()
+
+    make.__name__ = "new_event_loop"
+    make.__qualname__ = "EventLoopPolicy.new_event_loop"
     return type(
         "EventLoopPolicy",
         (base,),
@@ -31,7 +38,7 @@ def policy_class() -> type[Any] | None:
             "__doc__": "asyncio's default event loop policy, with ferroloop's loop.",
             "__module__": "ferroloop",
             "_loop_factory": Loop,
-            "new_event_loop": lambda policy: new_event_loop(),
+            "new_event_loop": make,
         },
     )
 

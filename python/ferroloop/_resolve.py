@@ -158,7 +158,7 @@ def _numeric_info(
 
 def _numeric_port(port: Any) -> int | None:
     """`port` as a number, or None for a service name."""
-    if port is None or port in {"", b""}:
+    if port is None or (isinstance(port, (str, bytes)) and not port):
         return 0
     try:
         return int(port)

@@ -205,6 +205,7 @@ async def sock_accept(loop: LoopBase, sock: socket.socket) -> tuple[socket.socke
             return result
         if result is NotImplemented:
             check_socket(loop, sock)
+            sock.fileno()  # asks first for what an object that is no socket lacks
             accepted, address = await _retried(loop, sock, False, sock.accept)
             accepted.setblocking(False)
             return accepted, address

@@ -138,6 +138,8 @@ async def make_subprocess_transport(
     If that is cancelled or fails, the process is killed and reaped first.
     Mirrors asyncio's `_make_subprocess_transport`.
     """
+    # Before the process starts: asyncio finds out afterwards and leaves the process alone.
+    loop._check_closed()
     waiter = loop.create_future()
 
     arguments = (loop, protocol, args, shell, stdin, stdout, stderr, bufsize, waiter, extra)

@@ -5,8 +5,10 @@
 //! serves everybody.
 
 use std::ffi::CStr;
+use std::sync::atomic::Ordering;
 
 use pyo3::exceptions::{PyAssertionError, PyTypeError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyFloat;
 
@@ -152,7 +154,7 @@ impl FastMethod for CallLater {
         if cfg!(Py_3_11) && delay.is_none() {
             return Err(PyTypeError::new_err("delay must not be None"));
         }
-        let now = clock::monotonic();
+        let now = EventLoop::now(this)?;
         let when = match delay.cast_exact::<PyFloat>() {
             Ok(delay) => now + delay.value(),
             Err(_) => PyFloat::new(arguments.py, now).add(delay)?.extract()?,
@@ -285,6 +287,20 @@ fn sweep(this: &Bound<'_, EventLoop>) {
     for timer in gone {
         unschedule(&timer, py);
         timer.drop_ref(py);
+    }
+}
+
+impl EventLoop {
+    /// The time of the clock that timers go by: the subclass's, if it has one.
+    ///
+    /// # Errors
+    /// What the subclass's `time` raises.
+    #[inline]
+    pub fn now(this: &Bound<'_, Self>) -> PyResult<f64> {
+        if this.get().own_clock.load(Ordering::Relaxed) {
+            return this.call_method0(intern!(this.py(), "time"))?.extract();
+        }
+        Ok(clock::monotonic())
     }
 }
 

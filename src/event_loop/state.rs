@@ -97,6 +97,8 @@ pub struct EventLoop {
     pub thread: AtomicU64,
     /// The bits of `slow_callback_duration`, in seconds.
     pub slow: AtomicU64,
+    /// Whether a subclass has a `time` of its own, which timers go by then.
+    pub own_clock: AtomicBool,
     /// The process that made the loop: a forked child must not touch the poller.
     pub process: u32,
 }
@@ -126,6 +128,7 @@ impl EventLoop {
             closed: AtomicBool::new(false),
             thread: AtomicU64::new(0),
             slow: AtomicU64::new(0.1_f64.to_bits()),
+            own_clock: AtomicBool::new(false),
             process: std::process::id(),
         })
     }

@@ -76,6 +76,11 @@ impl EventLoop {
         self.debug.store(enabled, Ordering::Relaxed);
     }
 
+    /// Have timers go by the `time` of a subclass.
+    fn _follow_time(&self) {
+        self.own_clock.store(true, Ordering::Relaxed);
+    }
+
     /// Give the loop up in a forked child: the parent's descriptors are closed here only.
     fn _abandon(&self, py: Python<'_>) {
         self.abandon(py);

@@ -118,6 +118,7 @@ impl FastMethod for GetDebug {
         this: &Bound<'py, EventLoop>,
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        arguments.exactly("get_debug", 0)?;
         let debug = this.get().debug.load(Ordering::Relaxed);
         Ok(PyBool::new(arguments.py, debug).to_owned().into_any())
     }

@@ -54,12 +54,18 @@ impl EventLoop {
         let py = this.py();
         let event_loop = this.get();
         event_loop.check_closed()?;
-        let timeout = event_loop.timeout(py);
+        let timeout = Self::timeout(this)?;
         let interrupted = event_loop.poll(py, timeout)?;
         event_loop.drain_inbox(py);
-        let (count, nested) = event_loop.core.with(py, |core| {
+        let timed = event_loop.core.with(py, |core| {
             core.queue_events(py);
-            core.queue_timers(py);
+            core.timers.first().is_some()
+        });
+        if timed {
+            let now = Self::now(this)?;
+            event_loop.core.with(py, |core| core.queue_timers(py, now));
+        }
+        let (count, nested) = event_loop.core.with(py, |core| {
             core.turn += 1;
             (
                 core.ready.len(),
@@ -77,28 +83,32 @@ impl EventLoop {
 
     /// How long the poll may wait, in seconds. Cancelled timers at the head are dropped first.
     #[inline]
-    fn timeout(&self, py: Python<'_>) -> Option<f64> {
-        let busy = self.stopping.load(Ordering::Relaxed)
-            || self.core.with(py, |core| {
+    fn timeout(this: &Bound<'_, Self>) -> PyResult<Option<f64>> {
+        let event_loop = this.get();
+        let busy = event_loop.stopping.load(Ordering::Relaxed)
+            || event_loop.core.with(this.py(), |core| {
                 !core.ready.is_empty() || !core.resumed.is_empty()
             });
         if busy {
-            Some(0.0)
+            Ok(Some(0.0))
         } else {
-            self.until_next_timer(py)
+            Self::until_next_timer(this)
         }
     }
 
-    fn until_next_timer(&self, py: Python<'_>) -> Option<f64> {
-        while let Some(timer) = self.core.with(py, |core| {
+    fn until_next_timer(this: &Bound<'_, Self>) -> PyResult<Option<f64>> {
+        let py = this.py();
+        let event_loop = this.get();
+        while let Some(timer) = event_loop.core.with(py, |core| {
             core.timers.pop_dead(|timer| timer.get().is_cancelled(py))
         }) {
             unschedule(&timer, py);
             timer.drop_ref(py);
         }
-        self.core.with(py, |core| {
-            Some((core.timers.first()? - clock::monotonic()).max(0.0))
-        })
+        match event_loop.core.with(py, |core| core.timers.first()) {
+            Some(first) => Ok(Some((first - Self::now(this)?).max(0.0))),
+            None => Ok(None),
+        }
     }
 
     /// Waits for events; true if a signal interrupted the wait.
@@ -246,11 +256,7 @@ impl Core {
     }
 
     #[inline]
-    fn queue_timers(&mut self, py: Python<'_>) {
-        if self.timers.first().is_none() {
-            return;
-        }
-        let now = clock::monotonic();
+    fn queue_timers(&mut self, py: Python<'_>, now: f64) {
         while let Some(timer) = self.timers.pop_due(now) {
             unschedule(&timer, py);
             self.ready.push_back(Ready::Handle(timer));

@@ -6,10 +6,12 @@
 use std::ffi::CStr;
 use std::os::fd::RawFd;
 
-use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{
+    PyAttributeError, PyOverflowError, PyRuntimeError, PyRuntimeWarning, PyTypeError, PyValueError,
+};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyInt;
+use pyo3::types::{PyBool, PyInt};
 
 use crate::error::os_error;
 use crate::event_loop::registry::Claim;
@@ -21,59 +23,61 @@ use crate::py::call::Args;
 use crate::py::method::{Arguments, FastMethod};
 use crate::sys::poller::Directions;
 
+/// CPython's words for what fits into no C int.
+const TOO_LARGE: &str = "Python int too large to convert to C int";
+
+/// The number that an int is or that an object's `fileno()` gives, whatever its size.
+///
+/// # Errors
+/// `ValueError` with asyncio's text, and what `fileno()` raises that asyncio lets through.
+fn number<'py>(file: Borrowed<'_, 'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = file.py();
+    if file.is_instance_of::<PyInt>() {
+        return Ok(file.to_owned());
+    }
+    let number = file
+        .call_method0(intern!(py, "fileno"))
+        .and_then(|number| py.get_type::<PyInt>().call1((number,)));
+    number.or_else(|error| {
+        if error.is_instance_of::<PyAttributeError>(py)
+            || error.is_instance_of::<PyTypeError>(py)
+            || error.is_instance_of::<PyValueError>(py)
+        {
+            let text = format!("Invalid file object: {}", file.repr()?);
+            return Err(PyValueError::new_err(text));
+        }
+        Err(error)
+    })
+}
+
 /// The descriptor behind an int or an object with `fileno()`.
 ///
 /// # Errors
-/// `ValueError` with asyncio's text, `OverflowError` for a number that no descriptor has.
+/// As `number`, `ValueError` with asyncio's text for a negative one, `OverflowError` for a number
+/// that no descriptor has.
 fn descriptor(file: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {
-    let py = file.py();
-    let number = if file.is_instance_of::<PyInt>() {
-        // In CPython's words for what fits into no C int.
-        file.extract::<RawFd>()
-            .map_err(|_| PyOverflowError::new_err("Python int too large to convert to C int"))?
-    } else {
-        let number = file
-            .call_method0(intern!(py, "fileno"))
-            .and_then(|number| number.extract::<RawFd>());
-        number.or_else(|_| {
-            let text = format!("Invalid file object: {}", file.repr()?);
-            Err(PyValueError::new_err(text))
-        })?
-    };
-    if number < 0 {
-        return Err(PyValueError::new_err(format!(
-            "Invalid file descriptor: {number}"
-        )));
+    let number = number(file)?;
+    match number.extract::<RawFd>() {
+        Ok(fd) if fd >= 0 => Ok(fd),
+        Err(_) if number.gt(0)? => Err(PyOverflowError::new_err(TOO_LARGE)),
+        _ => Err(PyValueError::new_err(format!(
+            "Invalid file descriptor: {}",
+            number.str()?
+        ))),
     }
-    Ok(number)
 }
 
 /// Refuses a descriptor that a transport owns.
 ///
 /// # Errors
-/// `RuntimeError` with asyncio's text, `ValueError` for what is no descriptor.
+/// `RuntimeError` with asyncio's text; as `number`.
 pub fn check_free(this: &Bound<'_, EventLoop>, file: Borrowed<'_, '_, PyAny>) -> PyResult<()> {
     let py = this.py();
-    let Ok(number) = descriptor(file) else {
-        // asyncio looks the descriptor up before it checks its sign.
-        return match descriptor(file) {
-            Err(error)
-                if error
-                    .value(py)
-                    .to_string()
-                    .starts_with("Invalid file object") =>
-            {
-                Err(error)
-            }
-            _ => Ok(()),
-        };
+    let Ok(number) = number(file)?.extract::<usize>() else {
+        return Ok(());
     };
     let source = this.get().core.with(py, |core| {
-        let key = core
-            .descriptors
-            .get(usize::try_from(number).ok()?)
-            .copied()
-            .flatten()?;
+        let key = core.descriptors.get(number).copied().flatten()?;
         match core.entries.get(key)? {
             Entry::Source(source) => Some(source.duplicate(py)),
             _ => None,
@@ -117,6 +121,10 @@ fn add<'py>(
         check_free(this, file)?;
     }
     event_loop.check_closed()?;
+    if cfg!(Py_3_13) && file.is_exact_instance_of::<PyBool>() {
+        let category = py.get_type::<PyRuntimeWarning>();
+        PyErr::warn(py, &category, c"bool is used as a file descriptor", 1)?;
+    }
     let number = descriptor(file)?;
     let context = event_loop.capture_context(py)?;
     let handle = Handle::new(
@@ -207,14 +215,18 @@ fn remove<'py>(
     let removed = if event_loop.is_closed() {
         None
     } else {
-        let number = descriptor(file)?;
-        event_loop.unwatch(py, number, direction)
+        match descriptor(file) {
+            Ok(number) => event_loop.unwatch(py, number, direction),
+            // No such descriptor can be watched.
+            Err(error) if error.is_instance_of::<PyOverflowError>(py) => None,
+            Err(error) => return Err(error),
+        }
     };
     let found = removed.is_some();
     if let Some(handle) = removed {
         cancel_handle(handle.bind(py))?;
     }
-    Ok(pyo3::types::PyBool::new(py, found).to_owned().into_any())
+    Ok(PyBool::new(py, found).to_owned().into_any())
 }
 
 impl EventLoop {

@@ -13,6 +13,7 @@ use pyo3::types::PyDict;
 
 use crate::error::leaves_the_loop;
 use crate::handle::runner::Runner;
+use crate::handle::running::Running;
 use crate::py::asyncio;
 use crate::py::call::{self, Args};
 use crate::py::cell::LoopCell;
@@ -49,15 +50,6 @@ pub(super) struct State {
 #[pyclass(frozen, subclass, weakref, module = "ferroloop._native")]
 pub struct Handle {
     pub(super) state: LoopCell<State>,
-}
-
-/// A callback taken out of its handle to be run.
-struct Running {
-    /// Whether another thread may wait for the end.
-    told: bool,
-    callback: Py<PyAny>,
-    args: Args,
-    context: Context,
 }
 
 static POOL: Pool = Pool::new();
@@ -349,24 +341,6 @@ impl State {
             args,
             context,
         })
-    }
-}
-
-impl Running {
-    #[inline]
-    fn run(&mut self, py: Python<'_>) -> PyResult<()> {
-        let entered = self.context.enter(py)?;
-        let result = self.args.call(self.callback.bind(py));
-        let left = self.context.leave(py, entered);
-        drop(result?);
-        left
-    }
-
-    #[inline]
-    fn release(self, py: Python<'_>) {
-        self.callback.drop_ref(py);
-        self.args.release(py);
-        self.context.release(py);
     }
 }
 

@@ -69,12 +69,16 @@ imported! {
     af_inet = "socket"."AF_INET";
     /// `socket.AF_INET6`.
     af_inet6 = "socket"."AF_INET6";
+    /// `socket.AF_UNIX`.
+    af_unix = "socket"."AF_UNIX";
     /// `socket.SOCK_STREAM`.
     sock_stream = "socket"."SOCK_STREAM";
     /// `socket.SOCK_DGRAM`.
     sock_dgram = "socket"."SOCK_DGRAM";
     /// `os.fsdecode`.
     fsdecode = "os"."fsdecode";
+    /// `math.floor`.
+    floor = "math"."floor";
     /// `warnings.warn`.
     warn = "warnings"."warn";
 }

@@ -20,6 +20,7 @@ use crate::py::context::Context;
 use crate::sys::address::RawAddress;
 use crate::sys::nonblocking::Family;
 use crate::transport::descriptor::Descriptor;
+use crate::transport::limits::Given;
 use crate::transport::stream::{Reading, Writing};
 
 /// An address in both forms.
@@ -53,6 +54,8 @@ pub struct DatagramState {
     /// What `get_write_buffer_size` says.
     pub size: usize,
     pub flow: FlowControl,
+    /// The water marks as the program gave them.
+    pub given: Given,
     /// Sends after the endpoint was lost, for the warning.
     pub lost_sends: u32,
     /// The key in the loop's registry, while it is watched.

@@ -19,7 +19,7 @@ use crate::sys::nonblocking::Family;
 use crate::transport::datagram::{DatagramState, DatagramTransport};
 use crate::transport::datagram_life::open;
 use crate::transport::descriptor::Descriptor;
-use crate::transport::limits::water_marks;
+use crate::transport::limits::{self, water_marks};
 use crate::transport::stream::{Reading, Writing};
 
 /// The state of an endpoint that nobody has been told of yet.
@@ -44,6 +44,7 @@ fn new_state(
         queue: VecDeque::new(),
         size: 0,
         flow: FlowControl::default(),
+        given: None,
         lost_sends: 0,
         key: None,
         context: Some(context),
@@ -193,9 +194,12 @@ impl DatagramTransport {
     }
 
     /// The (low, high) water marks in bytes.
-    fn get_write_buffer_limits(&self, py: Python<'_>) -> (usize, usize) {
+    fn get_write_buffer_limits<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> (Bound<'py, PyAny>, Bound<'py, PyAny>) {
         self.state
-            .with(py, |state| (state.flow.low, state.flow.high))
+            .with(py, |state| limits::told(py, &state.flow, &state.given))
     }
 
     /// Set the water marks, in bytes. Raises ValueError unless high >= low >= 0.
@@ -205,11 +209,12 @@ impl DatagramTransport {
         high: Option<&Bound<'_, PyAny>>,
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let (high, low) = water_marks(high, low)?;
-        this.get().state.with(this.py(), |state| {
-            // `water_marks` has checked them.
-            let _ = state.flow.set(Some(high), Some(low));
+        let marks = water_marks(this.py(), high, low)?;
+        let old = this.get().state.with(this.py(), |state| {
+            (state.flow.high, state.flow.low) = (marks.high, marks.low);
+            std::mem::replace(&mut state.given, marks.given)
         });
+        drop(old);
         Self::maybe_pause(this)
     }
 

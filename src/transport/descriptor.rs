@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -24,6 +25,13 @@ pub enum Descriptor {
         /// The `TransportSocket` that users get, once asked for.
         view: Option<Py<PyAny>>,
     },
+    /// Closed; what users may still ask for of the Python socket that owned it.
+    Shut {
+        /// The closed `socket.socket`.
+        socket: Py<PyAny>,
+        /// Its `TransportSocket`, once asked for.
+        view: Option<Py<PyAny>>,
+    },
     /// Closed, or moving between owners.
     Closed,
 }
@@ -35,13 +43,49 @@ impl Descriptor {
         match self {
             Self::Owned(owned) => owned.as_raw_fd(),
             Self::Socket { number, .. } => *number,
-            Self::Closed => -1,
+            Self::Shut { .. } | Self::Closed => -1,
         }
+    }
+
+    /// What is left of it once it is closed.
+    pub fn remains(&self, py: Python<'_>) -> Self {
+        match self {
+            Self::Socket { socket, view, .. } | Self::Shut { socket, view } => Self::Shut {
+                socket: socket.clone_ref(py),
+                view: view.as_ref().map(|view| view.clone_ref(py)),
+            },
+            Self::Owned(_) | Self::Closed => Self::Closed,
+        }
+    }
+
+    /// A Python socket of `family` that is closed, as one that was asked for before would be.
+    ///
+    /// # Errors
+    /// What `socket.socket` raises.
+    pub fn shut<'py>(py: Python<'py>, family: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let socket = asyncio::socket(py)?.call1((family,))?;
+        socket.call_method0(intern!(py, "close"))?;
+        Ok(Self::Shut {
+            socket: socket.unbind(),
+            view: None,
+        })
+    }
+
+    /// Shows the Python objects to the collector.
+    ///
+    /// # Errors
+    /// What `visit` returns.
+    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Self::Socket { socket, view, .. } | Self::Shut { socket, view } = self {
+            visit.call(socket)?;
+            visit.call(view)?;
+        }
+        Ok(())
     }
 
     /// Whether it is closed.
     pub fn is_closed(&self) -> bool {
-        matches!(self, Self::Closed)
+        matches!(self, Self::Shut { .. } | Self::Closed)
     }
 
     /// The `TransportSocket` for users; makes the Python socket if there is none.
@@ -56,22 +100,17 @@ impl Descriptor {
                 number,
                 view,
             } => {
-                let view = match view {
-                    Some(view) => Ok(view),
-                    None => asyncio::transport_socket(py)
-                        .and_then(|class| class.call1((&socket,)))
-                        .map(Bound::unbind),
-                };
-                let kept = view.as_ref().ok().map(|view| view.clone_ref(py));
-                let view = view.map(|view| Some(view.into_bound(py)));
-                return (
-                    Self::Socket {
-                        socket,
-                        number,
-                        view: kept,
-                    },
+                let (view, told) = seen(py, &socket, view);
+                let kept = Self::Socket {
+                    socket,
+                    number,
                     view,
-                );
+                };
+                return (kept, told);
+            }
+            Self::Shut { socket, view } => {
+                let (view, told) = seen(py, &socket, view);
+                return (Self::Shut { socket, view }, told);
             }
             Self::Closed => return (self, Ok(None)),
         };
@@ -116,10 +155,27 @@ impl Descriptor {
                 socket.call_method0(py, intern!(py, "close"))?;
             }
             Self::Owned(owned) => drop(owned),
-            Self::Closed => {}
+            Self::Shut { .. } | Self::Closed => {}
         }
         Ok(())
     }
+}
+
+/// What `Descriptor::view` tells.
+type Told<'py> = PyResult<Option<Bound<'py, PyAny>>>;
+
+/// The `TransportSocket` of `socket`, made if there is none, to keep and to tell.
+fn seen<'py>(
+    py: Python<'py>,
+    socket: &Py<PyAny>,
+    view: Option<Py<PyAny>>,
+) -> (Option<Py<PyAny>>, Told<'py>) {
+    let view = match view {
+        Some(view) => Ok(view.into_bound(py)),
+        None => asyncio::transport_socket(py).and_then(|class| class.call1((socket,))),
+    };
+    let kept = view.as_ref().ok().map(|view| view.clone().unbind());
+    (kept, view.map(Some))
 }
 
 /// A Python socket on `number`, which takes it over.

@@ -1,32 +1,100 @@
-//! Water marks as `set_write_buffer_limits` takes them.
+//! Water marks as `set_write_buffer_limits` takes them and `get_write_buffer_limits` gives them back.
 //!
-//! Any attached thread.
+//! Any attached thread. The one surprise: asyncio compares whatever it is given, so marks may be
+//! fractions, infinite or larger than any buffer; they are kept as given beside what they come to.
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyFloat, PyInt};
 
-use crate::logic::flow_control::DEFAULT_HIGH;
+use crate::logic::flow_control::{DEFAULT_HIGH, FlowControl};
+use crate::py::asyncio;
 
-/// The (high, low) marks, in bytes; what is not given follows from the other as in asyncio.
+/// The (low, high) marks as given, where `FlowControl` cannot tell them; plain numbers, which need
+/// no collector.
+pub type Given = Option<Box<(Py<PyAny>, Py<PyAny>)>>;
+
+/// Checked marks.
+pub struct Marks {
+    /// In bytes.
+    pub high: usize,
+    /// In bytes, not more than `high`.
+    pub low: usize,
+    pub given: Given,
+}
+
+/// The marks; what is not given follows from the other as in asyncio.
 ///
 /// # Errors
-/// `ValueError` with asyncio's text unless `high >= low >= 0`.
-pub fn water_marks(
-    high: Option<&Bound<'_, PyAny>>,
-    low: Option<&Bound<'_, PyAny>>,
-) -> PyResult<(usize, usize)> {
-    let number = |value: Option<&Bound<'_, PyAny>>| match value {
-        None => Ok(None),
-        Some(value) => value.extract::<i64>().map(Some),
+/// `ValueError` with asyncio's text unless `high >= low >= 0`; what the arithmetic of these objects
+/// raises.
+pub fn water_marks<'py>(
+    py: Python<'py>,
+    high: Option<&Bound<'py, PyAny>>,
+    low: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Marks> {
+    let high = match (high, low) {
+        (Some(high), _) => high.clone(),
+        (None, Some(low)) => PyInt::new(py, 4).mul(low)?,
+        (None, None) => PyInt::new(py, DEFAULT_HIGH).into_any(),
     };
-    let (high, low) = (number(high)?, number(low)?);
-    let high = high.or_else(|| low?.checked_mul(4));
-    let high = high.unwrap_or(i64::try_from(DEFAULT_HIGH).unwrap_or(i64::MAX));
-    let low = low.unwrap_or(high.div_euclid(4));
-    match (usize::try_from(high), usize::try_from(low)) {
-        (Ok(high), Ok(low)) if high >= low => Ok((high, low)),
-        _ => Err(PyValueError::new_err(format!(
-            "high ({high}) must be >= low ({low}) must be >= 0"
-        ))),
+    let low = match low {
+        Some(low) => low.clone(),
+        None => high.floor_div(4)?,
+    };
+    if !(high.ge(&low)? && low.ge(0)?) {
+        return Err(PyValueError::new_err(format!(
+            "high ({}) must be >= low ({}) must be >= 0",
+            high.repr()?,
+            low.repr()?
+        )));
+    }
+    if let (Some(high), Some(low)) = (plain(&high), plain(&low)) {
+        let given = None;
+        return Ok(Marks { high, low, given });
+    }
+    let kept = |mark: &Bound<'py, PyAny>| -> PyResult<Py<PyAny>> {
+        let simple = mark.is_exact_instance_of::<PyInt>()
+            || mark.is_exact_instance_of::<PyFloat>()
+            || mark.is_exact_instance_of::<PyBool>();
+        if simple {
+            return Ok(mark.clone().unbind());
+        }
+        Ok(PyInt::new(py, bytes(mark)?).into_any().unbind())
+    };
+    Ok(Marks {
+        high: bytes(&high)?,
+        low: bytes(&low)?,
+        given: Some(Box::new((kept(&low)?, kept(&high)?))),
+    })
+}
+
+/// The (low, high) marks for a program.
+pub fn told<'py>(
+    py: Python<'py>,
+    flow: &FlowControl,
+    given: &Given,
+) -> (Bound<'py, PyAny>, Bound<'py, PyAny>) {
+    match given.as_deref() {
+        Some((low, high)) => (low.bind(py).clone(), high.bind(py).clone()),
+        None => (
+            PyInt::new(py, flow.low).into_any(),
+            PyInt::new(py, flow.high).into_any(),
+        ),
+    }
+}
+
+/// An exact `int` that is no more than a buffer can be.
+fn plain(mark: &Bound<'_, PyAny>) -> Option<usize> {
+    mark.cast_exact::<PyInt>().ok()?.extract().ok()
+}
+
+/// The most bytes that are not more than `mark`.
+fn bytes(mark: &Bound<'_, PyAny>) -> PyResult<usize> {
+    match asyncio::floor(mark.py())?.call1((mark,)) {
+        Ok(whole) => Ok(whole.extract().unwrap_or(usize::MAX)),
+        // Infinite.
+        Err(error) if error.is_instance_of::<PyOverflowError>(mark.py()) => Ok(usize::MAX),
+        Err(error) => Err(error),
     }
 }

@@ -124,8 +124,9 @@ impl StreamTransport {
         self.keep_addresses(py);
         let (descriptor, protocol, context, server, waiter) = self.state.with(py, |state| {
             state.life = Lifecycle::Lost;
+            let remains = state.descriptor.remains(py);
             (
-                std::mem::replace(&mut state.descriptor, Descriptor::Closed),
+                std::mem::replace(&mut state.descriptor, remains),
                 state.protocol.take(),
                 state.context.take(),
                 state.server.take(),

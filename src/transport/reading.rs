@@ -228,7 +228,9 @@ impl StreamTransport {
         if count == 0 {
             return Self::end_of_file(this);
         }
-        transport.note_read(py, count, count == room);
+        // Asked, not tried: a protocol sees each call of its `get_buffer`.
+        let more = count == room && socket::readable_bytes(number) > 0;
+        transport.note_read(py, count, more);
         let count = count.into_pyobject(py)?;
         match call::method1(&protocol, intern!(py, "buffer_updated"), &count) {
             Ok(_) => Ok(()),

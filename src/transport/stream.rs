@@ -18,6 +18,7 @@ use crate::py::context::Context;
 use crate::sys::address::Address;
 use crate::transport::chunk::Data;
 use crate::transport::descriptor::Descriptor;
+use crate::transport::limits::Given;
 use crate::transport::protocol::Kind;
 use crate::transport::server::ServerBase;
 use crate::transport::transfer::Transfer;
@@ -64,12 +65,14 @@ pub struct State {
     pub last_read: usize,
     /// Whether `write_eof` was called.
     pub eof: bool,
-    /// Writes after the connection was lost, for the warning.
+    /// Writes after the connection was lost, and its loss, for the warning.
     pub lost_writes: u32,
     /// The key in the loop's registry, while it is watched.
     pub key: Option<Key>,
     pub queue: WriteQueue<Data>,
     pub flow: FlowControl,
+    /// The water marks as the program gave them.
+    pub given: Given,
     /// A file that is being sent past the queue.
     pub transfer: Option<Box<Transfer>>,
     /// The context that read and write callbacks run in; `None` while one runs.
@@ -153,10 +156,7 @@ impl StreamTransport {
     pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         let visited = self.state.try_with(|state| {
             visit.call(&self.event_loop)?;
-            if let Descriptor::Socket { socket, view, .. } = &state.descriptor {
-                visit.call(socket)?;
-                visit.call(view)?;
-            }
+            state.descriptor.visit(visit)?;
             visit.call(&state.protocol)?;
             state
                 .context

@@ -14,7 +14,9 @@ use crate::event_loop::EventLoop;
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::asyncio;
 use crate::py::method::{Arguments, FastMethod};
+use crate::sys::address::Address;
 use crate::transport::descriptor::Descriptor;
+use crate::transport::limits;
 use crate::transport::opening::{Parts, open};
 use crate::transport::protocol::Kind;
 use crate::transport::server::ServerBase;
@@ -150,9 +152,12 @@ impl StreamTransport {
     }
 
     /// The (low, high) water marks in bytes.
-    fn get_write_buffer_limits(&self, py: Python<'_>) -> (usize, usize) {
+    fn get_write_buffer_limits<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> (Bound<'py, PyAny>, Bound<'py, PyAny>) {
         self.state
-            .with(py, |state| (state.flow.low, state.flow.high))
+            .with(py, |state| limits::told(py, &state.flow, &state.given))
     }
 
     /// Set the water marks, in bytes. Raises ValueError unless high >= low >= 0.
@@ -185,7 +190,9 @@ impl StreamTransport {
             Ok("peername") => Some(self.peer_address(py)?),
             Ok("sockname") => Some(self.local_address(py)?),
             Ok("socket") => self.socket(py)?,
-            _ => None,
+            Ok(_) => None,
+            // asyncio looks every name up in a dictionary.
+            Err(_) => PyDict::new(py).get_item(name)?,
         };
         Ok(known
             .or(default)
@@ -246,6 +253,12 @@ impl StreamTransport {
     }
 
     #[getter]
+    fn _paused(&self, py: Python<'_>) -> bool {
+        self.state
+            .with(py, |state| state.reading == Reading::Paused)
+    }
+
+    #[getter]
     fn _protocol_paused(&self, py: Python<'_>) -> bool {
         self.state.with(py, |state| state.flow.is_paused())
     }
@@ -303,11 +316,21 @@ impl StreamTransport {
 }
 
 impl StreamTransport {
-    /// The `TransportSocket` of this connection; `None` once it is closed.
+    /// The `TransportSocket` of this connection; of a closed socket once it is lost.
     fn socket<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let descriptor = self.state.with(py, |state| {
-            std::mem::replace(&mut state.descriptor, Descriptor::Closed)
+        let (lost, mut descriptor) = self.state.with(py, |state| {
+            let descriptor = std::mem::replace(&mut state.descriptor, Descriptor::Closed);
+            (state.life == Lifecycle::Lost, descriptor)
         });
+        if lost && matches!(descriptor, Descriptor::Closed) {
+            let local = self.state.with(py, |state| state.local.clone());
+            let family = match local {
+                Some(Address::V4(..)) => asyncio::af_inet(py)?,
+                Some(Address::V6(..)) => asyncio::af_inet6(py)?,
+                _ => asyncio::af_unix(py)?,
+            };
+            descriptor = Descriptor::shut(py, family)?;
+        }
         let (descriptor, view) = descriptor.view(py);
         self.state.with(py, |state| state.descriptor = descriptor);
         view
@@ -345,7 +368,7 @@ impl FastMethod for Write {
                 "write() missing 1 required positional argument: 'data'",
             ));
         };
-        if arguments.len() > 1 {
+        if arguments.len() > 1 || arguments.has_keywords() {
             arguments.exactly("write", 1)?;
         }
         StreamTransport::write(this, &data)?;

@@ -94,6 +94,9 @@ impl StreamTransport {
         if let Some(text) = transport.state.with(py, |state| state.refusal(&WRITELINES)) {
             return Err(PyRuntimeError::new_err(text));
         }
+        if !chunks.is_truthy()? {
+            return Ok(());
+        }
         let mut gathered = Vec::new();
         for chunk in chunks.try_iter()? {
             let chunk = Data::from_writelines(&chunk?)?;
@@ -409,11 +412,12 @@ impl StreamTransport {
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         Self::settle(this)?;
-        let (high, low) = water_marks(high, low)?;
-        this.get().state.with(this.py(), |state| {
-            // `water_marks` has checked them.
-            let _ = state.flow.set(Some(high), Some(low));
+        let marks = water_marks(this.py(), high, low)?;
+        let old = this.get().state.with(this.py(), |state| {
+            (state.flow.high, state.flow.low) = (marks.high, marks.low);
+            std::mem::replace(&mut state.given, marks.given)
         });
+        drop(old);
         Self::maybe_pause(this)
     }
 }

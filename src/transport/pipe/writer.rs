@@ -21,6 +21,7 @@ use crate::py::{asyncio, buffer};
 use crate::sys::pipe;
 use crate::sys::socket::MAX_SLICES;
 use crate::transport::chunk::Data;
+use crate::transport::limits::Given;
 use crate::transport::pipe::end::{PipeTransport, Step};
 use crate::transport::protocol::{report_fatal, tell_flow};
 
@@ -36,6 +37,8 @@ pub struct State {
     /// What the kernel has not taken. While it holds anything, the loop watches for room.
     pub queue: WriteQueue<Data>,
     pub flow: FlowControl,
+    /// The water marks as the program gave them.
+    pub given: Given,
     /// Whether the watch is for both directions, and not only for the reader's end.
     armed: bool,
     /// Writes after the connection was lost, for the warning.

@@ -93,9 +93,12 @@ impl WritePipeTransport {
     }
 
     /// The (low, high) water marks in bytes.
-    fn get_write_buffer_limits(&self, py: Python<'_>) -> (usize, usize) {
+    fn get_write_buffer_limits<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> (Bound<'py, PyAny>, Bound<'py, PyAny>) {
         self.state
-            .with(py, |state| (state.flow.low, state.flow.high))
+            .with(py, |state| limits::told(py, &state.flow, &state.given))
     }
 
     /// Set the water marks, in bytes. Raises ValueError unless high >= low >= 0.
@@ -105,10 +108,12 @@ impl WritePipeTransport {
         high: Option<&Bound<'_, PyAny>>,
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let (high, low) = limits::water_marks(high, low)?;
-        this.get().state.with(this.py(), |state| {
-            (state.flow.high, state.flow.low) = (high, low);
+        let marks = limits::water_marks(this.py(), high, low)?;
+        let old = this.get().state.with(this.py(), |state| {
+            (state.flow.high, state.flow.low) = (marks.high, marks.low);
+            std::mem::replace(&mut state.given, marks.given)
         });
+        drop(old);
         Self::maybe_pause(this)
     }
 

@@ -1,0 +1,72 @@
+"""What differs from asyncio on purpose; docs/compatibility.md has the same for people to read."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A pattern over `topic/case/step`, why that differs, and on which Pythons."""
+
+    pattern: str
+    topic: str
+    """The first cell of its row in docs/compatibility.md."""
+    reason: str
+    since: tuple[int, ...] = (3, 10)
+    until: tuple[int, ...] = (4,)
+    """The first Python that is as ours."""
+
+    def applies(self) -> bool:
+        """Whether the running Python is one of them."""
+        return self.since <= sys.version_info[:3] < self.until
+
+
+_MENDED = "mended faults of older patch releases"
+
+DIFFERENCES: tuple[Difference, ...] = (
+    Difference(
+        "datagrams/transports/sendto(b'later'*",
+        "`sendto` on an endpoint that was lost, without an address of its own",
+        "a lost endpoint counts, warns and drops whether or not it has an address of its own",
+    ),
+    Difference(
+        "pipes/writing/abort()",
+        "`abort` on a pipe that was lost",
+        "a lost pipe is aborted for nothing, as a lost socket is",
+    ),
+    Difference(
+        "*/losses_that_fail/reported*",
+        "`connection_lost` of a pipe or an endpoint raises",
+        "no handle is made for the last callback, so the report names the transport",
+    ),
+    Difference(
+        "odd/*/loop.sock_recv*(* socket, 1099511627776*)",
+        "`sock_recv` and `sock_recvfrom` of more than there is memory",
+        "for a size that no memory has, no memory is asked for",
+    ),
+    Difference(
+        "odd/*/loop.create_connection(*happy_eyeballs_delay=*",
+        _MENDED,
+        "a race that ends without an OSError has nothing to index (IndexError, gh-135836)",
+        until=(3, 13, 6),
+    ),
+    Difference(
+        "errors/shutting_executors_down/run_until_complete(a coroutine)",
+        _MENDED,
+        "the time-out is counted as since 3.13 (gh-111358)",
+        since=(3, 12),
+        until=(3, 13),
+    ),
+    *(
+        Difference(
+            f"transports/closing/{step}",
+            _MENDED,
+            "writelines drops what comes after the loss, as write does (gh-136234)",
+            since=(3, 12),
+            until=(3, 13, 6),
+        )
+        for step in ("writelines*", "get_write_buffer_size*", "logged*")
+    ),
+)

@@ -1,0 +1,25 @@
+"""The cases, a file per topic. A case's name is its function's; what it attempts are its steps."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+from surface.probe import Case
+
+
+def modules() -> list[ModuleType]:
+    """The files of this folder."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return [importlib.import_module(f"{__name__}.{name}") for name in names]
+
+
+def cases() -> list[Case]:
+    """Every case of every topic, in the files' order."""
+    return [
+        value
+        for module in modules()
+        for value in vars(module).values()
+        if isinstance(value, Case) and value.topic == module.__name__.rpartition(".")[2]
+    ]
