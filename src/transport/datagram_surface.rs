@@ -19,7 +19,7 @@ use crate::sys::nonblocking::Family;
 use crate::transport::datagram::{DatagramState, DatagramTransport};
 use crate::transport::datagram_life::open;
 use crate::transport::descriptor::Descriptor;
-use crate::transport::limits::water_marks;
+use crate::transport::limits::{DEFAULT_HIGH, water_marks};
 use crate::transport::stream::{Reading, Writing};
 
 /// The state of an endpoint that nobody has been told of yet.
@@ -205,7 +205,7 @@ impl DatagramTransport {
         high: Option<&Bound<'_, PyAny>>,
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let (high, low) = water_marks(high, low)?;
+        let (high, low) = water_marks(high, low, DEFAULT_HIGH)?;
         this.get().state.with(this.py(), |state| {
             // `water_marks` has checked them.
             let _ = state.flow.set(Some(high), Some(low));

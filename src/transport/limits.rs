@@ -5,15 +5,18 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::logic::flow_control::DEFAULT_HIGH;
+/// asyncio's default for the high mark of sockets and pipes.
+pub const DEFAULT_HIGH: i64 = 64 * 1024;
 
-/// The (high, low) marks, in bytes; what is not given follows from the other as in asyncio.
+/// The (high, low) marks, in bytes; what is not given follows from the other as in asyncio, and the
+/// high mark is `default` if neither is given.
 ///
 /// # Errors
 /// `ValueError` with asyncio's text unless `high >= low >= 0`.
 pub fn water_marks(
     high: Option<&Bound<'_, PyAny>>,
     low: Option<&Bound<'_, PyAny>>,
+    default: i64,
 ) -> PyResult<(usize, usize)> {
     let number = |value: Option<&Bound<'_, PyAny>>| match value {
         None => Ok(None),
@@ -21,7 +24,7 @@ pub fn water_marks(
     };
     let (high, low) = (number(high)?, number(low)?);
     let high = high.or_else(|| low?.checked_mul(4));
-    let high = high.unwrap_or(i64::try_from(DEFAULT_HIGH).unwrap_or(i64::MAX));
+    let high = high.unwrap_or(default);
     let low = low.unwrap_or(high.div_euclid(4));
     match (usize::try_from(high), usize::try_from(low)) {
         (Ok(high), Ok(low)) if high >= low => Ok((high, low)),

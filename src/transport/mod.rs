@@ -3,6 +3,7 @@
 //! - `address`: addresses as Python sees them
 //! - `chunk`: bytes that wait to be sent
 //! - `descriptor`: who owns a descriptor
+//! - `direct`: native protocols, which stream transports call without Python
 //! - `protocol`: which calls a protocol wants, and what happens when one raises
 //! - `server`: the connections that belong to a server
 //! - `transfer`: what waits while a file is sent
@@ -23,6 +24,7 @@
 //! - `datagram_surface`: the methods that Python sees
 //! - `limits`: water marks as Python gives them
 //! - `pipe`: the ends of pipes
+//! - `tls`: TLS between a protocol and the transport below
 //!
 //! A transport is called by its loop through `driver`; the loop does not know it.
 
@@ -34,6 +36,7 @@ mod datagram_reading;
 mod datagram_surface;
 mod datagram_writing;
 mod descriptor;
+mod direct;
 mod driver;
 mod limits;
 mod listener;
@@ -47,14 +50,17 @@ mod sendfile;
 mod server;
 mod stream;
 mod surface;
+mod tls;
 mod transfer;
 mod writing;
 
 pub use datagram::DatagramTransport;
+pub use direct::DirectProtocol;
 pub use listener::Listener;
 pub use pipe::{PipeTransport, ReadPipeTransport, WritePipeTransport};
 pub use server::ServerBase;
 pub use stream::StreamTransport;
+pub use tls::{TlsProtocol, TlsTransport};
 
 use pyo3::prelude::*;
 
@@ -63,5 +69,6 @@ use crate::py::method::install as install_method;
 /// Gives the transports their fast methods. Call once, when the module is initialised.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     install_method::<members::Transports>(py)?;
-    install_method::<surface::Write>(py)
+    install_method::<surface::Write>(py)?;
+    install_method::<tls::Write>(py)
 }

@@ -16,10 +16,11 @@ use crate::error::os_error;
 use crate::logic::slab::Key;
 use crate::logic::write_queue::Chunk;
 use crate::py::asyncio;
+use crate::py::bytes::Pinned;
 use crate::sys::socket;
 use crate::transport::chunk::Data;
-use crate::transport::limits::water_marks;
-use crate::transport::protocol::tell_flow;
+use crate::transport::limits::{DEFAULT_HIGH, water_marks};
+use crate::transport::protocol::{Kind, tell_flow};
 use crate::transport::stream::{State, StreamTransport, Writing};
 
 /// Writes to a lost connection before the log says so: asyncio's
@@ -154,15 +155,53 @@ impl StreamTransport {
     /// # Errors
     /// As `flush`.
     pub fn settle(this: &Bound<'_, Self>) -> PyResult<()> {
-        if this
-            .get()
-            .state
-            .with(this.py(), |state| state.writing == Writing::Gathered)
-        {
-            Self::flush(this)
-        } else {
-            Ok(())
+        let (gathered, kind) = this.get().state.with(this.py(), |state| {
+            (state.writing == Writing::Gathered, state.kind)
+        });
+        if !gathered {
+            return Ok(());
         }
+        if let Kind::Direct(class) = kind
+            && let Some(protocol) = this.get().protocol(this.py())
+        {
+            class.flush(&protocol)?;
+        }
+        Self::flush(this)
+    }
+
+    /// Has the native protocol's `flush` called when everything gathered is sent. False if that is
+    /// not going to happen: it has to write at once.
+    #[inline]
+    pub fn gathers(&self, py: Python<'_>) -> bool {
+        let (gathered, key) = self.state.with(py, |state| match state.writing {
+            Writing::Gathered => (true, None),
+            Writing::Idle => (false, state.key),
+            Writing::Blocked => (false, None),
+        });
+        let Some(key) = key else { return gathered };
+        let gathers = self.event_loop.bind(py).get().mark_dirty(py, key);
+        if gathers {
+            self.state
+                .with(py, |state| state.writing = Writing::Gathered);
+        }
+        gathers
+    }
+
+    /// Writes a `bytes` as `write` does.
+    ///
+    /// # Errors
+    /// As `write`.
+    pub fn write_bytes(this: &Bound<'_, Self>, data: Bound<'_, PyBytes>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let data = Data::Held(Pinned::new(data));
+        let next = transport
+            .state
+            .with(py, |state| match state.refusal(&WRITE) {
+                Some(text) => Err(text),
+                None => Ok(state.gather([data])),
+            });
+        Self::go_on(this, next.map_err(PyRuntimeError::new_err)?)
     }
 
     /// Sends as much as the kernel takes.
@@ -369,7 +408,7 @@ impl StreamTransport {
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         Self::settle(this)?;
-        let (high, low) = water_marks(high, low)?;
+        let (high, low) = water_marks(high, low, DEFAULT_HIGH)?;
         this.get().state.with(this.py(), |state| {
             // `water_marks` has checked them.
             let _ = state.flow.set(Some(high), Some(low));

@@ -105,7 +105,7 @@ impl WritePipeTransport {
         high: Option<&Bound<'_, PyAny>>,
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let (high, low) = limits::water_marks(high, low)?;
+        let (high, low) = limits::water_marks(high, low, limits::DEFAULT_HIGH)?;
         this.get().state.with(this.py(), |state| {
             (state.flow.high, state.flow.low) = (high, low);
         });
