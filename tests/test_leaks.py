@@ -344,3 +344,30 @@ def test_closing_the_loop_drops_what_callbacks_hold(new_loop: Factory) -> None:
     del payload
     gc.collect()
     assert gone() is None
+
+
+def test_the_collector_may_start_while_a_transport_is_made(loop: Loop) -> None:
+    """On 3.11 it does so before the transport has its first value, when it needs a new dict."""
+    hoard: list[dict[str, int]] = []
+
+    def make() -> Recorder:
+        # No spare ones are left then.
+        hoard.extend({} for _ in range(100))
+        return Recorder()
+
+    async def main() -> None:
+        server = await loop.create_server(make, sock=listening())
+        for round_ in range(24):
+            # At which allocation it starts depends on what was made before.
+            gc.set_threshold(1 + round_ % 8)
+            client = Recorder()
+            await loop.create_connection(lambda: client, *server.sockets[0].getsockname())
+            client.transport.abort()
+            await client.wait_lost()
+        server.close()
+
+    before = gc.get_threshold()
+    try:
+        run(loop, main())
+    finally:
+        gc.set_threshold(*before)

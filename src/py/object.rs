@@ -13,6 +13,17 @@ pub fn refcount<T>(object: &Py<T>) -> isize {
     unsafe { ffi::Py_REFCNT(object.as_ptr()) }
 }
 
+/// Whether the value of a `#[pyclass]` that always holds `field` is in its object already. CPython
+/// 3.11 makes the dictionary of an object that has one before that, which may start the collector
+/// while everything else is zero.
+#[inline]
+pub fn is_filled<T>(field: &Py<T>) -> bool {
+    let place = std::ptr::from_ref(field).cast::<*const u8>();
+    // SAFETY: a `Py` is one pointer. Read as such, and not through a type for which null is no
+    // value, null is an answer.
+    !unsafe { place.read_volatile() }.is_null()
+}
+
 /// Whether the collector tracks `object`.
 pub fn is_tracked<T>(object: &Py<T>) -> bool {
     // SAFETY: `object` is alive.

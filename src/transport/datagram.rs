@@ -17,6 +17,7 @@ use crate::logic::slab::Key;
 use crate::py::asyncio;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
+use crate::py::object;
 use crate::sys::address::RawAddress;
 use crate::sys::nonblocking::Family;
 use crate::transport::descriptor::Descriptor;
@@ -134,6 +135,9 @@ impl DatagramTransport {
 
     /// Shows what the endpoint holds to the collector.
     pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !object::is_filled(&self.event_loop) {
+            return Ok(());
+        }
         visit.call(&self.event_loop)?;
         visit.call(&self.address)?;
         let visited = self.state.try_with(|state| {

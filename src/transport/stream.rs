@@ -15,6 +15,7 @@ use crate::logic::write_queue::WriteQueue;
 use crate::py::asyncio;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
+use crate::py::object;
 use crate::sys::address::Address;
 use crate::transport::chunk::Data;
 use crate::transport::descriptor::Descriptor;
@@ -151,6 +152,9 @@ impl StreamTransport {
 
     /// Shows what the transport holds to the collector.
     pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !object::is_filled(&self.event_loop) {
+            return Ok(());
+        }
         visit.call(&self.event_loop)?;
         let visited = self.state.try_with(|state| {
             if let Descriptor::Socket { socket, view, .. } = &state.descriptor {

@@ -21,6 +21,7 @@ use crate::py::asyncio;
 use crate::py::call::{self, Args};
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
+use crate::py::object;
 use crate::sys::pipe::{self, Kind};
 use crate::transport::protocol::report_step;
 
@@ -382,6 +383,9 @@ impl PipeTransport {
 
     /// Shows what the transport holds to the collector.
     pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !object::is_filled(&self.event_loop) {
+            return Ok(());
+        }
         visit.call(&self.event_loop)?;
         let visited = self.end.try_with(|end| {
             visit.call(&end.file)?;

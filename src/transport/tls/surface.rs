@@ -14,6 +14,7 @@ use crate::event_loop::EventLoop;
 use crate::py::asyncio;
 use crate::py::bytes::Pinned;
 use crate::py::method::{Arguments, FastMethod};
+use crate::py::object;
 use crate::transport::limits::water_marks;
 use crate::transport::protocol::Kind;
 use crate::transport::tls::session::{Marks, TlsProtocol, TlsTransport};
@@ -263,7 +264,10 @@ impl TlsTransport {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.session)
+        if object::is_filled(&self.session) {
+            visit.call(&self.session)?;
+        }
+        Ok(())
     }
 }
 
