@@ -16,7 +16,7 @@ from support.attaching import attach
 from support.descriptors import open_descriptors
 from support.loops import Factory, run, run_turns, until
 from support.memory import count_of, resident, tidy
-from support.protocols import BufferedRecorder, Recorder
+from support.protocols import BufferedRecorder, Recorder, returning
 from support.sockets import listening, reset, socket_pair
 
 Loop = asyncio.AbstractEventLoop
@@ -361,7 +361,7 @@ def test_the_collector_may_start_while_a_transport_is_made(loop: Loop) -> None:
             # At which allocation it starts depends on what was made before.
             gc.set_threshold(1 + round_ % 8)
             client = Recorder()
-            await loop.create_connection(lambda: client, *server.sockets[0].getsockname())
+            await loop.create_connection(returning(client), *server.sockets[0].getsockname())
             client.transport.abort()
             await client.wait_lost()
         server.close()

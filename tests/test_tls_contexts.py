@@ -7,7 +7,7 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -221,7 +221,7 @@ def test_an_unknown_authority_is_refused_in_openssls_words(loop: Loop) -> None:
 
 def test_a_class_of_ones_own_makes_the_objects(loop: Loop) -> None:
     class Counting(ssl.SSLObject):
-        calls: list[str] = []
+        calls: ClassVar[list[str]] = []
 
         def read(self, *args: Any) -> Any:
             self.calls.append("read")
@@ -248,6 +248,6 @@ def test_the_default_context_is_made_for_true(loop: Loop) -> None:
             async with connected(loop, server_context(), True):  # type: ignore[arg-type]
                 pass
         with pytest.raises(TypeError, match="ssl argument must be an SSLContext or None"):
-            await loop.create_server(Recorder, ssl=True)  # type: ignore[arg-type]
+            await loop.create_server(Recorder, ssl=True)  # type: ignore[call-overload]
 
     run(loop, main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from functools import partial
 from typing import Any
 
 import pytest
@@ -37,7 +38,8 @@ async def opened(peer: Peer) -> Any:
 async def waiting_records(peer: Peer, count: int) -> list[int]:
     """The lengths of the bodies of the next records that come, at least so many."""
     loop = asyncio.get_running_loop()
-    data, lengths = b"", []
+    data = b""
+    lengths: list[int] = []
     while len(lengths) < count:
         data += await loop.sock_recv(peer.sock, 1 << 18)
         lengths = []
@@ -224,6 +226,9 @@ class OneByOne(BufferedRecorder):
         super().buffer_updated(nbytes)
         self.transport.pause_reading()
 
+    def has(self, count: int) -> bool:
+        return len(self.data) == count
+
 
 def test_pausing_within_a_batch_stops_after_that_message(loop: Loop) -> None:
     async def main() -> None:
@@ -235,7 +240,7 @@ def test_pausing_within_a_batch_stops_after_that_message(loop: Loop) -> None:
                 await asyncio.sleep(0.005)
                 assert len(OneByOne.last.data) == count - 3
                 OneByOne.last.transport.resume_reading()
-                await until(lambda count=count: len(OneByOne.last.data) == count)
+                await until(partial(OneByOne.last.has, count))
             assert OneByOne.last.data == b"onetwothreee"
             OneByOne.last.transport.abort()
             await OneByOne.last.wait_lost()

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from .certificates import client_context, server_context
 from .sockets import listening
@@ -95,18 +96,14 @@ class Peer:
 
 @contextlib.asynccontextmanager
 async def peer_of(
-    factory: type[asyncio.BaseProtocol] | object,
+    factory: Callable[[], asyncio.BaseProtocol],
     context: ssl.SSLContext | None = None,
-    **options: object,
+    **options: Any,
 ) -> AsyncIterator[Peer]:
     """A TLS server of the loop with the factory's protocols, and one connected raw peer."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        factory,  # type: ignore[arg-type]
-        sock=listening(),
-        ssl=context or server_context(),
-        **options,  # type: ignore[arg-type]
-    )
+    options["ssl"] = context or server_context()
+    server = await loop.create_server(factory, sock=listening(), **options)
     with socket.socket() as sock:
         sock.setblocking(False)
         await loop.sock_connect(sock, server.sockets[0].getsockname())
