@@ -23,6 +23,8 @@ pub struct Records {
     complete: usize,
     /// Whether a header was seen that cannot be one.
     strange: bool,
+    /// Whether OpenSSL has decrypted a record of which the last read took only a part.
+    leftover: bool,
 }
 
 impl Records {
@@ -62,12 +64,17 @@ impl Records {
     /// Whether a read may bring something, or an error.
     #[inline]
     pub fn is_readable(&self) -> bool {
-        self.complete > 0 || self.strange
+        self.complete > 0 || self.strange || self.leftover
     }
 
-    /// A read took a record. True if others may be left, which `left` tells.
+    /// A read took a record, or a part of it that left something over. True if other records may be
+    /// left, which `left` tells.
     #[inline]
-    pub fn took_one(&mut self) -> bool {
+    pub fn took(&mut self, leftover: bool) -> bool {
+        self.leftover = leftover;
+        if leftover {
+            return false;
+        }
         self.complete = self.complete.saturating_sub(1);
         self.complete > 0
     }
@@ -84,7 +91,7 @@ impl Records {
     /// A read found nothing.
     #[inline]
     pub fn none_left(&mut self) {
-        self.complete = 0;
+        (self.complete, self.leftover) = (0, false);
     }
 }
 
@@ -108,7 +115,7 @@ mod tests {
         }
         records.feed(&stream[7..]);
         assert!(records.is_readable());
-        assert!(!records.took_one());
+        assert!(!records.took(false));
         assert!(!records.is_readable());
     }
 
@@ -118,7 +125,7 @@ mod tests {
         let mut stream = [record(1), record(0), record(200)].concat();
         stream.extend_from_slice(&[23, 3]);
         records.feed(&stream);
-        assert!(records.took_one());
+        assert!(records.took(false));
         records.left(2 + 205);
         assert!(records.is_readable(), "205 bytes are a whole record");
         records.left(2);

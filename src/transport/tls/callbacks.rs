@@ -21,7 +21,7 @@ use crate::transport::direct::{DirectClass, DirectProtocol};
 use crate::transport::protocol::Kind;
 use crate::transport::tls::engine::Engine;
 use crate::transport::tls::session::{
-    Input, Marks, Output, Phase, State, Timeouts, TlsProtocol, TlsTransport, Told,
+    Input, Marks, Output, Phase, State, Timeouts, TlsProtocol, TlsTransport, Told, Work,
 };
 
 /// What a transport that is not ours receives into, in bytes.
@@ -104,7 +104,6 @@ impl TlsProtocol {
                 now: None,
                 held: VecDeque::new(),
                 records: Records::default(),
-                leftover: false,
                 paused: false,
                 below_paused: false,
                 marks: READ_MARKS,
@@ -112,8 +111,7 @@ impl TlsProtocol {
             },
             output: Output {
                 backlog: WriteQueue::default(),
-                gathered: false,
-                encrypting: false,
+                work: Work::Idle,
                 below_paused: false,
                 paused: false,
                 marks: WRITE_MARKS,
@@ -153,8 +151,9 @@ impl TlsProtocol {
     fn get_buffer<'py>(
         &self,
         py: Python<'py>,
-        _sizehint: &Bound<'py, PyAny>,
+        sizehint: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let _ = sizehint;
         let known = self
             .state
             .with(py, |state| state.space.as_ref().map(|it| it.clone_ref(py)));
@@ -185,7 +184,7 @@ impl TlsProtocol {
     }
 
     fn data_received(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        this.get()._feed(this.py(), data)?;
+        Self::keep(this.get(), data)?;
         Self::go_on(this)
     }
 
@@ -205,10 +204,8 @@ impl TlsProtocol {
     }
 
     /// Takes bytes that were received before TLS began.
-    fn _feed(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        buffer::with_bytes(data, |bytes| {
-            self.state.with(py, |state| state.input.held.extend(bytes));
-        })
+    fn _feed(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.keep(data)
     }
 
     /// The transport below has asked its former protocol, which is the program's, to pause.
@@ -265,5 +262,15 @@ impl TlsProtocol {
 
     fn __clear__(&self) {
         Python::attach(|py| self.clear(py));
+    }
+}
+
+impl TlsProtocol {
+    /// Puts `data` behind what was received.
+    fn keep(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        buffer::with_bytes(data, |bytes| {
+            self.state
+                .with(data.py(), |state| state.input.held.extend(bytes));
+        })
     }
 }

@@ -265,7 +265,6 @@ impl TlsProtocol {
             }
             state.phase = Phase::Unwrapped;
             state.output.lost += 1;
-            state.output.gathered = false;
             let dropped = (
                 state.output.backlog.take(),
                 state.below.take(),

@@ -97,13 +97,12 @@ impl TlsProtocol {
         let session = this.get();
         session.cancel_handshake_timer(py)?;
         let object = session.engine.object(py);
-        let certificate = match error {
-            Some(error) => Err(error),
-            None => {
-                session.state.with(py, |state| state.phase = Phase::Wrapped);
-                session.recount(py)?;
-                call::method0(object, intern!(py, "getpeercert"))
-            }
+        let certificate = if let Some(error) = error {
+            Err(error)
+        } else {
+            session.state.with(py, |state| state.phase = Phase::Wrapped);
+            session.recount(py)?;
+            call::method0(object, intern!(py, "getpeercert"))
         };
         let certificate = match certificate {
             Ok(certificate) => certificate,

@@ -76,7 +76,7 @@ impl TlsProtocol {
         if left {
             now.window.bind(py).get().with_mut(py, |memory| {
                 self.state.with(py, |state| {
-                    state.input.held.extend(&memory[now.at..now.end])
+                    state.input.held.extend(&memory[now.at..now.end]);
                 });
             });
         }
@@ -309,10 +309,7 @@ impl TlsProtocol {
                     }
                 }
                 Ok(None) => {
-                    self.state.with(py, |state| {
-                        state.input.leftover = false;
-                        state.input.records.none_left();
-                    });
+                    self.state.with(py, |state| state.input.records.none_left());
                     match self.feed_next(py) {
                         Ok(true) => {}
                         Ok(false) => break End::Nothing,
@@ -327,19 +324,17 @@ impl TlsProtocol {
 
     #[inline]
     fn is_readable(&self, py: Python<'_>) -> bool {
-        self.state.with(py, |state| {
-            state.input.leftover || state.input.records.is_readable()
-        })
+        self.state
+            .with(py, |state| state.input.records.is_readable())
     }
 
     /// After a read that brought data: is there more, in OpenSSL or behind it?
     #[inline]
     fn note_read(&self, py: Python<'_>, full: bool) -> PyResult<()> {
         let leftover = full && self.engine.decrypted(py)? > 0;
-        let more = self.state.with(py, |state| {
-            state.input.leftover = leftover;
-            !leftover && state.input.records.took_one()
-        });
+        let more = self
+            .state
+            .with(py, |state| state.input.records.took(leftover));
         if more {
             self.recount(py)?;
         }
@@ -389,7 +384,7 @@ impl TlsProtocol {
 
     /// Pauses the transport below when too much waits to be read, and lets it go on again.
     pub fn control_below(&self, py: Python<'_>) -> PyResult<()> {
-        let (counts, marks, paused) = self.state.with(py, |state| {
+        let (counts, marks, stopped) = self.state.with(py, |state| {
             let input = &state.input;
             let counts =
                 input.below_paused || !input.held.is_empty() || input.marks.high <= SMALL_MARK;
@@ -399,14 +394,14 @@ impl TlsProtocol {
             return Ok(());
         };
         let size = self.received_size(py)?;
-        let pauses = !paused && size >= marks.high;
-        let resumes = paused && size <= marks.low;
-        if !pauses && !resumes {
+        let stops = !stopped && size >= marks.high;
+        let resumes = stopped && size <= marks.low;
+        if !stops && !resumes {
             return Ok(());
         }
         self.state
-            .with(py, |state| state.input.below_paused = pauses);
-        if pauses {
+            .with(py, |state| state.input.below_paused = stops);
+        if stops {
             below.pause_reading(py)
         } else {
             below.resume_reading(py)

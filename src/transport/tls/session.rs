@@ -80,8 +80,6 @@ pub struct Input {
     /// What came while nobody read it.
     pub held: VecDeque<u8>,
     pub records: Records,
-    /// Whether OpenSSL has decrypted more than the last read had room for.
-    pub leftover: bool,
     /// The program called `pause_reading`.
     pub paused: bool,
     /// The transport below was paused.
@@ -91,14 +89,22 @@ pub struct Input {
     pub ended: bool,
 }
 
+/// What becomes of the backlog.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Nothing for now: it is empty, or has to wait.
+    Idle,
+    /// It is encrypted when the callback that runs now returns.
+    Gathered,
+    /// It is being encrypted: Python code that runs meanwhile only adds to it.
+    Encrypting,
+}
+
 /// The writing side.
 pub struct Output {
     /// What is not encrypted yet.
     pub backlog: WriteQueue<Pinned>,
-    /// Whether the backlog is encrypted when the callback that runs now returns.
-    pub gathered: bool,
-    /// Whether the backlog is being encrypted: Python code that runs meanwhile only adds to it.
-    pub encrypting: bool,
+    pub work: Work,
     /// The transport below asked to pause.
     pub below_paused: bool,
     /// The program's protocol was asked to pause.

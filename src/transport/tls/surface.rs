@@ -120,10 +120,8 @@ impl TlsTransport {
         let old = session.state.with(py, |state| {
             state.kind = kind;
             // After the end nobody is told anything.
-            if state.app.is_none() {
-                return None;
-            }
-            state.app.replace(protocol.unbind())
+            let app = state.app.as_mut()?;
+            Some(std::mem::replace(app, protocol.unbind()))
         });
         drop(old);
         Ok(())

@@ -11,7 +11,7 @@ use crate::error::leaves_the_loop;
 use crate::event_loop::Purpose;
 use crate::py::bytes::Pinned;
 use crate::py::{asyncio, call};
-use crate::transport::tls::session::{Phase, State, TlsProtocol};
+use crate::transport::tls::session::{Phase, State, TlsProtocol, Work};
 
 /// The most that a record holds.
 const RECORD: usize = 1 << 14;
@@ -56,7 +56,9 @@ impl TlsProtocol {
             Next::Gather => {
                 let gathers = session.below(py).is_some_and(|below| below.gathers(py));
                 if gathers {
-                    session.state.with(py, |state| state.output.gathered = true);
+                    session
+                        .state
+                        .with(py, |state| state.output.work = Work::Gathered);
                     return Ok(());
                 }
                 Self::flush(this)
@@ -78,8 +80,11 @@ impl TlsProtocol {
     pub fn flush(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let ready = this.get().state.with(py, |state| {
-            state.output.gathered = false;
-            state.phase == Phase::Wrapped && !state.output.encrypting
+            let ready = state.phase == Phase::Wrapped && state.output.work != Work::Encrypting;
+            if ready {
+                state.output.work = Work::Idle;
+            }
+            ready
         });
         if !ready {
             return Ok(());
@@ -95,7 +100,10 @@ impl TlsProtocol {
     pub fn settle(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
-        if !session.state.with(py, |state| state.output.gathered) {
+        let gathered = session
+            .state
+            .with(py, |state| state.output.work == Work::Gathered);
+        if !gathered {
             return Ok(());
         }
         match session.below(py) {
@@ -108,14 +116,11 @@ impl TlsProtocol {
     pub fn flush_answers(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
-        let (gathered, waits) = session.state.with(py, |state| {
+        let (idle, waits) = session.state.with(py, |state| {
             let output = &state.output;
-            (
-                output.gathered || output.encrypting,
-                !output.backlog.is_empty(),
-            )
+            (output.work == Work::Idle, !output.backlog.is_empty())
         });
-        if gathered {
+        if !idle {
             return Ok(());
         }
         if waits {
@@ -132,17 +137,16 @@ impl TlsProtocol {
     pub fn encrypt(this: &Bound<'_, Self>, everything: bool) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
-        let nested = session.state.with(py, |state| {
-            state.output.gathered = false;
-            std::mem::replace(&mut state.output.encrypting, true)
+        let before = session.state.with(py, |state| {
+            std::mem::replace(&mut state.output.work, Work::Encrypting)
         });
-        if nested {
+        if before == Work::Encrypting {
             return Ok(());
         }
         let result = session.encrypt_pieces(py, everything);
         session
             .state
-            .with(py, |state| state.output.encrypting = false);
+            .with(py, |state| state.output.work = Work::Idle);
         result?;
         Self::process_outgoing(this)
     }
@@ -332,7 +336,7 @@ impl State {
         for chunk in chunks {
             output.backlog.push(chunk);
         }
-        if self.phase != Phase::Wrapped || output.encrypting {
+        if self.phase != Phase::Wrapped || output.work == Work::Encrypting {
             return Next::Nothing;
         }
         if output.below_paused {
@@ -341,7 +345,7 @@ impl State {
         if output.backlog.size() >= GATHERED {
             return Next::Flush;
         }
-        if output.gathered {
+        if output.work == Work::Gathered {
             return Next::Nothing;
         }
         Next::Gather
