@@ -181,7 +181,8 @@ def test_garbage_in_the_middle_ends_the_connection_with_an_ssl_error(
                 await peer.send_raw(bytes(bad))
             lost = await servers[0].wait_lost()
             assert isinstance(lost, ssl.SSLError)
-            assert "MAC" in str(lost).upper()
+            # The record's code is wrong; newer versions of OpenSSL say less.
+            assert lost.reason in {"DECRYPTION_FAILED_OR_BAD_RECORD_MAC", "RECORD_LAYER_FAILURE"}
 
     run(loop, main())
     assert servers[0].data == b"good"

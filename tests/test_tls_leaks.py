@@ -80,6 +80,40 @@ def test_a_finished_connection_is_gone(loop: Loop, end: str) -> None:
         assert not alive
 
 
+@pytest.mark.ours_only("asyncio does so since 3.11, and its other methods raise from then on")
+def test_closing_again_lets_go_of_the_session(loop: Loop) -> None:
+    async def main() -> weakref.ref[Any]:
+        context = client_context()
+        server = await loop.create_server(Recorder, sock=listening(), ssl=server_context())
+        client = Recorder()
+        transport, _ = await loop.create_connection(
+            lambda: client,
+            *server.sockets[0].getsockname(),
+            ssl=context,
+            server_hostname="localhost",
+        )
+        transport.close()
+        await client.wait_lost()
+        assert transport.get_extra_info("sslcontext") is context
+        transport.close()
+        assert transport.is_closing()
+        assert transport.get_extra_info("sslcontext") is None
+        assert transport.get_protocol() is None
+        assert not transport.is_reading()
+        untyped: Any = transport
+        assert untyped.get_write_buffer_size() == untyped.get_read_buffer_size() == 0
+        transport.write(b"dropped")
+        transport.abort()
+        server.close()
+        kept.append(transport)
+        return weakref.ref(context)
+
+    kept: list[Any] = []
+    with no_collector():
+        context = run(loop, main())
+        assert context() is None
+
+
 def _refused(context: ssl.SSLContext, port: int) -> dict[str, Any]:
     return {"ssl": context, "server_hostname": "another.name", "host": "127.0.0.1", "port": port}
 

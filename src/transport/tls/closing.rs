@@ -274,6 +274,9 @@ impl TlsProtocol {
             (state.app.take(), tells, dropped)
         });
         session.drop_input(py);
+        if let Some(transport) = &dropped.2 {
+            transport.get().let_go(py);
+        }
         drop(dropped);
         session.engine.take_outgoing(py)?;
         let queued = match app {

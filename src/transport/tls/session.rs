@@ -206,7 +206,7 @@ impl TlsProtocol {
             state.transport.as_ref().map(|it| it.clone_ref(py))
         });
         if let Some(transport) = transport {
-            transport.get().closed.with(py, |closed| *closed = true);
+            transport.get().face.with(py, Face::close);
         }
     }
 
@@ -247,28 +247,76 @@ impl TlsProtocol {
     }
 }
 
+/// How often a transport was closed, by the program or by the end of the connection.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub enum Closed {
+    Never,
+    Once,
+    /// Once more by the program: it has no more questions once the connection is lost.
+    Again,
+}
+
+/// The parts of a transport that change.
+pub struct Face {
+    /// `None` when the connection is lost and the program has closed the transport again, as in
+    /// asyncio: nothing of the session is kept alive by a transport that nobody uses.
+    pub session: Option<Py<TlsProtocol>>,
+    pub closed: Closed,
+}
+
+impl Face {
+    /// Notes that the transport is closed. True if it was not.
+    pub fn close(&mut self) -> bool {
+        let first = self.closed == Closed::Never;
+        if first {
+            self.closed = Closed::Once;
+        }
+        first
+    }
+}
+
 /// What a program writes to: the face of a TLS connection.
 #[pyclass(frozen, dict, weakref, module = "ferroloop._native")]
 pub struct TlsTransport {
-    pub session: Py<TlsProtocol>,
-    /// Whether somebody closed it, or it was lost.
-    pub closed: LoopCell<bool>,
+    pub face: LoopCell<Face>,
 }
 
 impl TlsTransport {
     /// The transport of `session`.
     fn new(session: &Bound<'_, TlsProtocol>) -> Self {
         Self {
-            session: session.clone().unbind(),
-            closed: LoopCell::new(false),
+            face: LoopCell::new(Face {
+                session: Some(session.clone().unbind()),
+                closed: Closed::Never,
+            }),
         }
+    }
+
+    /// The session, while anybody may ask for it.
+    #[inline]
+    pub fn session<'py>(&self, py: Python<'py>) -> Option<Bound<'py, TlsProtocol>> {
+        self.face.with(py, |face| {
+            Some(face.session.as_ref()?.clone_ref(py).into_bound(py))
+        })
+    }
+
+    /// Lets go of the session if the connection is lost and nobody will ask again.
+    pub fn let_go(&self, py: Python<'_>) {
+        let session = self.face.with(py, |face| {
+            if face.closed == Closed::Again {
+                face.session.take()
+            } else {
+                None
+            }
+        });
+        drop(session);
     }
 }
 
 impl Drop for TlsTransport {
     /// A connection that nobody closed: warns as asyncio's does.
     fn drop(&mut self) {
-        if self.closed.try_with(|closed| *closed) == Some(true) {
+        if self.face.try_with(|face| face.closed) != Some(Closed::Never) {
             return;
         }
         Python::try_attach(|py| {

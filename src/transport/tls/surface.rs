@@ -14,10 +14,11 @@ use crate::event_loop::EventLoop;
 use crate::py::asyncio;
 use crate::py::bytes::Pinned;
 use crate::py::method::{Arguments, FastMethod};
-use crate::py::object;
 use crate::transport::limits::water_marks;
 use crate::transport::protocol::Kind;
-use crate::transport::tls::session::{Marks, TlsProtocol, TlsTransport};
+use crate::transport::tls::session::{
+    Closed, Face, Marks, Phase, State, TlsProtocol, TlsTransport,
+};
 
 /// asyncio's default high-water marks, in bytes.
 const WRITE_HIGH: i64 = 512 * 1024;
@@ -44,7 +45,10 @@ impl TlsTransport {
         if chunks.is_empty() {
             return Ok(());
         }
-        TlsProtocol::append(this.get().session.bind(this.py()), chunks)
+        match this.get().session(this.py()) {
+            Some(session) => TlsProtocol::append(&session, chunks),
+            None => Ok(()),
+        }
     }
 
     /// Not possible over TLS: raises NotImplementedError.
@@ -59,14 +63,18 @@ impl TlsTransport {
     /// Say goodbye behind everything that was written, and close when the peer has answered.
     fn close(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
-        let closed = this
-            .get()
-            .closed
-            .with(py, |closed| std::mem::replace(closed, true));
-        if closed {
+        let transport = this.get();
+        let Some(session) = transport.session(py) else {
             return Ok(());
+        };
+        if transport.face.with(py, Face::close) {
+            return TlsProtocol::start_shutdown(&session);
         }
-        TlsProtocol::start_shutdown(this.get().session.bind(py))
+        transport.face.with(py, |face| face.closed = Closed::Again);
+        if session.get().state.with(py, |state| state.app.is_none()) {
+            transport.let_go(py);
+        }
+        Ok(())
     }
 
     /// Close at once; what is not sent is dropped.
@@ -77,17 +85,22 @@ impl TlsTransport {
     #[pyo3(signature = (exc))]
     fn _force_close(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {
         let py = this.py();
-        this.get().closed.with(py, |closed| *closed = true);
-        TlsProtocol::abort(this.get().session.bind(py), exc)
+        this.get().face.with(py, Face::close);
+        match this.get().session(py) {
+            Some(session) => TlsProtocol::abort(&session, exc),
+            None => Ok(()),
+        }
     }
 
     /// Whether the connection is closing or lost. What was gathered is sent first: a broken
     /// connection shows in the answer, as it would if every write were sent at once.
     fn is_closing(this: &Bound<'_, Self>) -> PyResult<bool> {
         let py = this.py();
-        let session = this.get().session.bind(py);
-        TlsProtocol::settle(session)?;
-        if this.get().closed.with(py, |closed| *closed) {
+        let Some(session) = this.get().session(py) else {
+            return Ok(true);
+        };
+        TlsProtocol::settle(&session)?;
+        if this.get().face.with(py, |face| face.closed) != Closed::Never {
             return Ok(true);
         }
         match session.get().below(py) {
@@ -100,24 +113,30 @@ impl TlsTransport {
     }
 
     fn pause_reading(&self, py: Python<'_>) {
-        let session = self.session.bind(py).get();
-        session.state.with(py, |state| state.input.paused = true);
+        if let Some(session) = self.session(py) {
+            let state = &session.get().state;
+            state.with(py, |state| state.input.paused = true);
+        }
     }
 
     fn resume_reading(&self, py: Python<'_>) -> PyResult<()> {
-        TlsProtocol::resume_reading(self.session.bind(py))
+        match self.session(py) {
+            Some(session) => TlsProtocol::resume_reading(&session),
+            None => Ok(()),
+        }
     }
 
     fn is_reading(&self, py: Python<'_>) -> bool {
-        let session = self.session.bind(py).get();
-        !session.state.with(py, |state| state.input.paused)
+        self.ask(py, false, |state| !state.input.paused)
     }
 
     /// Talk to protocol from now on.
     fn set_protocol(&self, py: Python<'_>, protocol: Bound<'_, PyAny>) -> PyResult<()> {
         let kind = Kind::of(&protocol)?;
-        let session = self.session.bind(py).get();
-        let old = session.state.with(py, |state| {
+        let Some(session) = self.session(py) else {
+            return Ok(());
+        };
+        let old = session.get().state.with(py, |state| {
             state.kind = kind;
             // After the end nobody is told anything.
             let app = state.app.as_mut()?;
@@ -128,21 +147,23 @@ impl TlsTransport {
     }
 
     fn get_protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        self.session.bind(py).get().app(py)
+        self.session(py)?.get().app(py)
     }
 
     /// How many bytes the transport below has not been given.
     fn get_write_buffer_size(&self, py: Python<'_>) -> PyResult<usize> {
-        let session = self.session.bind(py);
-        TlsProtocol::settle(session)?;
+        let Some(session) = self.session(py) else {
+            return Ok(0);
+        };
+        TlsProtocol::settle(&session)?;
         session.get().written_size(py)
     }
 
     /// The (low, high) water marks for writing, in bytes.
     fn get_write_buffer_limits(&self, py: Python<'_>) -> (usize, usize) {
-        let session = self.session.bind(py).get();
-        let marks = session.state.with(py, |state| state.output.marks);
-        (marks.low, marks.high)
+        self.ask(py, (0, 0), |state| {
+            (state.output.marks.low, state.output.marks.high)
+        })
     }
 
     /// Set the water marks for writing, in bytes. Raises ValueError unless high >= low >= 0.
@@ -153,26 +174,31 @@ impl TlsTransport {
         high: Option<&Bound<'_, PyAny>>,
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let session = self.session.bind(py);
         let marks = marks(high, low, WRITE_HIGH)?;
-        TlsProtocol::settle(session)?;
+        let Some(session) = self.session(py) else {
+            return Ok(());
+        };
+        TlsProtocol::settle(&session)?;
         session
             .get()
             .state
             .with(py, |state| state.output.marks = marks);
-        TlsProtocol::control_app(session)
+        TlsProtocol::control_app(&session)
     }
 
     /// How many bytes were received and not decrypted.
     fn get_read_buffer_size(&self, py: Python<'_>) -> PyResult<usize> {
-        self.session.bind(py).get().received_size(py)
+        match self.session(py) {
+            Some(session) => session.get().received_size(py),
+            None => Ok(0),
+        }
     }
 
     /// The (low, high) water marks for reading, in bytes.
     fn get_read_buffer_limits(&self, py: Python<'_>) -> (usize, usize) {
-        let session = self.session.bind(py).get();
-        let marks = session.state.with(py, |state| state.input.marks);
-        (marks.low, marks.high)
+        self.ask(py, (0, 0), |state| {
+            (state.input.marks.low, state.input.marks.high)
+        })
     }
 
     /// Set the water marks for reading, in bytes: when the transport below is paused and resumed.
@@ -184,8 +210,11 @@ impl TlsTransport {
         high: Option<&Bound<'_, PyAny>>,
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let session = self.session.bind(py).get();
         let marks = marks(high, low, READ_HIGH)?;
+        let Some(session) = self.session(py) else {
+            return Ok(());
+        };
+        let session = session.get();
         session.state.with(py, |state| state.input.marks = marks);
         session.control_below(py)
     }
@@ -198,12 +227,14 @@ impl TlsTransport {
         name: &Bound<'py, PyAny>,
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let session = self.session.bind(py).get();
-        if let Some(found) = session.extra(py).get_item(name)? {
+        let default = default.unwrap_or_else(|| py.None().into_bound(py));
+        let Some(session) = self.session(py) else {
+            return Ok(default);
+        };
+        if let Some(found) = session.get().extra(py).get_item(name)? {
             return Ok(found);
         }
-        let default = default.unwrap_or_else(|| py.None().into_bound(py));
-        match session.below(py) {
+        match session.get().below(py) {
             Some(below) => below
                 .object(py)
                 .call_method1(intern!(py, "get_extra_info"), (name, default)),
@@ -213,18 +244,17 @@ impl TlsTransport {
 
     #[getter]
     fn _protocol_paused(&self, py: Python<'_>) -> bool {
-        let session = self.session.bind(py).get();
-        session.state.with(py, |state| state.output.paused)
+        self.ask(py, false, |state| state.output.paused)
     }
 
     #[getter]
-    fn _loop(&self, py: Python<'_>) -> Py<EventLoop> {
-        self.session.bind(py).get().event_loop.clone_ref(py)
+    fn _loop(&self, py: Python<'_>) -> Option<Py<EventLoop>> {
+        Some(self.session(py)?.get().event_loop.clone_ref(py))
     }
 
     #[getter]
-    fn _ssl_protocol(&self, py: Python<'_>) -> Py<TlsProtocol> {
-        self.session.clone_ref(py)
+    fn _ssl_protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, TlsProtocol>> {
+        self.session(py)
     }
 
     #[getter]
@@ -241,31 +271,40 @@ impl TlsTransport {
     #[pyo3(name = "_test__append_write_backlog")]
     fn append_write_backlog(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let chunk = held(data)?;
-        let session = self.session.bind(py).get();
-        session
-            .state
-            .with(py, |state| state.output.backlog.push(chunk));
+        self.ask(py, (), |state| state.output.backlog.push(chunk));
         Ok(())
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        let closed = self.closed.with(py, |closed| *closed);
-        let session = self.session.bind(py).get();
-        let below = session.state.with(py, |state| state.below.is_some());
+        let closed = self.face.with(py, |face| face.closed) != Closed::Never;
+        let (below, phase) = self.ask(py, (false, Phase::Unwrapped), |state| {
+            (state.below.is_some(), state.phase)
+        });
         let adjective = match (closed, below) {
             (true, true) => " closing",
             (true, false) => " closed",
             _ => "",
         };
-        let phase = session.phase(py);
         format!("<TlsTransport{adjective} {phase:?}>")
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if object::is_filled(&self.session) {
-            visit.call(&self.session)?;
+        let visited = self.face.try_with(|face| visit.call(&face.session));
+        visited.unwrap_or(Ok(()))
+    }
+
+    fn __clear__(&self) {
+        Python::attach(|py| drop(self.face.with(py, |face| face.session.take())));
+    }
+}
+
+impl TlsTransport {
+    /// What `look` sees in the session's state; `gone` if there is none any more.
+    fn ask<R>(&self, py: Python<'_>, gone: R, look: impl FnOnce(&mut State) -> R) -> R {
+        match self.session(py) {
+            Some(session) => session.get().state.with(py, look),
+            None => gone,
         }
-        Ok(())
     }
 }
 
@@ -332,8 +371,10 @@ impl FastMethod for Write {
             return Err(refused(&data));
         }
         let chunk = held(&data)?;
-        if !chunk.bytes().is_empty() {
-            TlsProtocol::append(this.get().session.bind(py), [chunk])?;
+        if !chunk.bytes().is_empty()
+            && let Some(session) = this.get().session(py)
+        {
+            TlsProtocol::append(&session, [chunk])?;
         }
         Ok(py.None().into_bound(py))
     }
