@@ -188,6 +188,26 @@ fn vectorcall_method<'py>(
     unsafe { Bound::from_owned_ptr_or_err(name.py(), result) }
 }
 
+/// Calls `callable` with `values`.
+#[inline]
+pub fn function<'py, const COUNT: usize>(
+    callable: &Bound<'py, PyAny>,
+    values: [&Bound<'py, PyAny>; COUNT],
+) -> PyResult<Bound<'py, PyAny>> {
+    let stack = values.map(Bound::as_ptr);
+    // SAFETY: `stack` holds that many objects, kept alive by the caller.
+    let result = unsafe {
+        ffi::PyObject_Vectorcall(
+            callable.as_ptr(),
+            stack.as_ptr(),
+            COUNT,
+            std::ptr::null_mut(),
+        )
+    };
+    // SAFETY: `result` is null or a reference that we own.
+    unsafe { Bound::from_owned_ptr_or_err(callable.py(), result) }
+}
+
 /// Calls `callable` with `values`, of which all behind the first `positional` are keyword arguments
 /// with the given `names`.
 #[inline]

@@ -2,14 +2,38 @@
 //!
 //! Loop thread only; any call may run Python code (a key log, a message callback). The one surprise:
 //! an `SSLObject` of exactly that class is bypassed for the `_ssl._SSLSocket` within it, which saves
-//! a Python frame for each record; a class that a program derived is called itself.
+//! a Python frame for each record, and whose methods need not be looked up; a class that a program
+//! derived is called itself.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyInt};
 
 use crate::py::{asyncio, call};
+
+/// Declares functions that look a method of a class of `_ssl` up once and return it.
+macro_rules! methods {
+    ($($name:ident = $class:literal . $method:literal;)*) => {$(
+        #[inline]
+        fn $name(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+            static METHOD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+            let method = METHOD.get_or_try_init(py, || {
+                let class = py.import("_ssl")?.getattr($class)?;
+                Ok::<_, PyErr>(class.getattr($method)?.unbind())
+            })?;
+            Ok(method.bind(py))
+        }
+    )*};
+}
+
+methods! {
+    memory_read = "MemoryBIO"."read";
+    memory_write = "MemoryBIO"."write";
+    socket_read = "_SSLSocket"."read";
+    socket_write = "_SSLSocket"."write";
+}
 
 /// The OpenSSL side of a connection.
 pub struct Engine {
@@ -21,6 +45,8 @@ pub struct Engine {
     object: Py<PyAny>,
     /// What reads and writes.
     inner: Py<PyAny>,
+    /// Whether `inner` is an `_SSLSocket`.
+    plain: bool,
 }
 
 impl Engine {
@@ -40,12 +66,14 @@ impl Engine {
         } else {
             None
         };
+        let plain = inner.is_some();
         let inner = inner.unwrap_or_else(|| object.clone());
         Ok(Self {
             incoming: incoming.unbind(),
             outgoing: outgoing.unbind(),
             object: object.unbind(),
             inner: inner.unbind(),
+            plain,
         })
     }
 
@@ -68,7 +96,7 @@ impl Engine {
     #[inline]
     pub fn feed(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = data.py();
-        call::method1(self.incoming.bind(py), intern!(py, "write"), data).map(drop)
+        call::function(memory_write(py)?, [self.incoming.bind(py), data]).map(drop)
     }
 
     /// How many bytes of what the peer sent OpenSSL has not read yet.
@@ -95,12 +123,12 @@ impl Engine {
         let py = room.py();
         // 0 means: as much as the buffer takes.
         let size = PyInt::new(py, 0);
-        let read = call::method2(
-            self.inner.bind(py),
-            intern!(py, "read"),
-            size.as_any(),
-            room,
-        );
+        let inner = self.inner.bind(py);
+        let read = if self.plain {
+            call::function(socket_read(py)?, [inner, size.as_any(), room])
+        } else {
+            call::method2(inner, intern!(py, "read"), size.as_any(), room)
+        };
         match read {
             Ok(count) => count.extract().map(Some),
             Err(error) => again(py, error).map(|()| None),
@@ -116,7 +144,13 @@ impl Engine {
     #[inline]
     pub fn write(&self, data: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
         let py = data.py();
-        match call::method1(self.inner.bind(py), intern!(py, "write"), data) {
+        let inner = self.inner.bind(py);
+        let written = if self.plain {
+            call::function(socket_write(py)?, [inner, data])
+        } else {
+            call::method1(inner, intern!(py, "write"), data)
+        };
+        match written {
             Ok(count) => count.extract().map(Some),
             Err(error) => again(py, error).map(|()| None),
         }
@@ -125,7 +159,7 @@ impl Engine {
     /// Takes out everything that OpenSSL wants to be sent.
     #[inline]
     pub fn take_outgoing<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let taken = call::method0(self.outgoing.bind(py), intern!(py, "read"))?;
+        let taken = call::function(memory_read(py)?, [self.outgoing.bind(py)])?;
         Ok(taken.cast_into::<PyBytes>()?)
     }
 
