@@ -31,6 +31,16 @@ impl Records {
     /// Takes note of `bytes`, which come next in the stream.
     #[inline]
     pub fn feed(&mut self, mut bytes: &[u8]) {
+        if let [20..=24, 3, _, high, low, body @ ..] = bytes
+            && self.known == 0
+            && !self.strange
+            && body.len() == (usize::from(*high) << 8 | usize::from(*low))
+            && body.len() <= LONGEST
+        {
+            // One whole record, which is what nearly every message comes to.
+            self.complete += 1;
+            return;
+        }
         while !bytes.is_empty() && !self.strange {
             if self.known < HEADER {
                 let count = bytes.len().min(HEADER - self.known);

@@ -96,7 +96,7 @@ impl Engine {
     #[inline]
     pub fn feed(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = data.py();
-        call::function(memory_write(py)?, [self.incoming.bind(py), data]).map(drop)
+        call::function2(memory_write(py)?, self.incoming.bind(py), data).map(drop)
     }
 
     /// How many bytes of what the peer sent OpenSSL has not read yet.
@@ -125,7 +125,7 @@ impl Engine {
         let size = PyInt::new(py, 0);
         let inner = self.inner.bind(py);
         let read = if self.plain {
-            call::function(socket_read(py)?, [inner, size.as_any(), room])
+            call::function3(socket_read(py)?, inner, size.as_any(), room)
         } else {
             call::method2(inner, intern!(py, "read"), size.as_any(), room)
         };
@@ -146,7 +146,7 @@ impl Engine {
         let py = data.py();
         let inner = self.inner.bind(py);
         let written = if self.plain {
-            call::function(socket_write(py)?, [inner, data])
+            call::function2(socket_write(py)?, inner, data)
         } else {
             call::method1(inner, intern!(py, "write"), data)
         };
@@ -159,7 +159,7 @@ impl Engine {
     /// Takes out everything that OpenSSL wants to be sent.
     #[inline]
     pub fn take_outgoing<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let taken = call::function(memory_read(py)?, [self.outgoing.bind(py)])?;
+        let taken = call::function1(memory_read(py)?, self.outgoing.bind(py))?;
         Ok(taken.cast_into::<PyBytes>()?)
     }
 
