@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from asyncio import base_subprocess, constants, coroutines, events, futures, sslproto, trsock
+from asyncio import base_subprocess, constants, coroutines, events, futures, trsock
 from asyncio.log import logger
 from asyncio.staggered import staggered_race
 from typing import TYPE_CHECKING, Any, cast
@@ -28,9 +28,10 @@ __all__ = (
     "DEBUG_STACK_DEPTH",
     "FACTORIES_GET_THE_NAME",
     "SENDFILE_ALWAYS_SEEKS",
+    "SSL_HANDSHAKE_TIMEOUT",
+    "SSL_SHUTDOWN_TIMEOUT",
     "AnyDatagramTransport",
     "BaseSubprocessTransport",
-    "SSLProtocol",
     "SendfileMode",
     "TransportSocket",
     "base_policy_class",
@@ -53,7 +54,10 @@ __all__ = (
 #: How many frames coroutine origin tracking keeps in debug mode.
 DEBUG_STACK_DEPTH: int = constants.DEBUG_STACK_DEPTH
 
-SSLProtocol = sslproto.SSLProtocol
+#: How long a TLS handshake may take by default, and a shutdown (since 3.11), in seconds.
+SSL_HANDSHAKE_TIMEOUT: float = constants.SSL_HANDSHAKE_TIMEOUT
+SSL_SHUTDOWN_TIMEOUT: float = getattr(constants, "SSL_SHUTDOWN_TIMEOUT", 30.0)
+
 SendfileMode = constants._SendfileMode
 TransportSocket = trsock.TransportSocket
 #: What asyncio's processes do on every system: the transport's surface, its order of events.

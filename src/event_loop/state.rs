@@ -21,12 +21,26 @@ use crate::logic::timer_heap::TimerHeap;
 use crate::py::cell::LoopCell;
 use crate::py::context::{self, Context, ContextCache};
 use crate::py::object;
+use crate::py::window::Window;
 use crate::sys::datagram::Batch;
 use crate::sys::poller::{Events, Poller};
 use crate::sys::wakeup::SignalPipe;
 
 /// How much one `recv` asks for at most: asyncio's `max_size`.
 pub const SCRATCH: usize = 256 * 1024;
+
+/// How much longer a window is, so that whatever is decrypted from `SCRATCH` bytes fits, and a read
+/// always has room for a whole record.
+const SPARE: usize = 32 * 1024;
+
+/// What a shared window is for.
+#[derive(Clone, Copy)]
+pub enum Purpose {
+    /// What was received.
+    Received = 0,
+    /// What was decrypted, or is to be encrypted.
+    Plain = 1,
+}
 
 /// What a registered key stands for.
 pub enum Entry {
@@ -67,6 +81,8 @@ pub struct Core {
     pub watched_signals: [u64; 2],
     /// Room for reads, while nobody reads.
     pub scratch: Option<Vec<u8>>,
+    /// Room for what TLS connections receive and decrypt, while none of them does.
+    pub windows: [Option<Py<Window>>; 2],
     /// Room for datagrams, while nobody receives.
     pub batch: Option<Batch>,
     /// Whether the last `sock_recv` brought much, so that the next asks first how much there is.
@@ -221,6 +237,35 @@ impl EventLoop {
             drop(previous);
         }
         Ok(context)
+    }
+
+    /// The room that is shared for `purpose`, which `give_window` takes back.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    #[inline]
+    pub fn take_window<'py>(
+        &self,
+        py: Python<'py>,
+        purpose: Purpose,
+    ) -> PyResult<Bound<'py, Window>> {
+        let window = self
+            .core
+            .with(py, |core| core.windows[purpose as usize].take());
+        window.map_or_else(
+            || Window::new(py, SCRATCH + SPARE),
+            |window| Ok(window.into_bound(py)),
+        )
+    }
+
+    /// Takes that room back.
+    #[inline]
+    pub fn give_window(&self, py: Python<'_>, purpose: Purpose, window: Bound<'_, Window>) {
+        let window = Some(window.unbind());
+        let spare = self.core.with(py, |core| {
+            std::mem::replace(&mut core.windows[purpose as usize], window)
+        });
+        drop(spare);
     }
 
     /// The room for datagrams, which `give_batch` takes back.

@@ -65,6 +65,12 @@ impl<C: Chunk> WriteQueue<C> {
             .map(move |chunk| &chunk.bytes()[std::mem::take(&mut head)..])
     }
 
+    /// The first chunk, and how many bytes of it are sent.
+    #[inline]
+    pub fn first(&self) -> Option<(&C, usize)> {
+        Some((self.chunks.front()?, self.head))
+    }
+
     /// Notes that `count` bytes were sent and hands every finished chunk to `finished`.
     #[inline]
     pub fn sent(&mut self, count: usize, mut finished: impl FnMut(C)) {

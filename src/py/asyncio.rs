@@ -79,6 +79,20 @@ imported! {
     fsdecode = "os"."fsdecode";
     /// `math.floor`.
     floor = "math"."floor";
+    /// `ssl.SSLObject`.
+    ssl_object = "ssl"."SSLObject";
+    /// `ssl.SSLError`.
+    ssl_error = "ssl"."SSLError";
+    /// `ssl.SSLWantReadError`.
+    ssl_want_read_error = "ssl"."SSLWantReadError";
+    /// `ssl.SSLSyscallError`.
+    ssl_syscall_error = "ssl"."SSLSyscallError";
+    /// `ssl.CertificateError`.
+    certificate_error = "ssl"."CertificateError";
+    /// `asyncio.CancelledError`.
+    cancelled_error = "asyncio"."CancelledError";
+    /// `asyncio.TimeoutError`.
+    timeout_error = "asyncio"."TimeoutError";
     /// `warnings.warn`.
     warn = "warnings"."warn";
 }

@@ -197,6 +197,40 @@ fn vectorcall_method<'py>(
     unsafe { Bound::from_owned_ptr_or_err(name.py(), result) }
 }
 
+/// Calls `callable(first)`.
+#[inline]
+pub fn function1<'py>(
+    callable: &Bound<'py, PyAny>,
+    first: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut stack = [std::ptr::null_mut(), first.as_ptr()];
+    vectorcall(callable, &mut stack, 1)
+}
+
+/// Calls `callable(first, second)`.
+#[inline]
+pub fn function2<'py>(
+    callable: &Bound<'py, PyAny>,
+    first: &Bound<'py, PyAny>,
+    second: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut stack = [std::ptr::null_mut(), first.as_ptr(), second.as_ptr()];
+    vectorcall(callable, &mut stack, 2)
+}
+
+/// Calls `callable(first, second, third)`.
+#[inline]
+pub fn function3<'py>(
+    callable: &Bound<'py, PyAny>,
+    first: &Bound<'py, PyAny>,
+    second: &Bound<'py, PyAny>,
+    third: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (first, second, third) = (first.as_ptr(), second.as_ptr(), third.as_ptr());
+    let mut stack = [std::ptr::null_mut(), first, second, third];
+    vectorcall(callable, &mut stack, 3)
+}
+
 /// Calls `callable` with `values`, of which all behind the first `positional` are keyword arguments
 /// with the given `names`.
 #[inline]
