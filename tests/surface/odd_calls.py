@@ -203,7 +203,7 @@ async def attempt(p: Probe, call: Call, patience: float) -> bool:
     finally:
         _release(p, result, args)
         close()
-        await _settled()
+        await _settled(result)
     return True
 
 
@@ -256,8 +256,10 @@ def _release(p: Probe, result: Any, args: list[Any]) -> None:
             undo(args[0])
 
 
-async def _settled() -> None:
+async def _settled(result: Any) -> None:
     """Let what was closed end, and what the call queued run."""
+    if isinstance(result, tuple) and result and isinstance(result[0], asyncio.SubprocessTransport):
+        await result[0]._wait()  # type: ignore[attr-defined] # asyncio's own on both loops
     for _ in range(5):
         await asyncio.sleep(0)
 
