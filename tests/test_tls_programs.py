@@ -130,55 +130,61 @@ def test_openssls_client_talks_and_says_goodbye() -> None:
     assert lost == [None]
 
 
-def test_openssls_client_renegotiates() -> None:
+class Count(asyncio.Protocol):
+    """Tells the length of what it gets, and sends it back."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(b"%d bytes\n" % len(data))
+        self.transport.write(data)
+
+
+async def talk(context: ssl.SSLContext, options: list[str], command: bytes, sign: bytes) -> None:
+    """A line to the server and back with openssl's client, before and after one of its commands."""
     openssl = need_program("openssl")
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Count, sock=listening(), ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    process = await asyncio.create_subprocess_exec(
+        *(openssl, "s_client", *options),
+        *("-CAfile", str(certificate_files()[2]), "-connect", f"127.0.0.1:{port}"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    seen = b""
+    for line, answer in (
+        (b"one\n", b"4 bytes\none\n"),
+        (command, sign),
+        (b"three\n", b"6 bytes\nthree\n"),
+    ):
+        process.stdin.write(line)
+        while answer not in seen:
+            part = await process.stdout.read(4096)
+            assert part, seen
+            seen += part
+        await asyncio.sleep(0.05)
+    process.stdin.write(b"Q\n")
+    await process.communicate()
+    server.close()
+
+
+def test_openssls_client_renegotiates() -> None:
     context = server_context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     if hasattr(ssl, "OP_NO_RENEGOTIATION"):
         context.options &= ~ssl.OP_NO_RENEGOTIATION
-    # OpenSSL 3 lets no client ask for it unless it is told to.
-    allowed = getattr(ssl, "OP_ALLOW_CLIENT_RENEGOTIATION", 1 << 8)
-    context.options |= allowed
+    # OpenSSL 3 lets no client ask for it unless it is told to: OP_ALLOW_CLIENT_RENEGOTIATION.
+    context.options |= 1 << 8
+    run(talk(context, ["-tls1_2", "-legacy_renegotiation"], b"R\n", b"RENEGOTIATING"))
 
-    class Count(asyncio.Protocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            self.transport: Any = transport
 
-        def data_received(self, data: bytes) -> None:
-            self.transport.write(b"%d bytes\n" % len(data))
-            self.transport.write(data)
-
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(Count, sock=listening(), ssl=context)
-        port = server.sockets[0].getsockname()[1]
-        process = await asyncio.create_subprocess_exec(
-            *(openssl, "s_client", "-tls1_2", "-legacy_renegotiation"),
-            *("-CAfile", str(certificate_files()[2]), "-connect", f"127.0.0.1:{port}"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(b"one\n")
-        seen = b""
-        while b"4 bytes\none\n" not in seen:
-            seen += await process.stdout.read(4096)
-        process.stdin.write(b"R\n")
-        while b"RENEGOTIATING" not in seen:
-            seen += await process.stdout.read(4096)
-        await asyncio.sleep(0.05)
-        process.stdin.write(b"three\n")
-        while b"6 bytes\nthree\n" not in seen:
-            part = await process.stdout.read(4096)
-            assert part, seen
-            seen += part
-        process.stdin.write(b"Q\n")
-        await process.communicate()
-        server.close()
-
-    run(main())
+def test_openssls_client_asks_for_new_keys() -> None:
+    run(talk(server_context(), ["-tls1_3"], b"K\n", b"KEYUPDATE"))
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:

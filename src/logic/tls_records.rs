@@ -98,6 +98,11 @@ impl Records {
         }
     }
 
+    /// How many bytes of the record that has begun have come, at most.
+    pub fn begun(&self) -> usize {
+        self.begun
+    }
+
     /// A read found nothing.
     #[inline]
     pub fn none_left(&mut self) {

@@ -11,13 +11,26 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+unsafe extern "C" {
+    /// Documented in CPython's reference, missing in PyO3's declarations.
+    fn _PyBytes_Resize(object: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> c_int;
+}
+
+/// Whose memory it is.
+enum Memory {
+    /// Ours.
+    Own(Box<[u8]>),
+    /// That of a `bytes` that nobody has seen yet.
+    Fresh(Py<PyBytes>),
+}
+
 /// A writable buffer of fixed size.
 #[pyclass(frozen, module = "ferroloop._native")]
 pub struct Window {
     /// # Invariant
     /// Allocated once and never moved, so that a view of it stays valid for as long as its owner,
     /// the window, lives. Rust reaches it only in closures during which no Python code runs.
-    memory: UnsafeCell<Box<[u8]>>,
+    memory: UnsafeCell<Memory>,
     /// Where the visible range begins.
     ///
     /// # Invariant
@@ -32,6 +45,8 @@ pub struct Window {
 // SAFETY: the memory is reached by attached threads of the one loop that has the window, in
 // closures that run no Python code.
 unsafe impl Sync for Window {}
+// SAFETY: as above; a `bytes` may be released by any attached thread.
+unsafe impl Send for Window {}
 
 #[pymethods]
 impl Window {
@@ -66,8 +81,13 @@ impl Window {
     /// # Errors
     /// `MemoryError`.
     pub fn new(py: Python<'_>, size: usize) -> PyResult<Bound<'_, Self>> {
+        let memory = Memory::Own(vec![0; size].into_boxed_slice());
+        Self::over(py, memory, size)
+    }
+
+    fn over(py: Python<'_>, memory: Memory, size: usize) -> PyResult<Bound<'_, Self>> {
         let window = Self {
-            memory: UnsafeCell::new(vec![0; size].into_boxed_slice()),
+            memory: UnsafeCell::new(memory),
             start: AtomicUsize::new(0),
             end: AtomicUsize::new(0),
             size,
@@ -76,9 +96,12 @@ impl Window {
     }
 
     fn base(&self) -> *mut u8 {
-        // SAFETY: nobody moves the box, and no reference into it outlives a closure.
-        let memory = unsafe { &mut *self.memory.get() };
-        memory.as_mut_ptr()
+        // SAFETY: nobody changes which memory it is, and no reference into it outlives a closure.
+        match unsafe { &mut *self.memory.get() } {
+            Memory::Own(memory) => memory.as_mut_ptr(),
+            // SAFETY: exactly a `bytes`, and alive.
+            Memory::Fresh(bytes) => unsafe { ffi::PyBytes_AsString(bytes.as_ptr()) }.cast(),
+        }
     }
 
     /// Shows the range from `start` to `end` from now on.
@@ -98,8 +121,9 @@ impl Window {
     /// Lends all of the memory to `fill`, which must not run Python code.
     #[inline]
     pub fn with_mut<R>(&self, _py: Python<'_>, fill: impl FnOnce(&mut [u8]) -> R) -> R {
-        // SAFETY: the invariant of `memory`: nobody else runs while the closure does.
-        fill(unsafe { &mut *self.memory.get() })
+        // SAFETY: the invariant of `memory`: it is `size` long, and nobody else runs while the
+        // closure does.
+        fill(unsafe { std::slice::from_raw_parts_mut(self.base(), self.size) })
     }
 
     /// A `bytes` of the first `count` bytes.
@@ -107,4 +131,39 @@ impl Window {
     pub fn to_bytes<'py>(&self, py: Python<'py>, count: usize) -> Bound<'py, PyBytes> {
         self.with_mut(py, |memory| PyBytes::new(py, &memory[..count]))
     }
+}
+
+/// A `bytes` of at most `size` bytes that `fill` has Python code write into through a window; it
+/// returns how many bytes there are, and something for the caller.
+///
+/// # Errors
+/// `MemoryError`.
+pub fn filled_bytes<'py, R>(
+    py: Python<'py>,
+    size: usize,
+    fill: impl FnOnce(&Bound<'py, Window>) -> (usize, R),
+) -> PyResult<(Bound<'py, PyBytes>, R)> {
+    // SAFETY: attached; returns an uninitialised `bytes` of our own, or null with an exception.
+    let object = unsafe { ffi::PyBytes_FromStringAndSize(std::ptr::null(), size.cast_signed()) };
+    // SAFETY: null, or a reference that we own.
+    let object = unsafe { Bound::from_owned_ptr_or_err(py, object) }?;
+    // SAFETY: exactly a `bytes`.
+    let bytes = unsafe { object.cast_into_unchecked::<PyBytes>() };
+    let window = Window::over(py, Memory::Fresh(bytes.clone().unbind()), size)?;
+    let (count, result) = fill(&window);
+    drop(window);
+    // SAFETY: alive; reading the count of a live object is always allowed.
+    let references = unsafe { ffi::Py_REFCNT(bytes.as_ptr()) };
+    if references > 1 {
+        // Somebody keeps the window, and could still write.
+        return Ok((PyBytes::new(py, &bytes.as_bytes()[..count]), result));
+    }
+    let mut object = bytes.into_ptr();
+    // SAFETY: a `bytes` of our own that nobody else knows; the call leaves a reference that we own
+    // in `object`, or null.
+    unsafe { _PyBytes_Resize(&raw mut object, count.cast_signed()) };
+    // SAFETY: as above.
+    let object = unsafe { Bound::from_owned_ptr_or_err(py, object) }?;
+    // SAFETY: exactly a `bytes`.
+    Ok((unsafe { object.cast_into_unchecked() }, result))
 }

@@ -11,7 +11,7 @@ use pyo3::types::{PyBytes, PyMemoryView, PySlice};
 
 use crate::event_loop::Purpose;
 use crate::py::call;
-use crate::py::window::Window;
+use crate::py::window::{self, Window};
 use crate::transport::protocol::Kind;
 use crate::transport::tls::session::{Phase, Received, TlsProtocol};
 
@@ -21,6 +21,11 @@ const SLICE: usize = (1 << 14) + 256;
 const RECORD: usize = 1 << 14;
 /// Up to this mark, what is left of a record has to be counted exactly.
 const SMALL_MARK: usize = 4 * SLICE;
+
+/// From this size on what comes is decrypted straight into its final object.
+const LARGE: usize = 32 * 1024;
+/// The most that is delivered in one piece.
+const MOST: usize = 256 * 1024;
 
 /// Why a read stopped.
 enum End {
@@ -209,6 +214,23 @@ impl TlsProtocol {
         let session = this.get();
         let event_loop = session.event_loop.bind(py).get();
         loop {
+            let most = session.most_decrypted(py);
+            if most >= LARGE {
+                let (data, end) = window::filled_bytes(py, most, |window| {
+                    let room = |filled| {
+                        window.get().show(filled, most);
+                        Ok(window.as_any().clone())
+                    };
+                    session.decrypt(py, (most, 1), room)
+                })?;
+                if let Some(app) = session.app(py).filter(|_| !data.as_bytes().is_empty()) {
+                    call::method1(&app, intern!(py, "data_received"), data.as_any())?;
+                }
+                if !Self::after_read(this, end)? {
+                    return Ok(());
+                }
+                continue;
+            }
             let window = event_loop.take_window(py, Purpose::Plain)?;
             let size = window.get().size();
             let room = |filled| {
@@ -225,6 +247,15 @@ impl TlsProtocol {
                 return Ok(());
             }
         }
+    }
+
+    /// More than what can be decrypted of what has come.
+    fn most_decrypted(&self, py: Python<'_>) -> usize {
+        self.state.with(py, |state| {
+            let input = &state.input;
+            let now = input.now.as_ref().map_or(0, |now| now.end - now.at);
+            (input.held.len() + now + input.records.begun()).min(MOST)
+        })
     }
 
     /// Decrypts into the protocol's own buffer.
