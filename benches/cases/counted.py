@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from harness.loops import new_loop
 
@@ -253,7 +254,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         assert isinstance(transport, asyncio.DatagramTransport)
         self._transport = transport
 
-    def datagram_received(self, data: bytes, addr: object) -> None:
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         self._left -= 1
         if self._left:
             self._transport.sendto(data, addr)
