@@ -63,7 +63,7 @@ def chosen_cases(options: argparse.Namespace) -> list[Case]:
 
 def loops_of(case: Case, names: list[str]) -> list[str]:
     """The loops that a case runs on: the floor only echoes, patched loops are for TLS."""
-    tls = isinstance(case, Served) and case.tls
+    tls = isinstance(case, (InProcess, Served)) and case.tls
     return [
         name
         for name in names

@@ -32,8 +32,8 @@ mod _native {
     use crate::resolve::getaddrinfo_literal;
     #[pymodule_export]
     use crate::transport::{
-        DatagramTransport, Listener, PipeTransport, ReadPipeTransport, ServerBase, StreamTransport,
-        WritePipeTransport,
+        DatagramTransport, DirectProtocol, Listener, PipeTransport, ReadPipeTransport, ServerBase,
+        StreamTransport, TlsProtocol, TlsTransport, WritePipeTransport,
     };
 
     #[pymodule_init]

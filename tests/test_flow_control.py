@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -312,7 +313,9 @@ def test_pausing_within_data_received_stops_the_delivery(loop: Loop, pair: Pair)
     run(loop, main())
 
 
-def test_reading_can_be_paused_in_connection_made(loop: Loop, pair: Pair) -> None:
+def test_reading_can_be_paused_in_connection_made(kind: str, loop: Loop, pair: Pair) -> None:
+    if kind == "asyncio" and sys.version_info < (3, 11, 4):
+        pytest.skip("asyncio starts to read all the same (gh-103607)")
     near, far = pair
     far.send(b"early")
 

@@ -16,7 +16,7 @@ from support.attaching import attach
 from support.descriptors import open_descriptors
 from support.loops import Factory, run, run_turns, until
 from support.memory import count_of, resident, tidy
-from support.protocols import BufferedRecorder, Recorder
+from support.protocols import BufferedRecorder, Recorder, returning
 from support.sockets import listening, reset, socket_pair
 
 Loop = asyncio.AbstractEventLoop
@@ -300,6 +300,7 @@ def test_an_open_transport_of_a_dead_loop_is_collected(new_loop: Factory) -> Non
     with pytest.warns(ResourceWarning):
         del loop, protocol
         tidy()
+    tidy()  # asyncio's warning holds its transport, and weak references to it since 3.15
     assert gone() is None
     near.close()
     far.close()
@@ -344,3 +345,30 @@ def test_closing_the_loop_drops_what_callbacks_hold(new_loop: Factory) -> None:
     del payload
     gc.collect()
     assert gone() is None
+
+
+def test_the_collector_may_start_while_a_transport_is_made(loop: Loop) -> None:
+    """On 3.11 it does so before the transport has its first value, when it needs a new dict."""
+    hoard: list[dict[str, int]] = []
+
+    def make() -> Recorder:
+        # No spare ones are left then.
+        hoard.extend({} for _ in range(100))
+        return Recorder()
+
+    async def main() -> None:
+        server = await loop.create_server(make, sock=listening())
+        for round_ in range(24):
+            # At which allocation it starts depends on what was made before.
+            gc.set_threshold(1 + round_ % 8)
+            client = Recorder()
+            await loop.create_connection(returning(client), *server.sockets[0].getsockname())
+            client.transport.abort()
+            await client.wait_lost()
+        server.close()
+
+    before = gc.get_threshold()
+    try:
+        run(loop, main())
+    finally:
+        gc.set_threshold(*before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import sys
 from typing import Any
@@ -345,6 +346,31 @@ def test_the_backlog_is_accepted_in_one_go(loop: Loop) -> None:
         address = server.sockets[0].getsockname()
         sockets = [socket.create_connection(address) for _ in range(40)]
         await until(lambda: len(serving.protocols) == 40)
+        for sock in sockets:
+            sock.close()
+        await until(lambda: all(protocol.is_lost for protocol in serving.protocols))
+        server.close()
+
+    run(loop, main())
+
+
+def test_the_collector_may_run_while_a_transport_is_being_made(loop: Loop) -> None:
+    """CPython collects when it needs an object's dictionary, before the fields are written."""
+
+    async def main() -> None:
+        serving = Serving()
+        server = await serving.start(backlog=200)
+        address = server.sockets[0].getsockname()
+        sockets = [socket.create_connection(address) for _ in range(150)]
+        # No dictionary comes from the interpreter's list of freed ones.
+        taken: list[dict[str, int]] = [{} for _ in range(200)]
+        threshold = gc.get_threshold()
+        gc.set_threshold(1)
+        try:
+            await until(lambda: len(serving.protocols) == 150)
+        finally:
+            gc.set_threshold(*threshold)
+        assert not any(taken)
         for sock in sockets:
             sock.close()
         await until(lambda: all(protocol.is_lost for protocol in serving.protocols))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from support.loops import run, run_turns
+from support.loops import Factory, run, run_turns
 
 Loop = asyncio.AbstractEventLoop
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="outside")
@@ -131,9 +131,57 @@ def test_a_factory_gets_the_context_only_when_one_is_given(loop: Loop) -> None:
     assert given[0].get("context") is None
 
 
+class Bare:
+    """What a factory may return that is no task."""
+
+    def __init__(self) -> None:
+        self.names: list[object] = []
+
+
+class Named(Bare):
+    """Remembers the names that it is given."""
+
+    def set_name(self, name: object) -> None:
+        self.names.append(name)
+
+
+@pytest.mark.parametrize("what", [Bare, Named])
+@pytest.mark.parametrize(
+    "keywords",
+    [{}, {"name": "named"}, {"name": None}, {"context": None}, {"name": "n", "odd": 1}],
+    ids=str,
+)
+def test_a_factory_is_told_what_asyncios_loop_tells_it(
+    new_loop: Factory, keywords: dict[str, Any], what: type[Bare]
+) -> None:
+    """It changed with 3.13, with 3.13.3, mostly back with 3.13.4, and again with 3.14."""
+
+    def attempt(make: Factory) -> object:
+        loop: Any = make()
+        given: list[dict[str, Any]] = []
+
+        def factory(in_loop: Loop, coroutine: Any, **told: Any) -> Bare:
+            given.append(told)
+            return what()
+
+        loop.set_task_factory(factory)
+        coroutine = value()
+        try:
+            made = loop.create_task(coroutine, **keywords)
+        except (TypeError, AttributeError, DeprecationWarning) as error:
+            return type(error), given
+        finally:
+            coroutine.close()
+            loop.close()
+        return given, made.names
+
+    assert attempt(new_loop) == attempt(asyncio.SelectorEventLoop)
+
+
 def test_a_factory_may_make_another_kind_of_future(loop: Loop) -> None:
     class Own(asyncio.Future[Any]):
-        pass
+        def set_name(self, name: object) -> None:
+            """3.13 calls it."""
 
     def factory(in_loop: Loop, coroutine: Any, **_: Any) -> Any:
         coroutine.close()

@@ -48,6 +48,12 @@ async def close(writer: asyncio.StreamWriter) -> None:
     await writer.wait_closed()
 
 
+async def wait_lost(protocol: Recorder) -> None:
+    """Wait for the peer to end the connection; asyncio 3.10 warns of an end that is not closed."""
+    await protocol.wait_lost()
+    protocol.transport.close()
+
+
 def test_streams_over_tls(loop: Loop) -> None:
     async def main() -> None:
         server = await tls_server()
@@ -176,6 +182,7 @@ def test_start_tls_upgrades_both_ends(loop: Loop) -> None:
             # The first data may come before this task goes on.
             await self.wait_data(6)
             assert upgraded is not None
+            self.transport = upgraded
             upgraded.write(self.data.upper())
 
     async def main() -> None:
@@ -192,7 +199,7 @@ def test_start_tls_upgrades_both_ends(loop: Loop) -> None:
         assert await client.wait_data(8) == b"OKSECRET"
         upgraded.close()
         await client.wait_lost()
-        await protocols[0].wait_lost()
+        await wait_lost(protocols[0])
         server.close()
 
     run(loop, main())
@@ -248,7 +255,7 @@ def test_tls_with_protocols_and_flow_control(loop: Loop) -> None:
         await until(lambda: "resume_writing" in protocols[0].events)
         client.transport.close()
         await client.wait_lost()
-        await protocols[0].wait_lost()
+        await wait_lost(protocols[0])
         server.close()
 
     run(loop, main())
@@ -273,7 +280,7 @@ def test_an_end_without_goodbye_still_delivers_the_data(loop: Loop) -> None:
         raw = transport.get_extra_info("socket")
         await protocols[0].wait_data(10)
         raw.shutdown(socket.SHUT_WR)
-        await protocols[0].wait_lost()
+        await wait_lost(protocols[0])
         transport.abort()
         await client.wait_lost()
         server.close()
@@ -338,6 +345,6 @@ def test_an_accepted_socket_can_be_given_to_tls(loop: Loop) -> None:
             assert await client.wait_data(15) == b"from the server"
             transport.close()
             await server.wait_lost()
-            await client.wait_lost()
+            await wait_lost(client)
 
     run(loop, main())

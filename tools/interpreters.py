@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MINORS = range(10, 15)
+MINORS = range(10, 16)
 """Minor versions of Python 3 that are tested."""
 
 _PROBE = """

@@ -252,11 +252,9 @@ STAGES = (
     Stage("rust-tests", rust_tests, built=False),
     Stage("stubs", stubs),
     Stage("meta", meta, every_python=True),
-    # On the default Python until 3.10 and 3.13 pass too: eleven tests of 3.10 still fail, five of
-    # them on asyncio itself.
-    Stage("behaviour", behaviour),
-    Stage("differential", differential),
-    Stage("conformance", conformance),
+    Stage("behaviour", behaviour, every_python=True),
+    Stage("differential", differential, every_python=True),
+    Stage("conformance", conformance, every_python=True),
     Stage("debug", debug),
 )
 """All stages, the quick ones first."""

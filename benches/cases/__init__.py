@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cases import echo, http, memory, operations, scheduling, sockets, tasks, timers
+from cases import echo, http, memory, operations, scheduling, sockets, tasks, timers, tls
 
 if TYPE_CHECKING:
     from harness.case import Case
@@ -15,6 +15,7 @@ ALL: tuple[Case, ...] = (
     *tasks.CASES,
     *operations.CASES,
     *sockets.CASES,
+    *tls.CASES,
     *echo.CASES,
     *http.CASES,
     *memory.CASES,

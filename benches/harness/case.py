@@ -48,6 +48,7 @@ class InProcess(Case):
 
     measure: Measure | None = None
     repeats: int = 3
+    tls: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from asyncio import base_subprocess, constants, coroutines, events, futures, sslproto, trsock
+from asyncio import base_subprocess, constants, coroutines, events, futures, trsock
 from asyncio.log import logger
 from asyncio.staggered import staggered_race
 from typing import TYPE_CHECKING, Any, cast
@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = (
+    "CREATE_TASK_TAKES_ANY",
     "DEBUG_STACK_DEPTH",
+    "FACTORIES_GET_THE_NAME",
     "SENDFILE_ALWAYS_SEEKS",
+    "SSL_HANDSHAKE_TIMEOUT",
+    "SSL_SHUTDOWN_TIMEOUT",
     "AnyDatagramTransport",
     "BaseSubprocessTransport",
-    "SSLProtocol",
     "SendfileMode",
     "TransportSocket",
     "base_policy_class",
@@ -42,6 +45,7 @@ __all__ = (
     "logger",
     "set_policy",
     "set_running_loop",
+    "set_task_name",
     "ssl",
     "staggered_race",
     "take_buffered_bytes",
@@ -50,7 +54,10 @@ __all__ = (
 #: How many frames coroutine origin tracking keeps in debug mode.
 DEBUG_STACK_DEPTH: int = constants.DEBUG_STACK_DEPTH
 
-SSLProtocol = sslproto.SSLProtocol
+#: How long a TLS handshake may take by default, and a shutdown (since 3.11), in seconds.
+SSL_HANDSHAKE_TIMEOUT: float = constants.SSL_HANDSHAKE_TIMEOUT
+SSL_SHUTDOWN_TIMEOUT: float = getattr(constants, "SSL_SHUTDOWN_TIMEOUT", 30.0)
+
 SendfileMode = constants._SendfileMode
 TransportSocket = trsock.TransportSocket
 #: What asyncio's processes do on every system: the transport's surface, its order of events.
@@ -70,6 +77,19 @@ if sys.version_info >= (3, 14):
 else:
     _is_coroutine_function = asyncio.iscoroutinefunction
 
+
+_create_task_parameters = inspect.signature(asyncio.BaseEventLoop.create_task).parameters
+#: Whether `create_task` hands unknown keywords on (3.13.3), instead of refusing them.
+CREATE_TASK_TAKES_ANY: bool = any(
+    parameter.kind is parameter.VAR_KEYWORD for parameter in _create_task_parameters.values()
+)
+#: Whether a task factory gets the name as a keyword (3.13.3, 3.14; not 3.13.4, gh-133745).
+FACTORIES_GET_THE_NAME: bool = "name" not in _create_task_parameters
+
+#: Names a task that a factory made; before 3.13 it passes over no name and no `set_name`.
+set_task_name: Callable[[Any, Any], None] = getattr(
+    asyncio.tasks, "_set_task_name", lambda task, name: task.set_name(name)
+)
 
 #: Whether a file's position follows sendfile even if nothing was sent (gh-150107).
 SENDFILE_ALWAYS_SEEKS: bool = (

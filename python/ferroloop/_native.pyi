@@ -1,10 +1,12 @@
 # The native half of ferroloop.
 #
-# `Handle`, `TimerHandle` and `StreamTransport` are no subclasses of asyncio's classes when they run,
-# but `isinstance` says that they are (through `__class__`), and so does this file.
+# `Handle`, `TimerHandle`, `StreamTransport`, `TlsTransport` and `TlsProtocol` are no subclasses of
+# asyncio's classes when they run, but `isinstance` says that they are (through `__class__`), and so
+# does this file.
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, Protocol, TypeVar, final
@@ -13,6 +15,7 @@ from typing_extensions import Self, TypeVarTuple, Unpack, disjoint_base
 
 __all__ = [
     "DatagramTransport",
+    "DirectProtocol",
     "EventLoop",
     "Handle",
     "Listener",
@@ -22,6 +25,8 @@ __all__ = [
     "ServerBase",
     "StreamTransport",
     "TimerHandle",
+    "TlsProtocol",
+    "TlsTransport",
     "WritePipeTransport",
     "_accelerate",
     "getaddrinfo_literal",
@@ -217,6 +222,63 @@ class StreamTransport(asyncio.Transport):
         self, exc: BaseException, message: str = "Fatal error on transport"
     ) -> None: ...
     def _force_close(self, exc: BaseException | None) -> None: ...
+
+@disjoint_base
+class DirectProtocol: ...
+
+@final
+class TlsProtocol(DirectProtocol, asyncio.BufferedProtocol):
+    def __new__(
+        cls,
+        event_loop: EventLoop,
+        protocol: asyncio.BaseProtocol,
+        sslcontext: ssl.SSLContext,
+        waiter: asyncio.Future[None] | None,
+        ssl_object: ssl.SSLObject,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        *,
+        server_side: bool,
+        handshake_timeout: float,
+        shutdown_timeout: float,
+        call_connection_made: bool = True,
+    ) -> TlsProtocol: ...
+    @property
+    def _app_protocol(self) -> asyncio.BaseProtocol | None: ...
+    @property
+    def _app_transport(self) -> TlsTransport | None: ...
+    @property
+    def _incoming(self) -> ssl.MemoryBIO: ...
+    @property
+    def _outgoing(self) -> ssl.MemoryBIO: ...
+    @property
+    def _sslobj(self) -> ssl.SSLObject: ...
+    @property
+    def _transport(self) -> asyncio.Transport | None: ...
+    def _check_handshake_timeout(self) -> None: ...
+    def _check_shutdown_timeout(self) -> None: ...
+    def _feed(self, data: bytes) -> None: ...
+    def _inherit_pause(self) -> None: ...
+    def _resume(self) -> None: ...
+    def data_received(self, data: bytes) -> None: ...
+
+@final
+class TlsTransport(asyncio.Transport):
+    _start_tls_compatible: bool
+
+    @property
+    def _loop(self) -> EventLoop | None: ...
+    @property
+    def _protocol_paused(self) -> bool: ...
+    @property
+    def _sendfile_compatible(self) -> Any: ...
+    @property
+    def _ssl_protocol(self) -> TlsProtocol | None: ...
+    def _force_close(self, exc: BaseException | None) -> None: ...
+    def _test__append_write_backlog(self, data: bytes) -> None: ...
+    def get_read_buffer_limits(self) -> tuple[int, int]: ...
+    def get_read_buffer_size(self) -> int: ...
+    def set_read_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
 
 @disjoint_base
 class PipeTransport(asyncio.BaseTransport):

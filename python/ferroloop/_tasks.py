@@ -1,13 +1,15 @@
 """`create_task` when a task factory is set: which keywords the factory is given, by version.
 
 Loop thread only.
-The surprise: up to 3.13 the factory never sees the name, which is set afterwards with `set_name`; from 3.14 on every keyword goes to the factory and nothing is set afterwards.
+The surprise: the factory sees the name in 3.13.3 and from 3.14 on only. Elsewhere it is set
+afterwards, before 3.13 only if one was given, in 3.13 in any case.
 """
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
+
+from ferroloop._asyncio_private import FACTORIES_GET_THE_NAME, set_task_name
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,24 +28,14 @@ def create_with_factory(
 
     Raises whatever the factory raises, and TypeError for a keyword that this version refuses.
     """
-    if sys.version_info >= (3, 14):
+    if FACTORIES_GET_THE_NAME:
         return factory(loop, coro, **keywords)
     name = keywords.pop("name", None)
     if keywords.get("context", ...) is None:
         del keywords["context"]
     task = factory(loop, coro, **keywords)
     try:
-        if sys.version_info >= (3, 13):
-            task.set_name(name)
-        elif name is not None:
-            _set_name(task, name)
+        set_task_name(task, name)
         return task
     finally:
         del task  # no cycle through this frame when the task keeps a traceback of it
-
-
-def _set_name(task: asyncio.Task[Any], name: object) -> None:
-    """Name a task of any class; asyncio skips classes without `set_name`, except on 3.10."""
-    set_name = getattr(task, "set_name", None)
-    if set_name is not None:
-        set_name(name)

@@ -1,7 +1,7 @@
-"""TLS over our stream transport, through asyncio's own protocol for now.
+"""What TLS takes once for each connection: options, contexts, `start_tls`; the rest is native.
 
-Owns nothing: the SSLProtocol owns the session, the stream transport below owns the socket. Called
-in the loop's thread.
+Owns nothing: a TlsProtocol owns the session, the stream transport below owns the socket. Called in
+the loop's thread.
 The surprise: closing a TLS transport whose connection_made has not come yet does nothing in
 asyncio, so that giving up on one has to abort the transport below.
 """
@@ -13,7 +13,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ferroloop import _native
-from ferroloop._asyncio_private import SSLProtocol, ssl, take_buffered_bytes
+from ferroloop._asyncio_private import (
+    SSL_HANDSHAKE_TIMEOUT,
+    SSL_SHUTDOWN_TIMEOUT,
+    ssl,
+    take_buffered_bytes,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,7 +35,7 @@ __all__ = (
     "start_tls",
 )
 
-#: asyncio's SSLProtocol before that has no shutdown to wait for.
+#: asyncio's calls before that have no such parameter.
 _HAS_SHUTDOWN_TIMEOUT: bool = sys.version_info >= (3, 11)
 
 
@@ -61,19 +66,56 @@ def make_protocol(
     ssl_handshake_timeout: float | None = None,
     ssl_shutdown_timeout: float | None = None,
     call_connection_made: bool = True,
-) -> Any:
-    """Return asyncio's SSLProtocol around `protocol`; None as `context` makes a default one.
+) -> _native.TlsProtocol:
+    """Return a TLS session around `protocol`; None as `context` makes a default one.
 
-    Raises ValueError for a timeout (seconds) that is not positive.
+    Raises ValueError for a timeout (seconds) that is not positive, RuntimeError without OpenSSL,
+    and what `context.wrap_bio` raises.
     """
-    options: dict[str, Any] = {
-        "ssl_handshake_timeout": ssl_handshake_timeout,
-        "call_connection_made": call_connection_made,
-    }
-    if _HAS_SHUTDOWN_TIMEOUT:
-        options["ssl_shutdown_timeout"] = ssl_shutdown_timeout
-    make: Any = SSLProtocol
-    return make(loop, protocol, context, waiter, server_side, server_hostname, **options)
+    if ssl is None:
+        raise RuntimeError("stdlib ssl module not available")
+    handshake_timeout = _timeout("ssl_handshake", ssl_handshake_timeout, SSL_HANDSHAKE_TIMEOUT)
+    shutdown_timeout = _timeout("ssl_shutdown", ssl_shutdown_timeout, SSL_SHUTDOWN_TIMEOUT)
+    if not context:
+        context = _default_context(server_side, server_hostname)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ssl_object = context.wrap_bio(
+        incoming,
+        outgoing,
+        server_side=server_side,
+        server_hostname=None if server_side else server_hostname or None,
+    )
+    return _native.TlsProtocol(
+        loop,
+        protocol,
+        context,
+        waiter,
+        ssl_object,
+        incoming,
+        outgoing,
+        server_side=server_side,
+        handshake_timeout=handshake_timeout,
+        shutdown_timeout=shutdown_timeout,
+        call_connection_made=call_connection_made,
+    )
+
+
+def _timeout(name: str, seconds: float | None, default: float) -> float:
+    if seconds is None:
+        return default
+    if seconds <= 0:
+        raise ValueError(f"{name}_timeout should be a positive number, got {seconds}")
+    return seconds
+
+
+def _default_context(server_side: bool, server_hostname: str | None) -> Any:
+    """What `ssl=True` means: the platform's trusted authorities."""
+    if server_side:
+        raise ValueError("Server side SSL needs a valid SSLContext")
+    context = ssl.create_default_context()
+    if not server_hostname:
+        context.check_hostname = False
+    return context
 
 
 class ClientTls:
@@ -82,11 +124,11 @@ class ClientTls:
     __slots__ = ("_below", "_protocol", "transport")
 
     def __init__(self, loop: LoopBase, sock: socket.socket, protocol: Any, **place: Any) -> None:
-        """Put the SSLProtocol `protocol` on `sock`; an exception leaves the socket alone."""
+        """Put the session `protocol` on `sock`; an exception leaves the socket alone."""
         self._protocol = protocol
-        #: What the program gets: asyncio's TLS transport.
-        self.transport = protocol._app_transport
         self._below = _native.StreamTransport(loop, sock, protocol, None, **place)
+        #: What the program gets.
+        self.transport = protocol._app_transport
 
     def close(self) -> None:
         """Close the transport, and the socket also if the handshake has not begun."""
@@ -187,8 +229,8 @@ async def start_tls(
     cannot carry TLS, ValueError for a timeout that is not positive, ssl.SSLError or OSError if the
     handshake fails; the connection is closed then. Mirrors asyncio's `start_tls`
     (`ssl_shutdown_timeout`: 3.11). A server takes what its StreamReader had already read as the
-    start of the handshake, as asyncio does since late 3.13 and 3.14 patches, on every version
-    from 3.11 on; and writing that was paused before stays paused.
+    start of the handshake, as asyncio does since late 3.13 and 3.14 patches; and writing that was
+    paused before stays paused.
     """
     if ssl is None:
         raise RuntimeError("Python ssl module is not available")
@@ -213,8 +255,7 @@ async def start_tls(
     )
     # Before anything else: data must not reach the TLS protocol ahead of connection_made.
     transport.pause_reading()
-    if sys.version_info >= (3, 11):
-        _take_over(tls, transport, protocol if server_side else None)
+    _take_over(tls, transport, protocol if server_side else None)
     transport.set_protocol(tls)
     made = loop.call_soon(tls.connection_made, transport)
     resumed = loop.call_soon(transport.resume_reading)
@@ -236,8 +277,7 @@ def _take_over(tls: Any, transport: Any, reader: asyncio.BaseProtocol | None) ->
     if reader is not None:
         data = take_buffered_bytes(reader)
         if data:
-            tls._incoming.write(data)
+            tls._feed(data)
     if getattr(transport, "_protocol_paused", False):
         # asyncio forgets this and then fails an assertion when the transport resumes.
-        tls.pause_writing()
-        tls._app_writing_paused = True
+        tls._inherit_pause()

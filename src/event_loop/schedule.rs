@@ -72,7 +72,11 @@ impl FastMethod for CallSoonThreadsafe {
         if cfg!(Py_3_14) {
             handle.get().make_threadsafe(arguments.py);
         }
-        if event_loop.inbox.push(handle.clone().unbind()) {
+        let ready = Ready::Handle(handle.clone().unbind());
+        let asleep = event_loop
+            .inbox
+            .with(arguments.py, |inbox| inbox.push(ready));
+        if asleep {
             event_loop
                 .poller(arguments.py)?
                 .wake()
@@ -123,7 +127,7 @@ fn context_or_current(
     context: Option<Borrowed<'_, '_, PyAny>>,
 ) -> PyResult<Context> {
     match context {
-        Some(context) => Ok(Context::Own(context.to_owned().unbind())),
+        Some(context) => Ok(Context::own(context.to_owned().unbind())),
         None => event_loop.capture_context(py),
     }
 }
@@ -146,6 +150,7 @@ impl FastMethod for CallLater {
         let Some(delay) = arguments.get(0) else {
             return Err(PyTypeError::new_err("call_later() needs a delay"));
         };
+        // 3.10 fails at the sum, in other words.
         if cfg!(Py_3_11) && delay.is_none() {
             return Err(PyTypeError::new_err("delay must not be None"));
         }
@@ -177,15 +182,22 @@ impl FastMethod for CallAt {
             return Err(PyTypeError::new_err("call_at() needs a deadline"));
         };
         if when.is_none() {
-            if cfg!(Py_3_11) {
-                return Err(PyTypeError::new_err("when cannot be None"));
-            }
-            // asyncio of 3.10 leaves it to an assertion in its handle.
-            this.get().check_closed()?;
-            return Err(PyAssertionError::new_err(()));
+            return Err(no_deadline(this.get()));
         }
         let when = when.extract()?;
         schedule(this, arguments, when, context)
+    }
+}
+
+/// What `call_at(None, …)` raises: 3.10 finds out by an assertion, when the loop is known to be open.
+#[cold]
+fn no_deadline(event_loop: &EventLoop) -> PyErr {
+    if cfg!(Py_3_11) {
+        return PyTypeError::new_err("when cannot be None");
+    }
+    match event_loop.check_closed() {
+        Ok(()) => PyAssertionError::new_err(()),
+        Err(closed) => closed,
     }
 }
 

@@ -5,6 +5,7 @@
 //! instance has no dictionary; what the Python layer needs sits in one slot here.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -18,14 +19,28 @@ use crate::logic::inbox::Inbox;
 use crate::logic::slab::{Key, Slab};
 use crate::logic::timer_heap::TimerHeap;
 use crate::py::cell::LoopCell;
-use crate::py::context::{Context, ContextCache, copy_current};
+use crate::py::context::{self, Context, ContextCache};
 use crate::py::object;
+use crate::py::window::Window;
 use crate::sys::datagram::Batch;
 use crate::sys::poller::{Events, Poller};
 use crate::sys::wakeup::SignalPipe;
 
 /// How much one `recv` asks for at most: asyncio's `max_size`.
 pub const SCRATCH: usize = 256 * 1024;
+
+/// How much longer a window is, so that whatever is decrypted from `SCRATCH` bytes fits, and a read
+/// always has room for a whole record.
+const SPARE: usize = 32 * 1024;
+
+/// What a shared window is for.
+#[derive(Clone, Copy)]
+pub enum Purpose {
+    /// What was received.
+    Received = 0,
+    /// What was decrypted, or is to be encrypted.
+    Plain = 1,
+}
 
 /// What a registered key stands for.
 pub enum Entry {
@@ -66,6 +81,8 @@ pub struct Core {
     pub watched_signals: [u64; 2],
     /// Room for reads, while nobody reads.
     pub scratch: Option<Vec<u8>>,
+    /// Room for what TLS connections receive and decrypt, while none of them does.
+    pub windows: [Option<Py<Window>>; 2],
     /// Room for datagrams, while nobody receives.
     pub batch: Option<Batch>,
     /// Whether the last `sock_recv` brought much, so that the next asks first how much there is.
@@ -88,7 +105,7 @@ pub struct EventLoop {
     pub slots: LoopCell<Slots>,
     /// `None` once the loop is closed. Shared, because a wait goes on while nothing is borrowed.
     poller: LoopCell<Option<Arc<Poller>>>,
-    pub inbox: Inbox<Py<Handle>>,
+    pub inbox: LoopCell<Inbox<Ready>>,
     pub debug: AtomicBool,
     pub stopping: AtomicBool,
     pub closed: AtomicBool,
@@ -121,7 +138,7 @@ impl EventLoop {
             poller: LoopCell::new(Some(Arc::new(
                 Poller::new().map_err(|error| os_error(&error))?,
             ))),
-            inbox: Inbox::default(),
+            inbox: LoopCell::new(Inbox::default()),
             debug: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -140,6 +157,18 @@ impl EventLoop {
     pub fn poller(&self, py: Python<'_>) -> PyResult<Arc<Poller>> {
         let poller = self.poller.with(py, |poller| poller.clone());
         poller.ok_or_else(|| self.refusal())
+    }
+
+    /// Looks what is ready, without waiting.
+    ///
+    /// # Errors
+    /// `RuntimeError` once the loop is closed, or in a forked child.
+    #[inline]
+    pub fn look(&self, py: Python<'_>, events: &mut Events) -> PyResult<io::Result<()>> {
+        let looked = self
+            .poller
+            .with(py, |poller| poller.as_ref().map(|it| it.look(events)));
+        looked.ok_or_else(|| self.refusal())
     }
 
     /// Takes the poller away for good; its descriptors are closed when the last user is done.
@@ -178,12 +207,22 @@ impl EventLoop {
     /// Moves what other threads handed in to the ready queue.
     #[inline]
     pub fn drain_inbox(&self, py: Python<'_>) {
-        if self.inbox.is_filled() {
-            let handles = self.inbox.take();
+        if self.has_mail(py) {
+            let mut mail = self.inbox.with(py, Inbox::take);
             self.core.with(py, |core| {
-                core.ready.extend(handles.into_iter().map(Ready::Handle));
+                if core.ready.is_empty() {
+                    std::mem::swap(&mut core.ready, &mut mail);
+                } else {
+                    core.ready.append(&mut mail);
+                }
             });
         }
+    }
+
+    /// Whether other threads handed something in.
+    #[inline]
+    pub fn has_mail(&self, py: Python<'_>) -> bool {
+        self.inbox.with(py, |inbox| inbox.is_filled())
     }
 
     /// A context equal to the current one, as asyncio copies it for every callback.
@@ -192,10 +231,41 @@ impl EventLoop {
         if let Some(context) = self.core.with(py, |core| core.contexts.reuse(py)) {
             return Ok(context);
         }
-        let copy = copy_current(py)?.unbind();
-        let (context, previous) = self.core.with(py, |core| core.contexts.renew(copy));
-        drop(previous);
+        let (context, snapshot) = context::capture(py)?;
+        if let Some(snapshot) = snapshot {
+            let previous = self.core.with(py, |core| core.contexts.renew(snapshot));
+            drop(previous);
+        }
         Ok(context)
+    }
+
+    /// The room that is shared for `purpose`, which `give_window` takes back.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    #[inline]
+    pub fn take_window<'py>(
+        &self,
+        py: Python<'py>,
+        purpose: Purpose,
+    ) -> PyResult<Bound<'py, Window>> {
+        let window = self
+            .core
+            .with(py, |core| core.windows[purpose as usize].take());
+        window.map_or_else(
+            || Window::new(py, SCRATCH + SPARE),
+            |window| Ok(window.into_bound(py)),
+        )
+    }
+
+    /// Takes that room back.
+    #[inline]
+    pub fn give_window(&self, py: Python<'_>, purpose: Purpose, window: Bound<'_, Window>) {
+        let window = Some(window.unbind());
+        let spare = self.core.with(py, |core| {
+            std::mem::replace(&mut core.windows[purpose as usize], window)
+        });
+        drop(spare);
     }
 
     /// The room for datagrams, which `give_batch` takes back.
@@ -214,7 +284,7 @@ impl EventLoop {
     /// Whether anything is queued behind the callback that runs now, or the loop is to stop.
     pub fn has_more_to_run(&self, py: Python<'_>) -> bool {
         self.stopping.load(Ordering::Relaxed)
-            || self.inbox.is_filled()
+            || self.has_mail(py)
             || self.core.with(py, |core| !core.ready.is_empty())
     }
 
@@ -251,7 +321,8 @@ impl EventLoop {
         for timer in &timers {
             unschedule(timer, py);
         }
-        drop((ready, timers, entries, signals, self.inbox.take()));
+        let mail = self.inbox.with(py, Inbox::take);
+        drop((ready, timers, entries, signals, mail));
         drop(context);
     }
 
@@ -272,6 +343,7 @@ impl EventLoop {
         });
         slots.unwrap_or(Ok(()))?;
         let core = self.core.try_with(|core| {
+            visit.call(core.contexts.last())?;
             for ready in &core.ready {
                 match ready {
                     Ready::Handle(handle) => Self::visit_handle(handle, visit)?,
@@ -296,13 +368,13 @@ impl EventLoop {
             Ok(())
         });
         core.unwrap_or(Ok(()))?;
-        let mut visited = Ok(());
-        self.inbox.peek(|handle| {
-            if visited.is_ok() {
-                visited = Self::visit_handle(handle, visit);
-            }
+        let inbox = self.inbox.try_with(|inbox| {
+            inbox.iter().try_for_each(|ready| match ready {
+                Ready::Handle(handle) => Self::visit_handle(handle, visit),
+                _ => Ok(()),
+            })
         });
-        visited
+        inbox.unwrap_or(Ok(()))
     }
 }
 

@@ -95,12 +95,10 @@ impl FastMethod for CreateTask {
 fn keywords<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyDict>> {
     let py = arguments.py;
     let keywords = PyDict::new(py);
-    let version = py.version_info();
     for (name, value) in arguments.keywords() {
         let text = name.to_str()?;
-        let known =
-            text == "name" || (text == "context" && version >= (3, 11)) || version >= (3, 13, 3);
-        if !known {
+        let known = text == "name" || (text == "context" && cfg!(Py_3_11));
+        if !known && !asyncio::create_task_takes_any(py)?.is_truthy()? {
             return Err(PyTypeError::new_err(format!(
                 "create_task() got an unexpected keyword argument '{text}'"
             )));

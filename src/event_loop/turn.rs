@@ -13,6 +13,7 @@ use crate::error::os_error;
 use crate::event_loop::source::{Readiness, Ready};
 use crate::event_loop::state::{Core, Entry, EventLoop, unschedule};
 use crate::handle::Handle;
+use crate::logic::inbox::Inbox;
 use crate::logic::slab::Key;
 use crate::py::object;
 use crate::sys::clock;
@@ -53,9 +54,17 @@ impl EventLoop {
         let py = this.py();
         let event_loop = this.get();
         event_loop.check_closed()?;
-        event_loop.drain_inbox(py);
         let timeout = Self::timeout(this)?;
-        Self::poll(this, timeout)?;
+        let interrupted = event_loop.poll(py, timeout)?;
+        event_loop.drain_inbox(py);
+        let timed = event_loop.core.with(py, |core| {
+            core.queue_events(py);
+            core.timers.first().is_some()
+        });
+        if timed {
+            let now = Self::now(this)?;
+            event_loop.core.with(py, |core| core.queue_timers(py, now));
+        }
         let (count, nested) = event_loop.core.with(py, |core| {
             core.turn += 1;
             (
@@ -63,13 +72,31 @@ impl EventLoop {
                 std::mem::replace(&mut core.in_callback, true),
             )
         });
+        if interrupted && let Err(error) = py.check_signals() {
+            event_loop.core.with(py, |core| core.in_callback = nested);
+            return Err(error);
+        }
         let result = (0..count).try_for_each(|_| Self::run_next(this));
         event_loop.core.with(py, |core| core.in_callback = nested);
         result
     }
 
     /// How long the poll may wait, in seconds. Cancelled timers at the head are dropped first.
+    #[inline]
     fn timeout(this: &Bound<'_, Self>) -> PyResult<Option<f64>> {
+        let event_loop = this.get();
+        let busy = event_loop.stopping.load(Ordering::Relaxed)
+            || event_loop.core.with(this.py(), |core| {
+                !core.ready.is_empty() || !core.resumed.is_empty()
+            });
+        if busy {
+            Ok(Some(0.0))
+        } else {
+            Self::until_next_timer(this)
+        }
+    }
+
+    fn until_next_timer(this: &Bound<'_, Self>) -> PyResult<Option<f64>> {
         let py = this.py();
         let event_loop = this.get();
         while let Some(timer) = event_loop.core.with(py, |core| {
@@ -78,54 +105,31 @@ impl EventLoop {
             unschedule(&timer, py);
             timer.drop_ref(py);
         }
-        let stopping = event_loop.stopping.load(Ordering::Relaxed);
-        let (busy, first) = event_loop.core.with(py, |core| {
-            let busy = stopping || !core.ready.is_empty() || !core.resumed.is_empty();
-            (busy, core.timers.first())
-        });
-        match first {
-            _ if busy => Ok(Some(0.0)),
+        match event_loop.core.with(py, |core| core.timers.first()) {
             Some(first) => Ok(Some((first - Self::now(this)?).max(0.0))),
             None => Ok(None),
         }
     }
 
-    /// Waits for events and queues them, then the due timers, behind what is queued.
-    fn poll(this: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<()> {
-        let py = this.py();
-        let event_loop = this.get();
-        let poller = event_loop.poller(py)?;
-        let mut events = event_loop
-            .core
-            .with(py, |core| core.events.take())
-            .unwrap_or_else(Events::new);
-        let waited = if timeout == Some(0.0) || !event_loop.inbox.sleep() {
-            poller.wait(&mut events, Some(0.0))
+    /// Waits for events; true if a signal interrupted the wait.
+    #[inline]
+    fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let events = self.core.with(py, |core| core.events.take());
+        let mut events = events.unwrap_or_else(Events::new);
+        let waited = if timeout == Some(0.0) || !self.inbox.with(py, Inbox::sleep) {
+            self.look(py, &mut events)?
         } else {
-            event_loop.forget_contexts(py);
+            self.forget_contexts(py);
+            let poller = self.poller(py)?;
             let waited = py.detach(|| poller.wait(&mut events, timeout));
-            event_loop.inbox.wake();
+            self.inbox.with(py, Inbox::wake);
             waited
         };
-        let interrupted = match waited {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
-            Err(error) => return Err(os_error(&error)),
-            Ok(()) => false,
-        };
-        event_loop.drain_inbox(py);
-        let timed = event_loop.core.with(py, |core| {
-            core.queue_events(py, &events);
-            core.events = Some(events);
-            core.timers.first().is_some()
-        });
-        if timed {
-            let now = Self::now(this)?;
-            event_loop.core.with(py, |core| core.queue_timers(py, now));
-        }
-        if interrupted {
-            py.check_signals()
-        } else {
-            Ok(())
+        self.core.with(py, |core| core.events = Some(events));
+        match waited {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+            Err(error) => Err(os_error(&error)),
+            Ok(()) => Ok(false),
         }
     }
 
@@ -148,7 +152,7 @@ impl EventLoop {
                 if event_loop.is_debug() {
                     Self::run_timed(this, &handle)
                 } else {
-                    Handle::run(&handle)
+                    Handle::run_queued(handle)
                 }
             }
             Ready::Io(key, readiness) => match event_loop.source(py, key) {
@@ -223,8 +227,10 @@ impl EventLoop {
 }
 
 impl Core {
-    fn queue_events(&mut self, py: Python<'_>, events: &Events) {
-        for (token, readiness) in events.iter() {
+    #[inline]
+    fn queue_events(&mut self, py: Python<'_>) {
+        let events = self.events.as_ref().map(Events::iter);
+        for (token, readiness) in events.into_iter().flatten() {
             let key = Key(token);
             match self.entries.get(key) {
                 Some(Entry::Source(_)) => self.ready.push_back(Ready::Io(key, readiness)),
@@ -249,6 +255,7 @@ impl Core {
         }
     }
 
+    #[inline]
     fn queue_timers(&mut self, py: Python<'_>, now: f64) {
         while let Some(timer) = self.timers.pop_due(now) {
             unschedule(&timer, py);

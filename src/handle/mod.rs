@@ -3,6 +3,7 @@
 //! - `scheduled`: `Handle`, a callback with its arguments and its context
 //! - `timer`: `TimerHandle`, which also has a deadline
 //! - `runner`: which thread runs a callback
+//! - `running`: a callback while it runs
 //! - `threadsafe`: cancelling from another thread
 //! - `owner`: what a handle asks of its loop
 //! - `cancel`: `cancel()` of both, in the fast calling convention
@@ -12,6 +13,7 @@
 mod cancel;
 mod owner;
 mod runner;
+mod running;
 mod scheduled;
 mod threadsafe;
 mod timer;
@@ -28,8 +30,8 @@ use crate::py::{method, pool};
 /// Makes finished handles return to their pools, and gives them their fast methods. Call once, when
 /// the module is initialised.
 pub fn install(py: Python<'_>) -> PyResult<()> {
-    pool::install::<Handle>(py);
-    pool::install::<TimerHandle>(py);
+    pool::install::<Handle>(py)?;
+    pool::install::<TimerHandle>(py)?;
     method::install::<cancel::Cancel>(py)?;
     method::install::<cancel::CancelTimer>(py)
 }

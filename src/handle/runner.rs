@@ -2,6 +2,8 @@
 //!
 //! Any attached thread.
 
+use std::num::NonZeroU32;
+
 use crate::py::thread;
 
 /// Whether other threads have to know that a callback runs.
@@ -12,7 +14,7 @@ pub enum Runner {
     /// They do, and it does not run.
     Nobody,
     /// This thread runs it.
-    Thread(u64),
+    Thread(NonZeroU32),
 }
 
 impl Runner {
@@ -21,7 +23,7 @@ impl Runner {
     pub fn begin(&mut self) -> bool {
         let told = *self != Self::Untold;
         if told {
-            *self = Self::Thread(thread::ident());
+            *self = Self::Thread(thread::number());
         }
         told
     }

@@ -4,14 +4,16 @@
 //! handle is not tracked by the collector until somebody keeps it beyond its run, because nearly
 //! all of them live for one turn and the loop shows the collector what is queued.
 
-use pyo3::exceptions::PyTypeError;
+use std::mem::{forget, replace};
+
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::PyDict;
 
 use crate::error::leaves_the_loop;
 use crate::handle::runner::Runner;
+use crate::handle::running::Running;
 use crate::py::asyncio;
 use crate::py::call::{self, Args};
 use crate::py::cell::LoopCell;
@@ -50,20 +52,15 @@ pub struct Handle {
     pub(super) state: LoopCell<State>,
 }
 
-/// A callback taken out of its handle to be run.
-struct Running {
-    /// Whether another thread may wait for the end.
-    told: bool,
-    callback: Py<PyAny>,
-    args: Args,
-    context: Context,
-}
-
 static POOL: Pool = Pool::new();
 
 impl Pooled for Handle {
     fn pool() -> &'static Pool {
         &POOL
+    }
+
+    fn emptied(py: Python<'_>) -> PyResult<Bound<'_, Self>> {
+        Bound::new(py, Self::vacant())
     }
 
     fn empty(this: &Bound<'_, Self>) {
@@ -97,21 +94,27 @@ impl Handle {
         args: Args,
         context: Context,
     ) -> Self {
-        let state = State {
-            event_loop: Some(event_loop.clone().unbind()),
-            callback: Some(callback.to_owned().unbind()),
-            args,
-            context: Some(context),
-            cancelled: false,
-            runner: Runner::Untold,
-            debug: None,
-        };
+        let handle = Self::vacant();
+        handle.fill(event_loop, callback, args, context);
+        handle
+    }
+
+    /// The value of a handle that holds nothing.
+    pub fn vacant() -> Self {
         Self {
-            state: LoopCell::new(state),
+            state: LoopCell::new(State {
+                event_loop: None,
+                callback: None,
+                args: Args::NONE,
+                context: None,
+                cancelled: false,
+                runner: Runner::Untold,
+                debug: None,
+            }),
         }
     }
 
-    /// Gives a handle from the pool its new content.
+    /// Gives a handle from the pool, which is empty, its new content.
     #[inline]
     pub fn fill(
         &self,
@@ -123,10 +126,11 @@ impl Handle {
         let event_loop = event_loop.clone();
         let callback = callback.to_owned();
         self.state.with(event_loop.py(), |state| {
-            state.event_loop = Some(event_loop.unbind());
-            state.callback = Some(callback.unbind());
-            state.args = args;
-            state.context = Some(context);
+            // What was there is nothing; forgetting it spares the looks whether that is so.
+            forget(state.event_loop.replace(event_loop.unbind()));
+            forget(state.callback.replace(callback.unbind()));
+            forget(replace(&mut state.args, args));
+            forget(state.context.replace(context));
             state.cancelled = false;
             state.runner = Runner::Untold;
         });
@@ -187,12 +191,18 @@ impl Handle {
         }
     }
 
+    /// As `run`, with the queue's reference: a handle that nobody else has goes to its pool at once.
+    #[inline]
+    pub fn run_queued(this: Bound<'_, Self>) -> PyResult<()> {
+        let result = Self::run(&this);
+        pool::recycle(this);
+        result
+    }
+
     /// Puts the callback back into a handle that somebody holds, and shows it to the collector.
-    fn keep(&self, this: &Bound<'_, Self>, mut running: Running) {
+    fn keep(&self, this: &Bound<'_, Self>, running: Running) {
         let py = this.py();
         object::track(this.as_unbound());
-        // The collector cannot look into a shared snapshot.
-        running.context = running.context.into_own(py);
         let left = self.state.with(py, |state| {
             if state.cancelled || state.event_loop.is_none() {
                 return Some(running);
@@ -251,7 +261,7 @@ impl Handle {
     #[inline]
     pub fn drop_callback<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let (callback, args, event_loop, context) = self.state.with(py, |state| {
-            let args = std::mem::replace(&mut state.args, Args::NONE);
+            let args = replace(&mut state.args, Args::NONE);
             // While it runs, its callback is away, and its loop is needed for what it may raise.
             let running = state.callback.is_none();
             let event_loop = if running {
@@ -281,7 +291,7 @@ impl Handle {
             (
                 state.event_loop.take(),
                 state.callback.take(),
-                std::mem::replace(&mut state.args, Args::NONE),
+                replace(&mut state.args, Args::NONE),
                 state.context.take(),
                 state.debug.take(),
             )
@@ -305,7 +315,10 @@ impl Handle {
             visit.call(&state.event_loop)?;
             visit.call(&state.callback)?;
             state.args.visit(visit)?;
-            visit.call(state.context.as_ref().and_then(Context::own_object))?;
+            state
+                .context
+                .as_ref()
+                .map_or(Ok(()), |it| it.visit(visit))?;
             if let Some(debug) = &state.debug {
                 visit.call(&debug.source_traceback)?;
             }
@@ -320,7 +333,7 @@ impl State {
     fn take_running(&mut self) -> Option<Running> {
         let callback = self.callback.take()?;
         let context = self.context.take()?;
-        let args = std::mem::replace(&mut self.args, Args::NONE);
+        let args = replace(&mut self.args, Args::NONE);
         let told = self.runner.begin();
         Some(Running {
             told,
@@ -328,43 +341,6 @@ impl State {
             args,
             context,
         })
-    }
-}
-
-impl Running {
-    #[inline]
-    fn run(&mut self, py: Python<'_>) -> PyResult<()> {
-        let entered = match self.context.enter(py) {
-            Ok(entered) => entered,
-            Err(error) => return self.run_within(py, error),
-        };
-        let result = self.args.call(self.callback.bind(py));
-        let left = self.context.leave(py, entered);
-        drop(result?);
-        left
-    }
-
-    /// Runs the callback in what is no context although it was given as one: by its `run`, as
-    /// asyncio does it with every context.
-    #[cold]
-    fn run_within(&self, py: Python<'_>, error: PyErr) -> PyResult<()> {
-        let (true, Some(context)) = (
-            error.is_instance_of::<PyTypeError>(py),
-            self.context.own_object(),
-        ) else {
-            return Err(error);
-        };
-        let run = context.bind(py).getattr(intern!(py, "run"))?;
-        let mut args = vec![self.callback.bind(py).clone()];
-        args.extend(self.args.to_tuple(py)?);
-        run.call1(PyTuple::new(py, args)?).map(drop)
-    }
-
-    #[inline]
-    fn release(self, py: Python<'_>) {
-        self.callback.drop_ref(py);
-        self.args.release(py);
-        self.context.release(py);
     }
 }
 
@@ -397,7 +373,7 @@ impl Handle {
         let Some(mut context) = self.state.with(py, |state| state.context.take()) else {
             return Ok(None);
         };
-        let own = context.own(py);
+        let own = context.object(py);
         self.state.with(py, |state| state.context = Some(context));
         own.map(Some)
     }
@@ -439,7 +415,7 @@ impl Handle {
             if state.cancelled && state.callback.is_none() {
                 return None;
             }
-            let args = std::mem::replace(&mut state.args, Args::NONE);
+            let args = replace(&mut state.args, Args::NONE);
             Some(args)
         });
         let Some(args) = args else {

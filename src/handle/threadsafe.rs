@@ -45,7 +45,7 @@ impl Handle {
     fn runs_elsewhere(&self, py: Python<'_>) -> bool {
         match self.state.with(py, |state| state.runner) {
             Runner::Untold | Runner::Nobody => false,
-            Runner::Thread(runner) => runner != thread::ident(),
+            Runner::Thread(runner) => runner != thread::number(),
         }
     }
 

@@ -36,6 +36,19 @@ impl Pooled for TimerHandle {
         &POOL
     }
 
+    fn emptied(py: Python<'_>) -> PyResult<Bound<'_, Self>> {
+        let timer = Self {
+            state: LoopCell::new(State {
+                when: 0.0,
+                scheduled: false,
+            }),
+        };
+        Bound::new(
+            py,
+            PyClassInitializer::from(Handle::vacant()).add_subclass(timer),
+        )
+    }
+
     fn empty(this: &Bound<'_, Self>) {
         Handle::empty(this.as_super());
     }

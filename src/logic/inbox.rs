@@ -1,80 +1,59 @@
 //! `Inbox`: what other threads hand to the loop, and whether they have to wake it.
 //!
-//! Any thread. The one surprise: a sender wakes the loop only if the loop has said that it is
-//! about to sleep, so a burst from a busy thread costs one wake-up.
+//! No thread of its own: whoever shares it locks it. The one surprise: a sender wakes the loop only
+//! if the loop has said that it is about to sleep, so a burst from a busy thread costs one wake-up.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
 
 /// A queue from many threads to one.
 pub struct Inbox<T> {
-    items: Mutex<Vec<T>>,
-    /// Whether `items` may hold something; read without the lock.
-    filled: AtomicBool,
+    items: VecDeque<T>,
     /// Whether the loop sleeps, or is about to, and nobody has woken it yet.
-    sleeping: AtomicBool,
+    sleeping: bool,
 }
 
 impl<T> Default for Inbox<T> {
     fn default() -> Self {
         Self {
-            items: Mutex::new(Vec::new()),
-            filled: AtomicBool::new(false),
-            sleeping: AtomicBool::new(false),
+            items: VecDeque::new(),
+            sleeping: false,
         }
     }
 }
 
 impl<T> Inbox<T> {
     /// Adds `item`. True if the caller has to wake the loop.
-    pub fn push(&self, item: T) -> bool {
-        self.items().push(item);
-        self.filled.store(true, Ordering::SeqCst);
-        self.rouse()
-    }
-
-    /// True, once, if the loop sleeps and has to be woken.
-    pub fn rouse(&self) -> bool {
-        self.sleeping.load(Ordering::SeqCst) && self.sleeping.swap(false, Ordering::SeqCst)
+    #[inline]
+    pub fn push(&mut self, item: T) -> bool {
+        self.items.push_back(item);
+        std::mem::take(&mut self.sleeping)
     }
 
     /// Whether something is there.
     #[inline]
     pub fn is_filled(&self) -> bool {
-        self.filled.load(Ordering::SeqCst)
+        !self.items.is_empty()
     }
 
     /// Takes out everything, oldest first.
-    pub fn take(&self) -> Vec<T> {
-        let mut items = self.items();
-        self.filled.store(false, Ordering::SeqCst);
-        std::mem::take(&mut *items)
+    pub fn take(&mut self) -> VecDeque<T> {
+        std::mem::take(&mut self.items)
     }
 
     /// Announces that the loop is about to sleep. False if it must not, because something came in.
-    pub fn sleep(&self) -> bool {
-        self.sleeping.store(true, Ordering::SeqCst);
-        if self.is_filled() {
-            self.wake();
-            return false;
-        }
-        true
+    pub fn sleep(&mut self) -> bool {
+        self.sleeping = self.items.is_empty();
+        self.sleeping
     }
 
     /// Says that the loop is awake.
-    pub fn wake(&self) {
-        self.sleeping.store(false, Ordering::SeqCst);
+    pub fn wake(&mut self) {
+        self.sleeping = false;
     }
 
-    /// Lends everything that waits to `visit`, unless a sender is adding something.
-    pub fn peek(&self, mut visit: impl FnMut(&T)) {
-        if let Ok(items) = self.items.try_lock() {
-            items.iter().for_each(&mut visit);
-        }
-    }
-
-    fn items(&self) -> MutexGuard<'_, Vec<T>> {
-        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What waits, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.items.iter()
     }
 }
 
@@ -84,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_burst_wakes_a_sleeping_loop_once() {
-        let inbox = Inbox::default();
+        let mut inbox = Inbox::default();
         assert!(!inbox.push(1), "a loop that is awake needs no waking");
         assert_eq!(inbox.take(), [1]);
         assert!(inbox.sleep());
@@ -95,28 +74,17 @@ mod tests {
 
     #[test]
     fn a_loop_with_mail_does_not_go_to_sleep() {
-        let inbox = Inbox::default();
+        let mut inbox = Inbox::default();
         inbox.push(1);
         assert!(!inbox.sleep());
-        assert!(!inbox.rouse());
+        assert!(!inbox.push(2));
     }
 
     #[test]
-    fn nothing_is_lost_between_threads() {
-        let inbox = Inbox::default();
-        let mut seen = 0;
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for item in 0..1000 {
-                        inbox.push(item);
-                    }
-                });
-            }
-            while seen < 4000 {
-                seen += inbox.take().len();
-            }
-        });
-        assert_eq!(seen, 4000);
+    fn a_loop_that_woke_by_itself_is_not_woken() {
+        let mut inbox = Inbox::default();
+        assert!(inbox.sleep());
+        inbox.wake();
+        assert!(!inbox.push(1));
     }
 }

@@ -6,10 +6,12 @@
 //! - `write_queue`: chunks that the kernel has not taken yet
 //! - `flow_control`: high and low water
 //! - `lifecycle`: the states of a connection
+//! - `tls_records`: where TLS records end
 
 pub mod flow_control;
 pub mod inbox;
 pub mod lifecycle;
 pub mod slab;
 pub mod timer_heap;
+pub mod tls_records;
 pub mod write_queue;

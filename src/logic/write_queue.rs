@@ -65,6 +65,12 @@ impl<C: Chunk> WriteQueue<C> {
             .map(move |chunk| &chunk.bytes()[std::mem::take(&mut head)..])
     }
 
+    /// The first chunk, and how many bytes of it are sent.
+    #[inline]
+    pub fn first(&self) -> Option<(&C, usize)> {
+        Some((self.chunks.front()?, self.head))
+    }
+
     /// Notes that `count` bytes were sent and hands every finished chunk to `finished`.
     #[inline]
     pub fn sent(&mut self, count: usize, mut finished: impl FnMut(C)) {
@@ -91,6 +97,30 @@ impl<C: Chunk> WriteQueue<C> {
             return None;
         }
         self.size = 0;
+        self.chunks.pop_front()
+    }
+
+    /// Copies everything that waits to the front of `space`, which is large enough. How much it was.
+    #[inline]
+    pub fn copy_to(&self, space: &mut [u8]) -> usize {
+        let mut end = 0;
+        for bytes in self.unsent() {
+            space[end..end + bytes.len()].copy_from_slice(bytes);
+            end += bytes.len();
+        }
+        end
+    }
+
+    /// Notes that everything was sent. How many chunks are to be taken out by `take_first`.
+    #[inline]
+    pub fn all_sent(&mut self) -> usize {
+        (self.head, self.size) = (0, 0);
+        self.chunks.len()
+    }
+
+    /// Takes out the first chunk.
+    #[inline]
+    pub fn take_first(&mut self) -> Option<C> {
         self.chunks.pop_front()
     }
 
@@ -124,6 +154,22 @@ mod tests {
             .map(|bytes| std::str::from_utf8(bytes).unwrap())
             .collect::<Vec<_>>()
             .join("|")
+    }
+
+    #[test]
+    fn what_waits_can_be_copied_together() {
+        let mut queue = WriteQueue::default();
+        queue.push("hello");
+        queue.push("world");
+        queue.sent(3, |_| ());
+        let mut space = [0; 10];
+        let count = queue.copy_to(&mut space);
+        assert_eq!(&space[..count], b"loworld");
+        assert_eq!((queue.all_sent(), queue.size()), (2, 0));
+        assert_eq!(
+            (queue.take_first(), queue.take_first()),
+            (Some("hello"), Some("world"))
+        );
     }
 
     #[test]

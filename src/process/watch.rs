@@ -171,8 +171,10 @@ impl ProcessWatch {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.event_loop)?;
-        let visited = self.state.try_with(|state| visit.call(&state.handle));
+        let visited = self.state.try_with(|state| {
+            visit.call(&self.event_loop)?;
+            visit.call(&state.handle)
+        });
         visited.unwrap_or(Ok(()))
     }
 

@@ -45,6 +45,8 @@ imported! {
     is_coroutine_callback = "ferroloop._asyncio_private"."is_coroutine_callback";
     /// `create_task` with a task factory, by the rules of this Python version.
     create_with_factory = "ferroloop._tasks"."create_with_factory";
+    /// Whether this Python's `create_task` takes keywords that it does not know.
+    create_task_takes_any = "ferroloop._asyncio_private"."CREATE_TASK_TAKES_ANY";
     /// `asyncio.format_helpers.extract_stack`.
     extract_stack = "asyncio.format_helpers"."extract_stack";
     /// `asyncio.format_helpers._format_callback_source`.
@@ -77,6 +79,20 @@ imported! {
     fsdecode = "os"."fsdecode";
     /// `math.floor`.
     floor = "math"."floor";
+    /// `ssl.SSLObject`.
+    ssl_object = "ssl"."SSLObject";
+    /// `ssl.SSLError`.
+    ssl_error = "ssl"."SSLError";
+    /// `ssl.SSLWantReadError`.
+    ssl_want_read_error = "ssl"."SSLWantReadError";
+    /// `ssl.SSLSyscallError`.
+    ssl_syscall_error = "ssl"."SSLSyscallError";
+    /// `ssl.CertificateError`.
+    certificate_error = "ssl"."CertificateError";
+    /// `asyncio.CancelledError`.
+    cancelled_error = "asyncio"."CancelledError";
+    /// `asyncio.TimeoutError`.
+    timeout_error = "asyncio"."TimeoutError";
     /// `warnings.warn`.
     warn = "warnings"."warn";
 }

@@ -42,6 +42,12 @@ impl Pinned {
         unsafe { std::slice::from_raw_parts(self.data, self.length) }
     }
 
+    /// The object.
+    #[inline]
+    pub fn object(&self) -> &Py<PyBytes> {
+        &self.object
+    }
+
     /// Releases the object.
     #[inline]
     pub fn release(self, py: Python<'_>) {

@@ -12,27 +12,20 @@ use pyo3::types::{PyString, PyTuple};
 
 /// How many arguments fit beside the callable.
 const INLINE: usize = 3;
-/// The count that says: the first item is a tuple of all arguments.
-const TUPLE: usize = INLINE + 1;
 
 /// Positional arguments of a callback.
 ///
 /// # Invariant
-/// `items[..count]` are owned references; with `count == TUPLE`, `items[0]` is an owned tuple.
-pub struct Args {
-    count: usize,
-    items: [*mut ffi::PyObject; INLINE],
-}
+/// The items before the first null are owned references. More than `INLINE` arguments are one owned
+/// tuple in the first place and the same address, not owned, in the last, behind a null.
+pub struct Args([*mut ffi::PyObject; INLINE]);
 
 // SAFETY: owned references may be moved between threads; they are used by attached threads only.
 unsafe impl Send for Args {}
 
 impl Args {
     /// No arguments.
-    pub const NONE: Self = Self {
-        count: 0,
-        items: [std::ptr::null_mut(); INLINE],
-    };
+    pub const NONE: Self = Self([std::ptr::null_mut(); INLINE]);
 
     /// Takes new references to `items`.
     #[inline]
@@ -40,33 +33,50 @@ impl Args {
         py: Python<'py>,
         items: impl ExactSizeIterator<Item = Borrowed<'a, 'py, PyAny>>,
     ) -> PyResult<Self> {
-        let mut args = Self::NONE;
         if items.len() > INLINE {
-            let all: Vec<_> = items.collect();
-            args.items[0] = PyTuple::new(py, all)?.into_ptr();
-            args.count = TUPLE;
-            return Ok(args);
+            return Self::many(py, items.collect());
         }
-        for (place, item) in args.items.iter_mut().zip(items) {
+        let mut args = Self::NONE;
+        for (place, item) in args.0.iter_mut().zip(items) {
             *place = item.to_owned().into_ptr();
-            args.count += 1;
         }
         Ok(args)
     }
 
-    /// How many of `items` are references.
+    #[cold]
+    fn many<'py>(py: Python<'py>, items: Vec<Borrowed<'_, 'py, PyAny>>) -> PyResult<Self> {
+        let tuple = PyTuple::new(py, items)?.into_ptr();
+        Ok(Self([tuple, std::ptr::null_mut(), tuple]))
+    }
+
+    /// Whether the first item is a tuple of all arguments.
+    #[inline]
+    fn is_tuple(&self) -> bool {
+        self.0[1].is_null() && !self.0[2].is_null()
+    }
+
+    /// How many of the items are references.
     #[inline]
     fn held(&self) -> usize {
-        if self.count == TUPLE { 1 } else { self.count }
+        let [first, second, third] = self.0;
+        if first.is_null() {
+            0
+        } else if second.is_null() {
+            1
+        } else if third.is_null() {
+            2
+        } else {
+            3
+        }
     }
 
     /// The arguments as Python sees them.
     pub fn to_tuple<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let held = self.items[..self.held()].iter().map(|item| {
+        let held = self.0[..self.held()].iter().map(|item| {
             // SAFETY: the invariant: a live object.
             unsafe { Bound::from_borrowed_ptr(py, *item) }
         });
-        if self.count == TUPLE {
+        if self.is_tuple() {
             return held.map(Bound::cast_into::<PyTuple>).next().map_or_else(
                 || Ok(PyTuple::empty(py)),
                 |tuple| tuple.map_err(PyErr::from),
@@ -79,7 +89,7 @@ impl Args {
     pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         // SAFETY: the collector runs in attached threads only.
         let py = unsafe { Python::assume_attached() };
-        for item in &self.items[..self.held()] {
+        for item in &self.0[..self.held()] {
             // SAFETY: the invariant: a live object.
             let object = unsafe { Bound::from_owned_ptr(py, *item) }.unbind();
             // Its count is left as it is.
@@ -91,21 +101,20 @@ impl Args {
     /// Calls `callable(*self)`.
     #[inline]
     pub fn call<'py>(&self, callable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        if self.count == TUPLE {
+        if self.is_tuple() {
             return callable.call1(self.to_tuple(callable.py())?);
         }
-        let [first, second, third] = self.items;
+        let [first, second, third] = self.0;
         let mut stack = [std::ptr::null_mut(), first, second, third];
-        vectorcall(callable, &mut stack, self.count)
+        vectorcall(callable, &mut stack, self.held())
     }
 
     /// Releases the references; may run Python code.
     #[inline]
-    pub fn release(mut self, py: Python<'_>) {
-        let held = std::mem::take(&mut self.count);
-        let held = if held == TUPLE { 1 } else { held };
-        for item in &self.items[..held] {
-            // SAFETY: the invariant, and the count says now that nothing is held.
+    pub fn release(self, py: Python<'_>) {
+        let args = ManuallyDrop::new(self);
+        for item in &args.0[..args.held()] {
+            // SAFETY: the invariant, and nobody releases it again.
             drop(unsafe { Bound::from_owned_ptr(py, *item) });
         }
     }
@@ -114,7 +123,7 @@ impl Args {
 impl Drop for Args {
     #[inline]
     fn drop(&mut self) {
-        if self.count > 0 {
+        if !self.0[0].is_null() {
             Python::attach(|py| std::mem::replace(self, Self::NONE).release(py));
         }
     }
@@ -186,6 +195,40 @@ fn vectorcall_method<'py>(
     };
     // SAFETY: `result` is null or a reference that we own.
     unsafe { Bound::from_owned_ptr_or_err(name.py(), result) }
+}
+
+/// Calls `callable(first)`.
+#[inline]
+pub fn function1<'py>(
+    callable: &Bound<'py, PyAny>,
+    first: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut stack = [std::ptr::null_mut(), first.as_ptr()];
+    vectorcall(callable, &mut stack, 1)
+}
+
+/// Calls `callable(first, second)`.
+#[inline]
+pub fn function2<'py>(
+    callable: &Bound<'py, PyAny>,
+    first: &Bound<'py, PyAny>,
+    second: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut stack = [std::ptr::null_mut(), first.as_ptr(), second.as_ptr()];
+    vectorcall(callable, &mut stack, 2)
+}
+
+/// Calls `callable(first, second, third)`.
+#[inline]
+pub fn function3<'py>(
+    callable: &Bound<'py, PyAny>,
+    first: &Bound<'py, PyAny>,
+    second: &Bound<'py, PyAny>,
+    third: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (first, second, third) = (first.as_ptr(), second.as_ptr(), third.as_ptr());
+    let mut stack = [std::ptr::null_mut(), first, second, third];
+    vectorcall(callable, &mut stack, 3)
 }
 
 /// Calls `callable` with `values`, of which all behind the first `positional` are keyword arguments

@@ -3,9 +3,11 @@
 //!
 //! Any attached thread may call it. The one surprise: with the GIL the cell needs no lock, because
 //! nobody else can run while the closure does; without the GIL a per-object spin lock stands in.
+//! And the collector may meet a cell before it exists: CPython allocates an object, zeroed and
+//! tracked, and may collect (for the object's dictionary) before PyO3 has written its fields.
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use pyo3::Python;
 
@@ -13,16 +15,16 @@ use pyo3::Python;
 ///
 /// # Invariant
 /// The closure given to [`LoopCell::with`] runs no Python code: it creates, calls and releases no
-/// Python object (cloning a reference is fine). `busy` is set exactly while a closure runs.
+/// Python object (cloning a reference is fine). `lease` is `BUSY` exactly while a closure runs.
 pub struct LoopCell<T> {
-    /// Whether a closure holds the value right now.
-    busy: AtomicBool,
+    /// `FREE`, or `BUSY` while a closure holds the value; 0 in memory that is no cell yet.
+    lease: AtomicU8,
     /// The value itself.
     value: UnsafeCell<T>,
 }
 
-// SAFETY: `with` hands out the value to one closure at a time: the GIL (or, without it, `busy` as
-// a lock) keeps other threads out, and `busy` refuses a second entry from the same thread.
+// SAFETY: `with` hands out the value to one closure at a time: the GIL (or, without it, `lease` as
+// a lock) keeps other threads out, and `lease` refuses a second entry from the same thread.
 unsafe impl<T> Sync for LoopCell<T> {}
 // SAFETY: the value is only reached by attached threads, one at a time (see `Sync`), so moving the
 // cell between threads moves nothing that a thread may still be using.
@@ -32,7 +34,7 @@ impl<T> LoopCell<T> {
     /// Wraps `value`.
     pub const fn new(value: T) -> Self {
         Self {
-            busy: AtomicBool::new(false),
+            lease: AtomicU8::new(FREE),
             value: UnsafeCell::new(value),
         }
     }
@@ -40,52 +42,58 @@ impl<T> LoopCell<T> {
     /// Lends the value to `f`, which must not run Python code.
     #[inline]
     pub fn with<R>(&self, _py: Python<'_>, f: impl FnOnce(&mut T) -> R) -> R {
-        let _lease = Lease::take(&self.busy);
+        let _lease = Lease::take(&self.lease);
         // SAFETY: the lease is exclusive, so no other reference to the value exists.
         f(unsafe { &mut *self.value.get() })
     }
 
-    /// Lends the value to `f` unless it is lent out: for the collector, which may start anywhere.
+    /// Lends the value to `f` unless it is lent out or does not exist yet: for the collector, which
+    /// may start anywhere. Fields beside the cell may be visited inside only.
     pub fn try_with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
-        let _lease = Lease::try_take(&self.busy)?;
+        let _lease = Lease::try_take(&self.lease)?;
         // SAFETY: the lease is exclusive, so no other reference to the value exists.
         Some(f(unsafe { &mut *self.value.get() }))
     }
 }
 
-/// Clears `busy` when the closure is over, also when it unwinds.
-struct Lease<'a>(&'a AtomicBool);
+/// Nobody holds the value.
+const FREE: u8 = 1;
+/// A closure holds it.
+const BUSY: u8 = 2;
+
+/// Ends the lease when the closure is over, also when it unwinds.
+struct Lease<'a>(&'a AtomicU8);
 
 impl<'a> Lease<'a> {
     #[cfg(not(Py_GIL_DISABLED))]
     #[inline]
-    fn try_take(busy: &'a AtomicBool) -> Option<Self> {
-        if busy.load(Ordering::Relaxed) {
+    fn try_take(lease: &'a AtomicU8) -> Option<Self> {
+        if lease.load(Ordering::Relaxed) != FREE {
             return None;
         }
-        busy.store(true, Ordering::Relaxed);
-        Some(Self(busy))
+        lease.store(BUSY, Ordering::Relaxed);
+        Some(Self(lease))
     }
 
     #[cfg(Py_GIL_DISABLED)]
     #[inline]
-    fn try_take(busy: &'a AtomicBool) -> Option<Self> {
-        let taken = busy.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
-        taken.is_ok().then_some(Self(busy))
+    fn try_take(lease: &'a AtomicU8) -> Option<Self> {
+        let taken = lease.compare_exchange(FREE, BUSY, Ordering::Acquire, Ordering::Relaxed);
+        taken.is_ok().then_some(Self(lease))
     }
 
     #[cfg(not(Py_GIL_DISABLED))]
     #[inline]
-    fn take(busy: &'a AtomicBool) -> Self {
-        Self::try_take(busy).unwrap_or_else(|| reentered())
+    fn take(lease: &'a AtomicU8) -> Self {
+        Self::try_take(lease).unwrap_or_else(|| reentered())
     }
 
     #[cfg(Py_GIL_DISABLED)]
     #[inline]
-    fn take(busy: &'a AtomicBool) -> Self {
+    fn take(lease: &'a AtomicU8) -> Self {
         loop {
-            if let Some(lease) = Self::try_take(busy) {
-                return lease;
+            if let Some(taken) = Self::try_take(lease) {
+                return taken;
             }
             std::hint::spin_loop();
         }
@@ -95,7 +103,7 @@ impl<'a> Lease<'a> {
 impl Drop for Lease<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        self.0.store(FREE, Ordering::Release);
     }
 }
 

@@ -6,24 +6,33 @@
 //! is a comparison of one pointer. The field's place is private to CPython; [`vars_offset`] proves
 //! it when the module loads, and where the proof fails every capture is a plain copy.
 
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::OnceLock;
 
 use pyo3::ffi;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::py::cell::LoopCell;
 
-/// The context that a callback runs in.
-pub enum Context {
-    /// A context of its own, given by the caller or already changed by a callback.
-    Own(Py<PyAny>),
-    /// Equal to a snapshot that other callbacks use too.
-    Shared(Arc<Snapshot>),
-}
+/// The context that a callback runs in: one of its own, given by the caller or already changed by a
+/// callback, or a snapshot that other callbacks use too.
+///
+/// # Invariant
+/// An owned reference to a context object, or, with the lowest bit set, to a [`Snapshot`]. Objects
+/// are aligned to more than that bit.
+pub struct Context(NonNull<ffi::PyObject>);
 
-/// A context that is never entered, and one copy of it that callbacks run in by turns.
+// SAFETY: an owned reference may be moved between threads; it is used by attached threads only.
+unsafe impl Send for Context {}
+
+/// The bit that says that a [`Context`] is a snapshot.
+const SHARED: usize = 1;
+
+/// A context that is never entered, and one copy of it that callbacks run in by turns. A Python
+/// object, because its count costs less than an atomic one and the collector can look inside.
+#[pyclass(frozen, module = "ferroloop._native")]
 pub struct Snapshot {
     /// What `copy_context()` returned.
     ///
@@ -35,11 +44,22 @@ pub struct Snapshot {
     runner: LoopCell<Option<Py<PyAny>>>,
 }
 
+#[pymethods]
+impl Snapshot {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let visited = self.runner.try_with(|runner| {
+            visit.call(&self.pristine)?;
+            visit.call(&*runner)
+        });
+        visited.unwrap_or(Ok(()))
+    }
+}
+
 /// Remembers the last snapshot, so that equal captures share it.
 #[derive(Default)]
 pub struct ContextCache {
     /// The last snapshot that `capture` made.
-    last: Option<Arc<Snapshot>>,
+    last: Option<Py<Snapshot>>,
 }
 
 /// A context that has been entered and must be left through [`Context::leave`].
@@ -52,51 +72,102 @@ impl ContextCache {
         let last = self.last.as_ref()?;
         let offset = vars_offset()?;
         let current = current(py)?;
-        let same = vars(current, offset) == vars(last.pristine.as_ptr(), offset);
-        same.then(|| Context::Shared(Arc::clone(last)))
+        let same = vars(current, offset) == vars(last.get().pristine.as_ptr(), offset);
+        same.then(|| Context::shared(last.clone_ref(py)))
     }
 
-    /// Takes `copy`, a copy of the current context, as the new snapshot, and gives back the old one
-    /// to be released outside any borrow.
-    pub fn renew(&mut self, copy: Py<PyAny>) -> (Context, Option<Arc<Snapshot>>) {
-        if vars_offset().is_none() {
-            return (Context::Own(copy), None);
-        }
-        let snapshot = Arc::new(Snapshot {
-            pristine: copy,
-            runner: LoopCell::new(None),
-        });
-        let previous = self.last.replace(Arc::clone(&snapshot));
-        (Context::Shared(snapshot), previous)
+    /// Takes `snapshot`, of the current context, as the new one, and gives back the old one to be
+    /// released outside any borrow.
+    pub fn renew(&mut self, snapshot: Py<Snapshot>) -> Option<Py<Snapshot>> {
+        self.last.replace(snapshot)
     }
 
     /// Forgets the snapshot; the caller releases it outside any borrow.
-    pub fn take(&mut self) -> Option<Arc<Snapshot>> {
+    pub fn take(&mut self) -> Option<Py<Snapshot>> {
         self.last.take()
+    }
+
+    /// The snapshot, for the collector.
+    pub fn last(&self) -> Option<&Py<Snapshot>> {
+        self.last.as_ref()
     }
 }
 
-/// A copy of the current context.
-#[inline]
-pub fn copy_current(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+/// A copy of the current context: as a snapshot to share, where that can be done.
+pub fn capture(py: Python<'_>) -> PyResult<(Context, Option<Py<Snapshot>>)> {
     // SAFETY: attached (`py`); returns a new reference or null with an exception set.
     let copy = unsafe { ffi::PyContext_CopyCurrent() };
     // SAFETY: `copy` is null or a reference that we own.
-    unsafe { Bound::from_owned_ptr_or_err(py, copy) }
+    let copy = unsafe { Bound::from_owned_ptr_or_err(py, copy) }?.unbind();
+    if vars_offset().is_none() {
+        return Ok((Context::own(copy), None));
+    }
+    let snapshot = Py::new(
+        py,
+        Snapshot {
+            pristine: copy,
+            runner: LoopCell::new(None),
+        },
+    )?;
+    Ok((Context::shared(snapshot.clone_ref(py)), Some(snapshot)))
+}
+
+/// What a [`Context`] refers to.
+enum Referent<'a, 'py> {
+    Own(Borrowed<'a, 'py, PyAny>),
+    Shared(Borrowed<'a, 'py, Snapshot>),
 }
 
 impl Context {
+    /// A context that belongs to its holder.
+    #[inline]
+    pub fn own(context: Py<PyAny>) -> Self {
+        let pointer = context.into_ptr();
+        // SAFETY: an owned reference is never null.
+        Self(unsafe { NonNull::new_unchecked(pointer) })
+    }
+
+    #[inline]
+    fn shared(snapshot: Py<Snapshot>) -> Self {
+        let tagged = snapshot.into_ptr().map_addr(|address| address | SHARED);
+        // SAFETY: an owned reference is never null.
+        Self(unsafe { NonNull::new_unchecked(tagged) })
+    }
+
+    #[inline]
+    fn is_shared(&self) -> bool {
+        self.0.addr().get() & SHARED != 0
+    }
+
+    /// The object behind it, own or shared.
+    #[inline]
+    fn pointer(&self) -> *mut ffi::PyObject {
+        self.0.as_ptr().map_addr(|address| address & !SHARED)
+    }
+
+    #[inline]
+    fn referent<'a, 'py>(&'a self, py: Python<'py>) -> Referent<'a, 'py> {
+        // SAFETY: the invariant: the reference is ours for as long as `self` is borrowed.
+        let object = unsafe { Borrowed::from_ptr(py, self.pointer()) };
+        if self.is_shared() {
+            // SAFETY: the invariant: the bit marks snapshots.
+            Referent::Shared(unsafe { object.cast_unchecked() })
+        } else {
+            Referent::Own(object)
+        }
+    }
+
     /// Enters the context for one callback.
     ///
     /// # Errors
     /// `RuntimeError` if the context is entered already, as `Context.run` raises it.
     #[inline]
     pub fn enter(&self, py: Python<'_>) -> PyResult<Entered> {
-        let context = match self {
-            Self::Own(context) => context.clone_ref(py),
-            Self::Shared(snapshot) => match snapshot.runner.with(py, Option::take) {
+        let context = match self.referent(py) {
+            Referent::Own(context) => context.to_owned().unbind(),
+            Referent::Shared(snapshot) => match snapshot.get().runner.with(py, Option::take) {
                 Some(runner) => runner,
-                None => copy(py, &snapshot.pristine)?,
+                None => copy(py, &snapshot.get().pristine)?,
             },
         };
         // SAFETY: attached; `context` is a context object that we own a reference to.
@@ -114,17 +185,16 @@ impl Context {
         let context = entered.0;
         // SAFETY: attached; `context` is what `enter` entered last in this thread.
         let left = unsafe { ffi::PyContext_Exit(context.as_ptr()) };
-        match self {
-            Self::Own(_) => context.drop_ref(py),
-            Self::Shared(snapshot) => {
-                if unmarked(&context, &snapshot.pristine) {
-                    if let Some(other) = snapshot.runner.with(py, |runner| runner.replace(context))
-                    {
-                        other.drop_ref(py);
-                    }
-                } else {
-                    *self = Self::Own(context);
+        match self.referent(py) {
+            Referent::Own(_) => context.drop_ref(py),
+            Referent::Shared(snapshot) if unmarked(&context, &snapshot.get().pristine) => {
+                let runner = &snapshot.get().runner;
+                if let Some(other) = runner.with(py, |runner| runner.replace(context)) {
+                    other.drop_ref(py);
                 }
+            }
+            Referent::Shared(_) => {
+                std::mem::replace(self, Self::own(context)).release(py);
             }
         }
         if left < 0 {
@@ -135,59 +205,60 @@ impl Context {
     }
 
     /// The context object that belongs to this handle alone: what `get_context()` returns.
-    pub fn own(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        if let Self::Shared(snapshot) = self {
-            let own = copy(py, &snapshot.pristine)?;
-            *self = Self::Own(own);
-        }
-        match self {
-            Self::Own(context) => Ok(context.clone_ref(py)),
-            Self::Shared(snapshot) => copy(py, &snapshot.pristine),
-        }
-    }
-
-    /// The same context as an object of its own, which the collector can look into.
-    pub fn into_own(self, py: Python<'_>) -> Self {
-        match &self {
-            Self::Own(_) => self,
-            // Without memory for a copy the shared one does as well.
-            Self::Shared(snapshot) => copy(py, &snapshot.pristine).map_or(self, Self::Own),
-        }
+    pub fn object(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let own = match self.referent(py) {
+            Referent::Own(context) => return Ok(context.to_owned().unbind()),
+            Referent::Shared(snapshot) => copy(py, &snapshot.get().pristine)?,
+        };
+        let object = own.clone_ref(py);
+        std::mem::replace(self, Self::own(own)).release(py);
+        Ok(object)
     }
 
     /// A context with the same variables that no other holder changes. A shared one is that
     /// already: whoever changes it becomes the owner of a context of his own.
     pub fn separate(&self, py: Python<'_>) -> PyResult<Self> {
-        match self {
-            Self::Own(context) => Ok(Self::Own(copy(py, context)?)),
-            Self::Shared(snapshot) => Ok(Self::Shared(Arc::clone(snapshot))),
+        match self.referent(py) {
+            Referent::Own(context) => Ok(Self::own(copy(py, &context.to_owned().unbind())?)),
+            Referent::Shared(snapshot) => Ok(Self::shared(snapshot.to_owned().unbind())),
         }
     }
 
     /// Another handle on the same snapshot, or on the same own context.
     pub fn duplicate(&self, py: Python<'_>) -> Self {
-        match self {
-            Self::Own(context) => Self::Own(context.clone_ref(py)),
-            Self::Shared(snapshot) => Self::Shared(Arc::clone(snapshot)),
+        match self.referent(py) {
+            Referent::Own(context) => Self::own(context.to_owned().unbind()),
+            Referent::Shared(snapshot) => Self::shared(snapshot.to_owned().unbind()),
         }
     }
 
     /// Releases it; may run Python code.
     #[inline]
     pub fn release(self, py: Python<'_>) {
-        match self {
-            Self::Own(context) => context.drop_ref(py),
-            Self::Shared(snapshot) => drop(snapshot),
-        }
+        let pointer = ManuallyDrop::new(self).pointer();
+        // SAFETY: the invariant: an owned reference, which nobody releases again.
+        drop(unsafe { Bound::from_owned_ptr(py, pointer) });
     }
 
-    /// Shows an own context to the collector. Snapshots are shared by many holders, so none of
-    /// them may claim their references; they hold plain values and are replaced soon.
-    pub fn own_object(&self) -> Option<&Py<PyAny>> {
-        match self {
-            Self::Own(context) => Some(context),
-            Self::Shared(_) => None,
-        }
+    /// Shows it to the collector.
+    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // SAFETY: the collector runs in attached threads only.
+        let py = unsafe { Python::assume_attached() };
+        // SAFETY: the invariant: a live object. Its count is left as it is.
+        let object = ManuallyDrop::new(unsafe { Bound::from_owned_ptr(py, self.pointer()) });
+        let object = ManuallyDrop::new(ManuallyDrop::into_inner(object).unbind());
+        visit.call(&*object)
+    }
+}
+
+impl Drop for Context {
+    #[inline]
+    fn drop(&mut self) {
+        let pointer = self.pointer();
+        Python::attach(|py| {
+            // SAFETY: the invariant: an owned reference, which nobody releases again.
+            drop(unsafe { Bound::from_owned_ptr(py, pointer) });
+        });
     }
 }
 

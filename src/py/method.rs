@@ -13,6 +13,7 @@ use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple, PyType};
 use pyo3::{PyClass, PyTypeInfo};
 
@@ -63,15 +64,26 @@ impl<'a, 'py> Arguments<'a, 'py> {
         })
     }
 
+    /// The value of `context`, if that is the only keyword: what tasks and futures pass.
+    #[inline]
+    fn only_context(&self) -> Option<Borrowed<'a, 'py, PyAny>> {
+        let names = self.names?;
+        let known = CONTEXT_NAMES
+            .get(self.py)
+            .is_some_and(|known| known.is(names));
+        (known || is_context(names)).then(|| self.value(self.positional))
+    }
+
     /// Whether a keyword gives one of `parameters`.
     #[inline]
     fn names_parameter(&self, parameters: &[&str]) -> bool {
-        // Tasks and futures pass the context, and nothing else, by keyword.
-        self.has_keywords()
-            && self.keywords().any(|(key, _)| {
-                !key.is(intern!(self.py, "context"))
-                    && key.to_str().is_ok_and(|key| parameters.contains(&key))
-            })
+        self.has_keywords() && self.only_context().is_none() && self.names_any(parameters)
+    }
+
+    #[cold]
+    fn names_any(&self, parameters: &[&str]) -> bool {
+        self.keywords()
+            .any(|(key, _)| key.to_str().is_ok_and(|key| parameters.contains(&key)))
     }
 
     /// The same arguments with those of `parameters` that came as keywords in their places, as
@@ -126,9 +138,17 @@ impl<'a, 'py> Arguments<'a, 'py> {
         if !self.has_keywords() {
             return Ok(None);
         }
+        if let Some(context) = self.only_context() {
+            return Ok((!context.is_none()).then_some(context));
+        }
+        self.odd_context(name)
+    }
+
+    #[cold]
+    fn odd_context(&self, name: &str) -> PyResult<Option<Borrowed<'a, 'py, PyAny>>> {
         let mut context = None;
         for (key, value) in self.keywords() {
-            if !key.is(intern!(self.py, "context")) && key.to_str()? != "context" {
+            if key.to_str()? != "context" {
                 return Err(PyTypeError::new_err(format!(
                     "{name}() got an unexpected keyword argument '{}'",
                     key.to_str()?
@@ -164,6 +184,28 @@ impl<'a, 'py> Arguments<'a, 'py> {
             self.values.len(),
         )))
     }
+}
+
+/// The tuple of keyword names with which asyncio's C code gives a context. Its one item is not
+/// interned, so it is the tuple that is known again.
+static CONTEXT_NAMES: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
+
+/// Whether `names` is `("context",)`; remembers the first such tuple.
+#[inline]
+fn is_context(names: Borrowed<'_, '_, PyTuple>) -> bool {
+    names.len() == 1
+        && (tuple_item(names, 0).is(intern!(names.py(), "context")) || reads_context(names))
+}
+
+#[cold]
+fn reads_context(names: Borrowed<'_, '_, PyTuple>) -> bool {
+    let py = names.py();
+    let name = tuple_item(names, 0);
+    let same = name.eq(intern!(py, "context")).unwrap_or(false);
+    if same {
+        CONTEXT_NAMES.get_or_init(py, || names.to_owned().unbind());
+    }
+    same
 }
 
 /// The item of `tuple` at `index`, which must be there.

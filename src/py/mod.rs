@@ -7,6 +7,7 @@
 //! - `pool`: free lists
 //! - `context`: contexts of callbacks
 //! - `bytes`, `buffer`: data without copies
+//! - `window`: memory of ours that Python sees a range of
 //! - `asyncio`: the classes and functions of asyncio, looked up once
 //! - `thread`: which thread this is
 //!
@@ -22,3 +23,4 @@ pub mod method;
 pub mod object;
 pub mod pool;
 pub mod thread;
+pub mod window;

@@ -2,15 +2,20 @@
 //!
 //! Any attached thread may call it; without the GIL there is no pool and every object is freed as
 //! usual. The one surprise: a pooled object is not freed and made again but kept whole, emptied of
-//! its references; what changes is `tp_dealloc` of its type.
+//! its references; what changes is `tp_dealloc` of its type. Where the pool runs out, a new object
+//! is a copy of the bytes of an emptied one, which costs half of what making one does.
 
 use std::cell::UnsafeCell;
+use std::ptr::{NonNull, null_mut};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pyo3::PyClass;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
+
+use crate::py::object;
 
 /// How many objects a pool keeps.
 const CAPACITY: usize = 1024;
@@ -19,18 +24,25 @@ const CAPACITY: usize = 1024;
 pub trait Pooled: PyClass<Frozen = True> + Sync + Sized + 'static {
     /// The pool of this class.
     fn pool() -> &'static Pool;
+    /// A new instance without references to Python objects.
+    fn emptied(py: Python<'_>) -> PyResult<Bound<'_, Self>>;
     /// Drops every Python reference that the instance holds; may run Python code.
     fn empty(this: &Bound<'_, Self>);
 }
 
 /// The free list of one class.
 pub struct Pool {
-    /// Emptied objects without references, each still counted as an instance of its type.
+    /// Emptied objects, each with the one reference that the next owner gets.
     ///
     /// # Invariant
     /// Touched only by an attached thread of a build with the GIL, and no Python code runs
     /// meanwhile.
     free: UnsafeCell<Vec<*mut ffi::PyObject>>,
+    /// An emptied object that is never handed out.
+    ///
+    /// # Invariant
+    /// Null or whole, for as long as the process lives.
+    template: AtomicPtr<ffi::PyObject>,
     /// What `tp_dealloc` of the class was.
     dealloc: OnceLock<ffi::destructor>,
     /// The class, whose subclasses are not pooled.
@@ -53,19 +65,23 @@ impl Pool {
     pub const fn new() -> Self {
         Self {
             free: UnsafeCell::new(Vec::new()),
+            template: AtomicPtr::new(null_mut()),
             dealloc: OnceLock::new(),
             class: OnceLock::new(),
         }
     }
 
-    fn push(&self, object: *mut ffi::PyObject) -> bool {
+    #[inline]
+    fn has_room(&self) -> bool {
         // SAFETY: the invariant of `free`: nobody else uses it now.
-        let free = unsafe { &mut *self.free.get() };
-        let room = free.len() < CAPACITY;
-        if room {
-            free.push(object);
-        }
-        room
+        unsafe { &*self.free.get() }.len() < CAPACITY
+    }
+
+    /// Takes an emptied object and the one reference to it.
+    #[inline]
+    fn push(&self, object: *mut ffi::PyObject) {
+        // SAFETY: the invariant of `free`: nobody else uses it now.
+        unsafe { &mut *self.free.get() }.push(object);
     }
 
     #[inline]
@@ -76,9 +92,12 @@ impl Pool {
 }
 
 /// Makes instances of `T` return to its pool. Call once, before the first instance exists.
-pub fn install<T: Pooled>(py: Python<'_>) {
+///
+/// # Errors
+/// `MemoryError`.
+pub fn install<T: Pooled>(py: Python<'_>) -> PyResult<()> {
     if cfg!(Py_GIL_DISABLED) {
-        return;
+        return Ok(());
     }
     let class = T::type_object(py).as_type_ptr();
     T::pool().class.get_or_init(|| Class(class));
@@ -87,6 +106,12 @@ pub fn install<T: Pooled>(py: Python<'_>) {
     if let Some(original) = slot.replace(dealloc::<T>) {
         T::pool().dealloc.get_or_init(|| original);
     }
+    let template = T::emptied(py)?;
+    object::untrack(template.as_unbound());
+    T::pool()
+        .template
+        .store(template.into_ptr(), Ordering::Relaxed);
+    Ok(())
 }
 
 /// An emptied instance of `T`, not tracked by the collector, if the pool has one.
@@ -95,13 +120,62 @@ pub fn reuse<T: Pooled>(py: Python<'_>) -> Option<Bound<'_, T>> {
     if cfg!(Py_GIL_DISABLED) {
         return None;
     }
-    let object = T::pool().pop()?;
-    // SAFETY: a pooled object is whole and has no references; this makes it one.
-    unsafe { ffi::Py_INCREF(object) };
-    // SAFETY: the reference just made is ours.
+    let object = match T::pool().pop() {
+        Some(object) => object,
+        None => copy_template(T::pool())?,
+    };
+    // SAFETY: a pooled object is whole, and its one reference becomes ours.
     let object = unsafe { Bound::from_owned_ptr(py, object) };
     // SAFETY: the pool of `T` holds instances of exactly `T`.
     Some(unsafe { object.cast_into_unchecked() })
+}
+
+/// A new emptied object, not tracked by the collector, with one reference.
+#[inline]
+fn copy_template(pool: &Pool) -> Option<*mut ffi::PyObject> {
+    let template = NonNull::new(pool.template.load(Ordering::Relaxed))?.as_ptr();
+    // SAFETY: the template is whole.
+    let class = unsafe { ffi::Py_TYPE(template) };
+    // SAFETY: the class of a whole object is alive; its instances have no variable part.
+    let object = unsafe { ffi::PyObject_GC_New::<ffi::PyObject>(class) };
+    let Some(object) = NonNull::new(object) else {
+        // Whoever makes one the usual way meets the same error again, and reports it.
+        // SAFETY: attached; an error is set.
+        unsafe { ffi::PyErr_Clear() };
+        return None;
+    };
+    // SAFETY: the class of a whole object is alive.
+    let size = unsafe { (*class).tp_basicsize }.cast_unsigned();
+    let head = size_of::<ffi::PyObject>();
+    let from = template.cast::<u8>().wrapping_add(head);
+    let to = object.as_ptr().cast::<u8>().wrapping_add(head);
+    // SAFETY: both are instances of one class, `size` bytes large, and different objects. What is
+    // copied are the fields of an emptied object: numbers, nulls and empty options, no references.
+    unsafe { std::ptr::copy_nonoverlapping(from, to, size - head) };
+    Some(object.as_ptr())
+}
+
+/// Takes `object` back if this is its last reference and nobody could tell that it does not die.
+#[inline]
+pub fn recycle<T: Pooled>(object: Bound<'_, T>) {
+    let pointer = object.as_ptr();
+    let pool = T::pool();
+    // SAFETY: the object is whole.
+    let exact = unsafe { ffi::Py_TYPE(pointer) } == pool.class.get().map_or(null_mut(), |it| it.0);
+    let last = object::refcount(object.as_unbound()) == 1;
+    if cfg!(Py_GIL_DISABLED)
+        || !exact
+        || !last
+        || !pool.has_room()
+        || object::is_tracked(object.as_unbound())
+        // SAFETY: the object is whole.
+        || unsafe { has_weak_references(pointer) }
+    {
+        return;
+    }
+    T::empty(&object);
+    // The reference is the pool's now.
+    pool.push(object.into_ptr());
 }
 
 /// `tp_dealloc` of a pooled class.
@@ -121,7 +195,19 @@ unsafe extern "C" fn dealloc<T: Pooled>(object: *mut ffi::PyObject) {
         // SAFETY: the object is whole.
         std::ptr::eq(unsafe { ffi::Py_TYPE(object) }, class.0)
     });
-    if exact && T::pool().push(object) {
+    if exact {
+        if T::pool().has_room() {
+            // SAFETY: the object is whole, and this is the reference that the pool takes.
+            unsafe { ffi::Py_INCREF(object) };
+            T::pool().push(object);
+        } else {
+            // SAFETY: the object is whole.
+            let class = unsafe { ffi::Py_TYPE(object) };
+            // SAFETY: untracked, without references, and emptied: no field needs to be dropped.
+            unsafe { ffi::PyObject_GC_Del(object.cast()) };
+            // SAFETY: instances of a class made at run time hold a reference to it.
+            unsafe { ffi::Py_DECREF(class.cast()) };
+        }
         return;
     }
     if let Some(original) = T::pool().dealloc.get() {
@@ -136,19 +222,29 @@ unsafe extern "C" fn dealloc<T: Pooled>(object: *mut ffi::PyObject) {
 /// `object` is whole and without references.
 #[inline]
 unsafe fn clear_weak_references(object: *mut ffi::PyObject) {
+    // SAFETY: the caller's promise.
+    if unsafe { has_weak_references(object) } {
+        // SAFETY: the object has no references left.
+        unsafe { ffi::PyObject_ClearWeakRefs(object) };
+    }
+}
+
+/// Whether there may be weak references to `object`.
+///
+/// # Safety
+/// `object` is whole.
+#[inline]
+unsafe fn has_weak_references(object: *mut ffi::PyObject) -> bool {
     // SAFETY: the object is whole.
     let class = unsafe { ffi::Py_TYPE(object) };
     // SAFETY: the class of a whole object is alive.
     let offset = unsafe { (*class).tp_weaklistoffset };
-    if offset > 0 {
-        let list = object
-            .wrapping_byte_offset(offset)
-            .cast::<*mut ffi::PyObject>();
-        // SAFETY: a type with a positive offset has its list of weak references there.
-        if unsafe { list.read() }.is_null() {
-            return;
-        }
+    if offset <= 0 {
+        return true;
     }
-    // SAFETY: the object has no references left.
-    unsafe { ffi::PyObject_ClearWeakRefs(object) };
+    let list = object
+        .wrapping_byte_offset(offset)
+        .cast::<*mut ffi::PyObject>();
+    // SAFETY: a type with a positive offset has its list of weak references there.
+    !unsafe { list.read() }.is_null()
 }

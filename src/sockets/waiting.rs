@@ -127,8 +127,8 @@ fn wake(future: Bound<'_, PyAny>) -> PyResult<()> {
 #[pymethods]
 impl SocketWatch {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.sock)?;
         let visited = self.state.try_with(|state| {
+            visit.call(&self.sock)?;
             visit.call(&state.reader)?;
             visit.call(&state.writer)
         });

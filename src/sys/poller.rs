@@ -192,8 +192,23 @@ impl Poller {
         }
     }
 
-    /// Waits for at most `timeout` seconds (`None`: without limit, 0: only looks) and fills
-    /// `events`.
+    /// Looks what is ready, without waiting, and fills `events`.
+    ///
+    /// # Errors
+    /// As `wait`.
+    #[inline]
+    pub fn look(&self, events: &mut Events) -> io::Result<()> {
+        events.raw.clear();
+        let room = events.raw.as_mut_ptr();
+        // SAFETY: `room` has a capacity of `EVENTS` events.
+        let count = unsafe { libc::epoll_wait(self.poll.as_raw_fd(), room, EVENTS, 0) };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        // SAFETY: the kernel filled `count` events, no more than the capacity it was given.
+        unsafe { events.raw.set_len(count) };
+        Ok(())
+    }
+
+    /// Waits for at most `timeout` seconds (`None`: without limit) and fills `events`.
     ///
     /// # Errors
     /// `Interrupted` when a signal arrived; anything else is a broken poller.

@@ -29,6 +29,13 @@ impl Chunk for Data {
     }
 }
 
+impl Chunk for Pinned {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        Self::bytes(self)
+    }
+}
+
 impl Data {
     /// Takes what a user gave to `write`.
     ///

@@ -137,9 +137,9 @@ impl DatagramTransport {
 
     /// Shows what the endpoint holds to the collector.
     pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.event_loop)?;
-        visit.call(&self.address)?;
         let visited = self.state.try_with(|state| {
+            visit.call(&self.event_loop)?;
+            visit.call(&self.address)?;
             if let Descriptor::Socket { socket, view, .. } = &state.descriptor {
                 visit.call(socket)?;
                 visit.call(view)?;
@@ -148,7 +148,10 @@ impl DatagramTransport {
                 visit.call(address)?;
             }
             visit.call(&state.protocol)?;
-            visit.call(state.context.as_ref().and_then(Context::own_object))?;
+            state
+                .context
+                .as_ref()
+                .map_or(Ok(()), |it| it.visit(visit))?;
             visit.call(&state.extra)?;
             visit.call(&state.waiter)?;
             visit.call(&state.reason)

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 
 use crate::event_loop::EventLoop;
+use crate::logic::flow_control::DEFAULT_HIGH;
 use crate::logic::flow_control::FlowControl;
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::asyncio;
@@ -209,7 +210,7 @@ impl DatagramTransport {
         high: Option<&Bound<'_, PyAny>>,
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let marks = water_marks(this.py(), high, low)?;
+        let marks = water_marks(this.py(), high, low, DEFAULT_HIGH)?;
         let old = this.get().state.with(this.py(), |state| {
             (state.flow.high, state.flow.low) = (marks.high, marks.low);
             std::mem::replace(&mut state.given, marks.given)

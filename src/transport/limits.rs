@@ -7,7 +7,7 @@ use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt};
 
-use crate::logic::flow_control::{DEFAULT_HIGH, FlowControl};
+use crate::logic::flow_control::FlowControl;
 use crate::py::asyncio;
 
 /// The (low, high) marks as given, where `FlowControl` cannot tell them; plain numbers, which need
@@ -23,7 +23,8 @@ pub struct Marks {
     pub given: Given,
 }
 
-/// The marks; what is not given follows from the other as in asyncio.
+/// The marks; what is not given follows from the other as in asyncio, and the high mark is `default`
+/// if neither is given.
 ///
 /// # Errors
 /// `ValueError` with asyncio's text unless `high >= low >= 0`; what the arithmetic of these objects
@@ -32,11 +33,12 @@ pub fn water_marks<'py>(
     py: Python<'py>,
     high: Option<&Bound<'py, PyAny>>,
     low: Option<&Bound<'py, PyAny>>,
+    default: usize,
 ) -> PyResult<Marks> {
     let high = match (high, low) {
         (Some(high), _) => high.clone(),
         (None, Some(low)) => PyInt::new(py, 4).mul(low)?,
-        (None, None) => PyInt::new(py, DEFAULT_HIGH).into_any(),
+        (None, None) => PyInt::new(py, default).into_any(),
     };
     let low = match low {
         Some(low) => low.clone(),

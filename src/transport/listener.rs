@@ -148,12 +148,15 @@ impl Listener {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.event_loop)?;
-        visit.call(&self.sock)?;
-        visit.call(&self.protocol_factory)?;
-        visit.call(&self.server)?;
         let visited = self.state.try_with(|state| {
-            visit.call(state.context.as_ref().and_then(Context::own_object))?;
+            visit.call(&self.event_loop)?;
+            visit.call(&self.sock)?;
+            visit.call(&self.protocol_factory)?;
+            visit.call(&self.server)?;
+            state
+                .context
+                .as_ref()
+                .map_or(Ok(()), |it| it.visit(&visit))?;
             visit.call(&state.retry)
         });
         visited.unwrap_or(Ok(()))

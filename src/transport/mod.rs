@@ -3,12 +3,14 @@
 //! - `address`: addresses as Python sees them
 //! - `chunk`: bytes that wait to be sent
 //! - `descriptor`: who owns a descriptor
+//! - `direct`: native protocols, which stream transports call without Python
 //! - `protocol`: which calls a protocol wants, and what happens when one raises
 //! - `server`: the connections that belong to a server
 //! - `transfer`: what waits while a file is sent
 //! - `stream`: `StreamTransport` and its state
 //! - `reading`: from the kernel to the protocol
 //! - `writing`: from the protocol to the kernel
+//! - `sending`: one attempt to send
 //! - `sendfile`: what a transport does while a file is sent past it
 //! - `losing`: the end of a connection
 //! - `driver`: what the loop calls
@@ -23,6 +25,7 @@
 //! - `datagram_surface`: the methods that Python sees
 //! - `limits`: water marks as Python gives them
 //! - `pipe`: the ends of pipes
+//! - `tls`: TLS between a protocol and the transport below
 //!
 //! A transport is called by its loop through `driver`; the loop does not know it.
 
@@ -34,6 +37,7 @@ mod datagram_reading;
 mod datagram_surface;
 mod datagram_writing;
 mod descriptor;
+mod direct;
 mod driver;
 mod limits;
 mod listener;
@@ -44,17 +48,21 @@ mod pipe;
 mod protocol;
 mod reading;
 mod sendfile;
+mod sending;
 mod server;
 mod stream;
 mod surface;
+mod tls;
 mod transfer;
 mod writing;
 
 pub use datagram::DatagramTransport;
+pub use direct::DirectProtocol;
 pub use listener::Listener;
 pub use pipe::{PipeTransport, ReadPipeTransport, WritePipeTransport};
 pub use server::ServerBase;
 pub use stream::StreamTransport;
+pub use tls::{TlsProtocol, TlsTransport};
 
 use pyo3::prelude::*;
 
@@ -63,5 +71,6 @@ use crate::py::method::install as install_method;
 /// Gives the transports their fast methods. Call once, when the module is initialised.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     install_method::<members::Transports>(py)?;
-    install_method::<surface::Write>(py)
+    install_method::<surface::Write>(py)?;
+    install_method::<tls::Write>(py)
 }

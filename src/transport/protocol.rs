@@ -12,14 +12,17 @@ use crate::error::leaves_the_loop;
 use crate::event_loop::EventLoop;
 use crate::py::asyncio;
 use crate::py::call;
+use crate::transport::direct::{DirectClass, DirectProtocol};
 
 /// How a protocol takes data.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum Kind {
     /// `data_received(bytes)`.
     Plain,
     /// `get_buffer(-1)` and `buffer_updated(count)`.
     Buffered,
+    /// A native protocol, which is called without Python.
+    Direct(&'static dyn DirectClass),
 }
 
 impl Kind {
@@ -28,6 +31,9 @@ impl Kind {
     /// # Errors
     /// What `isinstance` raises.
     pub fn of(protocol: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if let Ok(direct) = protocol.cast::<DirectProtocol>() {
+            return Ok(Self::Direct(direct.get().class));
+        }
         let buffered = protocol.is_instance(asyncio::buffered_protocol(protocol.py())?)?;
         Ok(if buffered {
             Self::Buffered

@@ -13,10 +13,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
 
 use crate::error::os_error;
-use crate::event_loop::Readiness;
+use crate::event_loop::{Purpose, Readiness};
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::{asyncio, buffer, bytes, call};
 use crate::sys::socket;
+use crate::transport::direct::DirectClass;
 use crate::transport::protocol::{Failure, Kind};
 use crate::transport::stream::{Reading, StreamTransport};
 
@@ -55,6 +56,7 @@ impl StreamTransport {
             None => Ok(()),
             Some(Kind::Plain) => Self::read_plain(this),
             Some(Kind::Buffered) => Self::read_buffered(this),
+            Some(Kind::Direct(class)) => Self::read_direct(this, class),
         }
     }
 
@@ -240,6 +242,38 @@ impl StreamTransport {
                 "Fatal error: protocol.buffer_updated() call failed.",
             ),
         }
+    }
+
+    /// Receives for a native protocol, into the window that the loop's connections share.
+    fn read_direct(this: &Bound<'_, Self>, class: &dyn DirectClass) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let Some(protocol) = transport.protocol(py) else {
+            return Ok(());
+        };
+        let event_loop = transport.event_loop.bind(py).get();
+        let number = transport.state.with(py, |state| state.descriptor.number());
+        let window = event_loop.take_window(py, Purpose::Received)?;
+        let received = window
+            .get()
+            .with_mut(py, |space| socket::recv(number, &mut space[..MOST]));
+        let result = match received {
+            Ok(0) => Self::end_of_file(this),
+            Ok(count) => {
+                transport.note_read(py, count, count == MOST);
+                class.received(&protocol, &window, count).or_else(|error| {
+                    let message = "Fatal error: protocol.buffer_updated() call failed.";
+                    Self::failed(this, error, message)
+                })
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => {
+                let message = "Fatal read error on socket transport";
+                Self::fatal_error(this, os_error(&error), message)
+            }
+        };
+        event_loop.give_window(py, Purpose::Received, window);
+        result
     }
 
     /// The peer ended its side: the protocol decides whether ours stays open.

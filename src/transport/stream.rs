@@ -154,11 +154,14 @@ impl StreamTransport {
 
     /// Shows what the transport holds to the collector.
     pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.event_loop)?;
         let visited = self.state.try_with(|state| {
+            visit.call(&self.event_loop)?;
             state.descriptor.visit(visit)?;
             visit.call(&state.protocol)?;
-            visit.call(state.context.as_ref().and_then(Context::own_object))?;
+            state
+                .context
+                .as_ref()
+                .map_or(Ok(()), |it| it.visit(visit))?;
             visit.call(&state.server)?;
             visit.call(&state.extra)?;
             visit.call(&state.waiter)?;

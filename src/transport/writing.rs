@@ -4,22 +4,21 @@
 //! returns or asks something that the answer to would show it; more than the high-water mark is sent
 //! at once.
 
-use std::io::{self, IoSlice};
-use std::os::fd::RawFd;
-
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::error::os_error;
+use crate::logic::flow_control::DEFAULT_HIGH;
 use crate::logic::slab::Key;
-use crate::logic::write_queue::Chunk;
 use crate::py::asyncio;
+use crate::py::bytes::Pinned;
 use crate::sys::socket;
 use crate::transport::chunk::Data;
 use crate::transport::limits::water_marks;
-use crate::transport::protocol::tell_flow;
+use crate::transport::protocol::{Kind, tell_flow};
+use crate::transport::sending::Sent;
 use crate::transport::stream::{State, StreamTransport, Writing};
 
 /// Writes to a lost connection before the log says so: asyncio's
@@ -36,16 +35,6 @@ const WRITELINES: Refusals = [
     "Cannot call writelines() after write_eof()",
     "unable to writelines; sendfile is in progress",
 ];
-
-/// What one attempt to send came to.
-enum Sent {
-    /// Nothing is left.
-    Everything,
-    /// The kernel takes no more for now.
-    Blocked,
-    /// The connection is broken.
-    Failed(io::Error),
-}
 
 /// What `write` does next.
 enum Next {
@@ -157,64 +146,53 @@ impl StreamTransport {
     /// # Errors
     /// As `flush`.
     pub fn settle(this: &Bound<'_, Self>) -> PyResult<()> {
-        if this
-            .get()
-            .state
-            .with(this.py(), |state| state.writing == Writing::Gathered)
+        let (gathered, kind) = this.get().state.with(this.py(), |state| {
+            (state.writing == Writing::Gathered, state.kind)
+        });
+        if !gathered {
+            return Ok(());
+        }
+        if let Kind::Direct(class) = kind
+            && let Some(protocol) = this.get().protocol(this.py())
         {
-            Self::flush(this)
-        } else {
-            Ok(())
+            class.flush(&protocol)?;
         }
+        Self::flush(this)
     }
 
-    /// Sends as much as the kernel takes.
+    /// Has the native protocol's `flush` called when everything gathered is sent. False if that is
+    /// not going to happen: it has to write at once.
     #[inline]
-    fn send(&self, py: Python<'_>) -> Sent {
-        // One chunk that the kernel takes whole is what nearly every flush comes to.
-        let single = self.state.with(py, |state| {
-            if !state.may_send() {
-                return None;
-            }
-            Some((state.queue.take_single()?, state.descriptor.number()))
+    pub fn gathers(&self, py: Python<'_>) -> bool {
+        let (gathered, key) = self.state.with(py, |state| match state.writing {
+            Writing::Gathered => (true, None),
+            Writing::Idle => (false, state.key),
+            Writing::Blocked => (false, None),
         });
-        match single {
-            Some((chunk, number)) => self.send_single(py, chunk, number),
-            None => self.send_many(py),
+        let Some(key) = key else { return gathered };
+        let gathers = self.event_loop.bind(py).get().mark_dirty(py, key);
+        if gathers {
+            self.state
+                .with(py, |state| state.writing = Writing::Gathered);
         }
+        gathers
     }
 
-    #[inline]
-    fn send_single(&self, py: Python<'_>, chunk: Data, number: RawFd) -> Sent {
-        let length = chunk.bytes().len();
-        let (count, sent) = match socket::send(number, chunk.bytes()) {
-            Ok(count) if count == length => {
-                chunk.release(py);
-                return Sent::Everything;
-            }
-            Ok(count) => (count, Sent::Blocked),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (0, Sent::Blocked),
-            Err(error) => (0, Sent::Failed(error)),
-        };
-        self.state
-            .with(py, |state| state.queue.put_back(chunk, count));
-        sent
-    }
-
-    fn send_many(&self, py: Python<'_>) -> Sent {
-        // Chunks are released outside the borrow.
-        let mut finished = Vec::new();
-        let sent = self.state.with(py, |state| {
-            if state.may_send() {
-                state.send(|chunk| finished.push(chunk))
-            } else {
-                Sent::Everything
-            }
-        });
-        for chunk in finished {
-            chunk.release(py);
-        }
-        sent
+    /// Writes a `bytes` as `write` does.
+    ///
+    /// # Errors
+    /// As `write`.
+    pub fn write_bytes(this: &Bound<'_, Self>, data: Bound<'_, PyBytes>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let data = Data::Held(Pinned::new(data));
+        let next = transport
+            .state
+            .with(py, |state| match state.refusal(&WRITE) {
+                Some(text) => Err(text),
+                None => Ok(state.gather([data])),
+            });
+        Self::go_on(this, next.map_err(PyRuntimeError::new_err)?)
     }
 
     /// Asks the loop to say when there is room.
@@ -372,7 +350,7 @@ impl StreamTransport {
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         Self::settle(this)?;
-        let marks = water_marks(this.py(), high, low)?;
+        let marks = water_marks(this.py(), high, low, DEFAULT_HIGH)?;
         let old = this.get().state.with(this.py(), |state| {
             (state.flow.high, state.flow.low) = (marks.high, marks.low);
             std::mem::replace(&mut state.given, marks.given)
@@ -414,42 +392,5 @@ impl State {
         }
         self.writing = Writing::Gathered;
         (Next::Gather, self.key)
-    }
-
-    /// Takes note that what was gathered is being sent. False while the kernel takes nothing, and
-    /// after the end.
-    #[inline]
-    fn may_send(&mut self) -> bool {
-        if self.writing == Writing::Blocked || self.life.is_lost() {
-            return false;
-        }
-        self.writing = Writing::Idle;
-        true
-    }
-
-    /// Sends until nothing is left or the kernel takes no more.
-    fn send(&mut self, mut finished: impl FnMut(Data)) -> Sent {
-        let number = self.descriptor.number();
-        while !self.queue.is_empty() {
-            let slices: Vec<_> = self
-                .queue
-                .unsent()
-                .take(socket::MAX_SLICES)
-                .map(IoSlice::new)
-                .collect();
-            let asked: usize = slices.iter().map(|slice| slice.len()).sum();
-            let result = socket::send_vectored(number, &slices);
-            match result {
-                Ok(count) => {
-                    self.queue.sent(count, &mut finished);
-                    if count < asked {
-                        return Sent::Blocked;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::Blocked,
-                Err(error) => return Sent::Failed(error),
-            }
-        }
-        Sent::Everything
     }
 }

@@ -23,10 +23,15 @@ class Entry:
     tests: tuple[str, ...]
     reason: str
     versions: tuple[str, ...]
+    came_late: tuple[str, ...] = ()
 
     def holds_for(self, version: str) -> bool:
         """Whether the entry speaks of this version (`3.13`), patch level left aside."""
         return not self.versions or any(_compare(version, rule) for rule in self.versions)
+
+    def may_be_absent(self, version: str) -> bool:
+        """Whether early patch levels of this version do not have the tests yet."""
+        return any(_compare(version, rule) for rule in self.came_late)
 
     def covers(self, name: str) -> bool:
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.tests)
@@ -59,13 +64,14 @@ def _compare(version: str, rule: str) -> bool:
 
 
 def _entry(section: str, table: dict[str, Any]) -> Entry:
-    unknown = set(table) - {"tests", "reason", "versions"}
+    unknown = set(table) - {"tests", "reason", "versions", "came_late"}
     if unknown:
         raise ValueError(f"unknown keys {sorted(unknown)} in [[{section}]]")
     reason = str(table["reason"]).strip()
     if not reason:
         raise ValueError(f"an entry of [[{section}]] for {table['tests']} gives no reason")
-    return Entry(section, tuple(table["tests"]), reason, tuple(table.get("versions", ())))
+    rules = (tuple(table.get(key, ())) for key in ("versions", "came_late"))
+    return Entry(section, tuple(table["tests"]), reason, *rules)
 
 
 def read(path: Path = DEFAULT) -> list[Entry]:
@@ -81,6 +87,7 @@ class Differences:
     """The entries that hold for one version, asked by test name."""
 
     def __init__(self, entries: Iterable[Entry], version: str) -> None:
+        self.version = version
         self.entries = [entry for entry in entries if entry.holds_for(version)]
 
     def find(self, name: str) -> Entry | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .program import PAIRS, Step
+from .writelines import writelines
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -266,7 +267,7 @@ class Endpoints:
 
     def do_writelines(self, step: Step) -> None:
         lines = [self._payload(step)] * (step.numbers[2] % 3)
-        self._on_transport(step, lambda transport: transport.writelines(lines))
+        self._on_transport(step, lambda transport: writelines(transport, lines))
 
     def do_write_eof(self, step: Step) -> None:
         self._on_transport(step, lambda transport: transport.write_eof())

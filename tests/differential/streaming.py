@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from .program import Step
+from .writelines import writelines
 
 if TYPE_CHECKING:
     from .machine import Machine
@@ -95,7 +96,7 @@ class StreamEnds:
 
     async def wait_stream_line(self, step: Step) -> None:
         _, writer = self._end()
-        writer.writelines([b"line %d" % step.serial, b"\n"])
+        writelines(writer.transport, [b"line %d" % step.serial, b"\n"])
         self._wrote()
 
     async def wait_stream_drain(self, step: Step) -> None:

@@ -57,3 +57,16 @@ def client_context() -> ssl.SSLContext:
     """What a client trusts that server with."""
     folder, _, _ = _files()
     return ssl.create_default_context(cafile=str(Path(folder.name) / "authority.pem"))
+
+
+def client_identity(client: ssl.SSLContext, server: ssl.SSLContext) -> None:
+    """Give the client that certificate too, and have the server trust it."""
+    folder, certificate, key = _files()
+    client.load_cert_chain(certificate, key)
+    server.load_verify_locations(cafile=str(Path(folder.name) / "authority.pem"))
+
+
+def certificate_files() -> tuple[Path, Path, Path]:
+    """The files of the server's certificate, its key, and the authority that clients trust."""
+    folder, certificate, key = _files()
+    return certificate, key, Path(folder.name) / "authority.pem"

@@ -382,11 +382,11 @@ impl PipeTransport {
 
     /// Shows what the transport holds to the collector.
     pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.event_loop)?;
         let visited = self.end.try_with(|end| {
+            visit.call(&self.event_loop)?;
             visit.call(&end.file)?;
             visit.call(&end.protocol)?;
-            visit.call(end.context.as_ref().and_then(Context::own_object))?;
+            end.context.as_ref().map_or(Ok(()), |it| it.visit(visit))?;
             visit.call(&end.waiter)?;
             visit.call(&end.extra)?;
             visit.call(&end.reason)

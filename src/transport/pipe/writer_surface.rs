@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyType};
 
 use crate::event_loop::EventLoop;
+use crate::logic::flow_control::DEFAULT_HIGH;
 use crate::py::asyncio;
 use crate::py::cell::LoopCell;
 use crate::sys::pipe::Kind;
@@ -108,7 +109,7 @@ impl WritePipeTransport {
         high: Option<&Bound<'_, PyAny>>,
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let marks = limits::water_marks(this.py(), high, low)?;
+        let marks = limits::water_marks(this.py(), high, low, DEFAULT_HIGH)?;
         let old = this.get().state.with(this.py(), |state| {
             (state.flow.high, state.flow.low) = (marks.high, marks.low);
             std::mem::replace(&mut state.given, marks.given)

@@ -1,0 +1,321 @@
+"""Small workloads whose machine instructions are counted: `python -m cases.counted NAME COUNT`.
+
+Each runs alone in its process, on one thread, with real sockets and without waiting, so that two
+runs execute nearly the same instructions. They are not benchmarks: they say what an operation costs
+the processor, not how long it takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+
+from harness.loops import new_loop
+
+Workload = Callable[[asyncio.AbstractEventLoop, int], Awaitable[None]]
+
+MESSAGE = b"x" * 1023 + b"\n"
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n"
+BODY = b"Hello, world!"
+
+
+def _nothing(*_args: object) -> None:
+    pass
+
+
+async def call_soon(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """Queues of a hundred callbacks with one argument."""
+    for _ in range(count // 100):
+        for number in range(100):
+            loop.call_soon(_nothing, number)
+        await asyncio.sleep(0)
+
+
+async def call_soon_queue(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """One long queue, longer than the pool of handles."""
+    for _ in range(count):
+        loop.call_soon(_nothing)
+    await asyncio.sleep(0)
+
+
+async def call_soon_threadsafe(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """From the loop's own thread: what the call itself costs."""
+    for _ in range(count // 100):
+        for number in range(100):
+            loop.call_soon_threadsafe(_nothing, number)
+        await asyncio.sleep(0)
+
+
+async def sleep_zero(_loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """A turn for each operation."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def future(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """A future that a callback completes."""
+    for _ in range(count):
+        waiter = loop.create_future()
+        loop.call_soon(waiter.set_result, None)
+        await waiter
+
+
+async def task(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """A task that ends at once."""
+
+    async def empty() -> None:
+        pass
+
+    for _ in range(count):
+        await loop.create_task(empty())
+
+
+async def timer_cancelled(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """A timer that is set and cancelled, beside another."""
+    other = loop.call_later(3600, _nothing)
+    for _ in range(count):
+        first = loop.call_later(30, _nothing)
+        second = loop.call_later(31, _nothing)
+        first.cancel()
+        second.cancel()
+    other.cancel()
+
+
+async def timer_due(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """Timers that are due at once."""
+    for _ in range(count // 100):
+        for number in range(100):
+            loop.call_later(0, _nothing, number)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+
+async def timeout(_loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """`wait_for` around something that is nearly ready."""
+    for _ in range(count):
+        await asyncio.wait_for(asyncio.sleep(0), 30)
+
+
+async def queue(_loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """An item to another task and back."""
+    there: asyncio.Queue[int] = asyncio.Queue()
+    back: asyncio.Queue[int] = asyncio.Queue()
+
+    async def answer() -> None:
+        for _ in range(count):
+            await back.put(await there.get())
+
+    answering = asyncio.ensure_future(answer())
+    for number in range(count):
+        await there.put(number)
+        await back.get()
+    await answering
+
+
+async def reader(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """A pipe that is watched."""
+    here, there = os.pipe()
+    done = loop.create_future()
+    seen = 0
+
+    def ready() -> None:
+        nonlocal seen
+        os.read(here, 1)
+        seen += 1
+        if seen == count:
+            done.set_result(None)
+        else:
+            os.write(there, b"x")
+
+    loop.add_reader(here, ready)
+    os.write(there, b"x")
+    await done
+    loop.remove_reader(here)
+    os.close(here)
+    os.close(there)
+
+
+class _Echo(asyncio.Protocol):
+    """Sends everything back, in the given pieces."""
+
+    def __init__(self, *answer: bytes) -> None:
+        self._answer = answer
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._write = transport.write
+
+    def data_received(self, data: bytes) -> None:
+        for piece in self._answer or (data,):
+            self._write(piece)
+
+
+class _BufferedEcho(asyncio.BufferedProtocol):
+    """Sends everything back out of one buffer."""
+
+    def __init__(self) -> None:
+        self._space = memoryview(bytearray(65536))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._write = transport.write
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        return self._space
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._write(self._space[:nbytes])
+
+
+async def _served(
+    loop: asyncio.AbstractEventLoop,
+    count: int,
+    factory: Callable[[], asyncio.BaseProtocol],
+) -> None:
+    """`count` messages from a plain socket to a transport and back, one after the other."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    transport, _ = await loop.create_connection(factory, sock=ours)
+    await _exchange(theirs, count)
+    transport.abort()
+    theirs.close()
+    await asyncio.sleep(0)
+
+
+async def _exchange(sock: socket.socket, count: int) -> None:
+    for _ in range(count):
+        sock.send(MESSAGE)
+        while True:
+            await asyncio.sleep(0)
+            try:
+                sock.recv(65536)
+            except BlockingIOError:
+                continue
+            break
+
+
+async def protocol(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """A `Protocol` that echoes a kilobyte."""
+    await _served(loop, count, _Echo)
+
+
+async def buffered_protocol(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """A `BufferedProtocol` that echoes a kilobyte."""
+    await _served(loop, count, _BufferedEcho)
+
+
+async def head_and_body(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """A response of two writes."""
+    await _served(loop, count, lambda: _Echo(HEAD, BODY))
+
+
+async def streams(_loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """A line read from a `StreamReader` and written to a `StreamWriter`."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    reading, writer = await asyncio.open_connection(sock=ours)
+
+    async def echo() -> None:
+        while line := await reading.readline():
+            writer.write(line)
+            await writer.drain()
+        writer.close()
+
+    echoing = asyncio.ensure_future(echo())
+    await _exchange(theirs, count)
+    theirs.close()
+    await echoing
+
+
+async def sock_calls(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """`sock_sendall` and `sock_recv` over a socket pair."""
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    there.setblocking(False)
+    for _ in range(count):
+        await loop.sock_sendall(here, MESSAGE)
+        await loop.sock_recv(there, 65536)
+    here.close()
+    there.close()
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    """Sends every datagram back until the last."""
+
+    def __init__(self, count: int, done: asyncio.Future[None]) -> None:
+        self._left = count
+        self._done = done
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        self._left -= 1
+        if self._left:
+            self._transport.sendto(data, addr)
+        else:
+            self._done.set_result(None)
+
+
+async def datagrams(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """An endpoint that talks to itself."""
+    done = loop.create_future()
+    transport, _ = await loop.create_datagram_endpoint(
+        lambda: _Datagrams(count, done), local_addr=("127.0.0.1", 0)
+    )
+    transport.sendto(MESSAGE, transport.get_extra_info("sockname"))
+    await done
+    transport.abort()
+
+
+async def connections(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """`create_connection` to a server of the same loop, and `abort`."""
+    server = await loop.create_server(_Echo, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    for _ in range(count):
+        transport, _ = await loop.create_connection(_Echo, host, port)
+        transport.abort()
+    server.close()
+    await server.wait_closed()
+
+
+# The two counts between which the difference is taken.
+WORKLOADS: dict[str, tuple[Workload, int, int]] = {
+    workload.__name__: (workload, small, 3 * small)
+    for workload, small in (
+        (call_soon, 5000),
+        (call_soon_queue, 5000),
+        (call_soon_threadsafe, 5000),
+        (sleep_zero, 2000),
+        (future, 2000),
+        (task, 2000),
+        (timer_cancelled, 2000),
+        (timer_due, 5000),
+        (timeout, 1000),
+        (queue, 1000),
+        (reader, 2000),
+        (protocol, 1000),
+        (buffered_protocol, 1000),
+        (head_and_body, 1000),
+        (streams, 1000),
+        (sock_calls, 1000),
+        (datagrams, 1000),
+        (connections, 200),
+    )
+}
+
+
+def main() -> None:
+    """Runs one workload on one loop."""
+    name, loop_name, count = sys.argv[1:]
+    loop = new_loop(loop_name)
+    loop.run_until_complete(WORKLOADS[name][0](loop, int(count)))
+    loop.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+//! `Records`: where the records of a TLS byte stream end, read off their headers.
+//!
+//! Loop thread only. The one surprise: nothing is checked here. A header that TLS does not allow only
+//! says "ask OpenSSL", whose answer is the exception that the program gets.
+
+/// The length of a record's header.
+const HEADER: usize = 5;
+/// The longest body that any version allows.
+const LONGEST: usize = (1 << 14) + 2048;
+
+/// Follows a stream that comes in pieces of any size.
+#[derive(Default)]
+pub struct Records {
+    /// The header of the record that has begun.
+    header: [u8; HEADER],
+    /// How many bytes of that header have come.
+    known: usize,
+    /// How many bytes of its body are missing.
+    missing: usize,
+    /// How many bytes of that record have come, with its header.
+    begun: usize,
+    /// Complete records that OpenSSL has not taken yet, or more.
+    complete: usize,
+    /// Whether a header was seen that cannot be one.
+    strange: bool,
+    /// Whether OpenSSL has decrypted a record of which the last read took only a part.
+    leftover: bool,
+}
+
+impl Records {
+    /// Takes note of `bytes`, which come next in the stream.
+    #[inline]
+    pub fn feed(&mut self, mut bytes: &[u8]) {
+        if let [20..=24, 3, _, high, low, body @ ..] = bytes
+            && self.known == 0
+            && !self.strange
+            && body.len() == (usize::from(*high) << 8 | usize::from(*low))
+            && body.len() <= LONGEST
+        {
+            // One whole record, which is what nearly every message comes to.
+            self.complete += 1;
+            return;
+        }
+        while !bytes.is_empty() && !self.strange {
+            if self.known < HEADER {
+                let count = bytes.len().min(HEADER - self.known);
+                self.header[self.known..self.known + count].copy_from_slice(&bytes[..count]);
+                self.known += count;
+                self.begun += count;
+                bytes = &bytes[count..];
+                if self.known == HEADER {
+                    self.begin();
+                }
+            } else {
+                let count = bytes.len().min(self.missing);
+                self.missing -= count;
+                self.begun += count;
+                bytes = &bytes[count..];
+            }
+            if self.known == HEADER && self.missing == 0 {
+                self.complete += 1;
+                (self.known, self.begun) = (0, 0);
+            }
+        }
+    }
+
+    #[inline]
+    fn begin(&mut self) {
+        let [kind, major, _, high, low] = self.header;
+        self.missing = usize::from(high) << 8 | usize::from(low);
+        self.strange = !(20..=24).contains(&kind) || major != 3 || self.missing > LONGEST;
+    }
+
+    /// Whether a read may bring something, or an error.
+    #[inline]
+    pub fn is_readable(&self) -> bool {
+        self.complete > 0 || self.strange || self.leftover
+    }
+
+    /// A read took a record, or a part of it that left something over. True if other records may be
+    /// left, which `left` tells.
+    #[inline]
+    pub fn took(&mut self, leftover: bool) -> bool {
+        self.leftover = leftover;
+        if leftover {
+            return false;
+        }
+        self.complete = self.complete.saturating_sub(1);
+        self.complete > 0
+    }
+
+    /// Of all that came, `pending` bytes are not in OpenSSL yet: where these can only be the record
+    /// that has begun, no complete one is left.
+    #[inline]
+    pub fn left(&mut self, pending: usize) {
+        if pending <= self.begun {
+            self.complete = 0;
+        }
+    }
+
+    /// A read found nothing.
+    #[inline]
+    pub fn none_left(&mut self) {
+        (self.complete, self.leftover) = (0, false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Records;
+
+    fn record(length: u8) -> Vec<u8> {
+        let mut bytes = vec![23, 3, 3, 0, length];
+        bytes.resize(5 + usize::from(length), 7);
+        bytes
+    }
+
+    #[test]
+    fn a_record_is_readable_when_its_last_byte_has_come() {
+        let mut records = Records::default();
+        let stream = record(3);
+        for byte in &stream[..7] {
+            records.feed(&[*byte]);
+            assert!(!records.is_readable());
+        }
+        records.feed(&stream[7..]);
+        assert!(records.is_readable());
+        assert!(!records.took(false));
+        assert!(!records.is_readable());
+    }
+
+    #[test]
+    fn records_of_one_piece_are_counted() {
+        let mut records = Records::default();
+        let mut stream = [record(1), record(0), record(200)].concat();
+        stream.extend_from_slice(&[23, 3]);
+        records.feed(&stream);
+        assert!(records.took(false));
+        records.left(2 + 205);
+        assert!(records.is_readable(), "205 bytes are a whole record");
+        records.left(2);
+        assert!(!records.is_readable(), "two bytes are the beginning of one");
+    }
+
+    #[test]
+    fn what_is_no_record_is_left_to_openssl() {
+        let mut records = Records::default();
+        records.feed(b"GET / HTTP/1.1\r\n");
+        assert!(records.is_readable());
+        records.none_left();
+        assert!(records.is_readable(), "it stays for OpenSSL to refuse");
+    }
+}

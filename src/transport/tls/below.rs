@@ -1,0 +1,118 @@
+//! `Below`: the transport that carries the records of a TLS connection.
+//!
+//! Loop thread only. The one surprise: a stream transport of ours is called natively; any other
+//! transport, such as one made in Python or another TLS connection, through its methods.
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::py::call;
+use crate::transport::stream::StreamTransport;
+
+/// A transport below.
+pub enum Below {
+    /// One of ours.
+    Stream(Py<StreamTransport>),
+    /// Any other.
+    Other(Py<PyAny>),
+}
+
+impl Below {
+    /// Takes what `connection_made` was given.
+    pub fn new(transport: &Bound<'_, PyAny>) -> Self {
+        match transport.cast_exact::<StreamTransport>() {
+            Ok(stream) => Self::Stream(stream.clone().unbind()),
+            Err(_) => Self::Other(transport.clone().unbind()),
+        }
+    }
+
+    /// Another reference to it.
+    #[inline]
+    pub fn duplicate(&self, py: Python<'_>) -> Self {
+        match self {
+            Self::Stream(stream) => Self::Stream(stream.clone_ref(py)),
+            Self::Other(other) => Self::Other(other.clone_ref(py)),
+        }
+    }
+
+    /// The transport as Python sees it.
+    pub fn object<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        match self {
+            Self::Stream(stream) => stream.bind(py).clone().into_any(),
+            Self::Other(other) => other.bind(py).clone(),
+        }
+    }
+
+    /// Whether what is gathered now is asked for when the callback returns.
+    #[inline]
+    pub fn gathers(&self, py: Python<'_>) -> bool {
+        match self {
+            Self::Stream(stream) => stream.bind(py).get().gathers(py),
+            Self::Other(_) => false,
+        }
+    }
+
+    /// Writes records.
+    #[inline]
+    pub fn write(&self, data: Bound<'_, PyBytes>) -> PyResult<()> {
+        let py = data.py();
+        match self {
+            Self::Stream(stream) => StreamTransport::write_bytes(stream.bind(py), data),
+            Self::Other(other) => {
+                call::method1(other.bind(py), intern!(py, "write"), data.as_any()).map(drop)
+            }
+        }
+    }
+
+    /// Sends what was written in this callback.
+    pub fn settle(&self, py: Python<'_>) -> PyResult<()> {
+        match self {
+            Self::Stream(stream) => StreamTransport::settle(stream.bind(py)),
+            Self::Other(_) => Ok(()),
+        }
+    }
+
+    /// Stops what comes in.
+    pub fn pause_reading(&self, py: Python<'_>) -> PyResult<()> {
+        self.object(py)
+            .call_method0(intern!(py, "pause_reading"))
+            .map(drop)
+    }
+
+    /// Lets it come in again.
+    pub fn resume_reading(&self, py: Python<'_>) -> PyResult<()> {
+        self.object(py)
+            .call_method0(intern!(py, "resume_reading"))
+            .map(drop)
+    }
+
+    /// Closes without sending what is left; `reason` is for `connection_lost`.
+    pub fn force_close(&self, py: Python<'_>, reason: Option<Py<PyAny>>) -> PyResult<()> {
+        match self {
+            Self::Stream(stream) => {
+                StreamTransport::settle(stream.bind(py))?;
+                StreamTransport::force_close(stream.bind(py), reason)
+            }
+            Self::Other(other) => {
+                let other = other.bind(py);
+                let name = intern!(py, "_force_close");
+                // What asyncio asks of every transport that can carry TLS; a foreign one may have
+                // no more than the documented methods.
+                match other.getattr_opt(name)? {
+                    Some(force_close) => force_close.call1((reason,)).map(drop),
+                    None => other.call_method0(intern!(py, "abort")).map(drop),
+                }
+            }
+        }
+    }
+
+    /// Shows it to the collector.
+    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Stream(stream) => visit.call(stream),
+            Self::Other(other) => visit.call(other),
+        }
+    }
+}

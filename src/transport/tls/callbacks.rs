@@ -1,0 +1,276 @@
+//! What the transport below calls: natively if it is a stream transport of ours, else as methods of
+//! a `BufferedProtocol`.
+//!
+//! Loop thread only. The one surprise: the class claims to be `asyncio.BufferedProtocol`, because any
+//! transport may carry TLS, another TLS connection too.
+
+use std::collections::VecDeque;
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyDict};
+
+use crate::event_loop::EventLoop;
+use crate::logic::tls_records::Records;
+use crate::logic::write_queue::WriteQueue;
+use crate::py::asyncio;
+use crate::py::buffer;
+use crate::py::cell::LoopCell;
+use crate::py::window::Window;
+use crate::transport::direct::{DirectClass, DirectProtocol};
+use crate::transport::protocol::Kind;
+use crate::transport::tls::engine::Engine;
+use crate::transport::tls::session::{
+    Input, Marks, Output, Phase, State, Timeouts, TlsProtocol, TlsTransport, Told, Work,
+};
+
+/// What a transport that is not ours receives into, in bytes.
+const SPACE: usize = 64 * 1024;
+/// asyncio's `FLOW_CONTROL_HIGH_WATER_SSL_READ`.
+const READ_MARKS: Marks = Marks {
+    high: 256 * 1024,
+    low: 64 * 1024,
+};
+/// asyncio's `FLOW_CONTROL_HIGH_WATER_SSL_WRITE`.
+const WRITE_MARKS: Marks = Marks {
+    high: 512 * 1024,
+    low: 128 * 1024,
+};
+
+/// TLS connections, as native protocols.
+struct TlsClass;
+
+static TLS: TlsClass = TlsClass;
+
+impl DirectClass for TlsClass {
+    #[inline]
+    fn received(
+        &self,
+        protocol: &Bound<'_, PyAny>,
+        window: &Bound<'_, Window>,
+        count: usize,
+    ) -> PyResult<()> {
+        TlsProtocol::received(protocol.cast::<TlsProtocol>()?, window, count)
+    }
+
+    #[inline]
+    fn flush(&self, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        TlsProtocol::flush(protocol.cast::<TlsProtocol>()?)
+    }
+}
+
+#[pymethods]
+impl TlsProtocol {
+    /// TLS around protocol, over the SSLObject that wrap_bio() made of the two MemoryBIOs.
+    #[new]
+    #[pyo3(signature = (
+        event_loop, protocol, sslcontext, waiter, ssl_object, incoming, outgoing, *,
+        server_side, handshake_timeout, shutdown_timeout, call_connection_made=true,
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "what a connection is made of")]
+    fn make<'py>(
+        event_loop: Bound<'py, EventLoop>,
+        protocol: Bound<'py, PyAny>,
+        sslcontext: Bound<'py, PyAny>,
+        waiter: Option<Bound<'py, PyAny>>,
+        ssl_object: Bound<'py, PyAny>,
+        incoming: Bound<'py, PyAny>,
+        outgoing: Bound<'py, PyAny>,
+        server_side: bool,
+        handshake_timeout: Bound<'py, PyAny>,
+        shutdown_timeout: Bound<'py, PyAny>,
+        call_connection_made: bool,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        let py = event_loop.py();
+        let extra = PyDict::new(py);
+        extra.set_item("sslcontext", sslcontext)?;
+        let state = State {
+            phase: Phase::Unwrapped,
+            told: if call_connection_made {
+                Told::Init
+            } else {
+                Told::Made
+            },
+            below: None,
+            kind: Kind::of(&protocol)?,
+            app: Some(protocol.unbind()),
+            transport: None,
+            waiter: waiter.map(Bound::unbind),
+            handshake_timer: None,
+            shutdown_timer: None,
+            began: None,
+            extra: Some(extra.unbind()),
+            input: Input {
+                now: None,
+                held: VecDeque::new(),
+                records: Records::default(),
+                paused: false,
+                below_paused: false,
+                marks: READ_MARKS,
+                ended: false,
+            },
+            output: Output {
+                backlog: WriteQueue::default(),
+                work: Work::Idle,
+                below_paused: false,
+                paused: false,
+                marks: WRITE_MARKS,
+                lost: 0,
+            },
+            space: None,
+        };
+        let session = Self {
+            event_loop: event_loop.unbind(),
+            engine: Engine::new(ssl_object, incoming, outgoing)?,
+            timeouts: Timeouts {
+                handshake: handshake_timeout.unbind(),
+                shutdown: shutdown_timeout.unbind(),
+            },
+            is_server: server_side,
+            state: LoopCell::new(state),
+        };
+        Ok(PyClassInitializer::from(DirectProtocol { class: &TLS }).add_subclass(session))
+    }
+
+    /// `asyncio.BufferedProtocol`, so that any transport takes it for one.
+    #[getter]
+    fn __class__(this: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = this.py();
+        Ok(asyncio::buffered_protocol(py)?.clone().unbind())
+    }
+
+    fn connection_made(this: &Bound<'_, Self>, transport: &Bound<'_, PyAny>) -> PyResult<()> {
+        Self::start_handshake(this, transport)
+    }
+
+    #[pyo3(name = "connection_lost")]
+    fn py_connection_lost(this: &Bound<'_, Self>, exc: &Bound<'_, PyAny>) -> PyResult<()> {
+        Self::connection_lost(this, exc)
+    }
+
+    fn get_buffer<'py>(
+        &self,
+        py: Python<'py>,
+        sizehint: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let _ = sizehint;
+        let known = self
+            .state
+            .with(py, |state| state.space.as_ref().map(|it| it.clone_ref(py)));
+        if let Some(known) = known {
+            return Ok(known.into_bound(py));
+        }
+        let fresh = PyByteArray::new_with(py, SPACE, |_| Ok(()))?.into_any();
+        let kept = fresh.clone().unbind();
+        let old = self.state.with(py, |state| state.space.replace(kept));
+        drop(old);
+        Ok(fresh)
+    }
+
+    fn buffer_updated(this: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
+        let py = this.py();
+        let session = this.get();
+        let space = session
+            .state
+            .with(py, |state| state.space.as_ref().map(|it| it.clone_ref(py)));
+        let Some(space) = space else { return Ok(()) };
+        buffer::with_bytes(space.bind(py), |bytes| {
+            let bytes = &bytes[..nbytes.min(bytes.len())];
+            session
+                .state
+                .with(py, |state| state.input.held.extend(bytes));
+        })?;
+        Self::go_on(this)
+    }
+
+    fn data_received(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        Self::keep(this.get(), data)?;
+        Self::go_on(this)
+    }
+
+    #[pyo3(name = "eof_received")]
+    fn py_eof_received(this: &Bound<'_, Self>) -> PyResult<Option<bool>> {
+        Ok(Self::eof_received(this)?.then_some(true))
+    }
+
+    #[pyo3(name = "pause_writing")]
+    fn py_pause_writing(&self, py: Python<'_>) {
+        self.pause_writing(py);
+    }
+
+    #[pyo3(name = "resume_writing")]
+    fn py_resume_writing(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::resume_writing(this)
+    }
+
+    /// Takes bytes that were received before TLS began.
+    fn _feed(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.keep(data)
+    }
+
+    /// The transport below has asked its former protocol, which is the program's, to pause.
+    fn _inherit_pause(&self, py: Python<'_>) {
+        self.pause_writing(py);
+        self.state.with(py, |state| state.output.paused = true);
+    }
+
+    fn _resume(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::resumed(this)
+    }
+
+    fn _check_handshake_timeout(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::check_handshake_timeout(this)
+    }
+
+    fn _check_shutdown_timeout(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::check_shutdown_timeout(this)
+    }
+
+    #[getter]
+    fn _app_transport<'py>(this: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, TlsTransport>>> {
+        Self::transport(this)
+    }
+
+    #[getter]
+    fn _app_protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.app(py)
+    }
+
+    #[getter]
+    fn _transport<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        Some(self.below(py)?.object(py))
+    }
+
+    #[getter]
+    fn _sslobj<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.engine.object(py).clone()
+    }
+
+    #[getter]
+    fn _incoming<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.engine.incoming(py).clone()
+    }
+
+    #[getter]
+    fn _outgoing<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.engine.outgoing(py).clone()
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.visit(&visit)
+    }
+
+    fn __clear__(&self) {
+        Python::attach(|py| self.clear(py));
+    }
+}
+
+impl TlsProtocol {
+    /// Puts `data` behind what was received.
+    fn keep(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        buffer::with_bytes(data, |bytes| {
+            self.state
+                .with(data.py(), |state| state.input.held.extend(bytes));
+        })
+    }
+}

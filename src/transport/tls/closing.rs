@@ -1,0 +1,362 @@
+//! The ends of a session: goodbye on either side, a cut connection, `abort`, errors.
+//!
+//! Loop thread only. The one surprise: what the peer sent before our goodbye is still delivered after
+//! `close()`, and `eof_received` is called when the peer's goodbye answers ours, as in asyncio.
+
+use pyo3::exceptions::{PyBaseException, PyException, PyOSError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::error::leaves_the_loop;
+use crate::py::{asyncio, call};
+use crate::transport::tls::session::{Phase, TlsProtocol, Told};
+
+impl TlsProtocol {
+    /// `transport.close()`: says goodbye behind everything that was written.
+    ///
+    /// # Errors
+    /// What leaves the loop, and a time-out that is no number.
+    pub fn start_shutdown(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let session = this.get();
+        match session.phase(py) {
+            Phase::Flushing | Phase::Shutdown | Phase::Unwrapped => Ok(()),
+            Phase::DoHandshake => {
+                session.mark_closed(py);
+                Self::abort(this, None)
+            }
+            Phase::Wrapped => {
+                session.mark_closed(py);
+                session
+                    .state
+                    .with(py, |state| state.phase = Phase::Flushing);
+                Self::start_shutdown_timer(this)?;
+                Self::do_flush(this)
+            }
+        }
+    }
+
+    fn start_shutdown_timer(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let session = this.get();
+        if session
+            .state
+            .with(py, |state| state.shutdown_timer.is_some())
+        {
+            return Ok(());
+        }
+        let check = this.getattr(intern!(py, "_check_shutdown_timeout"))?;
+        let timer = session.event_loop.bind(py).call_method1(
+            intern!(py, "call_later"),
+            (&session.timeouts.shutdown, check),
+        )?;
+        session
+            .state
+            .with(py, |state| state.shutdown_timer = Some(timer.unbind()));
+        Ok(())
+    }
+
+    /// Ends the shutdown's time-out.
+    pub fn cancel_shutdown_timer(&self, py: Python<'_>) -> PyResult<()> {
+        let timer = self.state.with(py, |state| state.shutdown_timer.take());
+        match timer {
+            Some(timer) => timer.call_method0(py, intern!(py, "cancel")).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// The shutdown's time-out.
+    ///
+    /// # Errors
+    /// What the transport below raises.
+    pub fn check_shutdown_timeout(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let session = this.get();
+        let waits = matches!(session.phase(py), Phase::Flushing | Phase::Shutdown);
+        match session.below(py) {
+            Some(below) if waits => {
+                let error = asyncio::timeout_error(py)?.call1(("SSL shutdown timed out",))?;
+                below.force_close(py, Some(error.unbind()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads what has come, encrypts what was written, and goes on to the goodbye.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub fn do_flush(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let session = this.get();
+        Self::do_read(this)?;
+        let written = Self::encrypt(this, true);
+        Self::contain(this, written, "Fatal error on SSL protocol")?;
+        let goes_on = session.state.with(py, |state| {
+            let goes_on = state.phase == Phase::Flushing;
+            if goes_on {
+                state.phase = Phase::Shutdown;
+            }
+            goes_on
+        });
+        if goes_on {
+            Self::do_shutdown(this)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Says goodbye, or looks whether the peer's has come.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub fn do_shutdown(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let session = this.get();
+        let ended = session.state.with(py, |state| state.input.ended);
+        let done = if ended {
+            Ok(true)
+        } else {
+            session.engine.unwrap_session(py)
+        };
+        match done {
+            Ok(true) => {
+                Self::process_outgoing(this)?;
+                Self::call_eof_received(this)?;
+                Self::shutdown_complete(this)
+            }
+            Ok(false) => Self::process_outgoing(this),
+            Err(error) if error.matches(py, asyncio::ssl_error(py)?)? => {
+                session.cancel_shutdown_timer(py)?;
+                Self::fatal_error(this, error, "Fatal error on transport")
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Both sides have said goodbye. The time-out goes on: what the transport below still has to
+    /// send may never be taken.
+    fn shutdown_complete(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let session = this.get();
+        let Some(below) = session.below(py) else {
+            return Ok(());
+        };
+        let close = below.object(py).getattr(intern!(py, "close"))?;
+        session
+            .event_loop
+            .bind(py)
+            .call_method1(intern!(py, "call_soon"), (close,))?;
+        Self::start_shutdown_timer(this)
+    }
+
+    /// Ends the connection at once, with `reason` for `connection_lost`.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub fn abort(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
+        let py = this.py();
+        let session = this.get();
+        Self::settle(this)?;
+        session
+            .state
+            .with(py, |state| state.phase = Phase::Unwrapped);
+        match session.below(py) {
+            Some(below) => below.force_close(py, reason),
+            None => Ok(()),
+        }
+    }
+
+    /// The peer of the transport below has ended its side. True keeps ours open: there is still
+    /// something that the program has not read.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub fn eof_received(this: &Bound<'_, Self>) -> PyResult<bool> {
+        let py = this.py();
+        let session = this.get();
+        session.state.with(py, |state| state.input.ended = true);
+        let result = Self::try_eof_received(this);
+        if let Err(error) = &result
+            && error.is_instance_of::<PyException>(py)
+            && let Some(below) = session.below(py)
+        {
+            below.object(py).call_method0(intern!(py, "close"))?;
+        }
+        result
+    }
+
+    fn try_eof_received(this: &Bound<'_, Self>) -> PyResult<bool> {
+        let py = this.py();
+        let session = this.get();
+        if session.event_loop.bind(py).get().is_debug() {
+            asyncio::logger(py)?.call_method1("debug", ("%r received EOF", this))?;
+        }
+        match session.phase(py) {
+            Phase::DoHandshake => Self::handshake_cut(this)?,
+            Phase::Wrapped => {
+                let paused = session.state.with(py, |state| {
+                    state.phase = Phase::Flushing;
+                    state.input.paused
+                });
+                if paused {
+                    return Ok(true);
+                }
+                Self::do_flush(this)?;
+            }
+            Phase::Flushing => {
+                Self::encrypt(this, true)?;
+                session
+                    .state
+                    .with(py, |state| state.phase = Phase::Shutdown);
+                Self::do_shutdown(this)?;
+            }
+            Phase::Shutdown => Self::do_shutdown(this)?,
+            Phase::Unwrapped => {}
+        }
+        Ok(false)
+    }
+
+    /// Tells the program that the peer has ended, once.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub fn call_eof_received(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let tells = this.get().state.with(py, |state| {
+            let tells = state.told == Told::Made;
+            if tells {
+                state.told = Told::Eof;
+            }
+            tells
+        });
+        let app = if tells { this.get().app(py) } else { None };
+        let Some(app) = app else {
+            return Ok(());
+        };
+        let kept =
+            call::method0(&app, intern!(py, "eof_received")).and_then(|answer| answer.is_truthy());
+        match kept {
+            Ok(true) => {
+                let text = "returning true from eof_received() has no effect when using ssl";
+                asyncio::logger(py)?.call_method1("warning", (text,))?;
+                Ok(())
+            }
+            Ok(false) => Ok(()),
+            Err(error) if leaves_the_loop(py, &error) => Err(error),
+            Err(error) => Self::fatal_error(this, error, "Error calling eof_received()"),
+        }
+    }
+
+    /// The transport below is lost: asyncio's `connection_lost`.
+    ///
+    /// # Errors
+    /// What queueing the program's `connection_lost` raises.
+    pub fn connection_lost(this: &Bound<'_, Self>, reason: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = this.py();
+        let session = this.get();
+        session.mark_closed(py);
+        let (app, tells, dropped) = session.state.with(py, |state| {
+            let tells =
+                state.phase != Phase::DoHandshake && matches!(state.told, Told::Made | Told::Eof);
+            if tells {
+                state.told = Told::Lost;
+            }
+            state.phase = Phase::Unwrapped;
+            state.output.lost += 1;
+            let dropped = (
+                state.output.backlog.take(),
+                state.below.take(),
+                state.transport.take(),
+                state.space.take(),
+            );
+            (state.app.take(), tells, dropped)
+        });
+        session.drop_input(py);
+        if let Some(transport) = &dropped.2 {
+            transport.get().let_go(py);
+        }
+        drop(dropped);
+        session.engine.take_outgoing(py)?;
+        let queued = match app {
+            Some(app) if tells => {
+                let told = app.bind(py).getattr(intern!(py, "connection_lost"))?;
+                session
+                    .event_loop
+                    .bind(py)
+                    .call_method1(intern!(py, "call_soon"), (told, reason))
+                    .map(drop)
+            }
+            _ => Ok(()),
+        };
+        let reason = (!reason.is_none()).then_some(reason);
+        let woken = session.wake_waiter(py, reason);
+        let cancelled = session.cancel_timers(py);
+        queued.and(woken).and(cancelled)
+    }
+
+    /// Ends the connection if `result` is an `Exception`; anything above that goes on.
+    ///
+    /// # Errors
+    /// What is no `Exception`, and what the exception handler raises.
+    #[inline]
+    pub fn contain(this: &Bound<'_, Self>, result: PyResult<()>, message: &str) -> PyResult<()> {
+        match result {
+            Err(error) if error.is_instance_of::<PyException>(this.py()) => {
+                Self::fatal_error(this, error, message)
+            }
+            result => result,
+        }
+    }
+
+    /// Ends the connection with `error` and reports it: an `OSError` is everyday life and only
+    /// logged, in debug mode.
+    ///
+    /// # Errors
+    /// What the exception handler raises.
+    #[cold]
+    pub fn fatal_error(this: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
+        let py = this.py();
+        let session = this.get();
+        let value = error.value(py);
+        let below = session.below(py);
+        if let Some(below) = &below {
+            below.force_close(py, Some(value.clone().into_any().unbind()))?;
+        }
+        if error.is_instance_of::<PyOSError>(py) {
+            return session.log_error(this, value, message);
+        }
+        if error.matches(py, asyncio::cancelled_error(py)?)? {
+            return Ok(());
+        }
+        let context = PyDict::new(py);
+        context.set_item("message", message)?;
+        context.set_item("exception", value)?;
+        context.set_item("transport", below.map(|below| below.object(py)))?;
+        context.set_item("protocol", this)?;
+        let handler = intern!(py, "call_exception_handler");
+        call::method1(
+            session.event_loop.bind(py).as_any(),
+            handler,
+            context.as_any(),
+        )
+        .map(drop)
+    }
+
+    fn log_error(
+        &self,
+        this: &Bound<'_, Self>,
+        error: &Bound<'_, PyBaseException>,
+        message: &str,
+    ) -> PyResult<()> {
+        let py = this.py();
+        if !self.event_loop.bind(py).get().is_debug() {
+            return Ok(());
+        }
+        let keywords = PyDict::new(py);
+        keywords.set_item("exc_info", error)?;
+        asyncio::logger(py)?.call_method("debug", ("%r: %s", this, message), Some(&keywords))?;
+        Ok(())
+    }
+}

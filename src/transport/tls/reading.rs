@@ -1,0 +1,410 @@
+//! From records to the protocol.
+//!
+//! Loop thread only. The one surprise: OpenSSL is asked for data only when a whole record has come,
+//! which is read off the headers, because an `SSLWantReadError` costs as much as the record. And it
+//! is fed a record or so at a time: a `MemoryBIO` never shrinks.
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyMemoryView, PySlice};
+
+use crate::event_loop::Purpose;
+use crate::py::call;
+use crate::py::window::Window;
+use crate::transport::protocol::Kind;
+use crate::transport::tls::session::{Phase, Received, TlsProtocol};
+
+/// How much OpenSSL is fed at a time: the longest record.
+const SLICE: usize = (1 << 14) + 256;
+/// The most that a record holds.
+const RECORD: usize = 1 << 14;
+/// Up to this mark, what is left of a record has to be counted exactly.
+const SMALL_MARK: usize = 4 * SLICE;
+
+/// Why a read stopped.
+enum End {
+    /// OpenSSL has no more for now.
+    Nothing,
+    /// The room is used up.
+    Full,
+    /// The peer's close_notify.
+    Goodbye,
+    /// The stream is broken.
+    Failed(PyErr),
+}
+
+impl TlsProtocol {
+    /// The first `count` bytes of `window` were received: asyncio's `buffer_updated`.
+    ///
+    /// # Errors
+    /// What the transport below has to end the connection with.
+    pub fn received(
+        this: &Bound<'_, Self>,
+        window: &Bound<'_, Window>,
+        count: usize,
+    ) -> PyResult<()> {
+        let py = this.py();
+        let session = this.get();
+        session.hold(py);
+        let kept = window.clone().unbind();
+        let waits = session.state.with(py, |state| {
+            let waits = !state.input.held.is_empty();
+            state.input.now = Some(Received {
+                window: kept,
+                at: 0,
+                end: count,
+            });
+            waits
+        });
+        if waits {
+            session.hold(py);
+        }
+        let result = Self::go_on(this);
+        if session.hold(py) {
+            return result.and_then(|()| session.control_below(py));
+        }
+        result
+    }
+
+    /// Keeps what the running callback has received and nobody wants yet. True if there is any.
+    pub fn hold(&self, py: Python<'_>) -> bool {
+        let Some(now) = self.state.with(py, |state| state.input.now.take()) else {
+            return false;
+        };
+        let left = now.at < now.end;
+        if left {
+            now.window.bind(py).get().with_mut(py, |memory| {
+                self.state.with(py, |state| {
+                    state.input.held.extend(&memory[now.at..now.end]);
+                });
+            });
+        }
+        now.window.drop_ref(py);
+        left
+    }
+
+    /// Uses what was received in the way that the phase wants it.
+    ///
+    /// # Errors
+    /// What the transport below has to end the connection with.
+    pub fn go_on(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let session = this.get();
+        loop {
+            match session.phase(py) {
+                Phase::DoHandshake => {
+                    if !session.feed_next(py)? {
+                        return Ok(());
+                    }
+                    Self::do_handshake(this)?;
+                }
+                Phase::Wrapped => return Self::do_read(this),
+                Phase::Flushing => return Self::do_flush(this),
+                Phase::Shutdown => {
+                    if !session.feed_next(py)? {
+                        return Ok(());
+                    }
+                    Self::do_shutdown(this)?;
+                }
+                Phase::Unwrapped => {
+                    session.drop_input(py);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Forgets what was received.
+    pub fn drop_input(&self, py: Python<'_>) {
+        let dropped = self.state.with(py, |state| {
+            (
+                state.input.now.take(),
+                std::mem::take(&mut state.input.held),
+            )
+        });
+        drop(dropped);
+    }
+
+    /// Feeds OpenSSL the next piece of what was received. False if there is none.
+    fn feed_next(&self, py: Python<'_>) -> PyResult<bool> {
+        let next = self.state.with(py, |state| {
+            let now = state.input.now.as_mut()?;
+            let from = now.at;
+            now.at = now.end.min(from + SLICE);
+            (from < now.at).then(|| (now.window.clone_ref(py), from, now.at))
+        });
+        if let Some((window, from, to)) = next {
+            let window = window.into_bound(py);
+            window.get().with_mut(py, |memory| {
+                self.state
+                    .with(py, |state| state.input.records.feed(&memory[from..to]));
+            });
+            window.get().show(from, to);
+            self.engine.feed(window.as_any())?;
+            return Ok(true);
+        }
+        let held: Option<Vec<u8>> = self.state.with(py, |state| {
+            let held = &mut state.input.held;
+            let piece: Vec<u8> = held.drain(..held.len().min(SLICE)).collect();
+            if held.is_empty() {
+                // Gives its memory back.
+                *held = std::collections::VecDeque::new();
+            }
+            state.input.records.feed(&piece);
+            (!piece.is_empty()).then_some(piece)
+        });
+        match held {
+            Some(held) => {
+                self.engine.feed(PyBytes::new(py, &held).as_any())?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Whether the program takes data now.
+    fn reads(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| {
+            matches!(state.phase, Phase::Wrapped | Phase::Flushing)
+                && !state.input.paused
+                && state.app.is_some()
+        })
+    }
+
+    /// Delivers everything that can be decrypted: asyncio's `_do_read`.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub fn do_read(this: &Bound<'_, Self>) -> PyResult<()> {
+        let result = Self::try_read(this);
+        Self::contain(this, result, "Fatal error on SSL protocol")
+    }
+
+    fn try_read(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let session = this.get();
+        let (over, kind) = session.state.with(py, |state| {
+            let over = !matches!(state.phase, Phase::Wrapped | Phase::Flushing);
+            (over, state.kind)
+        });
+        if over {
+            return Ok(());
+        }
+        if session.reads(py) {
+            match kind {
+                Kind::Plain => Self::read_plain(this)?,
+                Kind::Buffered | Kind::Direct(_) => Self::read_buffered(this)?,
+            }
+        } else {
+            session.hold(py);
+        }
+        Self::flush_answers(this)?;
+        session.control_below(py)
+    }
+
+    /// Decrypts into the window that the loop's connections share, and delivers in one piece.
+    fn read_plain(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let session = this.get();
+        let event_loop = session.event_loop.bind(py).get();
+        loop {
+            let window = event_loop.take_window(py, Purpose::Plain)?;
+            let size = window.get().size();
+            let room = |filled| {
+                window.get().show(filled, size);
+                Ok(window.as_any().clone())
+            };
+            let (filled, end) = session.decrypt(py, (size, RECORD), room);
+            let data = (filled > 0).then(|| window.get().to_bytes(py, filled));
+            event_loop.give_window(py, Purpose::Plain, window);
+            if let (Some(data), Some(app)) = (data, session.app(py)) {
+                call::method1(&app, intern!(py, "data_received"), data.as_any())?;
+            }
+            if !Self::after_read(this, end)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Decrypts into the protocol's own buffer.
+    fn read_buffered(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let session = this.get();
+        loop {
+            while !session.is_readable(py) {
+                if !session.feed_next(py)? {
+                    return Ok(());
+                }
+            }
+            let Some(app) = session.app(py) else {
+                return Ok(());
+            };
+            let hint = session.received_size(py)?.into_pyobject(py)?;
+            let space = call::method1(&app, intern!(py, "get_buffer"), hint.as_any())?;
+            let size = space.len()?;
+            if size == 0 {
+                let text = "get_buffer() returned an empty buffer";
+                return Err(PyRuntimeError::new_err(text));
+            }
+            let room = |filled: usize| {
+                if filled == 0 {
+                    return Ok(space.clone());
+                }
+                let rest = PySlice::new(py, filled.cast_signed(), size.cast_signed(), 1);
+                PyMemoryView::from(&space)?.as_any().get_item(rest)
+            };
+            let (filled, end) = session.decrypt(py, (size, 1), room);
+            drop(space);
+            if filled > 0 {
+                let count = filled.into_pyobject(py)?;
+                call::method1(&app, intern!(py, "buffer_updated"), count.as_any())?;
+            }
+            if !Self::after_read(this, end)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What a read led to. True if it goes on.
+    fn after_read(this: &Bound<'_, Self>, end: End) -> PyResult<bool> {
+        match end {
+            End::Nothing => Ok(false),
+            End::Full => Ok(this.get().reads(this.py())),
+            End::Goodbye => {
+                Self::call_eof_received(this)?;
+                Self::start_shutdown(this)?;
+                Ok(false)
+            }
+            End::Failed(error) => Err(error),
+        }
+    }
+
+    /// Decrypts what has come into the buffer that `room` gives for what is left of `size` bytes,
+    /// until less than `least` bytes are left. What failed comes after what was decrypted before.
+    fn decrypt<'py>(
+        &self,
+        py: Python<'py>,
+        (size, least): (usize, usize),
+        room: impl Fn(usize) -> PyResult<Bound<'py, PyAny>>,
+    ) -> (usize, End) {
+        let mut filled = 0;
+        let end = loop {
+            if !self.is_readable(py) {
+                match self.feed_next(py) {
+                    Ok(true) => continue,
+                    Ok(false) => break End::Nothing,
+                    Err(error) => break End::Failed(error),
+                }
+            }
+            if size - filled < least {
+                break End::Full;
+            }
+            match room(filled).and_then(|room| self.engine.read(&room)) {
+                Ok(Some(0)) => break End::Goodbye,
+                Ok(Some(count)) => {
+                    filled += count;
+                    if let Err(error) = self.note_read(py, filled == size) {
+                        break End::Failed(error);
+                    }
+                }
+                Ok(None) => {
+                    self.state.with(py, |state| state.input.records.none_left());
+                    match self.feed_next(py) {
+                        Ok(true) => {}
+                        Ok(false) => break End::Nothing,
+                        Err(error) => break End::Failed(error),
+                    }
+                }
+                Err(error) => break End::Failed(error),
+            }
+        };
+        (filled, end)
+    }
+
+    #[inline]
+    fn is_readable(&self, py: Python<'_>) -> bool {
+        self.state
+            .with(py, |state| state.input.records.is_readable())
+    }
+
+    /// After a read that brought data: is there more, in OpenSSL or behind it?
+    #[inline]
+    fn note_read(&self, py: Python<'_>, full: bool) -> PyResult<()> {
+        let leftover = full && self.engine.decrypted(py)? > 0;
+        let more = self
+            .state
+            .with(py, |state| state.input.records.took(leftover));
+        if more {
+            self.recount(py)?;
+        }
+        Ok(())
+    }
+
+    /// Asks the `MemoryBIO` whether it holds a whole record.
+    pub fn recount(&self, py: Python<'_>) -> PyResult<()> {
+        let pending = self.engine.incoming_pending(py)?;
+        self.state
+            .with(py, |state| state.input.records.left(pending));
+        Ok(())
+    }
+
+    /// How much was received and is not decrypted: `get_read_buffer_size()`.
+    pub fn received_size(&self, py: Python<'_>) -> PyResult<usize> {
+        let waiting = self.state.with(py, |state| {
+            let now = state.input.now.as_ref().map_or(0, |now| now.end - now.at);
+            state.input.held.len() + now
+        });
+        Ok(waiting + self.engine.incoming_pending(py)?)
+    }
+
+    /// `transport.resume_reading()`: delivery goes on in a callback of its own.
+    pub fn resume_reading(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let resumes = this.get().state.with(py, |state| {
+            std::mem::replace(&mut state.input.paused, false)
+        });
+        if resumes {
+            let event_loop = this.get().event_loop.bind(py);
+            let resume = this.getattr(intern!(py, "_resume"))?;
+            event_loop.call_method1(intern!(py, "call_soon"), (resume,))?;
+        }
+        Ok(())
+    }
+
+    /// The callback that `resume_reading` queued.
+    pub fn resumed(this: &Bound<'_, Self>) -> PyResult<()> {
+        match this.get().phase(this.py()) {
+            Phase::Wrapped => Self::do_read(this),
+            Phase::Flushing => Self::do_flush(this),
+            Phase::Shutdown => Self::do_shutdown(this),
+            Phase::Unwrapped | Phase::DoHandshake => Ok(()),
+        }
+    }
+
+    /// Pauses the transport below when too much waits to be read, and lets it go on again.
+    pub fn control_below(&self, py: Python<'_>) -> PyResult<()> {
+        let (counts, marks, stopped) = self.state.with(py, |state| {
+            let input = &state.input;
+            let counts =
+                input.below_paused || !input.held.is_empty() || input.marks.high <= SMALL_MARK;
+            (counts, input.marks, input.below_paused)
+        });
+        let Some(below) = (if counts { self.below(py) } else { None }) else {
+            return Ok(());
+        };
+        let size = self.received_size(py)?;
+        let stops = !stopped && size >= marks.high;
+        let resumes = stopped && size <= marks.low;
+        if !stops && !resumes {
+            return Ok(());
+        }
+        self.state
+            .with(py, |state| state.input.below_paused = stops);
+        if stops {
+            below.pause_reading(py)
+        } else {
+            below.resume_reading(py)
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! `TlsProtocol`: one TLS connection between a program's protocol and the transport below, and
+//! `TlsTransport`: what the program's protocol writes to.
+//!
+//! Loop thread only. The one surprise: the two hold each other until the connection is lost, as in
+//! asyncio; from then on the transport holds the session, and nothing holds the transport.
+
+use std::collections::VecDeque;
+
+use pyo3::exceptions::PyResourceWarning;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::event_loop::EventLoop;
+use crate::logic::tls_records::Records;
+use crate::logic::write_queue::WriteQueue;
+use crate::py::asyncio;
+use crate::py::bytes::Pinned;
+use crate::py::cell::LoopCell;
+use crate::py::window::Window;
+use crate::transport::direct::DirectProtocol;
+use crate::transport::protocol::Kind;
+use crate::transport::tls::below::Below;
+use crate::transport::tls::engine::Engine;
+
+/// Where the session stands: asyncio's `SSLProtocolState`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Not begun, or over.
+    Unwrapped,
+    /// The handshake is going on.
+    DoHandshake,
+    /// Data goes both ways.
+    Wrapped,
+    /// `close()` was called or the peer ended; what was written is being encrypted.
+    Flushing,
+    /// Our close_notify is out, the peer's has not come.
+    Shutdown,
+}
+
+impl Phase {
+    /// Whether nothing can be written any more.
+    #[inline]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Flushing | Self::Shutdown | Self::Unwrapped)
+    }
+}
+
+/// What the program's protocol has been told: asyncio's `AppProtocolState`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// Nothing.
+    Init,
+    /// `connection_made`.
+    Made,
+    /// `eof_received`.
+    Eof,
+    /// `connection_lost`.
+    Lost,
+}
+
+/// Marks between which something is paused and resumed, in bytes.
+#[derive(Clone, Copy)]
+pub struct Marks {
+    pub high: usize,
+    pub low: usize,
+}
+
+/// Received bytes in a window, of which those before `at` were fed to OpenSSL.
+pub struct Received {
+    pub window: Py<Window>,
+    pub at: usize,
+    pub end: usize,
+}
+
+/// The reading side.
+pub struct Input {
+    /// What the callback that runs now has received.
+    pub now: Option<Received>,
+    /// What came while nobody read it.
+    pub held: VecDeque<u8>,
+    pub records: Records,
+    /// The program called `pause_reading`.
+    pub paused: bool,
+    /// The transport below was paused.
+    pub below_paused: bool,
+    pub marks: Marks,
+    /// The transport below has seen the peer's end.
+    pub ended: bool,
+}
+
+/// What becomes of the backlog.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Nothing for now: it is empty, or has to wait.
+    Idle,
+    /// It is encrypted when the callback that runs now returns.
+    Gathered,
+    /// It is being encrypted: Python code that runs meanwhile only adds to it.
+    Encrypting,
+}
+
+/// The writing side.
+pub struct Output {
+    /// What is not encrypted yet.
+    pub backlog: WriteQueue<Pinned>,
+    pub work: Work,
+    /// The transport below asked to pause.
+    pub below_paused: bool,
+    /// The program's protocol was asked to pause.
+    pub paused: bool,
+    pub marks: Marks,
+    /// Writes after the end, for the warning.
+    pub lost: u32,
+}
+
+/// Both time-outs, in seconds, as they were given.
+pub struct Timeouts {
+    pub handshake: Py<PyAny>,
+    pub shutdown: Py<PyAny>,
+}
+
+/// The parts of a session that change.
+pub struct State {
+    pub phase: Phase,
+    pub told: Told,
+    /// `None` before `connection_made` and after `connection_lost`.
+    pub below: Option<Below>,
+    /// The program's protocol, until the connection is lost.
+    pub app: Option<Py<PyAny>>,
+    pub kind: Kind,
+    /// The program's transport, until the connection is lost.
+    pub transport: Option<Py<TlsTransport>>,
+    pub waiter: Option<Py<PyAny>>,
+    pub handshake_timer: Option<Py<PyAny>>,
+    pub shutdown_timer: Option<Py<PyAny>>,
+    /// When the handshake began, in debug mode.
+    pub began: Option<f64>,
+    pub extra: Option<Py<PyDict>>,
+    pub input: Input,
+    pub output: Output,
+    /// What a transport below that is not ours receives into.
+    pub space: Option<Py<PyAny>>,
+}
+
+/// One TLS connection.
+#[pyclass(frozen, weakref, extends = DirectProtocol, module = "ferroloop._native")]
+pub struct TlsProtocol {
+    pub event_loop: Py<EventLoop>,
+    pub engine: Engine,
+    pub timeouts: Timeouts,
+    pub is_server: bool,
+    pub state: LoopCell<State>,
+}
+
+impl TlsProtocol {
+    /// Where the session stands.
+    #[inline]
+    pub fn phase(&self, py: Python<'_>) -> Phase {
+        self.state.with(py, |state| state.phase)
+    }
+
+    /// The transport below, while there is one.
+    #[inline]
+    pub fn below(&self, py: Python<'_>) -> Option<Below> {
+        self.state
+            .with(py, |state| Some(state.below.as_ref()?.duplicate(py)))
+    }
+
+    /// The program's protocol, until the connection is lost.
+    #[inline]
+    pub fn app<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.state.with(py, |state| {
+            Some(state.app.as_ref()?.clone_ref(py).into_bound(py))
+        })
+    }
+
+    /// The program's transport, which is made when first asked for; `None` once it is lost.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn transport<'py>(this: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, TlsTransport>>> {
+        let py = this.py();
+        let known = this.get().state.with(py, |state| {
+            let gone = state.told == Told::Lost || state.app.is_none();
+            let known = state.transport.as_ref().map(|it| it.clone_ref(py));
+            (known, gone)
+        });
+        match known {
+            (Some(transport), _) => Ok(Some(transport.into_bound(py))),
+            (None, true) => Ok(None),
+            (None, false) => {
+                let transport = Bound::new(py, TlsTransport::new(this))?;
+                let kept = transport.clone().unbind();
+                this.get()
+                    .state
+                    .with(py, |state| state.transport = Some(kept));
+                Ok(Some(transport))
+            }
+        }
+    }
+
+    /// The transport knows that it is closing: nobody has to be warned.
+    pub fn mark_closed(&self, py: Python<'_>) {
+        let transport = self.state.with(py, |state| {
+            state.transport.as_ref().map(|it| it.clone_ref(py))
+        });
+        if let Some(transport) = transport {
+            transport.get().face.with(py, Face::close);
+        }
+    }
+
+    /// Shows what the session holds to the collector.
+    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let visited = self.state.try_with(|state| {
+            visit.call(&self.event_loop)?;
+            self.engine.visit(visit)?;
+            visit.call(&self.timeouts.handshake)?;
+            visit.call(&self.timeouts.shutdown)?;
+            if let Some(below) = &state.below {
+                below.visit(visit)?;
+            }
+            visit.call(&state.app)?;
+            visit.call(&state.transport)?;
+            visit.call(&state.waiter)?;
+            visit.call(&state.handshake_timer)?;
+            visit.call(&state.shutdown_timer)?;
+            visit.call(&state.extra)?;
+            visit.call(&state.space)
+        });
+        visited.unwrap_or(Ok(()))
+    }
+
+    /// Lets go of what can be part of a cycle.
+    pub fn clear(&self, py: Python<'_>) {
+        let cleared = self.state.with(py, |state| {
+            (
+                state.below.take(),
+                state.app.take(),
+                state.transport.take(),
+                state.waiter.take(),
+                (state.handshake_timer.take(), state.shutdown_timer.take()),
+                state.extra.take(),
+            )
+        });
+        drop(cleared);
+    }
+}
+
+/// How often a transport was closed, by the program or by the end of the connection.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub enum Closed {
+    Never,
+    Once,
+    /// Once more by the program: it has no more questions once the connection is lost.
+    Again,
+}
+
+/// The parts of a transport that change.
+pub struct Face {
+    /// `None` when the connection is lost and the program has closed the transport again, as in
+    /// asyncio: nothing of the session is kept alive by a transport that nobody uses.
+    pub session: Option<Py<TlsProtocol>>,
+    pub closed: Closed,
+}
+
+impl Face {
+    /// Notes that the transport is closed. True if it was not.
+    pub fn close(&mut self) -> bool {
+        let first = self.closed == Closed::Never;
+        if first {
+            self.closed = Closed::Once;
+        }
+        first
+    }
+}
+
+/// What a program writes to: the face of a TLS connection.
+#[pyclass(frozen, dict, weakref, module = "ferroloop._native")]
+pub struct TlsTransport {
+    pub face: LoopCell<Face>,
+}
+
+impl TlsTransport {
+    /// The transport of `session`.
+    fn new(session: &Bound<'_, TlsProtocol>) -> Self {
+        Self {
+            face: LoopCell::new(Face {
+                session: Some(session.clone().unbind()),
+                closed: Closed::Never,
+            }),
+        }
+    }
+
+    /// The session, while anybody may ask for it.
+    #[inline]
+    pub fn session<'py>(&self, py: Python<'py>) -> Option<Bound<'py, TlsProtocol>> {
+        self.face.with(py, |face| {
+            Some(face.session.as_ref()?.clone_ref(py).into_bound(py))
+        })
+    }
+
+    /// Lets go of the session if the connection is lost and nobody will ask again.
+    pub fn let_go(&self, py: Python<'_>) {
+        let session = self.face.with(py, |face| {
+            if face.closed == Closed::Again {
+                face.session.take()
+            } else {
+                None
+            }
+        });
+        drop(session);
+    }
+}
+
+impl Drop for TlsTransport {
+    /// A connection that nobody closed: warns as asyncio's does.
+    fn drop(&mut self) {
+        if self.face.try_with(|face| face.closed) != Some(Closed::Never) {
+            return;
+        }
+        Python::try_attach(|py| {
+            let raised = PyErr::take(py);
+            let text = "unclosed transport <TlsTransport object>";
+            let category = py.get_type::<PyResourceWarning>();
+            let warned = asyncio::warn(py).and_then(|warn| warn.call1((text, category)).map(drop));
+            if let Err(error) = warned {
+                error.write_unraisable(py, None);
+            }
+            if let Some(raised) = raised {
+                raised.restore(py);
+            }
+        });
+    }
+}

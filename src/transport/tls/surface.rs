@@ -1,0 +1,385 @@
+//! The methods of `TlsTransport` that Python sees.
+//!
+//! A table of contents: each is one step away from the file that owns the matter.
+
+use std::ffi::CStr;
+
+use pyo3::exceptions::{PyNotImplementedError, PyTypeError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
+
+use crate::event_loop::EventLoop;
+use crate::py::asyncio;
+use crate::py::bytes::Pinned;
+use crate::py::method::{Arguments, FastMethod};
+use crate::transport::limits::water_marks;
+use crate::transport::protocol::Kind;
+use crate::transport::tls::session::{
+    Closed, Face, Marks, Phase, State, TlsProtocol, TlsTransport,
+};
+
+/// asyncio's default high-water marks, in bytes.
+const WRITE_HIGH: usize = 512 * 1024;
+const READ_HIGH: usize = 256 * 1024;
+
+#[pymethods]
+impl TlsTransport {
+    /// `asyncio.Transport`, so that `isinstance` holds without the storage of that class.
+    #[getter]
+    fn __class__(this: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = this.py();
+        Ok(asyncio::transport(py)?.clone().unbind())
+    }
+
+    /// Write every item of an iterable, in as few records as they fit into.
+    fn writelines(this: &Bound<'_, Self>, list_of_data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let mut chunks = Vec::new();
+        for item in list_of_data.try_iter()? {
+            let chunk = held(&item?)?;
+            if !chunk.bytes().is_empty() {
+                chunks.push(chunk);
+            }
+        }
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        match this.get().session(this.py()) {
+            Some(session) => TlsProtocol::append(&session, chunks),
+            None => Ok(()),
+        }
+    }
+
+    /// Not possible over TLS: raises NotImplementedError.
+    fn write_eof(&self) -> PyResult<()> {
+        Err(PyNotImplementedError::new_err(()))
+    }
+
+    fn can_write_eof(&self) -> bool {
+        false
+    }
+
+    /// Say goodbye behind everything that was written, and close when the peer has answered.
+    fn close(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let Some(session) = transport.session(py) else {
+            return Ok(());
+        };
+        if transport.face.with(py, Face::close) {
+            return TlsProtocol::start_shutdown(&session);
+        }
+        transport.face.with(py, |face| face.closed = Closed::Again);
+        if session.get().state.with(py, |state| state.app.is_none()) {
+            transport.let_go(py);
+        }
+        Ok(())
+    }
+
+    /// Close at once; what is not sent is dropped.
+    fn abort(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::_force_close(this, None)
+    }
+
+    #[pyo3(signature = (exc))]
+    fn _force_close(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {
+        let py = this.py();
+        this.get().face.with(py, Face::close);
+        match this.get().session(py) {
+            Some(session) => TlsProtocol::abort(&session, exc),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the connection is closing or lost. What was gathered is sent first: a broken
+    /// connection shows in the answer, as it would if every write were sent at once.
+    fn is_closing(this: &Bound<'_, Self>) -> PyResult<bool> {
+        let py = this.py();
+        let Some(session) = this.get().session(py) else {
+            return Ok(true);
+        };
+        TlsProtocol::settle(&session)?;
+        if this.get().face.with(py, |face| face.closed) != Closed::Never {
+            return Ok(true);
+        }
+        match session.get().below(py) {
+            Some(below) => below
+                .object(py)
+                .call_method0(intern!(py, "is_closing"))?
+                .is_truthy(),
+            None => Ok(false),
+        }
+    }
+
+    fn pause_reading(&self, py: Python<'_>) {
+        if let Some(session) = self.session(py) {
+            let state = &session.get().state;
+            state.with(py, |state| state.input.paused = true);
+        }
+    }
+
+    fn resume_reading(&self, py: Python<'_>) -> PyResult<()> {
+        match self.session(py) {
+            Some(session) => TlsProtocol::resume_reading(&session),
+            None => Ok(()),
+        }
+    }
+
+    fn is_reading(&self, py: Python<'_>) -> bool {
+        self.ask(py, false, |state| !state.input.paused)
+    }
+
+    /// Talk to protocol from now on.
+    fn set_protocol(&self, py: Python<'_>, protocol: Bound<'_, PyAny>) -> PyResult<()> {
+        let kind = Kind::of(&protocol)?;
+        let Some(session) = self.session(py) else {
+            return Ok(());
+        };
+        let old = session.get().state.with(py, |state| {
+            state.kind = kind;
+            // After the end nobody is told anything.
+            let app = state.app.as_mut()?;
+            Some(std::mem::replace(app, protocol.unbind()))
+        });
+        drop(old);
+        Ok(())
+    }
+
+    fn get_protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.session(py)?.get().app(py)
+    }
+
+    /// How many bytes the transport below has not been given.
+    fn get_write_buffer_size(&self, py: Python<'_>) -> PyResult<usize> {
+        let Some(session) = self.session(py) else {
+            return Ok(0);
+        };
+        TlsProtocol::settle(&session)?;
+        session.get().written_size(py)
+    }
+
+    /// The (low, high) water marks for writing, in bytes.
+    fn get_write_buffer_limits(&self, py: Python<'_>) -> (usize, usize) {
+        self.ask(py, (0, 0), |state| {
+            (state.output.marks.low, state.output.marks.high)
+        })
+    }
+
+    /// Set the water marks for writing, in bytes. Raises ValueError unless high >= low >= 0.
+    #[pyo3(signature = (high=None, low=None))]
+    fn set_write_buffer_limits(
+        &self,
+        py: Python<'_>,
+        high: Option<&Bound<'_, PyAny>>,
+        low: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let marks = marks(py, high, low, WRITE_HIGH)?;
+        let Some(session) = self.session(py) else {
+            return Ok(());
+        };
+        TlsProtocol::settle(&session)?;
+        session
+            .get()
+            .state
+            .with(py, |state| state.output.marks = marks);
+        TlsProtocol::control_app(&session)
+    }
+
+    /// How many bytes were received and not decrypted.
+    fn get_read_buffer_size(&self, py: Python<'_>) -> PyResult<usize> {
+        match self.session(py) {
+            Some(session) => session.get().received_size(py),
+            None => Ok(0),
+        }
+    }
+
+    /// The (low, high) water marks for reading, in bytes.
+    fn get_read_buffer_limits(&self, py: Python<'_>) -> (usize, usize) {
+        self.ask(py, (0, 0), |state| {
+            (state.input.marks.low, state.input.marks.high)
+        })
+    }
+
+    /// Set the water marks for reading, in bytes: when the transport below is paused and resumed.
+    /// Raises ValueError unless high >= low >= 0.
+    #[pyo3(signature = (high=None, low=None))]
+    fn set_read_buffer_limits(
+        &self,
+        py: Python<'_>,
+        high: Option<&Bound<'_, PyAny>>,
+        low: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let marks = marks(py, high, low, READ_HIGH)?;
+        let Some(session) = self.session(py) else {
+            return Ok(());
+        };
+        let session = session.get();
+        session.state.with(py, |state| state.input.marks = marks);
+        session.control_below(py)
+    }
+
+    /// sslcontext, ssl_object, peercert, cipher, compression, or what the transport below knows.
+    #[pyo3(signature = (name, default=None))]
+    fn get_extra_info<'py>(
+        &self,
+        py: Python<'py>,
+        name: &Bound<'py, PyAny>,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let default = default.unwrap_or_else(|| py.None().into_bound(py));
+        let Some(session) = self.session(py) else {
+            return Ok(default);
+        };
+        if let Some(found) = session.get().extra(py).get_item(name)? {
+            return Ok(found);
+        }
+        match session.get().below(py) {
+            Some(below) => below
+                .object(py)
+                .call_method1(intern!(py, "get_extra_info"), (name, default)),
+            None => Ok(default),
+        }
+    }
+
+    #[getter]
+    fn _protocol_paused(&self, py: Python<'_>) -> bool {
+        self.ask(py, false, |state| state.output.paused)
+    }
+
+    #[getter]
+    fn _loop(&self, py: Python<'_>) -> Option<Py<EventLoop>> {
+        Some(self.session(py)?.get().event_loop.clone_ref(py))
+    }
+
+    #[getter]
+    fn _ssl_protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, TlsProtocol>> {
+        self.session(py)
+    }
+
+    #[getter]
+    fn _sendfile_compatible<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        asyncio::sendfile_mode(py)?.getattr(intern!(py, "FALLBACK"))
+    }
+
+    #[classattr]
+    fn _start_tls_compatible() -> bool {
+        true
+    }
+
+    /// For CPython's own tests: queues data as if OpenSSL had to wait for the peer.
+    #[pyo3(name = "_test__append_write_backlog")]
+    fn append_write_backlog(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let chunk = held(data)?;
+        self.ask(py, (), |state| state.output.backlog.push(chunk));
+        Ok(())
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let closed = self.face.with(py, |face| face.closed) != Closed::Never;
+        let (below, phase) = self.ask(py, (false, Phase::Unwrapped), |state| {
+            (state.below.is_some(), state.phase)
+        });
+        let adjective = match (closed, below) {
+            (true, true) => " closing",
+            (true, false) => " closed",
+            _ => "",
+        };
+        format!("<TlsTransport{adjective} {phase:?}>")
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let visited = self.face.try_with(|face| visit.call(&face.session));
+        visited.unwrap_or(Ok(()))
+    }
+
+    fn __clear__(&self) {
+        Python::attach(|py| drop(self.face.with(py, |face| face.session.take())));
+    }
+}
+
+impl TlsTransport {
+    /// What `look` sees in the session's state; `gone` if there is none any more.
+    fn ask<R>(&self, py: Python<'_>, gone: R, look: impl FnOnce(&mut State) -> R) -> R {
+        match self.session(py) {
+            Some(session) => session.get().state.with(py, look),
+            None => gone,
+        }
+    }
+}
+
+/// The marks that `high` and `low` stand for; what is not given follows from the other, or is
+/// asyncio's default.
+fn marks<'py>(
+    py: Python<'py>,
+    high: Option<&Bound<'py, PyAny>>,
+    low: Option<&Bound<'py, PyAny>>,
+    default: usize,
+) -> PyResult<Marks> {
+    let marks = water_marks(py, high, low, default)?;
+    Ok(Marks {
+        high: marks.high,
+        low: marks.low,
+    })
+}
+
+/// A `bytes` of what a program wants to write, which it may change afterwards.
+#[inline]
+fn held(data: &Bound<'_, PyAny>) -> PyResult<Pinned> {
+    if let Ok(bytes) = data.cast_exact::<PyBytes>() {
+        return Ok(Pinned::new(bytes.clone()));
+    }
+    let copy = PyMemoryView::from(data)?
+        .as_any()
+        .call_method0(intern!(data.py(), "tobytes"))?;
+    Ok(Pinned::new(copy.cast_into::<PyBytes>()?))
+}
+
+#[cold]
+fn refused(data: &Bound<'_, PyAny>) -> PyErr {
+    let name = data.get_type().name();
+    let name = name.map(|name| name.to_string()).unwrap_or_default();
+    PyTypeError::new_err(format!("data: expecting a bytes-like instance, got {name}"))
+}
+
+/// `transport.write`
+pub struct Write;
+
+impl FastMethod for Write {
+    type Class = TlsTransport;
+    const NAME: &'static CStr = c"write";
+    const DOC: &'static CStr = c"write($self, data)\n--\n\n\
+        Encrypt and send data: bytes, bytearray or memoryview.\n\nWhat is written within one \
+        callback is encrypted and sent when the callback returns. After the connection is lost: does \
+        nothing. Raises TypeError for other data.";
+    const PARAMETERS: &'static [&'static str] = &["data"];
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, TlsTransport>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        let Some(data) = arguments.get(0) else {
+            return Err(PyTypeError::new_err(
+                "write() missing 1 required positional argument: 'data'",
+            ));
+        };
+        if arguments.len() > 1 {
+            arguments.exactly("write", 1)?;
+        }
+        let known = data.is_instance_of::<PyBytes>()
+            || data.is_instance_of::<PyByteArray>()
+            || data.is_instance_of::<PyMemoryView>();
+        if !known {
+            return Err(refused(&data));
+        }
+        let chunk = held(&data)?;
+        if !chunk.bytes().is_empty()
+            && let Some(session) = this.get().session(py)
+        {
+            TlsProtocol::append(&session, [chunk])?;
+        }
+        Ok(py.None().into_bound(py))
+    }
+}
