@@ -67,3 +67,12 @@ def loop(
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
     assert not reports, f"reported to the exception handler: {list(reports)}"
+
+
+@pytest.fixture
+def refusals(loop: asyncio.AbstractEventLoop, reports: Reports) -> Iterator[None]:
+    """Connections whose TLS handshake fails are expected: debug mode reports them."""
+    yield
+    assert loop.get_debug() or not reports
+    message = "Error on transport creation for incoming connection"
+    reports[:] = [report for report in reports if report["message"] != message]

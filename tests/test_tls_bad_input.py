@@ -40,6 +40,7 @@ async def still_serves(loop: Loop, server: Any) -> None:
     await client.wait_lost()
 
 
+@pytest.mark.usefixtures("refusals")
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -74,6 +75,7 @@ def test_garbage_instead_of_a_handshake_ends_that_connection_only(
     assert servers[0].events == []
 
 
+@pytest.mark.usefixtures("refusals")
 @pytest.mark.parametrize("end", ["close", "reset", "half"])
 def test_a_peer_that_ends_in_the_handshake_is_forgotten(loop: Loop, end: str) -> None:
     servers = Servers()
@@ -102,6 +104,7 @@ def test_a_peer_that_ends_in_the_handshake_is_forgotten(loop: Loop, end: str) ->
     assert servers[0].events == []
 
 
+@pytest.mark.usefixtures("refusals")
 def test_a_peer_that_stops_in_the_handshake_is_given_up(loop: Loop) -> None:
     servers = Servers()
 

@@ -77,6 +77,7 @@ def test_a_version_can_be_asked_for(loop: Loop, version: str) -> None:
     run(loop, main())
 
 
+@pytest.mark.usefixtures("refusals")
 def test_versions_that_do_not_meet_are_an_error(loop: Loop) -> None:
     async def main() -> None:
         server, client = server_context(), client_context()
@@ -114,6 +115,7 @@ def test_the_sni_callback_switches_contexts(loop: Loop) -> None:
     run(loop, main())
 
 
+@pytest.mark.usefixtures("refusals")
 def test_an_sni_callback_can_refuse(loop: Loop) -> None:
     async def main() -> None:
         server = server_context()
@@ -141,6 +143,7 @@ def test_a_client_certificate_is_asked_for_and_told(loop: Loop, version: str) ->
     run(loop, main())
 
 
+@pytest.mark.usefixtures("refusals")
 def test_a_missing_client_certificate_is_refused(loop: Loop) -> None:
     async def main() -> None:
         server = server_context()
@@ -197,6 +200,7 @@ def test_keys_are_logged(loop: Loop, tmp_path: Path) -> None:
     assert "CLIENT_TRAFFIC_SECRET_0" in log.read_text(encoding="ascii")
 
 
+@pytest.mark.usefixtures("refusals")
 def test_another_hosts_certificate_is_refused_in_openssls_words(loop: Loop) -> None:
     async def main() -> None:
         with pytest.raises(ssl.SSLCertVerificationError) as caught:
@@ -209,6 +213,7 @@ def test_another_hosts_certificate_is_refused_in_openssls_words(loop: Loop) -> N
     run(loop, main())
 
 
+@pytest.mark.usefixtures("refusals")
 def test_an_unknown_authority_is_refused_in_openssls_words(loop: Loop) -> None:
     async def main() -> None:
         with pytest.raises(ssl.SSLCertVerificationError) as caught:
@@ -242,6 +247,7 @@ def test_a_class_of_ones_own_makes_the_objects(loop: Loop) -> None:
     assert {"read", "write"} <= set(Counting.calls)
 
 
+@pytest.mark.usefixtures("refusals")
 def test_the_default_context_is_made_for_true(loop: Loop) -> None:
     async def main() -> None:
         with pytest.raises(ssl.SSLCertVerificationError):

@@ -92,18 +92,33 @@ def bulk(loop: asyncio.AbstractEventLoop) -> float:
     return loop.run_until_complete(main())
 
 
+class _Accepted(asyncio.Protocol):
+    """The server's side of a connection: tells that its handshake is done."""
+
+    def __init__(self, made: asyncio.Queue[None]) -> None:
+        self._made = made
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Lets the client go on."""
+        self._made.put_nowait(None)
+
+
 def handshakes(loop: asyncio.AbstractEventLoop) -> float:
-    """Full handshakes of both ends, one after the other, each connection then aborted."""
+    """Full handshakes, one after the other, done on both ends before the connection is aborted."""
 
     async def main() -> float:
+        made: asyncio.Queue[None] = asyncio.Queue()
         server_context, client_context = _contexts()
-        server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0, ssl=server_context)
+        server = await loop.create_server(
+            lambda: _Accepted(made), "127.0.0.1", 0, ssl=server_context
+        )
         host, port = server.sockets[0].getsockname()
 
         async def operation() -> None:
             transport, _ = await loop.create_connection(
                 asyncio.Protocol, host, port, ssl=client_context, server_hostname="localhost"
             )
+            await made.get()
             transport.abort()
 
         try:

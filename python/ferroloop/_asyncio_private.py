@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from asyncio import base_subprocess, constants, coroutines, events, futures, trsock
+from asyncio import base_subprocess, constants, coroutines, events, futures, sslproto, trsock
 from asyncio.log import logger
 from asyncio.staggered import staggered_race
 from typing import TYPE_CHECKING, Any, cast
@@ -31,6 +31,7 @@ __all__ = (
     "SSL_HANDSHAKE_TIMEOUT",
     "SSL_SHUTDOWN_TIMEOUT",
     "AnyDatagramTransport",
+    "AnyTlsTransport",
     "BaseSubprocessTransport",
     "SendfileMode",
     "TransportSocket",
@@ -98,6 +99,10 @@ SENDFILE_ALWAYS_SEEKS: bool = (
         asyncio.unix_events._UnixSelectorEventLoop._sock_sendfile_update_filepos  # type: ignore[attr-defined]  # not in typeshed
     ).parameters
 )
+
+
+#: What TLS transports claim to be: an `asyncio.Transport` that tells by its name what it is.
+AnyTlsTransport: Any = sslproto._SSLProtocolTransport
 
 
 class AnyDatagramTransport(asyncio.Transport, asyncio.DatagramTransport):

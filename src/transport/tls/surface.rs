@@ -26,11 +26,12 @@ const READ_HIGH: usize = 256 * 1024;
 
 #[pymethods]
 impl TlsTransport {
-    /// `asyncio.Transport`, so that `isinstance` holds without the storage of that class.
+    /// asyncio's class of TLS transports, so that `isinstance` holds without its storage: programs
+    /// tell by it, and by its name, that a transport is encrypted.
     #[getter]
     fn __class__(this: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let py = this.py();
-        Ok(asyncio::transport(py)?.clone().unbind())
+        Ok(asyncio::tls_transport(py)?.clone().unbind())
     }
 
     /// Write every item of an iterable, in as few records as they fit into.
