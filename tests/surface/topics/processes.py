@@ -126,7 +126,7 @@ async def signals(p: Probe) -> None:
         p.attempt(transport.get_returncode)
         transport.close()
     process = await asyncio.create_subprocess_exec("sleep", "100")
-    p.attempt(process.send_signal, signal.SIGINT)
+    p.attempt(process.send_signal, signal.SIGUSR1)
     await p.wait(process.wait)
     p.note("status", process.returncode)
 
