@@ -315,3 +315,53 @@ def test_an_executors_function_is_not_in_the_callers_context(loop: Loop) -> None
         assert await asyncio.to_thread(value) == "of the caller"
 
     run(loop, main())
+
+
+class Farewell:
+    """Does something when it is destroyed."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._act = act
+
+    def __del__(self) -> None:
+        self._act()
+
+
+@pytest.mark.parametrize("how", ["call_soon", "call_later", "future", "stop"])
+def test_what_the_last_owner_of_a_context_queues_ends_the_wait(loop: Loop, how: str) -> None:
+    seen: list[str] = []
+    woken = loop.create_future()
+
+    def act() -> None:
+        if how == "call_soon":
+            loop.call_soon(loop.stop)
+        elif how == "call_later":
+            loop.call_later(0.001, loop.stop)
+        elif how == "future":
+            woken.set_result(None)
+        else:
+            loop.stop()
+
+    def begin() -> None:
+        variable.set(Farewell(act))
+        loop.call_soon(seen.append, "ran")
+
+    woken.add_done_callback(lambda _: loop.stop())
+    loop.call_soon(contextvars.Context().run, begin)
+    rescue = loop.call_later(20, seen.append, "too late")
+    loop.call_later(20, loop.stop)
+    loop.run_forever()
+    assert seen == ["ran"]
+    rescue.cancel()
+
+
+def test_a_loop_that_was_stopped_keeps_no_context_alive(loop: Loop) -> None:
+    destroyed: list[bool] = []
+
+    def begin() -> None:
+        variable.set(Farewell(lambda: destroyed.append(True)))
+        loop.call_soon(loop.stop)
+
+    loop.call_soon(contextvars.Context().run, begin)
+    loop.run_forever()
+    assert destroyed

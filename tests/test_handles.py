@@ -200,3 +200,43 @@ def test_a_cycle_through_a_queued_handle_is_collected_with_the_loop(new_loop: Fa
     del holder, loop
     gc.collect()
     assert gone() is None
+
+
+def test_a_long_chain_of_handles_is_released(loop: Loop) -> None:
+    """Each is an argument of the next: destroying the last must not use up the stack."""
+    handle = loop.call_soon(callback)
+    for _ in range(200_000):
+        handle = loop.call_soon(callback, handle)
+    run_turns(loop)
+    gone = weakref.ref(handle)
+    del handle
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("shown", ["_args", "_context"])
+def test_a_handle_may_run_while_its_content_is_being_looked_at(loop: Loop, shown: str) -> None:
+    """Making a tuple or a context may run the collector, and that anything."""
+    seen: list[tuple[object, ...]] = []
+    handle = loop.call_soon(lambda *args: seen.append(args), 1, 2, 3)
+
+    class Cycle:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            run_turns(loop)
+
+    gc.collect()
+    threshold = gc.get_threshold()
+    Cycle()
+    # Nothing comes from the interpreter's lists of freed objects.
+    taken = ([(n, n, n) for n in range(5000)], [contextvars.Context() for _ in range(600)])
+    gc.set_threshold(1)
+    try:
+        getattr(handle, shown)
+    finally:
+        gc.set_threshold(*threshold)
+    gc.collect()
+    assert seen == [(1, 2, 3)]
+    assert all(taken)

@@ -6,9 +6,11 @@ import asyncio
 import contextvars
 import os
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -367,3 +369,35 @@ def test_a_server_can_leave_in_order_on_sigterm(kind: str) -> None:
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
     assert finish(process)[:2] == (0, "leaving in order\n")
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_what_a_python_handler_writes_is_sent(loop: Loop, *, raises: bool) -> None:
+    """It runs where the wait was interrupted, which is within no callback."""
+    here, there = socket.socketpair()
+    there.settimeout(20)
+    transport, _ = loop.run_until_complete(loop.create_connection(asyncio.Protocol, sock=here))
+
+    def handler(*_: object) -> None:
+        transport.write(b"from the handler")
+        if raises:
+            raise KeyError
+        loop.call_soon_threadsafe(loop.stop)
+
+    def park() -> None:
+        # Nobody but the interrupted wait brings the signal.
+        signal.set_wakeup_fd(-1)
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    loop.call_soon(park)
+    loop.call_later(20, loop.stop)
+    try:
+        with pytest.raises(KeyError) if raises else nullcontext():
+            loop.run_forever()
+        assert there.recv(100) == b"from the handler"
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        there.close()
+        transport.abort()
+    run_turns(loop)

@@ -106,7 +106,8 @@ impl EventLoop {
         let handled = py.check_signals();
         if !numbers.is_empty() {
             let numbers = PyBytes::new(py, &numbers);
-            this.call_method1(intern!(py, "_handle_signals"), (numbers,))?;
+            let told = this.call_method1(intern!(py, "_handle_signals"), (numbers,));
+            return handled.and(told.map(drop));
         }
         handled
     }

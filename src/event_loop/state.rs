@@ -312,16 +312,21 @@ impl EventLoop {
             )
         });
         // Whoever keeps one of them keeps it whole, as in asyncio: the collector has to know it.
-        let queued = ready.iter().filter_map(|ready| match ready {
+        let mail = self.inbox.with(py, Inbox::take);
+        let queued = ready.iter().chain(&mail).filter_map(|ready| match ready {
             Ready::Handle(handle) => Some(handle),
             _ => None,
         });
-        queued.chain(&timers).for_each(object::track);
+        let watched = entries.iter().filter_map(|entry| match entry {
+            Entry::Watch(watch) => Some(watch.handles()),
+            _ => None,
+        });
+        let watched = watched.flatten();
+        queued.chain(&timers).chain(watched).for_each(object::track);
         // What the callbacks of dropped objects queue now is dropped with the loop.
         for timer in &timers {
             unschedule(timer, py);
         }
-        let mail = self.inbox.with(py, Inbox::take);
         drop((ready, timers, entries, signals, mail));
         drop(context);
     }

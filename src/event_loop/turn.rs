@@ -43,6 +43,7 @@ impl EventLoop {
         };
         event_loop.stopping.store(false, Ordering::Relaxed);
         event_loop.show_to_collector(this.py());
+        event_loop.forget_contexts(this.py());
         result
     }
 
@@ -55,6 +56,7 @@ impl EventLoop {
         let event_loop = this.get();
         event_loop.check_closed()?;
         let timeout = Self::timeout(this)?;
+        // No Python code runs between here and the wait: what it queued would not end the wait.
         let interrupted = event_loop.poll(py, timeout)?;
         event_loop.drain_inbox(py);
         let timed = event_loop.core.with(py, |core| {
@@ -65,6 +67,10 @@ impl EventLoop {
             let now = Self::now(this)?;
             event_loop.core.with(py, |core| core.queue_timers(py, now));
         }
+        if interrupted {
+            // What a handler writes leaves at once: it is no callback.
+            py.check_signals()?;
+        }
         let (count, nested) = event_loop.core.with(py, |core| {
             core.turn += 1;
             (
@@ -72,43 +78,48 @@ impl EventLoop {
                 std::mem::replace(&mut core.in_callback, true),
             )
         });
-        if interrupted && let Err(error) = py.check_signals() {
-            event_loop.core.with(py, |core| core.in_callback = nested);
-            return Err(error);
-        }
         let result = (0..count).try_for_each(|_| Self::run_next(this));
         event_loop.core.with(py, |core| core.in_callback = nested);
         result
     }
 
-    /// How long the poll may wait, in seconds. Cancelled timers at the head are dropped first.
+    /// How long the poll may wait, in seconds.
     #[inline]
     fn timeout(this: &Bound<'_, Self>) -> PyResult<Option<f64>> {
-        let event_loop = this.get();
-        let busy = event_loop.stopping.load(Ordering::Relaxed)
-            || event_loop.core.with(this.py(), |core| {
-                !core.ready.is_empty() || !core.resumed.is_empty()
-            });
-        if busy {
+        if this.get().is_busy(this.py()) {
             Ok(Some(0.0))
         } else {
             Self::until_next_timer(this)
         }
     }
 
+    /// Whether the next turn has something to do without waiting.
+    #[inline]
+    fn is_busy(&self, py: Python<'_>) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+            || self.core.with(py, |core| {
+                !core.ready.is_empty() || !core.resumed.is_empty()
+            })
+    }
+
+    /// As `timeout`, of a loop that has nothing to do: what it need not keep goes first, since its
+    /// destructors may give the loop something to do.
     fn until_next_timer(this: &Bound<'_, Self>) -> PyResult<Option<f64>> {
         let py = this.py();
         let event_loop = this.get();
+        event_loop.forget_contexts(py);
         while let Some(timer) = event_loop.core.with(py, |core| {
             core.timers.pop_dead(|timer| timer.get().is_cancelled(py))
         }) {
             unschedule(&timer, py);
             timer.drop_ref(py);
         }
-        match event_loop.core.with(py, |core| core.timers.first()) {
-            Some(first) => Ok(Some((first - Self::now(this)?).max(0.0))),
-            None => Ok(None),
+        let now = Self::now(this)?;
+        if event_loop.is_busy(py) {
+            return Ok(Some(0.0));
         }
+        let first = event_loop.core.with(py, |core| core.timers.first());
+        Ok(first.map(|first| (first - now).max(0.0)))
     }
 
     /// Waits for events; true if a signal interrupted the wait.
@@ -119,7 +130,6 @@ impl EventLoop {
         let waited = if timeout == Some(0.0) || !self.inbox.with(py, Inbox::sleep) {
             self.look(py, &mut events)?
         } else {
-            self.forget_contexts(py);
             let poller = self.poller(py)?;
             let waited = py.detach(|| poller.wait(&mut events, timeout));
             self.inbox.with(py, Inbox::wake);
@@ -174,21 +184,27 @@ impl EventLoop {
         result.and(event_loop.flush(py))
     }
 
-    /// Sends what the callback that has just returned wrote.
+    /// Sends what the callback that has just returned wrote, and what is written meanwhile.
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
-        let mut dirty = self.core.with(py, |core| std::mem::take(&mut core.dirty));
         let mut result = Ok(());
-        for key in dirty.drain(..) {
-            if let Some(source) = self.source(py, key) {
-                result = result.and(source.class.flush(&source.object.into_bound(py)));
+        loop {
+            let mut dirty = self.core.with(py, |core| std::mem::take(&mut core.dirty));
+            for key in dirty.drain(..) {
+                if let Some(source) = self.source(py, key) {
+                    result = result.and(source.class.flush(&source.object.into_bound(py)));
+                }
+            }
+            let done = self.core.with(py, |core| {
+                let done = core.dirty.is_empty();
+                if done {
+                    core.dirty = dirty;
+                }
+                done
+            });
+            if done {
+                return result;
             }
         }
-        self.core.with(py, |core| {
-            if core.dirty.is_empty() {
-                core.dirty = dirty;
-            }
-        });
-        result
     }
 
     /// Runs a callback in debug mode: slow ones are reported.

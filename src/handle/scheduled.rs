@@ -164,8 +164,13 @@ impl Handle {
     /// # Errors
     /// Only what has to leave the loop: `KeyboardInterrupt`, `SystemExit`, or an exception of the
     /// loop's `call_exception_handler` itself.
-    #[inline]
     pub fn run(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::run_once(this, false)
+    }
+
+    /// As `run`; a handle that was the queue's and that nobody else has is left empty.
+    #[inline]
+    fn run_once(this: &Bound<'_, Self>, queued: bool) -> PyResult<()> {
         let py = this.py();
         let handle = this.get();
         let Some(mut running) = handle.state.with(py, State::take_running) else {
@@ -176,7 +181,9 @@ impl Handle {
             handle.tell_finished(py)?;
         }
         match result {
-            Ok(()) if object::refcount(this.as_unbound()) == 1 => {
+            // Only where the reference is known to be the queue's: CPython 3.14 does not count those
+            // of local variables.
+            Ok(()) if queued && object::refcount(this.as_unbound()) == 1 => {
                 running.release(py);
                 Ok(())
             }
@@ -194,7 +201,7 @@ impl Handle {
     /// As `run`, with the queue's reference: a handle that nobody else has goes to its pool at once.
     #[inline]
     pub fn run_queued(this: Bound<'_, Self>) -> PyResult<()> {
-        let result = Self::run(&this);
+        let result = Self::run_once(&this, true);
         pool::recycle(this);
         result
     }
@@ -331,6 +338,10 @@ impl Handle {
 impl State {
     #[inline]
     fn take_running(&mut self) -> Option<Running> {
+        // Nothing is dropped here: that might run Python code within the borrow.
+        if self.callback.is_none() || self.context.is_none() {
+            return None;
+        }
         let callback = self.callback.take()?;
         let context = self.context.take()?;
         let args = replace(&mut self.args, Args::NONE);
@@ -370,12 +381,26 @@ impl Handle {
 
     /// The context the callback runs in. Mirrors asyncio, which has it since Python 3.12.
     fn get_context(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let Some(mut context) = self.state.with(py, |state| state.context.take()) else {
-            return Ok(None);
-        };
-        let own = context.object(py);
-        self.state.with(py, |state| state.context = Some(context));
-        own.map(Some)
+        loop {
+            // Nothing is taken out of the handle meanwhile: making a context may run the collector.
+            let shown = self.state.with(py, |state| {
+                let context = state.context.as_ref()?;
+                Some(context.duplicate(py))
+            });
+            let Some(mut context) = shown else {
+                return Ok(None);
+            };
+            if !context.is_shared() {
+                return context.object(py).map(Some);
+            }
+            let place = context.address();
+            context.object(py)?;
+            let spare = self.state.with(py, |state| match &mut state.context {
+                Some(old) if old.address() == place => replace(old, context),
+                _ => context,
+            });
+            spare.release(py);
+        }
     }
 
     fn __repr__(this: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
@@ -415,14 +440,13 @@ impl Handle {
             if state.cancelled && state.callback.is_none() {
                 return None;
             }
-            let args = replace(&mut state.args, Args::NONE);
-            Some(args)
+            Some(state.args.duplicate(py))
         });
         let Some(args) = args else {
             return Ok(py.None().into_bound(py));
         };
         let tuple = args.to_tuple(py);
-        self.state.with(py, |state| state.args = args);
+        args.release(py);
         tuple.map(Bound::into_any)
     }
 

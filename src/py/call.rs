@@ -70,6 +70,15 @@ impl Args {
         }
     }
 
+    /// The same arguments with references of their own.
+    pub fn duplicate(&self, py: Python<'_>) -> Self {
+        for item in &self.0[..self.held()] {
+            // SAFETY: the invariant: a live object. The new reference belongs to the copy.
+            let _ = unsafe { Bound::from_borrowed_ptr(py, *item) }.into_ptr();
+        }
+        Self(self.0)
+    }
+
     /// The arguments as Python sees them.
     pub fn to_tuple<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let held = self.0[..self.held()].iter().map(|item| {

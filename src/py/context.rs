@@ -134,9 +134,16 @@ impl Context {
         Self(unsafe { NonNull::new_unchecked(tagged) })
     }
 
+    /// Whether it is a snapshot that others use too.
     #[inline]
-    fn is_shared(&self) -> bool {
+    pub fn is_shared(&self) -> bool {
         self.0.addr().get() & SHARED != 0
+    }
+
+    /// What tells it from another context.
+    #[inline]
+    pub fn address(&self) -> usize {
+        self.0.addr().get()
     }
 
     /// The object behind it, own or shared.

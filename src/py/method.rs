@@ -13,9 +13,10 @@ use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple, PyType};
 use pyo3::{PyClass, PyTypeInfo};
+
+use crate::py::cell::LoopCell;
 
 /// The arguments of one call, borrowed from the caller's stack.
 pub struct Arguments<'a, 'py> {
@@ -68,9 +69,9 @@ impl<'a, 'py> Arguments<'a, 'py> {
     #[inline]
     fn only_context(&self) -> Option<Borrowed<'a, 'py, PyAny>> {
         let names = self.names?;
-        let known = CONTEXT_NAMES
-            .get(self.py)
-            .is_some_and(|known| known.is(names));
+        let known = CONTEXT_NAMES.with(self.py, |known| {
+            known.as_ref().is_some_and(|known| known.is(names))
+        });
         (known || is_context(names)).then(|| self.value(self.positional))
     }
 
@@ -186,11 +187,11 @@ impl<'a, 'py> Arguments<'a, 'py> {
     }
 }
 
-/// The tuple of keyword names with which asyncio's C code gives a context. Its one item is not
-/// interned, so it is the tuple that is known again.
-static CONTEXT_NAMES: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
+/// The tuple of keyword names with which a context was given last. That of asyncio's C code has an
+/// item that is not interned, so it is the tuple that is known again.
+static CONTEXT_NAMES: LoopCell<Option<Py<PyTuple>>> = LoopCell::new(None);
 
-/// Whether `names` is `("context",)`; remembers the first such tuple.
+/// Whether `names` is `("context",)`; remembers the last such tuple.
 #[inline]
 fn is_context(names: Borrowed<'_, '_, PyTuple>) -> bool {
     names.len() == 1
@@ -201,9 +202,13 @@ fn is_context(names: Borrowed<'_, '_, PyTuple>) -> bool {
 fn reads_context(names: Borrowed<'_, '_, PyTuple>) -> bool {
     let py = names.py();
     let name = tuple_item(names, 0);
-    let same = name.eq(intern!(py, "context")).unwrap_or(false);
+    let same = name
+        .cast_exact::<PyString>()
+        .is_ok_and(|name| name.to_str().is_ok_and(|name| name == "context"));
     if same {
-        CONTEXT_NAMES.get_or_init(py, || names.to_owned().unbind());
+        let names = names.to_owned().unbind();
+        let previous = CONTEXT_NAMES.with(py, |known| known.replace(names));
+        drop(previous);
     }
     same
 }

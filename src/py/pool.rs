@@ -5,7 +5,7 @@
 //! its references; what changes is `tp_dealloc` of its type. Where the pool runs out, a new object
 //! is a copy of the bytes of an emptied one, which costs half of what making one does.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ptr::{NonNull, null_mut};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -178,12 +178,67 @@ pub fn recycle<T: Pooled>(object: Bound<'_, T>) {
     pool.push(object.into_ptr());
 }
 
+/// How deep destructors of pooled objects may be within each other. A handle whose argument is a
+/// handle whose argument is a handle … would otherwise use up the stack.
+const DEEPEST: usize = 50;
+
+/// The destructors of pooled objects that this thread is in.
+struct Destroying {
+    depth: Cell<usize>,
+    /// Objects without references whose turn comes when the outermost destructor is done.
+    later: RefCell<Vec<(*mut ffi::PyObject, Finish)>>,
+}
+
+/// The part of a destructor that may be put off.
+type Finish = unsafe fn(*mut ffi::PyObject);
+
+thread_local! {
+    static DESTROYING: Destroying = const {
+        Destroying { depth: Cell::new(0), later: RefCell::new(Vec::new()) }
+    };
+}
+
 /// `tp_dealloc` of a pooled class.
 unsafe extern "C" fn dealloc<T: Pooled>(object: *mut ffi::PyObject) {
-    // SAFETY: CPython destroys objects in attached threads only.
-    let py = unsafe { Python::assume_attached() };
     // SAFETY: `object` is an instance of a type whose `tp_dealloc` this is, or of a subtype.
     unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
+    let entered = DESTROYING.try_with(|destroying| {
+        let depth = destroying.depth.get();
+        if depth >= DEEPEST {
+            destroying.later.borrow_mut().push((object, finish::<T>));
+        } else {
+            destroying.depth.set(depth + 1);
+        }
+        depth
+    });
+    let Ok(depth @ 0..DEEPEST) = entered else {
+        if entered.is_err() {
+            // The thread is ending, and its count is gone.
+            // SAFETY: as this function's.
+            unsafe { finish::<T>(object) };
+        }
+        return;
+    };
+    // SAFETY: untracked and without references, as this function's caller promises.
+    unsafe { finish::<T>(object) };
+    let next = || {
+        let next = DESTROYING.try_with(|destroying| destroying.later.borrow_mut().pop());
+        next.ok().flatten()
+    };
+    if depth == 0 {
+        while let Some((object, finish)) = next() {
+            // SAFETY: it was put there by its own class, untracked and without references.
+            unsafe { finish(object) };
+        }
+    }
+    // Without it, nothing is left to count.
+    let _ = DESTROYING.try_with(|destroying| destroying.depth.set(depth));
+}
+
+/// Empties an untracked object without references, and keeps or frees it.
+unsafe fn finish<T: Pooled>(object: *mut ffi::PyObject) {
+    // SAFETY: CPython destroys objects in attached threads only.
+    let py = unsafe { Python::assume_attached() };
     // SAFETY: as above; its count is zero, which is what clearing weak references requires.
     unsafe { clear_weak_references(object) };
     // SAFETY: the object is whole until its original `tp_dealloc` runs.
