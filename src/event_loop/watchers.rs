@@ -157,21 +157,20 @@ fn watch(
 ) -> PyResult<Option<Py<Handle>>> {
     let key = event_loop.watch_key(py, number);
     if let Some(key) = key {
-        let (replaced, old, new) = event_loop.core.with(py, |core| {
+        let (replaced, directions) = event_loop.core.with(py, |core| {
             let Some(Entry::Watch(watch)) = core.entries.get_mut(key) else {
                 let none = Directions {
                     read: false,
                     write: false,
                 };
-                return (None, none, none);
+                return (None, none);
             };
-            let old = watch.directions();
             let replaced = watch.place(direction).replace(handle);
-            (replaced, old, watch.directions())
+            (replaced, watch.directions())
         });
         // Without a change the kernel still has to be asked: the number may be a new file.
-        if let Err(error) = event_loop.poller(py)?.set_level(number, key.0, new) {
-            event_loop.restore(py, key, direction, old);
+        if let Err(error) = event_loop.poller(py)?.set_level(number, key.0, directions) {
+            event_loop.restore(py, key, direction, replaced);
             return Err(os_error(&error));
         }
         return Ok(replaced);
@@ -242,23 +241,13 @@ impl EventLoop {
         })
     }
 
-    /// Undoes an addition that the kernel refused.
-    fn restore(&self, py: Python<'_>, key: Key, direction: Direction, old: Directions) {
-        let dropped = self.core.with(py, |core| {
-            let Some(Entry::Watch(watch)) = core.entries.get_mut(key) else {
-                return None;
-            };
-            let was = match direction {
-                Direction::Read => old.read,
-                Direction::Write => old.write,
-            };
-            if was {
-                None
-            } else {
-                watch.place(direction).take()
-            }
+    /// Puts back the handle that one replaced which the kernel refused.
+    fn restore(&self, py: Python<'_>, key: Key, direction: Direction, handle: Option<Py<Handle>>) {
+        let refused = self.core.with(py, |core| match core.entries.get_mut(key) {
+            Some(Entry::Watch(watch)) => std::mem::replace(watch.place(direction), handle),
+            _ => handle,
         });
-        drop(dropped);
+        drop(refused);
     }
 
     /// Takes the handle of `direction` out of the watch of `number`.
