@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import sys
 import time
 import tracemalloc
 import weakref
@@ -274,7 +275,9 @@ def test_timers_go_by_the_time_of_a_subclass(loop: Loop) -> None:
     simulated.close()
 
 
-def test_a_deadline_that_is_no_number_is_due(loop: Loop) -> None:
+def test_a_deadline_that_is_no_number_is_due(loop: Loop, kind: str) -> None:
+    if kind == "asyncio" and sys.version_info >= (3, 13):
+        pytest.skip("asyncio's loop ends with a ValueError since 3.13")
     loop.call_later(math.nan, loop.stop)
     loop.call_later(3600, loop.stop)
     loop.run_forever()
