@@ -169,7 +169,7 @@ def test_a_timer_set_by_a_timer_waits_for_the_next_turn(loop: Loop) -> None:
 
 
 @pytest.mark.slow
-def test_a_million_timers_set_and_cancelled_take_no_memory(loop: Loop) -> None:
+def test_a_million_timers_set_and_cancelled_take_no_memory(loop: Loop, kind: str) -> None:
     if loop.get_debug():
         pytest.skip("tracebacks are kept in debug mode, and take long")
 
@@ -183,7 +183,8 @@ def test_a_million_timers_set_and_cancelled_take_no_memory(loop: Loop) -> None:
     try:
         many(1000)
         before = tracemalloc.get_traced_memory()[0]
-        for _ in range(20):
+        # asyncio stands beside it for comparison, and needs ten times as long.
+        for _ in range(20 if kind == "ferroloop" else 2):
             many(50_000)
             run_turns(loop)
         gc.collect()
