@@ -22,7 +22,7 @@ use crate::transport::descriptor::Descriptor;
 use crate::transport::driver::{START, STREAM};
 use crate::transport::protocol::Kind;
 use crate::transport::server::ServerBase;
-use crate::transport::stream::{Reading, State, StreamTransport, Writing};
+use crate::transport::stream::{Native, Reading, State, StreamTransport, Writing};
 
 /// What a transport is made of.
 pub struct Parts<'py> {
@@ -51,6 +51,7 @@ impl Parts<'_> {
             life: Lifecycle::Starting,
             reading: Reading::On,
             writing: Writing::Idle,
+            native: Native::Idle,
             readable: false,
             resumed: 0,
             peer_closed: false,

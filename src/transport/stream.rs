@@ -45,6 +45,16 @@ pub enum Writing {
     Blocked,
 }
 
+/// What a native protocol is doing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Native {
+    /// Nothing, or there is none.
+    Idle,
+    /// It hands over what it gathered, which is sent right after: what a program writes to it
+    /// meanwhile has nobody who would come back for it.
+    HandsOver,
+}
+
 /// The parts of a transport that change.
 pub struct State {
     pub descriptor: Descriptor,
@@ -54,6 +64,7 @@ pub struct State {
     pub life: Lifecycle,
     pub reading: Reading,
     pub writing: Writing,
+    pub native: Native,
     /// Whether the kernel reported data that was not read yet.
     pub readable: bool,
     /// The turn in which reading was last resumed: what was queued before it paused is not

@@ -19,7 +19,7 @@ use crate::transport::chunk::Data;
 use crate::transport::limits::water_marks;
 use crate::transport::protocol::{Kind, tell_flow};
 use crate::transport::sending::Sent;
-use crate::transport::stream::{State, StreamTransport, Writing};
+use crate::transport::stream::{Native, State, StreamTransport, Writing};
 
 /// Writes to a lost connection before the log says so: asyncio's
 /// `LOG_THRESHOLD_FOR_CONNLOST_WRITES`.
@@ -146,18 +146,33 @@ impl StreamTransport {
     /// # Errors
     /// As `flush`.
     pub fn settle(this: &Bound<'_, Self>) -> PyResult<()> {
-        let (gathered, kind) = this.get().state.with(this.py(), |state| {
-            (state.writing == Writing::Gathered, state.kind)
+        let py = this.py();
+        let transport = this.get();
+        let (gathered, class) = transport.state.with(py, |state| {
+            let gathered = state.writing == Writing::Gathered;
+            match state.kind {
+                Kind::Direct(class) if gathered && state.native == Native::Idle => {
+                    state.native = Native::HandsOver;
+                    (gathered, Some(class))
+                }
+                _ => (gathered, None),
+            }
         });
         if !gathered {
             return Ok(());
         }
-        if let Kind::Direct(class) = kind
-            && let Some(protocol) = this.get().protocol(this.py())
-        {
-            class.flush(&protocol)?;
-        }
-        Self::flush(this)
+        let Some(class) = class else {
+            return Self::flush(this);
+        };
+        let handed = transport
+            .protocol(py)
+            .map_or(Ok(()), |protocol| class.flush(&protocol));
+        transport
+            .state
+            .with(py, |state| state.native = Native::Idle);
+        // Whatever leaves the loop: nobody else sends what was gathered.
+        let sent = Self::flush(this);
+        handed.and(sent)
     }
 
     /// Has the native protocol's `flush` called when everything gathered is sent. False if that is
@@ -165,6 +180,7 @@ impl StreamTransport {
     #[inline]
     pub fn gathers(&self, py: Python<'_>) -> bool {
         let (gathered, key) = self.state.with(py, |state| match state.writing {
+            _ if state.native == Native::HandsOver => (false, None),
             Writing::Gathered => (true, None),
             Writing::Idle => (false, state.key),
             Writing::Blocked => (false, None),

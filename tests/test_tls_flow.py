@@ -1,0 +1,100 @@
+"""Flow control over TLS at the edges: pausing, half closes, tiny limits, and callbacks that write."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import pytest
+
+from support.loops import PATIENCE, run
+from support.protocols import Recorder
+from support.tls import Peer, peer_of
+
+Loop = asyncio.AbstractEventLoop
+
+
+@pytest.fixture(autouse=True)
+def _since_3_11(kind: str) -> None:
+    """asyncio's TLS has flow control since 3.11."""
+    if kind == "asyncio" and sys.version_info < (3, 11):
+        pytest.skip("asyncio has read limits and a shutdown since 3.11")
+
+
+class Answering(Recorder):
+    """Answers each message, and is asked to pause and to go on at every flush."""
+
+    last: Answering
+
+    def __init__(self) -> None:
+        super().__init__()
+        Answering.last = self
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.transport.set_write_buffer_limits(high=0)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self.transport.write(b"to " + data + b";")
+
+
+async def read_until(peer: Peer, end: bytes) -> None:
+    """What comes up to `end`; whatever is in between is taken too."""
+    data = b""
+    while not data.endswith(end):
+        part = await peer.read(1)
+        assert part, f"the other side ended after {data!r}"
+        data += part
+
+
+def test_what_resume_writing_writes_holds_nothing_up(loop: Loop) -> None:
+    class Writing(Answering):
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self.transport.write(b"go on;")
+
+    async def main() -> None:
+        async with peer_of(Writing) as peer:
+            await peer.handshake()
+            for number in range(6):
+                await peer.send(b"%d" % number)
+                await read_until(peer, b"to %d;" % number)
+            assert {"pause_writing", "resume_writing"} <= set(Answering.last.events)
+            Answering.last.transport.abort()
+            await Answering.last.wait_lost()
+
+    run(loop, main())
+
+
+@pytest.mark.parametrize("method", ["pause_writing", "resume_writing"])
+def test_an_interrupt_in_flow_control_holds_nothing_up(loop: Loop, method: str) -> None:
+    class Interrupted(Answering):
+        armed = False
+
+    def interrupt(self: Interrupted) -> None:
+        if self.armed:
+            self.armed = False
+            raise KeyboardInterrupt
+
+    setattr(Interrupted, method, interrupt)
+
+    async def main() -> None:
+        async with peer_of(Interrupted) as peer:
+            await peer.handshake()
+            await peer.send(b"first")
+            await read_until(peer, b"to first;")
+            protocol: Any = Answering.last
+            protocol.armed = True
+            for number in range(6):
+                await peer.send(b"%d" % number)
+                await read_until(peer, b"to %d;" % number)
+            assert not protocol.armed
+            protocol.transport.abort()
+            await protocol.wait_lost()
+
+    task = loop.create_task(asyncio.wait_for(main(), PATIENCE))
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(task)
+    loop.run_until_complete(task)
