@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from typing import Any
 
 import pytest
 
-from support.loops import PATIENCE, run
-from support.protocols import Recorder
+from support.loops import PATIENCE, run, until
+from support.protocols import Recorder, returning
+from support.sockets import drain_socket
 from support.tls import Peer, peer_of
 
 Loop = asyncio.AbstractEventLoop
@@ -98,3 +100,40 @@ def test_an_interrupt_in_flow_control_holds_nothing_up(loop: Loop, method: str) 
     with pytest.raises(KeyboardInterrupt):
         loop.run_until_complete(task)
     loop.run_until_complete(task)
+
+
+def test_an_end_while_both_sides_are_paused_loses_nothing_written(
+    loop: Loop, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", logger="asyncio")
+    loop.set_debug(True)
+
+    class Both(Recorder):
+        written = 0
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self.transport.pause_reading()
+            while "pause_writing" not in self.events and not self.transport.is_closing():
+                self.transport.write(bytes(100_000))
+                self.written += 100_000
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self.transport.resume_reading()
+
+    both = Both()
+
+    async def main() -> None:
+        async with peer_of(returning(both)) as peer:
+            await peer.handshake()
+            await peer.send(b"go")
+            await until(lambda: "pause_writing" in both.events)
+            peer.sock.shutdown(socket.SHUT_WR)
+            # The end is seen before anything is read here.
+            await until(lambda: "received EOF" in caplog.text)
+            assert await drain_socket(peer.sock, 1 << 30) > both.written
+            assert await both.wait_lost() is None
+            assert both.events[-3:] == ["resume_writing", "eof_received", "connection_lost"]
+
+    run(loop, main(), patience=30)

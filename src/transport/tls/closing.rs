@@ -201,6 +201,9 @@ impl TlsProtocol {
                     state.input.paused
                 });
                 if paused {
+                    // Nothing can be written any more, so what was is not held back for a callback
+                    // that would ask for more.
+                    Self::encrypt(this, true)?;
                     return Ok(true);
                 }
                 Self::do_flush(this)?;

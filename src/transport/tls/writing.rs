@@ -307,14 +307,14 @@ impl TlsProtocol {
     /// What leaves the loop.
     pub fn resume_writing(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
-        let (waits, wrapped) = this.get().state.with(py, |state| {
+        let (waits, encrypts) = this.get().state.with(py, |state| {
             state.output.below_paused = false;
             (
                 !state.output.backlog.is_empty(),
-                state.phase == Phase::Wrapped,
+                matches!(state.phase, Phase::Wrapped | Phase::Flushing),
             )
         });
-        let result = if waits && wrapped {
+        let result = if waits && encrypts {
             Self::hand_over(this.get(), py).and_then(|()| Self::encrypt(this, false))
         } else {
             Self::process_outgoing(this)
