@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import sys
 from typing import Any
 
 import pytest
 
+from support.certificates import server_context
 from support.loops import PATIENCE, run, until
-from support.protocols import Recorder, returning
-from support.sockets import drain_socket
+from support.protocols import BufferedRecorder, Recorder, returning
+from support.sockets import drain_socket, socket_pair
 from support.tls import Peer, peer_of
 
 Loop = asyncio.AbstractEventLoop
@@ -137,3 +139,111 @@ def test_an_end_while_both_sides_are_paused_loses_nothing_written(
             assert both.events[-3:] == ["resume_writing", "eof_received", "connection_lost"]
 
     run(loop, main(), patience=30)
+
+
+class Sipping:
+    """Pauses at each delivery, and reads on when the test says so or in the next callback."""
+
+    last: Any
+    transport: Any
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)  # type: ignore[misc] # a mixin
+        type(self).last = self
+        transport.set_read_buffer_limits(high=4 << 20)
+        transport.pause_reading()
+
+    def pause(self) -> None:
+        self.transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self.transport.resume_reading)
+
+
+class SippingPlain(Sipping, Recorder):
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self.pause()
+
+
+class SippingBuffered(Sipping, BufferedRecorder):
+    def __init__(self) -> None:
+        super().__init__(65_536)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        super().buffer_updated(nbytes)
+        self.pause()
+
+
+@pytest.mark.parametrize("goodbye", [False, True])
+@pytest.mark.parametrize("factory", [SippingPlain, SippingBuffered])
+def test_a_paused_program_reads_everything_that_came_before_the_end(
+    loop: Loop, kind: str, factory: Any, goodbye: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    if kind == "asyncio" and factory is SippingBuffered:
+        pytest.skip("asyncio drops what the first buffer does not hold")
+    caplog.set_level("DEBUG", logger="asyncio")
+    loop.set_debug(True)
+    size = 800_000
+
+    async def main() -> None:
+        async with peer_of(factory) as peer:
+            await peer.handshake()
+            await peer.send_raw(peer.records(bytes(size)) + (peer.goodbye() if goodbye else b""))
+            peer.sock.shutdown(socket.SHUT_WR)
+            await until(lambda: "received EOF" in caplog.text)
+            assert not factory.last.data
+            factory.last.transport.resume_reading()
+            assert await factory.last.wait_lost() is None
+            assert len(factory.last.data) == size
+            assert factory.last.events[-2:] == ["eof_received", "connection_lost"]
+
+    run(loop, main())
+
+
+@pytest.mark.ours_only("asyncio waits for a resume that need not come")
+@pytest.mark.parametrize("data", [b"", b"unread"])
+def test_closing_ends_a_connection_whose_rest_nobody_reads(
+    loop: Loop, data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", logger="asyncio")
+    loop.set_debug(True)
+
+    async def main() -> None:
+        async with peer_of(SippingPlain) as peer:
+            await peer.handshake()
+            await peer.send_raw(peer.records(data) if data else b"")
+            peer.sock.shutdown(socket.SHUT_WR)
+            await until(lambda: "received EOF" in caplog.text)
+            SippingPlain.last.transport.close()
+            assert await SippingPlain.last.wait_lost() is None
+            assert not SippingPlain.last.data
+
+    run(loop, main())
+
+
+def test_what_comes_with_the_end_of_the_handshake_is_delivered_in_one_piece(loop: Loop) -> None:
+    size = 80_000
+    server = Recorder()
+
+    async def main() -> None:
+        with socket_pair() as (near, far):
+            accepting = loop.create_task(
+                loop.connect_accepted_socket(returning(server), far, ssl=server_context())
+            )
+            peer = Peer(near)
+            while True:
+                try:
+                    peer.tls.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    await peer.flush()
+                    assert await peer.receive()
+            # The end of the handshake is still here.
+            burst = peer.outgoing.read() + peer.records(bytes(size))
+            assert near.send(burst) == len(burst)
+            transport, _ = await accepting
+            assert len(await server.wait_data(size)) == size
+            assert server.events == ["connection_made", "data_received"]
+            transport.abort()
+            await server.wait_lost()
+
+    run(loop, main())

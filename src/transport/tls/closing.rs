@@ -21,7 +21,19 @@ impl TlsProtocol {
         let py = this.py();
         let session = this.get();
         match session.phase(py) {
-            Phase::Flushing | Phase::Shutdown | Phase::Unwrapped => Ok(()),
+            Phase::Flushing => {
+                let given_up = session
+                    .state
+                    .with(py, |state| state.input.ended && state.input.paused);
+                if !given_up {
+                    return Ok(());
+                }
+                // The peer has ended, and the program will not read what it sent before.
+                let written = Self::encrypt(this, true);
+                Self::contain(this, written, "Fatal error on SSL protocol")?;
+                Self::say_goodbye(this)
+            }
+            Phase::Shutdown | Phase::Unwrapped => Ok(()),
             Phase::DoHandshake => {
                 session.mark_closed(py);
                 Self::abort(this, None)
@@ -83,7 +95,8 @@ impl TlsProtocol {
         }
     }
 
-    /// Reads what has come, encrypts what was written, and goes on to the goodbye.
+    /// Reads what has come, encrypts what was written, and goes on to the goodbye, unless the program
+    /// has paused before it has read everything that the peer sent before its end.
     ///
     /// # Errors
     /// What leaves the loop.
@@ -93,6 +106,29 @@ impl TlsProtocol {
         Self::do_read(this)?;
         let written = Self::encrypt(this, true);
         Self::contain(this, written, "Fatal error on SSL protocol")?;
+        if session.waits_for_reader(py) {
+            return Ok(());
+        }
+        Self::say_goodbye(this)
+    }
+
+    /// Whether the peer has ended and the program has paused before it has read everything: the
+    /// session is flushed when it reads on, or closes.
+    fn waits_for_reader(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| {
+            let input = &state.input;
+            let waits = state.phase == Phase::Flushing && input.ended && input.paused;
+            waits
+                && (input.now.as_ref().is_some_and(|now| now.at < now.end)
+                    || !input.held.is_empty()
+                    || input.records.is_readable())
+        })
+    }
+
+    /// From flushing to the shutdown.
+    fn say_goodbye(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let session = this.get();
         let goes_on = session.state.with(py, |state| {
             let goes_on = state.phase == Phase::Flushing;
             if goes_on {
@@ -207,13 +243,15 @@ impl TlsProtocol {
                     return Ok(true);
                 }
                 Self::do_flush(this)?;
+                return Ok(session.waits_for_reader(py));
             }
             Phase::Flushing => {
+                // A transport below that was paused and resumed meets its end once more.
                 Self::encrypt(this, true)?;
-                session
-                    .state
-                    .with(py, |state| state.phase = Phase::Shutdown);
-                Self::do_shutdown(this)?;
+                if session.waits_for_reader(py) {
+                    return Ok(true);
+                }
+                Self::say_goodbye(this)?;
             }
             Phase::Shutdown => Self::do_shutdown(this)?,
             Phase::Unwrapped => {}

@@ -214,7 +214,7 @@ impl TlsProtocol {
         let session = this.get();
         let event_loop = session.event_loop.bind(py).get();
         loop {
-            let most = session.most_decrypted(py);
+            let most = session.most_decrypted(py)?;
             if most >= LARGE {
                 let (data, end) = window::filled_bytes(py, most, |window| {
                     let room = |filled| {
@@ -250,12 +250,18 @@ impl TlsProtocol {
     }
 
     /// More than what can be decrypted of what has come.
-    fn most_decrypted(&self, py: Python<'_>) -> usize {
-        self.state.with(py, |state| {
+    fn most_decrypted(&self, py: Python<'_>) -> PyResult<usize> {
+        let (waiting, begun) = self.state.with(py, |state| {
             let input = &state.input;
             let now = input.now.as_ref().map_or(0, |now| now.end - now.at);
-            (input.held.len() + now + input.records.begun()).min(MOST)
-        })
+            (input.held.len() + now, input.records.begun())
+        });
+        let fed = if self.is_readable(py) {
+            self.engine.incoming_pending(py)? + self.engine.decrypted(py)?
+        } else {
+            begun
+        };
+        Ok((waiting + fed).min(MOST))
     }
 
     /// Decrypts into the protocol's own buffer.
@@ -417,8 +423,9 @@ impl TlsProtocol {
     pub fn control_below(&self, py: Python<'_>) -> PyResult<()> {
         let (counts, marks, stopped) = self.state.with(py, |state| {
             let input = &state.input;
-            let counts =
-                input.below_paused || !input.held.is_empty() || input.marks.high <= SMALL_MARK;
+            // After the end nothing comes that could be stopped.
+            let counts = input.below_paused
+                || !input.ended && (!input.held.is_empty() || input.marks.high <= SMALL_MARK);
             (counts, input.marks, input.below_paused)
         });
         let Some(below) = (if counts { self.below(py) } else { None }) else {
