@@ -247,3 +247,64 @@ def test_what_comes_with_the_end_of_the_handshake_is_delivered_in_one_piece(loop
             await server.wait_lost()
 
     run(loop, main())
+
+
+class Small(BufferedRecorder):
+    """Lends four bytes, and hands the connection over when they are full."""
+
+    def __init__(self, following: Recorder) -> None:
+        super().__init__(4)
+        self.following = following
+
+    def buffer_updated(self, nbytes: int) -> None:
+        super().buffer_updated(nbytes)
+        self.transport.set_protocol(self.following)
+
+
+def test_a_protocol_that_is_exchanged_within_a_record_gets_the_rest(loop: Loop) -> None:
+    following = Recorder()
+    first = Small(following)
+
+    async def main() -> None:
+        async with peer_of(returning(first)) as peer:
+            await peer.handshake()
+            await peer.send(b"HEADand the rest")
+            assert await following.wait_data(12) == b"and the rest"
+            first.transport.abort()
+            await following.wait_lost()
+
+    run(loop, main())
+    assert first.data == b"HEAD"
+    assert first.events == ["connection_made", "buffer_updated"]
+
+
+def test_a_protocol_that_is_exchanged_within_a_batch_gets_the_rest(loop: Loop) -> None:
+    size = 600_000
+    following = BufferedRecorder(65_536)
+
+    class First(Recorder):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            self.transport.pause_reading()
+            self.transport.set_read_buffer_limits(high=4 << 20)  # type: ignore[attr-defined] # TLS
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self.transport.set_protocol(following)
+
+    first = First()
+
+    async def main() -> None:
+        async with peer_of(returning(first)) as peer:
+            await peer.handshake()
+            await peer.send(bytes(size))
+            await until(lambda: first.events)
+            waiting: Any = first.transport
+            await until(lambda: waiting.get_read_buffer_size() > size)
+            waiting.resume_reading()
+            await until(lambda: len(first.data) + len(following.data) == size)
+            waiting.abort()
+            await following.wait_lost()
+
+    run(loop, main())
+    assert first.events == ["connection_made", "data_received"]

@@ -189,18 +189,15 @@ impl TlsProtocol {
     fn try_read(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
-        let (over, kind) = session.state.with(py, |state| {
-            let over = !matches!(state.phase, Phase::Wrapped | Phase::Flushing);
-            (over, state.kind)
-        });
-        if over {
+        if !matches!(session.phase(py), Phase::Wrapped | Phase::Flushing) {
             return Ok(());
         }
         if session.reads(py) {
-            match kind {
+            // Each delivery may exchange the protocol for one of another kind.
+            while match session.state.with(py, |state| state.kind) {
                 Kind::Plain => Self::read_plain(this)?,
                 Kind::Buffered | Kind::Direct(_) => Self::read_buffered(this)?,
-            }
+            } {}
         } else {
             session.hold(py);
         }
@@ -208,29 +205,23 @@ impl TlsProtocol {
         session.control_below(py)
     }
 
-    /// Decrypts into the window that the loop's connections share, and delivers in one piece.
-    fn read_plain(this: &Bound<'_, Self>) -> PyResult<()> {
+    /// Decrypts into the window that the loop's connections share, and delivers in one piece. True if
+    /// there is more.
+    fn read_plain(this: &Bound<'_, Self>) -> PyResult<bool> {
         let py = this.py();
         let session = this.get();
-        let event_loop = session.event_loop.bind(py).get();
-        loop {
-            let most = session.most_decrypted(py)?;
-            if most >= LARGE {
-                let (data, end) = window::filled_bytes(py, most, |window| {
-                    let room = |filled| {
-                        window.get().show(filled, most);
-                        Ok(window.as_any().clone())
-                    };
-                    session.decrypt(py, (most, 1), room)
-                })?;
-                if let Some(app) = session.app(py).filter(|_| !data.as_bytes().is_empty()) {
-                    call::method1(&app, intern!(py, "data_received"), data.as_any())?;
-                }
-                if !Self::after_read(this, end)? {
-                    return Ok(());
-                }
-                continue;
-            }
+        let most = session.most_decrypted(py)?;
+        let (data, end) = if most >= LARGE {
+            let (data, end) = window::filled_bytes(py, most, |window| {
+                let room = |filled| {
+                    window.get().show(filled, most);
+                    Ok(window.as_any().clone())
+                };
+                session.decrypt(py, (most, 1), room)
+            })?;
+            (Some(data).filter(|it| !it.as_bytes().is_empty()), end)
+        } else {
+            let event_loop = session.event_loop.bind(py).get();
             let window = event_loop.take_window(py, Purpose::Plain)?;
             let size = window.get().size();
             let room = |filled| {
@@ -240,13 +231,12 @@ impl TlsProtocol {
             let (filled, end) = session.decrypt(py, (size, RECORD), room);
             let data = (filled > 0).then(|| window.get().to_bytes(py, filled));
             event_loop.give_window(py, Purpose::Plain, window);
-            if let (Some(data), Some(app)) = (data, session.app(py)) {
-                call::method1(&app, intern!(py, "data_received"), data.as_any())?;
-            }
-            if !Self::after_read(this, end)? {
-                return Ok(());
-            }
+            (data, end)
+        };
+        if let (Some(data), Some(app)) = (data, session.app(py)) {
+            call::method1(&app, intern!(py, "data_received"), data.as_any())?;
         }
+        Self::after_read(this, end)
     }
 
     /// More than what can be decrypted of what has come.
@@ -264,43 +254,39 @@ impl TlsProtocol {
         Ok((waiting + fed).min(MOST))
     }
 
-    /// Decrypts into the protocol's own buffer.
-    fn read_buffered(this: &Bound<'_, Self>) -> PyResult<()> {
+    /// Decrypts into the protocol's own buffer. True if there is more.
+    fn read_buffered(this: &Bound<'_, Self>) -> PyResult<bool> {
         let py = this.py();
         let session = this.get();
-        loop {
-            while !session.is_readable(py) {
-                if !session.feed_next(py)? {
-                    return Ok(());
-                }
-            }
-            let Some(app) = session.app(py) else {
-                return Ok(());
-            };
-            let hint = session.received_size(py)?.into_pyobject(py)?;
-            let space = call::method1(&app, intern!(py, "get_buffer"), hint.as_any())?;
-            let size = space.len()?;
-            if size == 0 {
-                let text = "get_buffer() returned an empty buffer";
-                return Err(PyRuntimeError::new_err(text));
-            }
-            let room = |filled: usize| {
-                if filled == 0 {
-                    return Ok(space.clone());
-                }
-                let rest = PySlice::new(py, filled.cast_signed(), size.cast_signed(), 1);
-                PyMemoryView::from(&space)?.as_any().get_item(rest)
-            };
-            let (filled, end) = session.decrypt(py, (size, 1), room);
-            drop(space);
-            if filled > 0 {
-                let count = filled.into_pyobject(py)?;
-                call::method1(&app, intern!(py, "buffer_updated"), count.as_any())?;
-            }
-            if !Self::after_read(this, end)? {
-                return Ok(());
+        while !session.is_readable(py) {
+            if !session.feed_next(py)? {
+                return Ok(false);
             }
         }
+        let Some(app) = session.app(py) else {
+            return Ok(false);
+        };
+        let hint = session.received_size(py)?.into_pyobject(py)?;
+        let space = call::method1(&app, intern!(py, "get_buffer"), hint.as_any())?;
+        let size = space.len()?;
+        if size == 0 {
+            let text = "get_buffer() returned an empty buffer";
+            return Err(PyRuntimeError::new_err(text));
+        }
+        let room = |filled: usize| {
+            if filled == 0 {
+                return Ok(space.clone());
+            }
+            let rest = PySlice::new(py, filled.cast_signed(), size.cast_signed(), 1);
+            PyMemoryView::from(&space)?.as_any().get_item(rest)
+        };
+        let (filled, end) = session.decrypt(py, (size, 1), room);
+        drop(space);
+        if filled > 0 {
+            let count = filled.into_pyobject(py)?;
+            call::method1(&app, intern!(py, "buffer_updated"), count.as_any())?;
+        }
+        Self::after_read(this, end)
     }
 
     /// What a read led to. True if it goes on.
