@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import ssl
 import sys
@@ -308,3 +309,40 @@ def test_a_protocol_that_is_exchanged_within_a_batch_gets_the_rest(loop: Loop) -
 
     run(loop, main())
     assert first.events == ["connection_made", "data_received"]
+
+
+@pytest.mark.parametrize("high", [0, 1000, 4096, 20_000])
+def test_a_record_longer_than_the_read_limits_is_delivered(
+    loop: Loop, kind: str, high: int
+) -> None:
+    if kind == "asyncio" and not high:
+        pytest.skip("asyncio stops when nothing waits, and never goes on")
+    protocol = Recorder()
+
+    async def main() -> None:
+        async with peer_of(returning(protocol)) as peer:
+            await peer.handshake()
+            await until(lambda: protocol.events)
+            transport: Any = protocol.transport
+            below = transport._ssl_protocol._transport
+            transport.set_read_buffer_limits(high=high, low=0)
+            size = 0
+            for length in (16_000, 16_384, 40_000):
+                records = peer.records(bytes(length))
+                size += length
+                for at in range(0, len(records), 5000):
+                    await peer.send_raw(records[at : at + 5000])
+                    # Nothing is in the kernel that was not read.
+                    await until(lambda: not readable(transport))
+                    assert below.is_reading()
+                await protocol.wait_data(size)
+            transport.abort()
+            await protocol.wait_lost()
+
+    run(loop, main())
+
+
+def readable(transport: Any) -> bool:
+    """Whether the kernel has something that the transport has not read."""
+    ready, _, _ = select.select([transport.get_extra_info("socket")], [], [], 0)
+    return bool(ready)

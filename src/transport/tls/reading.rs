@@ -372,13 +372,18 @@ impl TlsProtocol {
         Ok(())
     }
 
-    /// How much was received and is not decrypted: `get_read_buffer_size()`.
+    /// How much was received and is not decrypted: `get_read_buffer_size()`. What has come of a record
+    /// does not count while the program waits for the rest: OpenSSL would have taken it.
     pub fn received_size(&self, py: Python<'_>) -> PyResult<usize> {
-        let waiting = self.state.with(py, |state| {
-            let now = state.input.now.as_ref().map_or(0, |now| now.end - now.at);
-            state.input.held.len() + now
+        let (waiting, begun) = self.state.with(py, |state| {
+            let input = &state.input;
+            let now = input.now.as_ref().map_or(0, |now| now.end - now.at);
+            let taken = !input.paused && !input.records.is_readable();
+            let begun = if taken { input.records.begun() } else { 0 };
+            (input.held.len() + now, begun)
         });
-        Ok(waiting + self.engine.incoming_pending(py)?)
+        let pending = self.engine.incoming_pending(py)?;
+        Ok(waiting + pending.saturating_sub(begun))
     }
 
     /// `transport.resume_reading()`: delivery goes on in a callback of its own.
@@ -418,7 +423,8 @@ impl TlsProtocol {
             return Ok(());
         };
         let size = self.received_size(py)?;
-        let stops = !stopped && size >= marks.high;
+        // A mark of 0 would stop what nobody would ever start again.
+        let stops = !stopped && size > 0 && size >= marks.high;
         let resumes = stopped && size <= marks.low;
         if !stops && !resumes {
             return Ok(());
