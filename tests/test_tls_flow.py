@@ -346,3 +346,25 @@ def readable(transport: Any) -> bool:
     """Whether the kernel has something that the transport has not read."""
     ready, _, _ = select.select([transport.get_extra_info("socket")], [], [], 0)
     return bool(ready)
+
+
+def test_closing_sees_a_goodbye_that_came_while_the_program_had_paused(loop: Loop) -> None:
+    protocol = Recorder()
+
+    async def main() -> None:
+        # Not the time-out's end: that would outlast the test.
+        options: dict[str, Any] = {"ssl_shutdown_timeout": 60}
+        if sys.version_info < (3, 11):
+            options.clear()
+        async with peer_of(returning(protocol), **options) as peer:
+            await peer.handshake()
+            await until(lambda: protocol.events)
+            transport: Any = protocol.transport
+            transport.pause_reading()
+            await peer.send_raw(peer.goodbye())
+            await until(lambda: transport.get_read_buffer_size() > 0)
+            transport.close()
+            assert await protocol.wait_lost() is None
+
+    run(loop, main())
+    assert protocol.events == ["connection_made", "eof_received", "connection_lost"]

@@ -136,11 +136,12 @@ impl TlsProtocol {
             }
             goes_on
         });
-        if goes_on {
-            Self::do_shutdown(this)
-        } else {
-            Ok(())
+        if !goes_on {
+            return Ok(());
         }
+        Self::do_shutdown(this)?;
+        // The peer's may have come while the program had paused.
+        Self::go_on(this)
     }
 
     /// Says goodbye, or looks whether the peer's has come.
@@ -158,12 +159,14 @@ impl TlsProtocol {
         };
         match done {
             Ok(true) => {
+                session.drop_input(py);
                 Self::process_outgoing(this)?;
                 Self::call_eof_received(this)?;
                 Self::shutdown_complete(this)
             }
             Ok(false) => Self::process_outgoing(this),
             Err(error) if error.matches(py, asyncio::ssl_error(py)?)? => {
+                session.drop_input(py);
                 session.cancel_shutdown_timer(py)?;
                 Self::fatal_error(this, error, "Fatal error on transport")
             }

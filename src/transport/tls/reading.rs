@@ -405,7 +405,10 @@ impl TlsProtocol {
         match this.get().phase(this.py()) {
             Phase::Wrapped => Self::do_read(this),
             Phase::Flushing => Self::do_flush(this),
-            Phase::Shutdown => Self::do_shutdown(this),
+            Phase::Shutdown => {
+                Self::do_shutdown(this)?;
+                Self::go_on(this)
+            }
             Phase::Unwrapped | Phase::DoHandshake => Ok(()),
         }
     }
