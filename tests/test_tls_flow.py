@@ -14,7 +14,7 @@ import pytest
 from support.certificates import server_context
 from support.loops import PATIENCE, run, until
 from support.protocols import BufferedRecorder, Recorder, returning
-from support.sockets import drain_socket, socket_pair
+from support.sockets import drain_socket, reset, socket_pair
 from support.tls import Peer, peer_of
 
 Loop = asyncio.AbstractEventLoop
@@ -368,3 +368,23 @@ def test_closing_sees_a_goodbye_that_came_while_the_program_had_paused(loop: Loo
 
     run(loop, main())
     assert protocol.events == ["connection_made", "eof_received", "connection_lost"]
+
+
+def test_a_large_write_to_a_broken_connection_is_dropped_quietly(
+    loop: Loop, caplog: pytest.LogCaptureFixture
+) -> None:
+    protocol = Recorder()
+
+    async def main() -> None:
+        async with peer_of(returning(protocol)) as peer:
+            await peer.handshake()
+            await until(lambda: protocol.events)
+            transport: Any = protocol.transport
+            reset(peer.sock)
+            # Before the loop can see it.
+            transport.write(bytes(5_000_000))
+            assert transport.get_write_buffer_size() == 0
+            assert isinstance(await protocol.wait_lost(), ConnectionError)
+
+    run(loop, main())
+    assert not caplog.records

@@ -54,6 +54,18 @@ impl Below {
         }
     }
 
+    /// Whether what is written to it goes nowhere.
+    #[inline]
+    pub fn is_lost(&self, py: Python<'_>) -> bool {
+        match self {
+            Self::Stream(stream) => {
+                let state = &stream.bind(py).get().state;
+                state.with(py, |state| state.life.is_lost())
+            }
+            Self::Other(_) => false,
+        }
+    }
+
     /// Writes records.
     #[inline]
     pub fn write(&self, data: Bound<'_, PyBytes>) -> PyResult<()> {

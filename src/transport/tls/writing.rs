@@ -180,8 +180,10 @@ impl TlsProtocol {
                 .into_iter()
                 .chain(finished)
                 .for_each(|chunk| chunk.release(py));
-            if more {
-                self.hand_over(py)?;
+            if more && !self.hand_over(py)? {
+                // The connection broke: the rest is not worth encrypting.
+                let dropped = self.state.with(py, |state| state.output.backlog.take());
+                drop(dropped);
             }
         }
         Ok(())
@@ -211,19 +213,23 @@ impl TlsProtocol {
         written
     }
 
-    /// Writes the records that OpenSSL has made, unless the transport below asked to pause.
-    fn hand_over(&self, py: Python<'_>) -> PyResult<()> {
+    /// Writes the records that OpenSSL has made, unless the transport below asked to pause. False if
+    /// that transport is lost.
+    fn hand_over(&self, py: Python<'_>) -> PyResult<bool> {
         let below = self.state.with(py, |state| {
             let open = !state.output.below_paused;
             open.then(|| Some(state.below.as_ref()?.duplicate(py)))
                 .flatten()
         });
-        let Some(below) = below else { return Ok(()) };
+        let Some(below) = below else {
+            return Ok(true);
+        };
         let data = self.engine.take_outgoing(py)?;
         if data.as_bytes().is_empty() {
-            return Ok(());
+            return Ok(true);
         }
-        below.write(data)
+        below.write(data)?;
+        Ok(!below.is_lost(py))
     }
 
     /// Writes the records, and has the program pause or go on: asyncio's `_process_outgoing`.
@@ -315,7 +321,7 @@ impl TlsProtocol {
             )
         });
         let result = if waits && encrypts {
-            Self::hand_over(this.get(), py).and_then(|()| Self::encrypt(this, false))
+            Self::hand_over(this.get(), py).and_then(|_| Self::encrypt(this, false))
         } else {
             Self::process_outgoing(this)
         };
