@@ -100,7 +100,17 @@ impl TlsProtocol {
         let certificate = if let Some(error) = error {
             Err(error)
         } else {
-            session.state.with(py, |state| state.phase = Phase::Wrapped);
+            let goes_on = session.state.with(py, |state| {
+                let goes_on = state.phase == Phase::DoHandshake;
+                if goes_on {
+                    state.phase = Phase::Wrapped;
+                }
+                goes_on
+            });
+            if !goes_on {
+                // A callback of the context has ended the connection.
+                return Ok(());
+            }
             session.recount(py)?;
             call::method0(object, intern!(py, "getpeercert"))
         };
