@@ -388,3 +388,28 @@ def test_a_large_write_to_a_broken_connection_is_dropped_quietly(
 
     run(loop, main())
     assert not caplog.records
+
+
+@pytest.mark.ours_only("asyncio says goodbye before what is being written")
+def test_closing_from_within_openssl_sends_what_was_written_before(loop: Loop) -> None:
+    size = 100_000
+    protocol = Recorder()
+
+    class Closing(ssl.SSLObject):
+        def write(self, data: Any) -> int:
+            protocol.transport.close()
+            return super().write(data)
+
+    context = server_context()
+    context.sslobject_class = Closing
+
+    async def main() -> None:
+        async with peer_of(returning(protocol), context) as peer:
+            await peer.handshake()
+            await until(lambda: protocol.events)
+            protocol.transport.write(bytes(size))
+            assert len(await peer.read(size + 1)) == size
+            await peer.send_raw(peer.goodbye())
+            assert await protocol.wait_lost() is None
+
+    run(loop, main())

@@ -112,6 +112,7 @@ impl TlsProtocol {
             output: Output {
                 backlog: WriteQueue::default(),
                 work: Work::Idle,
+                goodbye: false,
                 below_paused: false,
                 paused: false,
                 marks: WRITE_MARKS,

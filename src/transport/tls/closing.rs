@@ -10,7 +10,7 @@ use pyo3::types::PyDict;
 
 use crate::error::leaves_the_loop;
 use crate::py::{asyncio, call};
-use crate::transport::tls::session::{Phase, TlsProtocol, Told};
+use crate::transport::tls::session::{Phase, TlsProtocol, Told, Work};
 
 impl TlsProtocol {
     /// `transport.close()`: says goodbye behind everything that was written.
@@ -125,15 +125,17 @@ impl TlsProtocol {
         })
     }
 
-    /// From flushing to the shutdown.
-    fn say_goodbye(this: &Bound<'_, Self>) -> PyResult<()> {
+    /// From flushing to the shutdown, behind what is being encrypted.
+    pub fn say_goodbye(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
         let goes_on = session.state.with(py, |state| {
-            let goes_on = state.phase == Phase::Flushing;
+            let flushed = state.phase == Phase::Flushing;
+            let goes_on = flushed && state.output.work != Work::Encrypting;
             if goes_on {
                 state.phase = Phase::Shutdown;
             }
+            state.output.goodbye = flushed && !goes_on;
             goes_on
         });
         if !goes_on {

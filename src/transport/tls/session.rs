@@ -105,6 +105,8 @@ pub struct Output {
     /// What is not encrypted yet.
     pub backlog: WriteQueue<Pinned>,
     pub work: Work,
+    /// The goodbye waits for what is being encrypted.
+    pub goodbye: bool,
     /// The transport below asked to pause.
     pub below_paused: bool,
     /// The program's protocol was asked to pause.

@@ -144,11 +144,18 @@ impl TlsProtocol {
             return Ok(());
         }
         let result = session.encrypt_pieces(py, everything);
-        session
-            .state
-            .with(py, |state| state.output.work = Work::Idle);
+        let goodbye = session.state.with(py, |state| {
+            state.output.work = Work::Idle;
+            std::mem::take(&mut state.output.goodbye)
+        });
         result?;
-        Self::process_outgoing(this)
+        Self::process_outgoing(this)?;
+        if goodbye {
+            // Code that ran meanwhile has closed the transport.
+            Self::encrypt(this, true)?;
+            return Self::say_goodbye(this);
+        }
+        Ok(())
     }
 
     fn encrypt_pieces(&self, py: Python<'_>, everything: bool) -> PyResult<()> {
