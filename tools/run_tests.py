@@ -13,6 +13,7 @@ Ends with a table and a line `N passed, N failed, N skipped`.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from dataclasses import dataclass, field
@@ -131,6 +132,9 @@ def choose(
 
 def main(arguments: list[str]) -> int:
     """Run what was asked for; return the exit status."""
+    # A shell starts background jobs with SIGINT ignored, which they and all their children inherit:
+    # tests of Ctrl-C would wait for their time-outs. Caught here, it is as usual in the children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     options = parse(arguments)
     found = interpreters.find()
     if options.list:
