@@ -132,9 +132,12 @@ def choose(
 
 def main(arguments: list[str]) -> int:
     """Run what was asked for; return the exit status."""
-    # A shell starts background jobs with SIGINT ignored, which they and all their children inherit:
-    # tests of Ctrl-C would wait for their time-outs. Caught here, it is as usual in the children.
+    # A shell starts background jobs with SIGINT ignored, and nohup ignores SIGHUP, which they and all
+    # their children inherit: tests that send one would wait for their time-outs. Caught here, both
+    # are as usual in the children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
     options = parse(arguments)
     found = interpreters.find()
     if options.list:
