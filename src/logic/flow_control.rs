@@ -6,6 +6,10 @@
 /// asyncio's default high-water mark, in bytes.
 pub const DEFAULT_HIGH: usize = 64 * 1024;
 
+/// Writes to a lost connection before the log says so: asyncio's
+/// `LOG_THRESHOLD_FOR_CONNLOST_WRITES`.
+pub const LOST_WRITES: u32 = 5;
+
 /// The two marks and the state between them.
 pub struct FlowControl {
     /// More than this many bytes waiting pause the protocol.

@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyInt, PyMemoryView, PyString, PyTuple};
 
 use crate::error::{leaves_the_loop, os_error, would_block};
+use crate::logic::flow_control::LOST_WRITES;
 use crate::py::{asyncio, buffer};
 use crate::sys::address::{Address, RawAddress};
 use crate::sys::datagram;
@@ -19,10 +20,6 @@ use crate::sys::nonblocking::{self, Family};
 use crate::transport::datagram::DatagramTransport;
 use crate::transport::protocol::tell_flow;
 use crate::transport::stream::Writing;
-
-/// Sends to a lost endpoint before the log says so: asyncio's
-/// `LOG_THRESHOLD_FOR_CONNLOST_WRITES`.
-const LOST_SENDS: u32 = 5;
 
 /// What one attempt to send came to.
 enum Sent {
@@ -98,7 +95,7 @@ impl DatagramTransport {
             }
             state.lost_sends += 1;
             // asyncio counts the loss itself too.
-            Some(state.lost_sends >= LOST_SENDS)
+            Some(state.lost_sends >= LOST_WRITES)
         });
         if warns == Some(true) {
             let logger = asyncio::logger(py)?;

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::error::os_error;
-use crate::logic::flow_control::DEFAULT_HIGH;
+use crate::logic::flow_control::{DEFAULT_HIGH, LOST_WRITES};
 use crate::logic::slab::Key;
 use crate::py::asyncio;
 use crate::py::bytes::Pinned;
@@ -20,10 +20,6 @@ use crate::transport::limits::water_marks;
 use crate::transport::protocol::{Kind, tell_flow};
 use crate::transport::sending::Sent;
 use crate::transport::stream::{Native, State, StreamTransport, Writing};
-
-/// Writes to a lost connection before the log says so: asyncio's
-/// `LOG_THRESHOLD_FOR_CONNLOST_WRITES`.
-const LOST_WRITES: u32 = 5;
 
 /// What a program is told that writes after `write_eof`, or while a file is being sent.
 type Refusals = [&'static str; 2];

@@ -13,7 +13,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 
 use crate::error::os_error;
 use crate::event_loop::{Readiness, SourceClass};
-use crate::logic::flow_control::FlowControl;
+use crate::logic::flow_control::{FlowControl, LOST_WRITES};
 use crate::logic::lifecycle::Lifecycle;
 use crate::logic::write_queue::WriteQueue;
 use crate::py::cell::LoopCell;
@@ -25,9 +25,6 @@ use crate::transport::limits::Given;
 use crate::transport::pipe::end::{PipeTransport, Step};
 use crate::transport::protocol::{report_fatal, tell_flow};
 
-/// Writes to a lost connection before the log says so: asyncio's
-/// `LOG_THRESHOLD_FOR_CONNLOST_WRITES`.
-const LOST_WRITES: u32 = 5;
 /// What the log says of an error of write(2).
 const WRITE_ERROR: &str = "Fatal write error on pipe transport";
 

@@ -27,12 +27,12 @@ use crate::transport::tls::session::{
 /// What a transport that is not ours receives into, in bytes.
 const SPACE: usize = 64 * 1024;
 /// asyncio's `FLOW_CONTROL_HIGH_WATER_SSL_READ`.
-const READ_MARKS: Marks = Marks {
+pub const READ_MARKS: Marks = Marks {
     high: 256 * 1024,
     low: 64 * 1024,
 };
 /// asyncio's `FLOW_CONTROL_HIGH_WATER_SSL_WRITE`.
-const WRITE_MARKS: Marks = Marks {
+pub const WRITE_MARKS: Marks = Marks {
     high: 512 * 1024,
     low: 128 * 1024,
 };

@@ -10,6 +10,7 @@ use pyo3::types::PyDict;
 
 use crate::error::leaves_the_loop;
 use crate::py::{asyncio, call};
+use crate::transport::protocol::report;
 use crate::transport::tls::session::{Phase, TlsProtocol, Told, Work};
 
 impl TlsProtocol {
@@ -376,18 +377,9 @@ impl TlsProtocol {
         if error.matches(py, asyncio::cancelled_error(py)?)? {
             return Ok(());
         }
-        let context = PyDict::new(py);
-        context.set_item("message", message)?;
-        context.set_item("exception", value)?;
-        context.set_item("transport", below.map(|below| below.object(py)))?;
-        context.set_item("protocol", this)?;
-        let handler = intern!(py, "call_exception_handler");
-        call::method1(
-            session.event_loop.bind(py).as_any(),
-            handler,
-            context.as_any(),
-        )
-        .map(drop)
+        let transport = below.map_or_else(|| py.None().into_bound(py), |below| below.object(py));
+        let event_loop = session.event_loop.bind(py);
+        report(event_loop, message, &error, &transport, Some(this.as_any()))
     }
 
     fn log_error(

@@ -16,13 +16,10 @@ use crate::py::bytes::Pinned;
 use crate::py::method::{Arguments, FastMethod};
 use crate::transport::limits::water_marks;
 use crate::transport::protocol::Kind;
+use crate::transport::tls::callbacks::{READ_MARKS, WRITE_MARKS};
 use crate::transport::tls::session::{
     Closed, Face, Marks, Phase, State, TlsProtocol, TlsTransport,
 };
-
-/// asyncio's default high-water marks, in bytes.
-const WRITE_HIGH: usize = 512 * 1024;
-const READ_HIGH: usize = 256 * 1024;
 
 #[pymethods]
 impl TlsTransport {
@@ -175,7 +172,7 @@ impl TlsTransport {
         high: Option<&Bound<'_, PyAny>>,
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let marks = marks(py, high, low, WRITE_HIGH)?;
+        let marks = marks(py, high, low, WRITE_MARKS.high)?;
         let Some(session) = self.session(py) else {
             return Ok(());
         };
@@ -211,7 +208,7 @@ impl TlsTransport {
         high: Option<&Bound<'_, PyAny>>,
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let marks = marks(py, high, low, READ_HIGH)?;
+        let marks = marks(py, high, low, READ_MARKS.high)?;
         let Some(session) = self.session(py) else {
             return Ok(());
         };

@@ -5,20 +5,20 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyMemoryView, PySlice, PyString};
+use pyo3::types::{PyBytes, PyMemoryView, PySlice, PyString};
 
 use crate::error::leaves_the_loop;
 use crate::event_loop::Purpose;
+use crate::logic::flow_control::LOST_WRITES;
 use crate::py::bytes::Pinned;
 use crate::py::{asyncio, call};
+use crate::transport::protocol::report;
 use crate::transport::tls::session::{Phase, State, TlsProtocol, Work};
 
 /// The most that a record holds.
 const RECORD: usize = 1 << 14;
 /// More than this is not gathered until the callback returns but encrypted at once.
 const GATHERED: usize = 64 * 1024;
-/// Writes after the end before the log says so: asyncio's `LOG_THRESHOLD_FOR_CONNLOST_WRITES`.
-const LOST_WRITES: u32 = 5;
 
 /// What `append` does next.
 enum Next {
@@ -294,18 +294,17 @@ impl TlsProtocol {
         if leaves_the_loop(py, &error) {
             return Err(error);
         }
-        let context = PyDict::new(py);
-        context.set_item("message", format!("protocol.{name}() failed"))?;
-        context.set_item("exception", error.into_value(py))?;
-        context.set_item("transport", Self::transport(this)?)?;
-        context.set_item("protocol", this)?;
-        let handler = intern!(py, "call_exception_handler");
-        call::method1(
-            session.event_loop.bind(py).as_any(),
-            handler,
-            context.as_any(),
+        let transport =
+            Self::transport(this)?.map_or_else(|| py.None().into_bound(py), Bound::into_any);
+        let event_loop = session.event_loop.bind(py);
+        let message = format!("protocol.{name}() failed");
+        report(
+            event_loop,
+            &message,
+            &error,
+            &transport,
+            Some(this.as_any()),
         )
-        .map(drop)
     }
 
     /// The transport below asks to pause.
