@@ -1,7 +1,7 @@
 //! Python's asyncio event loop, written in Rust: the extension module `ferroloop._native`.
 //!
 //! Layers, each using only those before it: `error`, `logic`, `sys`, `py`, `handle`, `event_loop`,
-//! `transport`, `sockets`, `process`, `resolve`, and this list of what Python sees.
+//! `transport`, `streams`, `sockets`, `process`, `resolve`, and this list of what Python sees.
 
 mod error;
 mod event_loop;
@@ -11,6 +11,7 @@ mod process;
 mod py;
 mod resolve;
 mod sockets;
+mod streams;
 mod sys;
 mod transport;
 
@@ -36,6 +37,12 @@ mod _native {
         StreamTransport, TlsProtocol, TlsTransport, WritePipeTransport,
     };
 
+    #[pymodule_export]
+    use crate::streams::{
+        StreamCoroutine, StreamProtocolBase, StreamReaderBase, StreamWriterBase,
+        accelerate as _accelerate_streams,
+    };
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::initialise(module.py())
@@ -50,5 +57,6 @@ fn initialise(py: Python<'_>) -> PyResult<()> {
     handle::install(py)?;
     event_loop::install(py)?;
     transport::install(py)?;
-    sockets::install(py)
+    sockets::install(py)?;
+    streams::install(py)
 }

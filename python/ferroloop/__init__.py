@@ -15,6 +15,15 @@ from typing import TYPE_CHECKING, Any
 from ferroloop._loop import Loop, new_event_loop
 from ferroloop._policy import install, policy_class
 from ferroloop._runner import run
+from ferroloop._streams import (
+    StreamReader,
+    StreamReaderProtocol,
+    StreamWriter,
+    open_connection,
+    open_unix_connection,
+    start_server,
+    start_unix_server,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,7 +34,21 @@ if TYPE_CHECKING:
         """asyncio's default event loop policy, with ferroloop's loop."""
 
 
-__all__ = ("EventLoopPolicy", "Loop", "__version__", "install", "new_event_loop", "run")
+__all__ = (
+    "EventLoopPolicy",
+    "Loop",
+    "StreamReader",
+    "StreamReaderProtocol",
+    "StreamWriter",
+    "__version__",
+    "install",
+    "new_event_loop",
+    "open_connection",
+    "open_unix_connection",
+    "run",
+    "start_server",
+    "start_unix_server",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from asyncio import base_subprocess, constants, coroutines, events, futures, sslproto, trsock
+from asyncio import (
+    base_subprocess,
+    constants,
+    coroutines,
+    events,
+    futures,
+    sslproto,
+    streams,
+    trsock,
+)
 from asyncio.log import logger
 from asyncio.staggered import staggered_race
 from typing import TYPE_CHECKING, Any, cast
@@ -49,6 +58,7 @@ __all__ = (
     "set_task_name",
     "ssl",
     "staggered_race",
+    "streams",
     "take_buffered_bytes",
 )
 

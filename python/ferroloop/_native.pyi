@@ -23,12 +23,17 @@ __all__ = [
     "ProcessWatch",
     "ReadPipeTransport",
     "ServerBase",
+    "StreamCoroutine",
+    "StreamProtocolBase",
+    "StreamReaderBase",
     "StreamTransport",
+    "StreamWriterBase",
     "TimerHandle",
     "TlsProtocol",
     "TlsTransport",
     "WritePipeTransport",
     "_accelerate",
+    "_accelerate_streams",
     "getaddrinfo_literal",
 ]
 
@@ -343,6 +348,7 @@ def getaddrinfo_literal(
     flags: int = 0,
 ) -> list[tuple[int, int, int, str, Any]] | None: ...
 def _accelerate(cls: type[Any]) -> None: ...
+def _accelerate_streams(reader: type[Any], writer: type[Any]) -> None: ...
 
 @final
 class DatagramTransport(asyncio.Transport, asyncio.DatagramTransport):
@@ -367,3 +373,49 @@ class DatagramTransport(asyncio.Transport, asyncio.DatagramTransport):
         self, exc: BaseException, message: str = "Fatal error on transport"
     ) -> None: ...
     def _force_close(self, exc: BaseException | None) -> None: ...
+
+@disjoint_base
+class StreamReaderBase:
+    _buffer: bytearray
+    _eof: bool
+    _exception: BaseException | None
+    _limit: int
+    _loop: asyncio.AbstractEventLoop | None
+    _paused: bool
+    _transport: asyncio.BaseTransport | None
+    _waiter: asyncio.Future[None] | None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
+    def feed_data(self, data: Any) -> None: ...
+    def read(self, n: int = -1) -> Coroutine[Any, Any, bytes]: ...
+    def readexactly(self, n: int) -> Coroutine[Any, Any, bytes]: ...
+    def readline(self) -> Coroutine[Any, Any, bytes]: ...
+    def readuntil(self, separator: Any = b"\n") -> Coroutine[Any, Any, bytes]: ...
+
+@disjoint_base
+class StreamWriterBase:
+    _loop: asyncio.AbstractEventLoop | None
+    _protocol: asyncio.BaseProtocol | None
+    _reader: asyncio.StreamReader | None
+    _transport: asyncio.BaseTransport | None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
+    def drain(self) -> Coroutine[Any, Any, None]: ...
+    def write(self, data: Any) -> None: ...
+
+@disjoint_base
+class StreamProtocolBase(DirectProtocol):
+    _connection_lost: bool
+    _paused: bool
+    _stream_reader_wr: Any
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
+    def data_received(self, data: Any) -> None: ...
+
+@final
+class StreamCoroutine(Coroutine[Any, Any, Any]):
+    def __await__(self) -> Generator[Any, None, Any]: ...
+    def __next__(self) -> Any: ...
+    def send(self, value: Any, /) -> Any: ...
+    def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any: ...
+    def close(self) -> None: ...

@@ -95,6 +95,18 @@ imported! {
     cancelled_error = "asyncio"."CancelledError";
     /// `asyncio.TimeoutError`.
     timeout_error = "asyncio"."TimeoutError";
+    /// `asyncio.InvalidStateError`.
+    invalid_state_error = "asyncio"."InvalidStateError";
+    /// `asyncio.StreamReader`.
+    stream_reader = "asyncio"."StreamReader";
+    /// `asyncio.StreamWriter`.
+    stream_writer = "asyncio"."StreamWriter";
+    /// `ferroloop.StreamReader`.
+    our_stream_reader = "ferroloop._streams"."StreamReader";
+    /// `ferroloop.StreamWriter`.
+    our_stream_writer = "ferroloop._streams"."StreamWriter";
+    /// `ferroloop.StreamReaderProtocol`.
+    our_stream_protocol = "ferroloop._streams"."StreamReaderProtocol";
     /// `warnings.warn`.
     warn = "warnings"."warn";
 }

@@ -7,6 +7,8 @@
 //! - `pool`: free lists
 //! - `context`: contexts of callbacks
 //! - `bytes`, `buffer`: data without copies
+//! - `bytearray`: data that waits to be read
+//! - `coroutine`: how native coroutines end
 //! - `window`: memory of ours that Python sees a range of
 //! - `asyncio`: the classes and functions of asyncio, looked up once
 //! - `thread`: which thread this is
@@ -15,10 +17,12 @@
 
 pub mod asyncio;
 pub mod buffer;
+pub mod bytearray;
 pub mod bytes;
 pub mod call;
 pub mod cell;
 pub mod context;
+pub mod coroutine;
 pub mod method;
 pub mod object;
 pub mod pool;

@@ -1,7 +1,7 @@
 //! `DirectProtocol`: the base of native protocols, which stream transports call without Python.
 //!
 //! Loop thread only. The one surprise: on any other transport such a protocol is an ordinary Python
-//! one, so it has the methods of `BufferedProtocol` too.
+//! one, so it has the methods of one too.
 
 use pyo3::prelude::*;
 
@@ -20,16 +20,28 @@ pub trait DirectClass: Sync {
         count: usize,
     ) -> PyResult<()>;
 
-    /// What the protocol has gathered is to be written to its transport now.
+    /// What the loop's exception handler is told if `received` raised.
+    fn receiving_failed(&self) -> &'static str {
+        "Fatal error: protocol.data_received() call failed."
+    }
+
+    /// Whether it gathers what is written to it, and is on other transports a `BufferedProtocol`.
+    fn gathers(&self) -> bool {
+        false
+    }
+
+    /// What a protocol that gathers has gathered is to be written to its transport now.
     ///
     /// # Errors
     /// What leaves the loop.
-    fn flush(&self, protocol: &Bound<'_, PyAny>) -> PyResult<()>;
+    fn flush(&self, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        Ok(())
+    }
 }
 
 /// The base of native protocols.
 #[pyclass(frozen, subclass, module = "ferroloop._native")]
 pub struct DirectProtocol {
-    /// What it does.
-    pub class: &'static dyn DirectClass,
+    /// What it does; `None` for a class derived in Python, which is called as Python calls it.
+    pub class: Option<&'static dyn DirectClass>,
 }

@@ -57,7 +57,7 @@ mod transfer;
 mod writing;
 
 pub use datagram::DatagramTransport;
-pub use direct::DirectProtocol;
+pub use direct::{DirectClass, DirectProtocol};
 pub use listener::Listener;
 pub use pipe::{PipeTransport, ReadPipeTransport, WritePipeTransport};
 pub use server::ServerBase;

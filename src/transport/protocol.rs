@@ -31,8 +31,10 @@ impl Kind {
     /// # Errors
     /// What `isinstance` raises.
     pub fn of(protocol: &Bound<'_, PyAny>) -> PyResult<Self> {
-        if let Ok(direct) = protocol.cast::<DirectProtocol>() {
-            return Ok(Self::Direct(direct.get().class));
+        if let Ok(direct) = protocol.cast::<DirectProtocol>()
+            && let Some(class) = direct.get().class
+        {
+            return Ok(Self::Direct(class));
         }
         let buffered = protocol.is_instance(asyncio::buffered_protocol(protocol.py())?)?;
         Ok(if buffered {

@@ -261,10 +261,9 @@ impl StreamTransport {
             Ok(0) => Self::end_of_file(this),
             Ok(count) => {
                 transport.note_read(py, count, count == MOST);
-                class.received(&protocol, &window, count).or_else(|error| {
-                    let message = "Fatal error: protocol.buffer_updated() call failed.";
-                    Self::failed(this, error, message)
-                })
+                class
+                    .received(&protocol, &window, count)
+                    .or_else(|error| Self::failed(this, error, class.receiving_failed()))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => {

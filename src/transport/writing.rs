@@ -147,7 +147,9 @@ impl StreamTransport {
         let (gathered, class) = transport.state.with(py, |state| {
             let gathered = state.writing == Writing::Gathered;
             match state.kind {
-                Kind::Direct(class) if gathered && state.native == Native::Idle => {
+                Kind::Direct(class)
+                    if gathered && class.gathers() && state.native == Native::Idle =>
+                {
                     state.native = Native::HandsOver;
                     (gathered, Some(class))
                 }

@@ -53,6 +53,14 @@ impl DirectClass for TlsClass {
         TlsProtocol::received(protocol.cast::<TlsProtocol>()?, window, count)
     }
 
+    fn receiving_failed(&self) -> &'static str {
+        "Fatal error: protocol.buffer_updated() call failed."
+    }
+
+    fn gathers(&self) -> bool {
+        true
+    }
+
     #[inline]
     fn flush(&self, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
         TlsProtocol::flush(protocol.cast::<TlsProtocol>()?)
@@ -130,7 +138,7 @@ impl TlsProtocol {
             is_server: server_side,
             state: LoopCell::new(state),
         };
-        Ok(PyClassInitializer::from(DirectProtocol { class: &TLS }).add_subclass(session))
+        Ok(PyClassInitializer::from(DirectProtocol { class: Some(&TLS) }).add_subclass(session))
     }
 
     /// `asyncio.BufferedProtocol`, so that any transport takes it for one.

@@ -195,8 +195,9 @@ impl TlsProtocol {
         if session.reads(py) {
             // Each delivery may exchange the protocol for one of another kind.
             while match session.state.with(py, |state| state.kind) {
-                Kind::Plain => Self::read_plain(this)?,
-                Kind::Buffered | Kind::Direct(_) => Self::read_buffered(this)?,
+                Kind::Direct(class) if class.gathers() => Self::read_buffered(this)?,
+                Kind::Plain | Kind::Direct(_) => Self::read_plain(this)?,
+                Kind::Buffered => Self::read_buffered(this)?,
             } {}
         } else {
             session.hold(py);

@@ -1,0 +1,52 @@
+//! `bytearray` objects as a queue of bytes: put in behind, taken out in front.
+//!
+//! The thread that the object belongs to. The one surprise: CPython moves the beginning of a
+//! `bytearray` when its head is deleted and copies nothing, so taking out piece by piece is cheap.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes};
+
+/// Puts `data` behind what `queue` holds.
+///
+/// # Errors
+/// `BufferError` if somebody has a view of `queue`, `MemoryError`.
+#[inline]
+pub fn append(queue: &Bound<'_, PyByteArray>, data: &[u8]) -> PyResult<()> {
+    let held = queue.len();
+    queue.resize(held + data.len())?;
+    // SAFETY: resizing succeeded, so nobody has a view of it, and no Python code runs meanwhile.
+    let bytes = unsafe { queue.as_bytes_mut() };
+    bytes[held..].copy_from_slice(data);
+    Ok(())
+}
+
+/// Lends the bytes of `queue` to `read`, which must not run Python code.
+#[inline]
+pub fn with_bytes<R>(queue: &Bound<'_, PyByteArray>, read: impl FnOnce(&[u8]) -> R) -> R {
+    // SAFETY: no Python code runs during the closure, so nothing resizes or writes.
+    read(unsafe { queue.as_bytes() })
+}
+
+/// Takes the first `count` bytes out of `queue`, or all if there are fewer.
+///
+/// # Errors
+/// `BufferError` if somebody has a view of `queue`, `MemoryError`.
+#[inline]
+pub fn take<'py>(queue: &Bound<'py, PyByteArray>, count: usize) -> PyResult<Bound<'py, PyBytes>> {
+    let py = queue.py();
+    let held = queue.len();
+    let count = count.min(held);
+    let taken = with_bytes(queue, |bytes| PyBytes::new(py, &bytes[..count]));
+    if count == held {
+        queue.resize(0)?;
+        return Ok(taken);
+    }
+    // SAFETY: a `bytearray` is a sequence whose slices can be deleted.
+    let failed = unsafe { ffi::PySequence_DelSlice(queue.as_ptr(), 0, count.cast_signed()) };
+    if failed == 0 {
+        Ok(taken)
+    } else {
+        Err(PyErr::fetch(py))
+    }
+}

@@ -1,0 +1,53 @@
+//! How a native coroutine ends and is thrown into.
+//!
+//! Any attached thread may call it. The one surprise: a coroutine's result travels as the value of a
+//! `StopIteration`, and setting one in C costs half of what making a `PyErr` of it does.
+
+use pyo3::exceptions::{PyBaseException, PyTypeError};
+use pyo3::ffi;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyType};
+
+/// Sets `StopIteration(value)`; `__next__` has to return nothing after that.
+#[inline]
+pub fn stop_with(value: &Bound<'_, PyBytes>) {
+    // SAFETY: CPython sets it before any extension is loaded, and never again.
+    let class = unsafe { ffi::PyExc_StopIteration };
+    // SAFETY: an exception class and an object that is alive; a `bytes` is taken as the one argument
+    // of the class, which a tuple or an exception would not be.
+    unsafe { ffi::PyErr_SetObject(class, value.as_ptr()) }
+}
+
+/// The exception that `throw(kind, value, traceback)` means.
+pub fn thrown(
+    kind: Bound<'_, PyAny>,
+    value: Option<Bound<'_, PyAny>>,
+    traceback: Option<Bound<'_, PyAny>>,
+) -> PyErr {
+    let py = kind.py();
+    let error = match (kind.cast_into::<PyType>(), value) {
+        (Ok(_), Some(value)) if value.is_instance_of::<PyBaseException>() => {
+            PyErr::from_value(value)
+        }
+        (Ok(kind), Some(value)) => PyErr::from_type(kind, (value.unbind(),)),
+        (Ok(kind), None) => PyErr::from_type(kind, ()),
+        (Err(instance), _) => PyErr::from_value(instance.into_inner()),
+    };
+    let Some(traceback) = traceback else {
+        return error;
+    };
+    match error
+        .value(py)
+        .call_method1(intern!(py, "with_traceback"), (traceback,))
+    {
+        Ok(_) => error,
+        Err(wrong) => wrong,
+    }
+}
+
+/// What sending to a coroutine that has not begun raises.
+#[cold]
+pub fn just_started() -> PyErr {
+    PyTypeError::new_err("can't send non-None value to a just-started coroutine")
+}

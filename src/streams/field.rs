@@ -1,0 +1,30 @@
+//! A field of asyncio's: an object or None, as Python reads and sets it.
+//!
+//! The thread of the loop. The one surprise: what was there before is released last, since that can
+//! run Python code.
+
+use pyo3::prelude::*;
+
+use crate::py::cell::LoopCell;
+
+/// The object in the place that `field` names; `None` is Python's None.
+#[inline]
+pub fn get<S>(
+    state: &LoopCell<S>,
+    py: Python<'_>,
+    field: impl FnOnce(&mut S) -> &mut Option<Py<PyAny>>,
+) -> Option<Py<PyAny>> {
+    state.with(py, |state| field(state).as_ref().map(|it| it.clone_ref(py)))
+}
+
+/// Puts `object` into the place that `field` names.
+pub fn set<S>(
+    state: &LoopCell<S>,
+    object: Bound<'_, PyAny>,
+    field: impl FnOnce(&mut S) -> &mut Option<Py<PyAny>>,
+) {
+    let py = object.py();
+    let object = (!object.is_none()).then(|| object.unbind());
+    let old = state.with(py, |state| std::mem::replace(field(state), object));
+    drop(old);
+}

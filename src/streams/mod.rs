@@ -1,0 +1,61 @@
+//! Streams: what a message costs of `ferroloop.StreamReader` and `ferroloop.StreamWriter`.
+//!
+//! - `field`: fields that Python sets
+//! - `reader`: `StreamReaderBase`, the reader's buffer and its waiter
+//! - `writer`: `StreamWriterBase`, `write` and `drain`
+//! - `coroutine`: `StreamCoroutine`, what `read`, `readline`, `readuntil`, `readexactly` and `drain` return
+//! - `protocol`: `StreamProtocolBase`, from the transport to the reader
+//!
+//! The Python classes derive from these and, behind them, from asyncio's own: every field of
+//! asyncio's that a class here keeps has asyncio's name and can be set, so that asyncio's methods
+//! work on it. What is here is the way of a message that succeeds; whatever is out of the ordinary
+//! (an exception, the end, a limit, an odd argument, a derived class) is left to asyncio's method of
+//! the same name, from its beginning, on the same fields.
+
+mod coroutine;
+mod field;
+mod protocol;
+mod reader;
+mod writer;
+
+use pyo3::PyTypeInfo;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+use crate::py::method::install_on as method;
+
+pub use coroutine::StreamCoroutine;
+pub use protocol::StreamProtocolBase;
+pub use reader::StreamReaderBase;
+pub use writer::StreamWriterBase;
+
+/// Prepares the classes. Call once, when the module is initialised.
+pub fn install(py: Python<'_>) -> PyResult<()> {
+    accelerate_reader(&StreamReaderBase::type_object(py))?;
+    accelerate_writer(&StreamWriterBase::type_object(py))?;
+    method::<protocol::DataReceived>(&StreamProtocolBase::type_object(py))
+}
+
+/// Puts the methods that are called for every message on `reader` and `writer`, which are the native
+/// classes or derived from them.
+///
+/// Raises TypeError for other classes.
+#[pyfunction]
+#[pyo3(name = "_accelerate_streams")]
+pub fn accelerate(reader: &Bound<'_, PyType>, writer: &Bound<'_, PyType>) -> PyResult<()> {
+    accelerate_reader(reader)?;
+    accelerate_writer(writer)
+}
+
+fn accelerate_reader(class: &Bound<'_, PyType>) -> PyResult<()> {
+    method::<reader::FeedData>(class)?;
+    method::<reader::Read>(class)?;
+    method::<reader::ReadExactly>(class)?;
+    method::<reader::ReadLine>(class)?;
+    method::<reader::ReadUntil>(class)
+}
+
+fn accelerate_writer(class: &Bound<'_, PyType>) -> PyResult<()> {
+    method::<writer::Write>(class)?;
+    method::<writer::Drain>(class)
+}

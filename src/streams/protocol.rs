@@ -1,0 +1,199 @@
+//! `StreamProtocolBase`: the way of received data from the transport to a stream reader.
+//!
+//! The thread of the loop. The one surprise: the protocol holds its reader weakly, as asyncio's does:
+//! what comes for a reader that nobody has any more is dropped.
+
+use std::ffi::CStr;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyTuple, PyType, PyWeakrefMethods, PyWeakrefReference};
+
+use crate::py::cell::LoopCell;
+use crate::py::method::{Arguments, FastMethod};
+use crate::py::window::Window;
+use crate::py::{asyncio, bytearray, call};
+use crate::streams::field;
+use crate::streams::reader::StreamReaderBase;
+use crate::transport::{DirectClass, DirectProtocol};
+
+/// asyncio's fields.
+struct State {
+    /// A weak reference to the reader.
+    reader: Option<Py<PyAny>>,
+    paused: bool,
+    lost: bool,
+}
+
+/// The native half of a stream protocol.
+#[pyclass(frozen, subclass, extends = DirectProtocol, module = "ferroloop._native")]
+pub struct StreamProtocolBase {
+    state: LoopCell<State>,
+}
+
+impl StreamProtocolBase {
+    /// Whether the transport takes more.
+    pub fn flows(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| !state.paused && !state.lost)
+    }
+
+    /// The reader, if it is still there.
+    #[inline]
+    fn reader<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(reference) = field::get(&self.state, py, |state| &mut state.reader) else {
+            return Ok(None);
+        };
+        let reference = reference.into_bound(py);
+        let reference = reference.cast::<PyWeakrefReference>()?;
+        Ok(reference.upgrade())
+    }
+
+    /// asyncio's `data_received`; `put` puts the data into a buffer, `data` makes an object of it.
+    #[inline]
+    fn received<'py>(
+        &self,
+        py: Python<'py>,
+        put: impl FnOnce(&Bound<'_, pyo3::types::PyByteArray>) -> PyResult<()>,
+        data: impl FnOnce() -> Bound<'py, PyAny>,
+    ) -> PyResult<()> {
+        let Some(reader) = self.reader(py)? else {
+            return Ok(());
+        };
+        match reader.cast::<StreamReaderBase>() {
+            Ok(reader) if reader.get().takes(py) => StreamReaderBase::feed(reader, put),
+            _ => call::method1(&reader, intern!(py, "feed_data"), &data()).map(drop),
+        }
+    }
+}
+
+/// Streams, as native protocols.
+struct StreamClass;
+
+static STREAM: StreamClass = StreamClass;
+
+impl DirectClass for StreamClass {
+    #[inline]
+    fn received(
+        &self,
+        protocol: &Bound<'_, PyAny>,
+        window: &Bound<'_, Window>,
+        count: usize,
+    ) -> PyResult<()> {
+        let py = protocol.py();
+        let protocol = protocol.cast::<StreamProtocolBase>()?.get();
+        let window = window.get();
+        protocol.received(
+            py,
+            |buffer| window.with_mut(py, |bytes| bytearray::append(buffer, &bytes[..count])),
+            || window.to_bytes(py, count).into_any(),
+        )
+    }
+}
+
+/// `data_received`
+pub struct DataReceived;
+
+impl FastMethod for DataReceived {
+    type Class = StreamProtocolBase;
+    const NAME: &'static CStr = c"data_received";
+    const DOC: &'static CStr = c"data_received($self, data)\n--\n\n\
+        Feed the reader with data.";
+    const PARAMETERS: &'static [&'static str] = &["data"];
+
+    fn call<'py>(
+        this: &Bound<'py, StreamProtocolBase>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        arguments.exactly("data_received", 1)?;
+        let none = py.None().into_bound(py);
+        let Some(data) = arguments.get(0) else {
+            return Ok(none);
+        };
+        match data.cast_exact::<PyBytes>() {
+            Ok(bytes) if !bytes.as_bytes().is_empty() => this.get().received(
+                py,
+                |buffer| bytearray::append(buffer, bytes.as_bytes()),
+                || data.to_owned(),
+            )?,
+            _ => {
+                if let Some(reader) = this.get().reader(py)? {
+                    call::method1(&reader, intern!(py, "feed_data"), &data)?;
+                }
+            }
+        }
+        Ok(none)
+    }
+}
+
+#[pymethods]
+impl StreamProtocolBase {
+    #[new]
+    #[classmethod]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn make(
+        class: &Bound<'_, PyType>,
+        _args: &Bound<'_, PyTuple>,
+        _kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        // A derived class may have a `data_received` of its own.
+        let is_exact = class.is(asyncio::our_stream_protocol(class.py())?);
+        let class: Option<&'static dyn DirectClass> = if is_exact { Some(&STREAM) } else { None };
+        let state = State {
+            reader: None,
+            paused: false,
+            lost: false,
+        };
+        let protocol = Self {
+            state: LoopCell::new(state),
+        };
+        Ok(PyClassInitializer::from(DirectProtocol { class }).add_subclass(protocol))
+    }
+
+    #[getter(_stream_reader_wr)]
+    fn get_stream_reader_wr(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        field::get(&self.state, py, |state| &mut state.reader)
+    }
+
+    #[setter(_stream_reader_wr)]
+    fn set_stream_reader_wr(&self, reference: Bound<'_, PyAny>) -> PyResult<()> {
+        if !reference.is_none() && reference.cast::<PyWeakrefReference>().is_err() {
+            let text = "_stream_reader_wr is a weak reference or None";
+            return Err(PyTypeError::new_err(text));
+        }
+        field::set(&self.state, reference, |state| &mut state.reader);
+        Ok(())
+    }
+
+    #[getter(_paused)]
+    fn get_paused(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| state.paused)
+    }
+
+    #[setter(_paused)]
+    fn set_paused(&self, py: Python<'_>, paused: bool) {
+        self.state.with(py, |state| state.paused = paused);
+    }
+
+    #[getter(_connection_lost)]
+    fn get_connection_lost(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| state.lost)
+    }
+
+    #[setter(_connection_lost)]
+    fn set_connection_lost(&self, py: Python<'_>, lost: bool) {
+        self.state.with(py, |state| state.lost = lost);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let visited = self.state.try_with(|state| visit.call(&state.reader));
+        visited.unwrap_or(Ok(()))
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        let cleared = self.state.with(py, |state| state.reader.take());
+        drop(cleared);
+    }
+}

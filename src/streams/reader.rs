@@ -1,0 +1,441 @@
+//! `StreamReaderBase`: the fields of a stream reader, and what every message does to them.
+//!
+//! The thread of the reader's loop. The one surprise: the buffer is a real `bytearray`, the one that
+//! Python finds as `_buffer`: programs and asyncio's own methods may change it at any time.
+
+use std::ffi::CStr;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyInt, PyTuple, PyType};
+
+use crate::py::cell::LoopCell;
+use crate::py::method::{Arguments, FastMethod};
+use crate::py::{asyncio, bytearray, call};
+use crate::streams::coroutine::{StreamCoroutine, Want, Work};
+use crate::streams::field;
+
+/// asyncio's fields.
+pub struct State {
+    pub buffer: Option<Py<PyByteArray>>,
+    /// `None` for a limit that is no ordinary count.
+    pub limit: Option<usize>,
+    /// The limit as it was given.
+    given_limit: Option<Py<PyAny>>,
+    pub eof: bool,
+    pub paused: bool,
+    pub waiter: Option<Py<PyAny>>,
+    pub exception: Option<Py<PyAny>>,
+    pub transport: Option<Py<PyAny>>,
+    pub event_loop: Option<Py<PyAny>>,
+}
+
+/// The native half of a stream reader.
+#[pyclass(frozen, subclass, module = "ferroloop._native")]
+pub struct StreamReaderBase {
+    pub state: LoopCell<State>,
+    /// Whether it is a `ferroloop.StreamReader` and of no class derived from that one, which may
+    /// have replaced any method.
+    pub is_exact: bool,
+}
+
+impl StreamReaderBase {
+    /// The buffer.
+    #[inline]
+    pub fn buffer<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyByteArray>> {
+        let buffer = self
+            .state
+            .with(py, |state| state.buffer.as_ref().map(|it| it.clone_ref(py)));
+        buffer
+            .map(|buffer| buffer.into_bound(py))
+            .ok_or_else(|| PyTypeError::new_err("StreamReader.__init__() was not called"))
+    }
+
+    /// Whether `feed` may be used; else asyncio's `feed_data` has to do it.
+    #[inline]
+    pub fn takes(&self, py: Python<'_>) -> bool {
+        self.is_exact
+            && self
+                .state
+                .with(py, |state| !state.eof && state.limit.is_some())
+    }
+
+    /// asyncio's `feed_data` for a reader that `takes`: `put` puts the data into the buffer.
+    ///
+    /// # Errors
+    /// What `put` returns, what waking the waiter and pausing the transport raise.
+    #[inline]
+    pub fn feed(
+        this: &Bound<'_, Self>,
+        put: impl FnOnce(&Bound<'_, PyByteArray>) -> PyResult<()>,
+    ) -> PyResult<()> {
+        let py = this.py();
+        let reader = this.get();
+        let buffer = reader.buffer(py)?;
+        put(&buffer)?;
+        let held = buffer.len();
+        let (waiter, overfull) = reader.state.with(py, |state| {
+            let room = state.limit.unwrap_or(usize::MAX).saturating_mul(2);
+            let overfull = held > room && !state.paused && state.transport.is_some();
+            (state.waiter.take(), overfull)
+        });
+        if let Some(waiter) = waiter {
+            wake(&waiter.into_bound(py))?;
+        }
+        if overfull { Self::pause(this) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn pause(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let state = &this.get().state;
+        let Some(transport) = field::get(state, py, |state| &mut state.transport) else {
+            return Ok(());
+        };
+        match call::method0(transport.bind(py), intern!(py, "pause_reading")) {
+            Ok(_) => state.with(py, |state| state.paused = true),
+            Err(error) if error.is_instance_of::<pyo3::exceptions::PyNotImplementedError>(py) => {
+                // It cannot be paused: asyncio forgets the transport.
+                drop(state.with(py, |state| state.transport.take()));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// After something was taken out of the buffer: asyncio's `_maybe_resume_transport`.
+    ///
+    /// # Errors
+    /// What resuming the transport raises.
+    #[inline]
+    pub fn maybe_resume(&self, py: Python<'_>, held: usize) -> PyResult<()> {
+        let resumes = self.state.with(py, |state| {
+            state.paused && state.limit.is_some_and(|limit| held <= limit)
+        });
+        if resumes { self.resume(py) } else { Ok(()) }
+    }
+
+    /// Lets the transport read again.
+    ///
+    /// # Errors
+    /// What the transport raises.
+    #[cold]
+    pub fn resume(&self, py: Python<'_>) -> PyResult<()> {
+        let transport = field::get(&self.state, py, |state| {
+            state.paused = false;
+            &mut state.transport
+        });
+        let transport = transport.map_or_else(|| py.None().into_bound(py), |it| it.into_bound(py));
+        call::method0(&transport, intern!(py, "resume_reading")).map(drop)
+    }
+
+    /// A coroutine of this reader's.
+    fn coroutine<'py>(this: &Bound<'py, Self>, want: Want) -> PyResult<Bound<'py, PyAny>> {
+        let work = Work::Read(this.clone().unbind(), want);
+        Ok(Bound::new(this.py(), StreamCoroutine::new(work))?.into_any())
+    }
+}
+
+/// Marks `waiter` done, unless it was cancelled.
+#[inline]
+fn wake(waiter: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = waiter.py();
+    let none = py.None().into_bound(py);
+    match call::method1(waiter, intern!(py, "set_result"), &none) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let cancelled = call::method0(waiter, intern!(py, "cancelled"))?.is_truthy()?;
+            if cancelled { Ok(()) } else { Err(error) }
+        }
+    }
+}
+
+/// Calls asyncio's own method `name` of `this`.
+#[cold]
+fn asyncio_method<'py>(
+    this: &Bound<'py, StreamReaderBase>,
+    name: &str,
+    arguments: &Arguments<'_, 'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = this.py();
+    let method = asyncio::stream_reader(py)?.getattr(name)?;
+    let mut values = vec![this.as_any().clone()];
+    values.extend(arguments.from(0).map(Borrowed::to_owned));
+    let keywords = PyDict::new(py);
+    for (key, value) in arguments.keywords() {
+        keywords.set_item(key, value)?;
+    }
+    method.call(PyTuple::new(py, values)?, Some(&keywords))
+}
+
+/// `feed_data`
+pub struct FeedData;
+/// `read`
+pub struct Read;
+/// `readexactly`
+pub struct ReadExactly;
+/// `readline`
+pub struct ReadLine;
+/// `readuntil`
+pub struct ReadUntil;
+
+impl FastMethod for FeedData {
+    type Class = StreamReaderBase;
+    const NAME: &'static CStr = c"feed_data";
+    const DOC: &'static CStr = c"feed_data($self, data)\n--\n\n\
+        Put data behind what is buffered, and wake who waits for it.";
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, StreamReaderBase>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        if let (1, Some(data), false) =
+            (arguments.len(), arguments.get(0), arguments.has_keywords())
+            && let Ok(data) = data.cast_exact::<PyBytes>()
+            && !data.as_bytes().is_empty()
+            && this.get().takes(py)
+        {
+            let data = data.as_bytes();
+            StreamReaderBase::feed(this, |buffer| bytearray::append(buffer, data))?;
+            return Ok(py.None().into_bound(py));
+        }
+        asyncio_method(this, "feed_data", arguments)
+    }
+}
+
+/// The one argument that was given by its place, if none was given by name.
+#[inline]
+fn only<'a, 'py>(arguments: &Arguments<'a, 'py>) -> Option<Borrowed<'a, 'py, PyAny>> {
+    let alone = arguments.len() == 1 && !arguments.has_keywords();
+    if alone { arguments.get(0) } else { None }
+}
+
+/// A count above 0.
+#[inline]
+fn positive(count: Borrowed<'_, '_, PyAny>) -> Option<usize> {
+    let count = count.cast_exact::<PyInt>().ok()?.extract::<usize>().ok()?;
+    (count > 0).then_some(count)
+}
+
+impl FastMethod for Read {
+    type Class = StreamReaderBase;
+    const NAME: &'static CStr = c"read";
+    const DOC: &'static CStr = c"read($self, n=-1)\n--\n\n\
+        A coroutine: at most n bytes as soon as there are any, all until the end for a negative n, \
+        b\"\" at the end.";
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, StreamReaderBase>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match only(arguments).and_then(positive) {
+            Some(count) if this.get().is_exact => {
+                StreamReaderBase::coroutine(this, Want::Some(count))
+            }
+            _ => asyncio_method(this, "read", arguments),
+        }
+    }
+}
+
+impl FastMethod for ReadExactly {
+    type Class = StreamReaderBase;
+    const NAME: &'static CStr = c"readexactly";
+    const DOC: &'static CStr = c"readexactly($self, n)\n--\n\n\
+        A coroutine: n bytes. Raises IncompleteReadError, with what there was, at the end.";
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, StreamReaderBase>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match only(arguments).and_then(positive) {
+            Some(count) if this.get().is_exact => {
+                StreamReaderBase::coroutine(this, Want::Exactly(count))
+            }
+            _ => asyncio_method(this, "readexactly", arguments),
+        }
+    }
+}
+
+impl FastMethod for ReadLine {
+    type Class = StreamReaderBase;
+    const NAME: &'static CStr = c"readline";
+    const DOC: &'static CStr = c"readline($self)\n--\n\n\
+        A coroutine: a line with its newline; what there is, or b\"\", at the end. Raises ValueError \
+        for a line beyond the limit.";
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, StreamReaderBase>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if arguments.len() == 0 && !arguments.has_keywords() && this.get().is_exact {
+            return StreamReaderBase::coroutine(this, Want::Line);
+        }
+        asyncio_method(this, "readline", arguments)
+    }
+}
+
+impl FastMethod for ReadUntil {
+    type Class = StreamReaderBase;
+    const NAME: &'static CStr = c"readuntil";
+    const DOC: &'static CStr = c"readuntil($self, separator=b'\\n')\n--\n\n\
+        A coroutine: what comes up to the separator (since 3.13 one of several, as a tuple) and the \
+        separator. Raises IncompleteReadError at the end, LimitOverrunError beyond the limit.";
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, StreamReaderBase>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if this.get().is_exact
+            && let Some(separator) = only(arguments)
+            && let Ok(separator) = separator.cast_exact::<PyBytes>()
+            && !separator.as_bytes().is_empty()
+        {
+            let separator = separator.to_owned().unbind();
+            return StreamReaderBase::coroutine(this, Want::Until(separator));
+        }
+        asyncio_method(this, "readuntil", arguments)
+    }
+}
+
+#[pymethods]
+impl StreamReaderBase {
+    #[new]
+    #[classmethod]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn make(
+        class: &Bound<'_, PyType>,
+        _args: &Bound<'_, PyTuple>,
+        _kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        let state = State {
+            buffer: None,
+            limit: None,
+            given_limit: None,
+            eof: false,
+            paused: false,
+            waiter: None,
+            exception: None,
+            transport: None,
+            event_loop: None,
+        };
+        Ok(Self {
+            state: LoopCell::new(state),
+            is_exact: class.is(asyncio::our_stream_reader(class.py())?),
+        })
+    }
+
+    #[getter(_buffer)]
+    fn get_buffer(&self, py: Python<'_>) -> Option<Py<PyByteArray>> {
+        self.state
+            .with(py, |state| state.buffer.as_ref().map(|it| it.clone_ref(py)))
+    }
+
+    #[setter(_buffer)]
+    fn set_buffer(&self, buffer: Bound<'_, PyByteArray>) {
+        let py = buffer.py();
+        let buffer = buffer.unbind();
+        let old = self.state.with(py, |state| state.buffer.replace(buffer));
+        drop(old);
+    }
+
+    #[getter(_limit)]
+    fn get_limit(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        field::get(&self.state, py, |state| &mut state.given_limit)
+    }
+
+    #[setter(_limit)]
+    fn set_limit(&self, limit: Bound<'_, PyAny>) {
+        let py = limit.py();
+        let count = limit.extract::<usize>().ok();
+        self.state.with(py, |state| state.limit = count);
+        field::set(&self.state, limit, |state| &mut state.given_limit);
+    }
+
+    #[getter(_eof)]
+    fn get_eof(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| state.eof)
+    }
+
+    #[setter(_eof)]
+    fn set_eof(&self, py: Python<'_>, eof: bool) {
+        self.state.with(py, |state| state.eof = eof);
+    }
+
+    #[getter(_paused)]
+    fn get_paused(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| state.paused)
+    }
+
+    #[setter(_paused)]
+    fn set_paused(&self, py: Python<'_>, paused: bool) {
+        self.state.with(py, |state| state.paused = paused);
+    }
+
+    #[getter(_waiter)]
+    fn get_waiter(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        field::get(&self.state, py, |state| &mut state.waiter)
+    }
+
+    #[setter(_waiter)]
+    fn set_waiter(&self, waiter: Bound<'_, PyAny>) {
+        field::set(&self.state, waiter, |state| &mut state.waiter);
+    }
+
+    #[getter(_exception)]
+    fn get_exception(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        field::get(&self.state, py, |state| &mut state.exception)
+    }
+
+    #[setter(_exception)]
+    fn set_exception(&self, exception: Bound<'_, PyAny>) {
+        field::set(&self.state, exception, |state| &mut state.exception);
+    }
+
+    #[getter(_transport)]
+    fn get_transport(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        field::get(&self.state, py, |state| &mut state.transport)
+    }
+
+    #[setter(_transport)]
+    fn set_transport(&self, transport: Bound<'_, PyAny>) {
+        field::set(&self.state, transport, |state| &mut state.transport);
+    }
+
+    #[getter(_loop)]
+    fn get_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        field::get(&self.state, py, |state| &mut state.event_loop)
+    }
+
+    #[setter(_loop)]
+    fn set_loop(&self, event_loop: Bound<'_, PyAny>) {
+        field::set(&self.state, event_loop, |state| &mut state.event_loop);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let visited = self.state.try_with(|state| {
+            visit.call(&state.buffer)?;
+            visit.call(&state.given_limit)?;
+            visit.call(&state.waiter)?;
+            visit.call(&state.exception)?;
+            visit.call(&state.transport)?;
+            visit.call(&state.event_loop)
+        });
+        visited.unwrap_or(Ok(()))
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        let cleared = self.state.with(py, |state| {
+            let ends = (state.waiter.take(), state.exception.take());
+            (ends, state.transport.take(), state.event_loop.take())
+        });
+        drop(cleared);
+    }
+}

@@ -1,0 +1,206 @@
+//! `StreamWriterBase`: the fields of a stream writer, and what every message costs of it.
+//!
+//! The thread of the writer's loop. The one surprise: a `drain` that has nothing to wait for asks
+//! the transport whether it is closing, as asyncio's does, and that sends what was written before.
+
+use std::ffi::CStr;
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple, PyType};
+
+use crate::py::cell::LoopCell;
+use crate::py::method::{Arguments, FastMethod};
+use crate::py::{asyncio, call};
+use crate::streams::coroutine::{StreamCoroutine, Work};
+use crate::streams::field;
+use crate::streams::protocol::StreamProtocolBase;
+use crate::streams::reader::StreamReaderBase;
+
+/// asyncio's fields.
+struct State {
+    transport: Option<Py<PyAny>>,
+    protocol: Option<Py<PyAny>>,
+    reader: Option<Py<PyAny>>,
+    event_loop: Option<Py<PyAny>>,
+}
+
+/// The native half of a stream writer.
+#[pyclass(frozen, subclass, module = "ferroloop._native")]
+pub struct StreamWriterBase {
+    state: LoopCell<State>,
+    /// As in the reader.
+    is_exact: bool,
+}
+
+impl StreamWriterBase {
+    /// Whether `drain` has neither anything to raise nor anything to wait for.
+    ///
+    /// # Errors
+    /// What the transport raises.
+    pub fn flows(this: &Bound<'_, Self>) -> PyResult<bool> {
+        let py = this.py();
+        let (transport, protocol, reader) = this.get().state.with(py, |state| {
+            let clone = |object: &Option<Py<PyAny>>| object.as_ref().map(|it| it.clone_ref(py));
+            let protocol = clone(&state.protocol);
+            (clone(&state.transport), protocol, clone(&state.reader))
+        });
+        let (Some(transport), Some(protocol)) = (transport, protocol) else {
+            return Ok(false);
+        };
+        if let Some(reader) = reader {
+            let reader = reader.into_bound(py);
+            let Ok(reader) = reader.cast::<StreamReaderBase>() else {
+                return Ok(false);
+            };
+            let reader = reader.get();
+            let raises = reader
+                .state
+                .with(py, |state| state.exception.is_some() || !reader.is_exact);
+            if raises {
+                return Ok(false);
+            }
+        }
+        let closing = call::method0(transport.bind(py), intern!(py, "is_closing"))?;
+        if closing.is_truthy()? {
+            return Ok(false);
+        }
+        // What was sent by that may have paused the protocol.
+        Ok(protocol
+            .bind(py)
+            .cast::<StreamProtocolBase>()
+            .is_ok_and(|protocol| protocol.get().flows(py)))
+    }
+}
+
+/// `write`
+pub struct Write;
+/// `drain`
+pub struct Drain;
+
+impl FastMethod for Write {
+    type Class = StreamWriterBase;
+    const NAME: &'static CStr = c"write";
+    const DOC: &'static CStr = c"write($self, data)\n--\n\n\
+        Write data to the transport; await drain() after it.";
+    const PARAMETERS: &'static [&'static str] = &["data"];
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, StreamWriterBase>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        arguments.exactly("write", 1)?;
+        let transport = field::get(&this.get().state, py, |state| &mut state.transport);
+        let transport = transport.map_or_else(|| py.None().into_bound(py), |it| it.into_bound(py));
+        if let Some(data) = arguments.get(0) {
+            call::method1(&transport, intern!(py, "write"), &data)?;
+        }
+        Ok(py.None().into_bound(py))
+    }
+}
+
+impl FastMethod for Drain {
+    type Class = StreamWriterBase;
+    const NAME: &'static CStr = c"drain";
+    const DOC: &'static CStr = c"drain($self)\n--\n\n\
+        A coroutine: wait until writing makes sense again. Raises the reader's exception, and \
+        ConnectionResetError if the connection is lost.";
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, StreamWriterBase>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        arguments.exactly("drain", 0)?;
+        if !this.get().is_exact {
+            return asyncio::stream_writer(py)?.call_method1(intern!(py, "drain"), (this,));
+        }
+        let work = Work::Drain(this.clone().unbind());
+        Ok(Bound::new(py, StreamCoroutine::new(work))?.into_any())
+    }
+}
+
+#[pymethods]
+impl StreamWriterBase {
+    #[new]
+    #[classmethod]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn make(
+        class: &Bound<'_, PyType>,
+        _args: &Bound<'_, PyTuple>,
+        _kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        let state = State {
+            transport: None,
+            protocol: None,
+            reader: None,
+            event_loop: None,
+        };
+        Ok(Self {
+            state: LoopCell::new(state),
+            is_exact: class.is(asyncio::our_stream_writer(class.py())?),
+        })
+    }
+
+    #[getter(_transport)]
+    fn get_transport(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        field::get(&self.state, py, |state| &mut state.transport)
+    }
+
+    #[setter(_transport)]
+    fn set_transport(&self, transport: Bound<'_, PyAny>) {
+        field::set(&self.state, transport, |state| &mut state.transport);
+    }
+
+    #[getter(_protocol)]
+    fn get_protocol(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        field::get(&self.state, py, |state| &mut state.protocol)
+    }
+
+    #[setter(_protocol)]
+    fn set_protocol(&self, protocol: Bound<'_, PyAny>) {
+        field::set(&self.state, protocol, |state| &mut state.protocol);
+    }
+
+    #[getter(_reader)]
+    fn get_reader(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        field::get(&self.state, py, |state| &mut state.reader)
+    }
+
+    #[setter(_reader)]
+    fn set_reader(&self, reader: Bound<'_, PyAny>) {
+        field::set(&self.state, reader, |state| &mut state.reader);
+    }
+
+    #[getter(_loop)]
+    fn get_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        field::get(&self.state, py, |state| &mut state.event_loop)
+    }
+
+    #[setter(_loop)]
+    fn set_loop(&self, event_loop: Bound<'_, PyAny>) {
+        field::set(&self.state, event_loop, |state| &mut state.event_loop);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let visited = self.state.try_with(|state| {
+            visit.call(&state.transport)?;
+            visit.call(&state.protocol)?;
+            visit.call(&state.reader)?;
+            visit.call(&state.event_loop)
+        });
+        visited.unwrap_or(Ok(()))
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        let cleared = self.state.with(py, |state| {
+            let ends = (state.transport.take(), state.protocol.take());
+            (ends, state.reader.take(), state.event_loop.take())
+        });
+        drop(cleared);
+    }
+}
