@@ -1,14 +1,16 @@
-"""asyncio's own streams on the loop: the reader and the writer most programs use."""
+"""Streams on the loop: asyncio's own, which most programs use, and ferroloop's."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+import ferroloop
 from support.loops import PATIENCE, run, until
 from support.sockets import reset, socket_pair, tcp_pair
 
@@ -22,12 +24,21 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
         yield pair
 
 
+@pytest.fixture(params=[asyncio, ferroloop], ids=["asyncio's", "ferroloop's"])
+def streams(request: pytest.FixtureRequest) -> ModuleType:
+    module: ModuleType = request.param
+    return module
+
+
 async def open_stream(
-    near: socket.socket, limit: int = 1 << 16
+    streams: Any, near: socket.socket, limit: int = 1 << 16
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    if near.family == socket.AF_UNIX:
-        return await asyncio.open_unix_connection(sock=near, limit=limit)
-    return await asyncio.open_connection(sock=near, limit=limit)
+    unix = near.family == socket.AF_UNIX
+    connect = streams.open_unix_connection if unix else streams.open_connection
+    reader, writer = await connect(sock=near, limit=limit)
+    assert type(reader) is streams.StreamReader
+    assert type(writer) is streams.StreamWriter
+    return reader, writer
 
 
 async def close(writer: asyncio.StreamWriter) -> None:
@@ -35,11 +46,11 @@ async def close(writer: asyncio.StreamWriter) -> None:
     await writer.wait_closed()
 
 
-def test_every_way_to_read(loop: Loop, pair: Pair) -> None:
+def test_every_way_to_read(loop: Loop, streams: ModuleType, pair: Pair) -> None:
     near, far = pair
 
     async def main() -> None:
-        reader, writer = await open_stream(near)
+        reader, writer = await open_stream(streams, near)
         far.send(b"line\nfour" + b"upto;rest")
         assert await reader.readline() == b"line\n"
         assert await reader.readexactly(4) == b"four"
@@ -57,11 +68,13 @@ def test_every_way_to_read(loop: Loop, pair: Pair) -> None:
     run(loop, main())
 
 
-def test_waiting_readers_are_woken_by_data_and_by_the_end(loop: Loop, pair: Pair) -> None:
+def test_waiting_readers_are_woken_by_data_and_by_the_end(
+    loop: Loop, streams: ModuleType, pair: Pair
+) -> None:
     near, far = pair
 
     async def main() -> None:
-        reader, writer = await open_stream(near)
+        reader, writer = await open_stream(streams, near)
         waiting = loop.create_task(reader.readline())
         await asyncio.sleep(0)
         far.send(b"half")
@@ -79,11 +92,11 @@ def test_waiting_readers_are_woken_by_data_and_by_the_end(loop: Loop, pair: Pair
     run(loop, main())
 
 
-def test_the_readers_errors_are_asyncios(loop: Loop, pair: Pair) -> None:
+def test_the_readers_errors_are_asyncios(loop: Loop, streams: ModuleType, pair: Pair) -> None:
     near, far = pair
 
     async def main() -> None:
-        reader, writer = await open_stream(near, limit=16)
+        reader, writer = await open_stream(streams, near, limit=16)
         far.send(b"x" * 60 + b"\n")
         with pytest.raises(ValueError, match="longer than limit|exceed"):
             await reader.readline()
@@ -97,11 +110,11 @@ def test_the_readers_errors_are_asyncios(loop: Loop, pair: Pair) -> None:
     run(loop, main())
 
 
-def test_two_readers_at_once_are_refused(loop: Loop, pair: Pair) -> None:
+def test_two_readers_at_once_are_refused(loop: Loop, streams: ModuleType, pair: Pair) -> None:
     near, _ = pair
 
     async def main() -> None:
-        reader, writer = await open_stream(near)
+        reader, writer = await open_stream(streams, near)
         first = loop.create_task(reader.read(1))
         await asyncio.sleep(0)
         with pytest.raises(RuntimeError, match="called while another coroutine is already waiting"):
@@ -112,13 +125,15 @@ def test_two_readers_at_once_are_refused(loop: Loop, pair: Pair) -> None:
     run(loop, main())
 
 
-def test_the_reader_stops_the_sender_at_twice_its_limit(loop: Loop, pair: Pair) -> None:
+def test_the_reader_stops_the_sender_at_twice_its_limit(
+    loop: Loop, streams: ModuleType, pair: Pair
+) -> None:
     near, far = pair
     far.setblocking(True)
     size = 3_000_000
 
     async def main() -> None:
-        reader, writer = await open_stream(near, limit=1000)
+        reader, writer = await open_stream(streams, near, limit=1000)
         sending = loop.run_in_executor(None, far.sendall, bytes(size))
         await until(lambda: not transport_of(writer).is_reading())
         assert not sending.done()
@@ -136,9 +151,9 @@ def transport_of(writer: asyncio.StreamWriter) -> Any:
     return writer.transport
 
 
-def test_a_reset_reaches_the_reader(loop: Loop) -> None:
+def test_a_reset_reaches_the_reader(loop: Loop, streams: ModuleType) -> None:
     async def main(near: socket.socket, far: socket.socket) -> None:
-        reader, writer = await open_stream(near)
+        reader, writer = await open_stream(streams, near)
         waiting = loop.create_task(reader.read(1))
         await asyncio.sleep(0)
         reset(far)
@@ -154,11 +169,11 @@ def test_a_reset_reaches_the_reader(loop: Loop) -> None:
         run(loop, main(near, far))
 
 
-def test_drain_after_the_end_says_so(loop: Loop, pair: Pair) -> None:
+def test_drain_after_the_end_says_so(loop: Loop, streams: ModuleType, pair: Pair) -> None:
     near, far = pair
 
     async def main() -> None:
-        reader, writer = await open_stream(near)
+        reader, writer = await open_stream(streams, near)
         far.close()
         assert await reader.read() == b""
         # The peer may have closed one direction only: that he is gone shows in writing.
@@ -178,7 +193,7 @@ def test_drain_after_the_end_says_so(loop: Loop, pair: Pair) -> None:
     run(loop, main())
 
 
-def test_an_echo_server_serves_many_clients(loop: Loop) -> None:
+def test_an_echo_server_serves_many_clients(loop: Loop, streams: ModuleType) -> None:
     clients, lines = 40, 25
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -189,7 +204,7 @@ def test_an_echo_server_serves_many_clients(loop: Loop) -> None:
         await writer.wait_closed()
 
     async def client(address: tuple[str, int], number: int) -> None:
-        reader, writer = await asyncio.open_connection(*address)
+        reader, writer = await streams.open_connection(*address)
         for line in range(lines):
             text = b"client %d line %d\n" % (number, line)
             writer.write(text)
@@ -197,7 +212,7 @@ def test_an_echo_server_serves_many_clients(loop: Loop) -> None:
         await close(writer)
 
     async def main() -> None:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        server = await streams.start_server(serve, "127.0.0.1", 0)
         address = server.sockets[0].getsockname()
         await asyncio.gather(*(client(address, number) for number in range(clients)))
         server.close()
@@ -206,7 +221,9 @@ def test_an_echo_server_serves_many_clients(loop: Loop) -> None:
     run(loop, main())
 
 
-def test_a_servers_callback_that_fails_is_reported(loop: Loop, reports: list[Any]) -> None:
+def test_a_servers_callback_that_fails_is_reported(
+    loop: Loop, streams: ModuleType, reports: list[Any]
+) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await reader.read(1)
@@ -215,8 +232,8 @@ def test_a_servers_callback_that_fails_is_reported(loop: Loop, reports: list[Any
             writer.close()
 
     async def main() -> None:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        server = await streams.start_server(serve, "127.0.0.1", 0)
+        reader, writer = await streams.open_connection(*server.sockets[0].getsockname())
         writer.write(b"x")
         assert await reader.read() == b""
         await close(writer)
@@ -227,15 +244,15 @@ def test_a_servers_callback_that_fails_is_reported(loop: Loop, reports: list[Any
     assert isinstance(reports.pop()["exception"], LookupError)
 
 
-def test_half_a_connection_can_be_closed(loop: Loop) -> None:
+def test_half_a_connection_can_be_closed(loop: Loop, streams: ModuleType) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         everything = await reader.read()
         writer.write(b"%d bytes" % len(everything))
         await close(writer)
 
     async def main() -> None:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        server = await streams.start_server(serve, "127.0.0.1", 0)
+        reader, writer = await streams.open_connection(*server.sockets[0].getsockname())
         writer.write(bytes(1_000_000))
         writer.write_eof()
         assert await reader.read() == b"1000000 bytes"
@@ -245,11 +262,13 @@ def test_half_a_connection_can_be_closed(loop: Loop) -> None:
     run(loop, main())
 
 
-def test_a_subclassed_reader_sees_feed_data_and_feed_eof(loop: Loop, pair: Pair) -> None:
+def test_a_subclassed_reader_sees_feed_data_and_feed_eof(
+    loop: Loop, streams: ModuleType, pair: Pair
+) -> None:
     near, far = pair
     seen: list[object] = []
 
-    class Reader(asyncio.StreamReader):
+    class Reader(streams.StreamReader):  # type: ignore[name-defined,misc]  # a module of the test
         def feed_data(self, data: Any) -> None:
             seen.append(bytes(data))
             super().feed_data(data)
@@ -260,7 +279,7 @@ def test_a_subclassed_reader_sees_feed_data_and_feed_eof(loop: Loop, pair: Pair)
 
     async def main() -> None:
         reader = Reader(loop=loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        protocol = streams.StreamReaderProtocol(reader, loop=loop)
         connect = (
             loop.create_unix_connection if near.family == socket.AF_UNIX else loop.create_connection
         )
@@ -279,11 +298,11 @@ def test_a_subclassed_reader_sees_feed_data_and_feed_eof(loop: Loop, pair: Pair)
     assert set(seen[2:]) <= {"eof"}
 
 
-def test_cancelling_a_read_loses_no_data(loop: Loop, pair: Pair) -> None:
+def test_cancelling_a_read_loses_no_data(loop: Loop, streams: ModuleType, pair: Pair) -> None:
     near, far = pair
 
     async def main() -> None:
-        reader, writer = await open_stream(near)
+        reader, writer = await open_stream(streams, near)
         for number in range(50):
             task = loop.create_task(reader.readexactly(4))
             await asyncio.sleep(0)

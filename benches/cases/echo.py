@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, cast
+import sys
+from typing import TYPE_CHECKING, Any, cast
 
 from harness.case import Echo
 from harness.targets import FLOOR, Target
@@ -92,6 +93,23 @@ async def serve_read(place: ServerSocket) -> object:
     return await asyncio.start_server(_chunks, sock=place.listener, ssl=place.context)
 
 
+def own_streams() -> Any:
+    """The package of the running loop if it has streams of its own, else asyncio."""
+    package = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+    module = sys.modules[package]
+    return module if hasattr(module, "start_server") else asyncio
+
+
+async def serve_own_readline(place: ServerSocket) -> object:
+    """Streams of the loop, line by line."""
+    return await own_streams().start_server(_lines, sock=place.listener, ssl=place.context)
+
+
+async def serve_own_read(place: ServerSocket) -> object:
+    """Streams of the loop, whatever has come."""
+    return await own_streams().start_server(_chunks, sock=place.listener, ssl=place.context)
+
+
 async def serve_sock(place: ServerSocket) -> object:
     """`sock_accept`, `sock_recv` and `sock_sendall`, a task for each connection."""
     loop = asyncio.get_running_loop()
@@ -175,6 +193,21 @@ CASES = (
         line=True,
     ),
     Echo("read", "streams read, 16, 1 KiB", *_GROUP, Target(0.64, FLOOR), serve=serve_read),
+    Echo(
+        "own_readline",
+        "the loop's own streams, readline",
+        *_GROUP,
+        Target(0.75, FLOOR),
+        serve=serve_own_readline,
+        line=True,
+    ),
+    Echo(
+        "own_read",
+        "the loop's own streams, read",
+        *_GROUP,
+        Target(0.75, FLOOR),
+        serve=serve_own_read,
+    ),
     Echo(
         "sock",
         "sock_recv / sock_sendall, 16, 1 KiB",

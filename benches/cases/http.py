@@ -6,6 +6,7 @@ import asyncio
 import importlib
 from typing import TYPE_CHECKING, Any, cast
 
+from cases.echo import own_streams
 from harness.case import Http
 from harness.targets import Target
 
@@ -70,6 +71,11 @@ async def serve_streams(place: ServerSocket) -> object:
     return await asyncio.start_server(_answer, sock=place.listener)
 
 
+async def serve_own_streams(place: ServerSocket) -> object:
+    """The same with the loop's own streams, if it has some."""
+    return await own_streams().start_server(_answer, sock=place.listener)
+
+
 async def _app(scope: Scope, receive: Receive, send: Send) -> None:
     assert scope["type"] == "http"
     del receive
@@ -124,6 +130,7 @@ def _case(name: str, title: str, serve: Serve, target: Target, *, tls: bool = Fa
 CASES = (
     _case("http", "httptools on a bare Protocol", serve_protocol, Target(0.96, "zuvloop")),
     _case("http_streams", "streams, readuntil", serve_streams, Target(0.91, "rsloop")),
+    _case("http_own", "the loop's own streams", serve_own_streams, Target(0.91, "rsloop")),
     _case(
         "http_tls",
         "the bare Protocol over TLS 1.3",

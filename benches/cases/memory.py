@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from cases.echo import own_streams
 from harness.case import Memory
 from harness.targets import Target
 
@@ -39,6 +40,11 @@ async def serve_streams(place: ServerSocket) -> object:
     return await asyncio.start_server(_wait, sock=place.listener)
 
 
+async def serve_own_streams(place: ServerSocket) -> object:
+    """The same with the loop's own streams, if it has some."""
+    return await own_streams().start_server(_wait, sock=place.listener)
+
+
 def _case(
     name: str, title: str, serve: Serve, target: Target, connections: int, *, tls: bool = False
 ) -> Memory:
@@ -59,6 +65,7 @@ def _case(
 CASES = (
     _case("memory_protocol", "Protocol", serve_protocol, Target(1.2, absolute=True), 4000),
     _case("memory_streams", "streams", serve_streams, Target(4.6, absolute=True), 4000),
+    _case("memory_own", "own streams", serve_own_streams, Target(4.6, absolute=True), 4000),
     _case(
         "memory_tls",
         "Protocol over TLS 1.3",

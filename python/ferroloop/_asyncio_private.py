@@ -36,6 +36,7 @@ __all__ = (
     "CREATE_TASK_TAKES_ANY",
     "DEBUG_STACK_DEPTH",
     "FACTORIES_GET_THE_NAME",
+    "INCOMPLETE_READS",
     "SENDFILE_ALWAYS_SEEKS",
     "SSL_HANDSHAKE_TIMEOUT",
     "SSL_SHUTDOWN_TIMEOUT",
@@ -43,6 +44,9 @@ __all__ = (
     "AnyTlsTransport",
     "BaseSubprocessTransport",
     "SendfileMode",
+    "StreamReader",
+    "StreamReaderProtocol",
+    "StreamWriter",
     "TransportSocket",
     "base_policy_class",
     "child_watcher_in_charge",
@@ -71,6 +75,12 @@ SSL_SHUTDOWN_TIMEOUT: float = getattr(constants, "SSL_SHUTDOWN_TIMEOUT", 30.0)
 
 SendfileMode = constants._SendfileMode
 TransportSocket = trsock.TransportSocket
+#: What `StreamReader.readline` catches.
+INCOMPLETE_READS = (asyncio.IncompleteReadError, asyncio.LimitOverrunError)
+#: asyncio's streams, also if a program puts ours in their place later.
+StreamReader = streams.StreamReader
+StreamReaderProtocol = streams.StreamReaderProtocol
+StreamWriter = streams.StreamWriter
 #: What asyncio's processes do on every system: the transport's surface, its order of events.
 BaseSubprocessTransport: Any = base_subprocess.BaseSubprocessTransport
 

@@ -8,12 +8,11 @@ asyncio's functions with these classes in the place of asyncio's. So each Python
 
 from __future__ import annotations
 
-import asyncio
 import types
 from typing import TYPE_CHECKING, Any
 
+from ferroloop import _asyncio_private as private
 from ferroloop import _native
-from ferroloop._asyncio_private import streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +28,7 @@ __all__ = (
 )
 
 
-class StreamReader(_native.StreamReaderBase, asyncio.StreamReader):
+class StreamReader(_native.StreamReaderBase, private.StreamReader):
     """asyncio.StreamReader, whose `read`, `readexactly`, `readline` and `readuntil` are native.
 
     The arguments, results and exceptions are asyncio's. Those methods return coroutines that are no
@@ -37,11 +36,11 @@ class StreamReader(_native.StreamReaderBase, asyncio.StreamReader):
     """
 
 
-class StreamWriter(_native.StreamWriterBase, asyncio.StreamWriter):
+class StreamWriter(_native.StreamWriterBase, private.StreamWriter):
     """asyncio.StreamWriter, whose `write` and `drain` are native."""
 
 
-class StreamReaderProtocol(_native.StreamProtocolBase, asyncio.StreamReaderProtocol):
+class StreamReaderProtocol(_native.StreamProtocolBase, private.StreamReaderProtocol):
     """asyncio.StreamReaderProtocol, to whose reader the loop hands data without Python.
 
     A class derived from it is called as any protocol is.
@@ -56,7 +55,7 @@ _OURS = {
     "StreamReaderProtocol": StreamReaderProtocol,
 }
 #: What asyncio's functions see in the place of their module.
-_names: dict[str, Any] = {**vars(streams), **_OURS, "__name__": __name__}
+_names: dict[str, Any] = {**vars(private.streams), **_OURS, "__name__": __name__}
 
 
 def _with_our_classes(function: Callable[..., Any]) -> Any:
@@ -72,13 +71,13 @@ def _with_our_classes(function: Callable[..., Any]) -> Any:
 
 
 StreamReaderProtocol.connection_made = _with_our_classes(  # type: ignore[method-assign]  # see above
-    asyncio.StreamReaderProtocol.connection_made
+    private.StreamReaderProtocol.connection_made
 )
 
 if TYPE_CHECKING:
     from asyncio import open_connection, open_unix_connection, start_server, start_unix_server
 else:
-    open_connection = _with_our_classes(streams.open_connection)
-    start_server = _with_our_classes(streams.start_server)
-    open_unix_connection = _with_our_classes(streams.open_unix_connection)
-    start_unix_server = _with_our_classes(streams.start_unix_server)
+    open_connection = _with_our_classes(private.streams.open_connection)
+    start_server = _with_our_classes(private.streams.start_server)
+    open_unix_connection = _with_our_classes(private.streams.open_unix_connection)
+    start_unix_server = _with_our_classes(private.streams.start_unix_server)

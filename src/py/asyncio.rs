@@ -97,10 +97,12 @@ imported! {
     timeout_error = "asyncio"."TimeoutError";
     /// `asyncio.InvalidStateError`.
     invalid_state_error = "asyncio"."InvalidStateError";
-    /// `asyncio.StreamReader`.
-    stream_reader = "asyncio"."StreamReader";
-    /// `asyncio.StreamWriter`.
-    stream_writer = "asyncio"."StreamWriter";
+    /// What a stream reader's `readline` answers with a result instead.
+    incomplete_reads = "ferroloop._asyncio_private"."INCOMPLETE_READS";
+    /// `asyncio.StreamReader`, whatever a program has put in its place.
+    stream_reader = "ferroloop._asyncio_private"."StreamReader";
+    /// `asyncio.StreamWriter`, whatever a program has put in its place.
+    stream_writer = "ferroloop._asyncio_private"."StreamWriter";
     /// `ferroloop.StreamReader`.
     our_stream_reader = "ferroloop._streams"."StreamReader";
     /// `ferroloop.StreamWriter`.

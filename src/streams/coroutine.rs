@@ -4,8 +4,7 @@
 //! asyncio's own coroutine of the same name, which finds everything as it was, because nothing is
 //! taken out of the buffer before the whole result is there.
 
-use memchr::{memchr, memmem};
-use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -13,7 +12,8 @@ use pyo3::types::PyBytes;
 
 use crate::py::cell::LoopCell;
 use crate::py::coroutine::{just_started, stop_with, thrown};
-use crate::py::{asyncio, bytearray, call};
+use crate::py::{asyncio, call};
+use crate::streams::buffered::{self, Look};
 use crate::streams::reader::StreamReaderBase;
 use crate::streams::writer::StreamWriterBase;
 
@@ -53,15 +53,6 @@ enum Step<'py> {
     Yield(Bound<'py, PyAny>),
     Bytes(Bound<'py, PyBytes>),
     Nothing,
-}
-
-/// What came of a look at the buffer.
-enum Look<'py> {
-    Bytes(Bound<'py, PyBytes>),
-    /// More has to come; up to where the buffer was searched.
-    Wait(usize),
-    /// The end, an exception or a limit.
-    Asyncio,
 }
 
 /// A coroutine of a stream.
@@ -128,10 +119,7 @@ impl StreamCoroutine {
                 future.drop_ref(py);
                 match result {
                     Ok(_) => self.look(reader, want, from, true),
-                    Err(error) => {
-                        self.end(py);
-                        Err(self.woken_by(py, error))
-                    }
+                    Err(error) => self.raised(py, error),
                 }
             }
             (Phase::Asyncio(coroutine), _) => self.step_asyncio(coroutine.into_bound(py), sent),
@@ -149,15 +137,24 @@ impl StreamCoroutine {
         self.phase.with(py, |phase| *phase = Phase::Over);
     }
 
-    /// What a waiter raised, if `error` is it.
+    /// `error` was raised where it waited for data.
     #[cold]
-    fn woken_by(&self, py: Python<'_>, error: PyErr) -> PyErr {
-        match asyncio::invalid_state_error(py) {
-            Ok(class) if error.is_instance(py, class) => {
-                PyRuntimeError::new_err("await wasn't used with future")
-            }
-            _ => error,
+    fn raised<'py>(&self, py: Python<'py>, error: PyErr) -> PyResult<Step<'py>> {
+        self.end(py);
+        // A `readline` turns some exceptions into results, also those that a program has set.
+        if let Work::Read(_, Want::Line) = self.work
+            && error.matches(py, asyncio::incomplete_reads(py)?)?
+        {
+            return match self.begin_asyncio(py)? {
+                Step::Yield(_) => self.throw_asyncio(py, error),
+                step => Ok(step),
+            };
         }
+        if error.matches(py, asyncio::invalid_state_error(py)?)? {
+            let text = "await wasn't used with future";
+            return Err(PyRuntimeError::new_err(text));
+        }
+        Err(error)
     }
 
     /// Looks whether the buffer holds what is wanted, and waits if not.
@@ -170,10 +167,10 @@ impl StreamCoroutine {
     ) -> PyResult<Step<'py>> {
         let py = reader.py();
         let look = match want {
-            Want::Some(count) => look_for_some(reader, *count, woken),
-            Want::Exactly(count) => look_for_exactly(reader, *count),
-            Want::Line => look_for(reader, b"\n", from),
-            Want::Until(separator) => look_for(reader, separator.as_bytes(py), from),
+            Want::Some(count) => buffered::some(reader, *count, woken),
+            Want::Exactly(count) => buffered::exactly(reader, *count),
+            Want::Line => buffered::until(reader, b"\n", from),
+            Want::Until(separator) => buffered::until(reader, separator.as_bytes(py), from),
         };
         match look {
             Ok(Look::Bytes(bytes)) => {
@@ -271,6 +268,21 @@ impl StreamCoroutine {
         self.stepped(coroutine, result)
     }
 
+    /// Raises `error` where asyncio's coroutine waits.
+    #[cold]
+    fn throw_asyncio<'py>(&self, py: Python<'py>, error: PyErr) -> PyResult<Step<'py>> {
+        let phase = self
+            .phase
+            .with(py, |phase| std::mem::replace(phase, Phase::Running));
+        let Phase::Asyncio(coroutine) = phase else {
+            self.end(py);
+            return Err(error);
+        };
+        let coroutine = coroutine.into_bound(py);
+        let result = coroutine.call_method1(intern!(py, "throw"), (error,));
+        self.stepped(coroutine, result)
+    }
+
     /// Notes what asyncio's coroutine did; its `StopIteration` is an error like others here.
     fn stepped<'py>(
         &self,
@@ -292,12 +304,39 @@ impl StreamCoroutine {
         }
     }
 
+    #[cold]
+    fn warn(&self) {
+        Python::try_attach(|py| {
+            let raised = PyErr::take(py);
+            let (class, name) = self.name();
+            let text = format!("coroutine '{class}.{name}' was never awaited");
+            let category = py.get_type::<PyRuntimeWarning>();
+            let warned = asyncio::warn(py).and_then(|warn| warn.call1((text, category)).map(drop));
+            if let Err(error) = warned {
+                error.write_unraisable(py, None);
+            }
+            if let Some(raised) = raised {
+                raised.restore(py);
+            }
+        });
+    }
+
     /// A step as a method's result.
     fn answer<'py>(py: Python<'py>, step: Step<'py>) -> PyResult<Bound<'py, PyAny>> {
         match step {
             Step::Yield(future) => Ok(future),
             Step::Bytes(bytes) => Err(PyStopIteration::new_err((bytes.unbind(),))),
             Step::Nothing => Err(PyStopIteration::new_err((py.None(),))),
+        }
+    }
+}
+
+impl Drop for StreamCoroutine {
+    /// A coroutine that nobody awaited: warns as CPython does.
+    fn drop(&mut self) {
+        let fresh = self.phase.try_with(|phase| matches!(phase, Phase::Fresh));
+        if fresh == Some(true) {
+            self.warn();
         }
     }
 }
@@ -309,94 +348,6 @@ fn forget_waiter(reader: &Bound<'_, StreamReaderBase>) {
         .state
         .with(reader.py(), |state| state.waiter.take());
     drop(old);
-}
-
-/// `read(count)`
-#[inline]
-fn look_for_some<'py>(
-    reader: &Bound<'py, StreamReaderBase>,
-    count: usize,
-    woken: bool,
-) -> PyResult<Look<'py>> {
-    let py = reader.py();
-    let buffer = reader.get().buffer(py)?;
-    let eof = reader.get().state.with(py, |state| state.eof);
-    if buffer.len() == 0 && !eof && !woken {
-        return Ok(Look::Wait(0));
-    }
-    take(reader, &buffer, count)
-}
-
-/// `readexactly(count)`
-#[inline]
-fn look_for_exactly<'py>(
-    reader: &Bound<'py, StreamReaderBase>,
-    count: usize,
-) -> PyResult<Look<'py>> {
-    let py = reader.py();
-    let buffer = reader.get().buffer(py)?;
-    if buffer.len() >= count {
-        return take(reader, &buffer, count);
-    }
-    let eof = reader.get().state.with(py, |state| state.eof);
-    Ok(if eof { Look::Asyncio } else { Look::Wait(0) })
-}
-
-/// `readuntil(separator)`, of which nothing begins before `from`.
-#[inline]
-fn look_for<'py>(
-    reader: &Bound<'py, StreamReaderBase>,
-    separator: &[u8],
-    from: usize,
-) -> PyResult<Look<'py>> {
-    let py = reader.py();
-    let buffer = reader.get().buffer(py)?;
-    let (eof, limit) = reader
-        .get()
-        .state
-        .with(py, |state| (state.eof, state.limit));
-    let Some(limit) = limit else {
-        return Ok(Look::Asyncio);
-    };
-    let held = buffer.len();
-    let mut searched = from;
-    if held.saturating_sub(from) >= separator.len() {
-        let place = bytearray::with_bytes(&buffer, |bytes| find(&bytes[from..], separator));
-        if let Some(place) = place.map(|place| place + from) {
-            if place > limit {
-                return Ok(Look::Asyncio);
-            }
-            return take(reader, &buffer, place + separator.len());
-        }
-        searched = held + 1 - separator.len();
-        if searched > limit {
-            return Ok(Look::Asyncio);
-        }
-    }
-    Ok(if eof {
-        Look::Asyncio
-    } else {
-        Look::Wait(searched)
-    })
-}
-
-#[inline]
-fn find(bytes: &[u8], separator: &[u8]) -> Option<usize> {
-    match separator {
-        [byte] => memchr(*byte, bytes),
-        _ => memmem::find(bytes, separator),
-    }
-}
-
-#[inline]
-fn take<'py>(
-    reader: &Bound<'py, StreamReaderBase>,
-    buffer: &Bound<'py, pyo3::types::PyByteArray>,
-    count: usize,
-) -> PyResult<Look<'py>> {
-    let bytes = bytearray::take(buffer, count)?;
-    reader.get().maybe_resume(reader.py(), buffer.len())?;
-    Ok(Look::Bytes(bytes))
 }
 
 #[pymethods]
@@ -417,6 +368,7 @@ impl StreamCoroutine {
         }
     }
 
+    #[pyo3(signature = (value, /))]
     /// Go on with value, as a coroutine does. Raises StopIteration with the result at the end.
     fn send<'py>(&self, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = value.py();
@@ -432,32 +384,33 @@ impl StreamCoroutine {
         tb: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = typ.py();
+        let error = thrown(typ, val, tb);
         let phase = self
             .phase
             .with(py, |phase| std::mem::replace(phase, Phase::Over));
-        match phase {
-            Phase::Asyncio(coroutine) => {
-                let coroutine = coroutine.into_bound(py);
-                let result = coroutine.call_method1(intern!(py, "throw"), (typ, val, tb));
-                Self::answer(py, self.stepped(coroutine, result)?)
+        let step = match phase {
+            Phase::Asyncio(_) => {
+                self.phase.with(py, |running| *running = phase);
+                self.throw_asyncio(py, error)?
             }
             Phase::Running => {
                 self.phase.with(py, |phase| *phase = Phase::Running);
-                Err(PyValueError::new_err("coroutine already executing"))
+                return Err(PyValueError::new_err("coroutine already executing"));
             }
             Phase::Over => {
                 let text = "cannot reuse already awaited coroutine";
-                Err(PyRuntimeError::new_err(text))
+                return Err(PyRuntimeError::new_err(text));
             }
-            Phase::Fresh => Err(thrown(typ, val, tb)),
+            Phase::Fresh => return Err(error),
             Phase::Waiting(future, _) => {
                 drop(future);
                 if let Work::Read(reader, _) = &self.work {
                     forget_waiter(reader.bind(py));
                 }
-                Err(thrown(typ, val, tb))
+                self.raised(py, error)?
             }
-        }
+        };
+        Self::answer(py, step)
     }
 
     /// Give up, as a coroutine does.

@@ -1,9 +1,12 @@
 //! Streams: what a message costs of `ferroloop.StreamReader` and `ferroloop.StreamWriter`.
 //!
 //! - `field`: fields that Python sets
-//! - `reader`: `StreamReaderBase`, the reader's buffer and its waiter
-//! - `writer`: `StreamWriterBase`, `write` and `drain`
-//! - `coroutine`: `StreamCoroutine`, what `read`, `readline`, `readuntil`, `readexactly` and `drain` return
+//! - `reader`: `StreamReaderBase`, the reader's fields, and feeding it
+//! - `writer`: `StreamWriterBase`, the writer's fields
+//! - `buffered`: what the reader's buffer holds
+//! - `coroutine`: `StreamCoroutine`, one call that can wait
+//! - `reading`: `read`, `readexactly`, `readline`, `readuntil`
+//! - `writing`: `write`, `drain`
 //! - `protocol`: `StreamProtocolBase`, from the transport to the reader
 //!
 //! The Python classes derive from these and, behind them, from asyncio's own: every field of
@@ -12,11 +15,14 @@
 //! (an exception, the end, a limit, an odd argument, a derived class) is left to asyncio's method of
 //! the same name, from its beginning, on the same fields.
 
+mod buffered;
 mod coroutine;
 mod field;
 mod protocol;
 mod reader;
+mod reading;
 mod writer;
+mod writing;
 
 use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
@@ -48,14 +54,14 @@ pub fn accelerate(reader: &Bound<'_, PyType>, writer: &Bound<'_, PyType>) -> PyR
 }
 
 fn accelerate_reader(class: &Bound<'_, PyType>) -> PyResult<()> {
-    method::<reader::FeedData>(class)?;
-    method::<reader::Read>(class)?;
-    method::<reader::ReadExactly>(class)?;
-    method::<reader::ReadLine>(class)?;
-    method::<reader::ReadUntil>(class)
+    method::<reading::FeedData>(class)?;
+    method::<reading::Read>(class)?;
+    method::<reading::ReadExactly>(class)?;
+    method::<reading::ReadLine>(class)?;
+    method::<reading::ReadUntil>(class)
 }
 
 fn accelerate_writer(class: &Bound<'_, PyType>) -> PyResult<()> {
-    method::<writer::Write>(class)?;
-    method::<writer::Drain>(class)
+    method::<writing::Write>(class)?;
+    method::<writing::Drain>(class)
 }

@@ -3,18 +3,14 @@
 //! The thread of the reader's loop. The one surprise: the buffer is a real `bytearray`, the one that
 //! Python finds as `_buffer`: programs and asyncio's own methods may change it at any time.
 
-use std::ffi::CStr;
-
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyInt, PyTuple, PyType};
+use pyo3::types::{PyByteArray, PyDict, PyTuple, PyType};
 
 use crate::py::cell::LoopCell;
-use crate::py::method::{Arguments, FastMethod};
-use crate::py::{asyncio, bytearray, call};
-use crate::streams::coroutine::{StreamCoroutine, Want, Work};
+use crate::py::{asyncio, call};
 use crate::streams::field;
 
 /// asyncio's fields.
@@ -130,12 +126,6 @@ impl StreamReaderBase {
         let transport = transport.map_or_else(|| py.None().into_bound(py), |it| it.into_bound(py));
         call::method0(&transport, intern!(py, "resume_reading")).map(drop)
     }
-
-    /// A coroutine of this reader's.
-    fn coroutine<'py>(this: &Bound<'py, Self>, want: Want) -> PyResult<Bound<'py, PyAny>> {
-        let work = Work::Read(this.clone().unbind(), want);
-        Ok(Bound::new(this.py(), StreamCoroutine::new(work))?.into_any())
-    }
 }
 
 /// Marks `waiter` done, unless it was cancelled.
@@ -149,159 +139,6 @@ fn wake(waiter: &Bound<'_, PyAny>) -> PyResult<()> {
             let cancelled = call::method0(waiter, intern!(py, "cancelled"))?.is_truthy()?;
             if cancelled { Ok(()) } else { Err(error) }
         }
-    }
-}
-
-/// Calls asyncio's own method `name` of `this`.
-#[cold]
-fn asyncio_method<'py>(
-    this: &Bound<'py, StreamReaderBase>,
-    name: &str,
-    arguments: &Arguments<'_, 'py>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let py = this.py();
-    let method = asyncio::stream_reader(py)?.getattr(name)?;
-    let mut values = vec![this.as_any().clone()];
-    values.extend(arguments.from(0).map(Borrowed::to_owned));
-    let keywords = PyDict::new(py);
-    for (key, value) in arguments.keywords() {
-        keywords.set_item(key, value)?;
-    }
-    method.call(PyTuple::new(py, values)?, Some(&keywords))
-}
-
-/// `feed_data`
-pub struct FeedData;
-/// `read`
-pub struct Read;
-/// `readexactly`
-pub struct ReadExactly;
-/// `readline`
-pub struct ReadLine;
-/// `readuntil`
-pub struct ReadUntil;
-
-impl FastMethod for FeedData {
-    type Class = StreamReaderBase;
-    const NAME: &'static CStr = c"feed_data";
-    const DOC: &'static CStr = c"feed_data($self, data)\n--\n\n\
-        Put data behind what is buffered, and wake who waits for it.";
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, StreamReaderBase>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = arguments.py;
-        if let (1, Some(data), false) =
-            (arguments.len(), arguments.get(0), arguments.has_keywords())
-            && let Ok(data) = data.cast_exact::<PyBytes>()
-            && !data.as_bytes().is_empty()
-            && this.get().takes(py)
-        {
-            let data = data.as_bytes();
-            StreamReaderBase::feed(this, |buffer| bytearray::append(buffer, data))?;
-            return Ok(py.None().into_bound(py));
-        }
-        asyncio_method(this, "feed_data", arguments)
-    }
-}
-
-/// The one argument that was given by its place, if none was given by name.
-#[inline]
-fn only<'a, 'py>(arguments: &Arguments<'a, 'py>) -> Option<Borrowed<'a, 'py, PyAny>> {
-    let alone = arguments.len() == 1 && !arguments.has_keywords();
-    if alone { arguments.get(0) } else { None }
-}
-
-/// A count above 0.
-#[inline]
-fn positive(count: Borrowed<'_, '_, PyAny>) -> Option<usize> {
-    let count = count.cast_exact::<PyInt>().ok()?.extract::<usize>().ok()?;
-    (count > 0).then_some(count)
-}
-
-impl FastMethod for Read {
-    type Class = StreamReaderBase;
-    const NAME: &'static CStr = c"read";
-    const DOC: &'static CStr = c"read($self, n=-1)\n--\n\n\
-        A coroutine: at most n bytes as soon as there are any, all until the end for a negative n, \
-        b\"\" at the end.";
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, StreamReaderBase>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        match only(arguments).and_then(positive) {
-            Some(count) if this.get().is_exact => {
-                StreamReaderBase::coroutine(this, Want::Some(count))
-            }
-            _ => asyncio_method(this, "read", arguments),
-        }
-    }
-}
-
-impl FastMethod for ReadExactly {
-    type Class = StreamReaderBase;
-    const NAME: &'static CStr = c"readexactly";
-    const DOC: &'static CStr = c"readexactly($self, n)\n--\n\n\
-        A coroutine: n bytes. Raises IncompleteReadError, with what there was, at the end.";
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, StreamReaderBase>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        match only(arguments).and_then(positive) {
-            Some(count) if this.get().is_exact => {
-                StreamReaderBase::coroutine(this, Want::Exactly(count))
-            }
-            _ => asyncio_method(this, "readexactly", arguments),
-        }
-    }
-}
-
-impl FastMethod for ReadLine {
-    type Class = StreamReaderBase;
-    const NAME: &'static CStr = c"readline";
-    const DOC: &'static CStr = c"readline($self)\n--\n\n\
-        A coroutine: a line with its newline; what there is, or b\"\", at the end. Raises ValueError \
-        for a line beyond the limit.";
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, StreamReaderBase>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        if arguments.len() == 0 && !arguments.has_keywords() && this.get().is_exact {
-            return StreamReaderBase::coroutine(this, Want::Line);
-        }
-        asyncio_method(this, "readline", arguments)
-    }
-}
-
-impl FastMethod for ReadUntil {
-    type Class = StreamReaderBase;
-    const NAME: &'static CStr = c"readuntil";
-    const DOC: &'static CStr = c"readuntil($self, separator=b'\\n')\n--\n\n\
-        A coroutine: what comes up to the separator (since 3.13 one of several, as a tuple) and the \
-        separator. Raises IncompleteReadError at the end, LimitOverrunError beyond the limit.";
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, StreamReaderBase>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        if this.get().is_exact
-            && let Some(separator) = only(arguments)
-            && let Ok(separator) = separator.cast_exact::<PyBytes>()
-            && !separator.as_bytes().is_empty()
-        {
-            let separator = separator.to_owned().unbind();
-            return StreamReaderBase::coroutine(this, Want::Until(separator));
-        }
-        asyncio_method(this, "readuntil", arguments)
     }
 }
 

@@ -3,24 +3,20 @@
 //! The thread of the writer's loop. The one surprise: a `drain` that has nothing to wait for asks
 //! the transport whether it is closing, as asyncio's does, and that sends what was written before.
 
-use std::ffi::CStr;
-
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::py::cell::LoopCell;
-use crate::py::method::{Arguments, FastMethod};
 use crate::py::{asyncio, call};
-use crate::streams::coroutine::{StreamCoroutine, Work};
 use crate::streams::field;
 use crate::streams::protocol::StreamProtocolBase;
 use crate::streams::reader::StreamReaderBase;
 
 /// asyncio's fields.
-struct State {
-    transport: Option<Py<PyAny>>,
+pub struct State {
+    pub transport: Option<Py<PyAny>>,
     protocol: Option<Py<PyAny>>,
     reader: Option<Py<PyAny>>,
     event_loop: Option<Py<PyAny>>,
@@ -29,9 +25,9 @@ struct State {
 /// The native half of a stream writer.
 #[pyclass(frozen, subclass, module = "ferroloop._native")]
 pub struct StreamWriterBase {
-    state: LoopCell<State>,
+    pub state: LoopCell<State>,
     /// As in the reader.
-    is_exact: bool,
+    pub is_exact: bool,
 }
 
 impl StreamWriterBase {
@@ -71,56 +67,6 @@ impl StreamWriterBase {
             .bind(py)
             .cast::<StreamProtocolBase>()
             .is_ok_and(|protocol| protocol.get().flows(py)))
-    }
-}
-
-/// `write`
-pub struct Write;
-/// `drain`
-pub struct Drain;
-
-impl FastMethod for Write {
-    type Class = StreamWriterBase;
-    const NAME: &'static CStr = c"write";
-    const DOC: &'static CStr = c"write($self, data)\n--\n\n\
-        Write data to the transport; await drain() after it.";
-    const PARAMETERS: &'static [&'static str] = &["data"];
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, StreamWriterBase>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = arguments.py;
-        arguments.exactly("write", 1)?;
-        let transport = field::get(&this.get().state, py, |state| &mut state.transport);
-        let transport = transport.map_or_else(|| py.None().into_bound(py), |it| it.into_bound(py));
-        if let Some(data) = arguments.get(0) {
-            call::method1(&transport, intern!(py, "write"), &data)?;
-        }
-        Ok(py.None().into_bound(py))
-    }
-}
-
-impl FastMethod for Drain {
-    type Class = StreamWriterBase;
-    const NAME: &'static CStr = c"drain";
-    const DOC: &'static CStr = c"drain($self)\n--\n\n\
-        A coroutine: wait until writing makes sense again. Raises the reader's exception, and \
-        ConnectionResetError if the connection is lost.";
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, StreamWriterBase>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = arguments.py;
-        arguments.exactly("drain", 0)?;
-        if !this.get().is_exact {
-            return asyncio::stream_writer(py)?.call_method1(intern!(py, "drain"), (this,));
-        }
-        let work = Work::Drain(this.clone().unbind());
-        Ok(Bound::new(py, StreamCoroutine::new(work))?.into_any())
     }
 }
 

@@ -18,6 +18,7 @@ Factory = Callable[[], asyncio.AbstractEventLoop]
 LOOPS: dict[str, tuple[str, str]] = {
     "asyncio": ("asyncio", "SelectorEventLoop"),
     "ferroloop": ("ferroloop", "new_event_loop"),
+    "ferroloop+streams": ("ferroloop", "new_event_loop"),
     "uvloop": ("uvloop", "new_event_loop"),
     "rloop": ("rloop", "new_event_loop"),
     "rsloop": ("rsloop", "new_event_loop"),
@@ -70,10 +71,19 @@ def swap_in(name: str) -> Count:
     module.SelectorEventLoop = SelectorEventLoop
     if hasattr(asyncio, "EventLoop"):
         module.EventLoop = SelectorEventLoop
+    if name == "ferroloop+streams":
+        _swap_in_streams()
     _let_go_of_the_default_executor()
     policy: Any = asyncio.unix_events
     policy._UnixDefaultEventLoopPolicy._loop_factory = staticmethod(make)
     return count
+
+
+def _swap_in_streams() -> None:
+    """Make ferroloop's classes and functions of streams those that asyncio's tests get."""
+    ferroloop = importlib.import_module("ferroloop")
+    for name in asyncio.streams.__all__:
+        setattr(asyncio, name, getattr(ferroloop, name))
 
 
 def _let_go_of_the_default_executor() -> None:

@@ -1,0 +1,65 @@
+//! The methods of a stream writer that every message calls.
+//!
+//! The thread of the writer's loop. The one surprise: `write` calls whatever method the transport has,
+//! which may be one of TLS, of another loop or of a test.
+
+use std::ffi::CStr;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::py::method::{Arguments, FastMethod};
+use crate::py::{asyncio, call};
+use crate::streams::coroutine::{StreamCoroutine, Work};
+use crate::streams::field;
+use crate::streams::writer::StreamWriterBase;
+
+/// `write`
+pub struct Write;
+/// `drain`
+pub struct Drain;
+
+impl FastMethod for Write {
+    type Class = StreamWriterBase;
+    const NAME: &'static CStr = c"write";
+    const DOC: &'static CStr = c"write($self, data)\n--\n\n\
+        Write data to the transport; await drain() after it.";
+    const PARAMETERS: &'static [&'static str] = &["data"];
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, StreamWriterBase>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        arguments.exactly("write", 1)?;
+        let transport = field::get(&this.get().state, py, |state| &mut state.transport);
+        let transport = transport.map_or_else(|| py.None().into_bound(py), |it| it.into_bound(py));
+        if let Some(data) = arguments.get(0) {
+            call::method1(&transport, intern!(py, "write"), &data)?;
+        }
+        Ok(py.None().into_bound(py))
+    }
+}
+
+impl FastMethod for Drain {
+    type Class = StreamWriterBase;
+    const NAME: &'static CStr = c"drain";
+    const DOC: &'static CStr = c"drain($self)\n--\n\n\
+        A coroutine: wait until writing makes sense again. Raises the reader's exception, and \
+        ConnectionResetError if the connection is lost.";
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, StreamWriterBase>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        arguments.exactly("drain", 0)?;
+        if !this.get().is_exact {
+            return asyncio::stream_writer(py)?.call_method1(intern!(py, "drain"), (this,));
+        }
+        let work = Work::Drain(this.clone().unbind());
+        Ok(Bound::new(py, StreamCoroutine::new(work))?.into_any())
+    }
+}
