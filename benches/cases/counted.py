@@ -14,6 +14,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from cases.echo import own_streams as streams_of_the_loop
 from harness.loops import new_loop
 
 Workload = Callable[[asyncio.AbstractEventLoop, int], Awaitable[None]]
@@ -213,11 +214,11 @@ async def head_and_body(loop: asyncio.AbstractEventLoop, count: int) -> None:
     await _served(loop, count, lambda: _Echo(HEAD, BODY))
 
 
-async def streams(_loop: asyncio.AbstractEventLoop, count: int) -> None:
-    """A line read from a `StreamReader` and written to a `StreamWriter`."""
+async def _echo_lines(streams: Any, count: int) -> None:
+    """Lines read from a stream reader and written to a stream writer."""
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
-    reading, writer = await asyncio.open_connection(sock=ours)
+    reading, writer = await streams.open_connection(sock=ours)
 
     async def echo() -> None:
         while line := await reading.readline():
@@ -229,6 +230,16 @@ async def streams(_loop: asyncio.AbstractEventLoop, count: int) -> None:
     await _exchange(theirs, count)
     theirs.close()
     await echoing
+
+
+async def streams(_loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """A line read from and written to asyncio's streams."""
+    await _echo_lines(asyncio, count)
+
+
+async def own_streams(_loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """A line read from and written to the loop's own streams, if it has some."""
+    await _echo_lines(streams_of_the_loop(), count)
 
 
 async def sock_calls(loop: asyncio.AbstractEventLoop, count: int) -> None:
@@ -303,6 +314,7 @@ WORKLOADS: dict[str, tuple[Workload, int, int]] = {
         (buffered_protocol, 1000),
         (head_and_body, 1000),
         (streams, 1000),
+        (own_streams, 1000),
         (sock_calls, 1000),
         (datagrams, 1000),
         (connections, 200),

@@ -3,11 +3,13 @@
 //! Any attached thread may call it. The one surprise: a coroutine's result travels as the value of a
 //! `StopIteration`, and setting one in C costs half of what making a `PyErr` of it does.
 
-use pyo3::exceptions::{PyBaseException, PyTypeError};
+use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyRuntimeWarning, PyTypeError};
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyType};
+
+use crate::py::asyncio;
 
 /// Sets `StopIteration(value)`; `__next__` has to return nothing after that.
 #[inline]
@@ -50,4 +52,25 @@ pub fn thrown(
 #[cold]
 pub fn just_started() -> PyErr {
     PyTypeError::new_err("can't send non-None value to a just-started coroutine")
+}
+
+/// What awaiting a coroutine that is over raises.
+#[cold]
+pub fn already_awaited() -> PyErr {
+    PyRuntimeError::new_err("cannot reuse already awaited coroutine")
+}
+
+/// Warns as CPython does when a coroutine that has not begun is freed.
+#[cold]
+pub fn never_awaited(py: Python<'_>, (class, name): (&str, &str)) {
+    let raised = PyErr::take(py);
+    let text = format!("coroutine '{class}.{name}' was never awaited");
+    let category = py.get_type::<PyRuntimeWarning>();
+    let warned = asyncio::warn(py).and_then(|warn| warn.call1((text, category)).map(drop));
+    if let Err(error) = warned {
+        error.write_unraisable(py, None);
+    }
+    if let Some(raised) = raised {
+        raised.restore(py);
+    }
 }

@@ -19,6 +19,24 @@ pub fn is_tracked<T>(object: &Py<T>) -> bool {
     unsafe { ffi::PyObject_GC_IsTracked(object.as_ptr()) != 0 }
 }
 
+/// Whether `object` may have attributes of its own, beside those of its class.
+#[inline]
+pub fn has_attributes(object: &Bound<'_, PyAny>) -> bool {
+    let pointer = object.as_ptr();
+    // SAFETY: `object` is alive.
+    let class = unsafe { ffi::Py_TYPE(pointer) };
+    // SAFETY: the class of a live object is alive.
+    let offset = unsafe { (*class).tp_dictoffset };
+    if offset <= 0 {
+        return true;
+    }
+    let dictionary = pointer
+        .wrapping_byte_offset(offset)
+        .cast::<*mut ffi::PyObject>();
+    // SAFETY: an instance of a class with a positive offset has its dictionary, or null, there.
+    !unsafe { dictionary.read() }.is_null()
+}
+
 /// Makes the collector track `object`, whose type supports it; does nothing if it does already.
 pub fn track<T>(object: &Py<T>) {
     if !is_tracked(object) {

@@ -5,9 +5,8 @@
 
 use memchr::{memchr, memmem};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes};
+use pyo3::types::PyBytes;
 
-use crate::py::bytearray;
 use crate::streams::reader::StreamReaderBase;
 
 /// What came of a look at the buffer.
@@ -27,21 +26,19 @@ pub fn some<'py>(
     woken: bool,
 ) -> PyResult<Look<'py>> {
     let py = reader.py();
-    let buffer = reader.get().buffer(py)?;
     let eof = reader.get().state.with(py, |state| state.eof);
-    if buffer.len() == 0 && !eof && !woken {
+    if !eof && !woken && reader.get().held(py) == 0 {
         return Ok(Look::Wait(0));
     }
-    take(reader, &buffer, count)
+    reader.get().take(py, count).map(Look::Bytes)
 }
 
 /// `readexactly(count)`
 #[inline]
 pub fn exactly<'py>(reader: &Bound<'py, StreamReaderBase>, count: usize) -> PyResult<Look<'py>> {
     let py = reader.py();
-    let buffer = reader.get().buffer(py)?;
-    if buffer.len() >= count {
-        return take(reader, &buffer, count);
+    if reader.get().held(py) >= count {
+        return reader.get().take(py, count).map(Look::Bytes);
     }
     let eof = reader.get().state.with(py, |state| state.eof);
     Ok(if eof { Look::Asyncio } else { Look::Wait(0) })
@@ -55,7 +52,6 @@ pub fn until<'py>(
     from: usize,
 ) -> PyResult<Look<'py>> {
     let py = reader.py();
-    let buffer = reader.get().buffer(py)?;
     let (eof, limit) = reader
         .get()
         .state
@@ -63,15 +59,20 @@ pub fn until<'py>(
     let Some(limit) = limit else {
         return Ok(Look::Asyncio);
     };
-    let held = buffer.len();
+    let held = reader.get().held(py);
     let mut searched = from;
     if held.saturating_sub(from) >= separator.len() {
-        let place = bytearray::with_bytes(&buffer, |bytes| find(&bytes[from..], separator));
+        let place = reader
+            .get()
+            .with_bytes(py, from, |bytes| find(bytes, separator));
         if let Some(place) = place.map(|place| place + from) {
             if place > limit {
                 return Ok(Look::Asyncio);
             }
-            return take(reader, &buffer, place + separator.len());
+            return reader
+                .get()
+                .take(py, place + separator.len())
+                .map(Look::Bytes);
         }
         searched = held + 1 - separator.len();
         if searched > limit {
@@ -91,15 +92,4 @@ fn find(bytes: &[u8], separator: &[u8]) -> Option<usize> {
         [byte] => memchr(*byte, bytes),
         _ => memmem::find(bytes, separator),
     }
-}
-
-#[inline]
-fn take<'py>(
-    reader: &Bound<'py, StreamReaderBase>,
-    buffer: &Bound<'py, PyByteArray>,
-    count: usize,
-) -> PyResult<Look<'py>> {
-    let bytes = bytearray::take(buffer, count)?;
-    reader.get().maybe_resume(reader.py(), buffer.len())?;
-    Ok(Look::Bytes(bytes))
 }

@@ -1,39 +1,24 @@
 //! `StreamCoroutine`: one call of `read`, `readexactly`, `readline`, `readuntil` or `drain`.
 //!
-//! The thread of the loop. The one surprise: what does not simply succeed or wait is begun anew as
+//! The thread of the loop; pooled. The one surprise: what does not simply succeed or wait is begun anew as
 //! asyncio's own coroutine of the same name, which finds everything as it was, because nothing is
 //! taken out of the buffer before the whole result is there.
 
-use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::py::cell::LoopCell;
-use crate::py::coroutine::{just_started, stop_with, thrown};
+use crate::py::coroutine::{already_awaited, just_started, never_awaited, stop_with, thrown};
+use crate::py::object;
+use crate::py::pool::{self, Pool, Pooled};
 use crate::py::{asyncio, call};
 use crate::streams::buffered::{self, Look};
 use crate::streams::reader::StreamReaderBase;
+use crate::streams::work::{Want, Work};
 use crate::streams::writer::StreamWriterBase;
-
-/// What a reading coroutine is to return.
-pub enum Want {
-    /// At most so many bytes.
-    Some(usize),
-    /// So many bytes.
-    Exactly(usize),
-    /// Up to a newline.
-    Line,
-    /// Up to the separator, which is not empty.
-    Until(Py<PyBytes>),
-}
-
-/// What a coroutine does.
-pub enum Work {
-    Read(Py<StreamReaderBase>, Want),
-    Drain(Py<StreamWriterBase>),
-}
 
 /// How far a coroutine is.
 enum Phase {
@@ -55,86 +40,156 @@ enum Step<'py> {
     Nothing,
 }
 
-/// A coroutine of a stream.
-#[pyclass(frozen, module = "ferroloop._native")]
-pub struct StreamCoroutine {
+/// One call: what it does and how far it is.
+struct State {
     work: Work,
-    phase: LoopCell<Phase>,
+    phase: Phase,
+}
+
+/// A coroutine of a stream.
+#[pyclass(frozen, weakref, module = "ferroloop._native")]
+pub struct StreamCoroutine {
+    state: LoopCell<State>,
+}
+
+static POOL: Pool = Pool::new();
+
+impl Pooled for StreamCoroutine {
+    fn pool() -> &'static Pool {
+        &POOL
+    }
+
+    fn emptied(py: Python<'_>) -> PyResult<Bound<'_, Self>> {
+        Bound::new(py, Self::of(Work::Nothing, Phase::Over))
+    }
+
+    /// Warns as CPython does if nobody awaited it.
+    fn empty(this: &Bound<'_, Self>) {
+        let py = this.py();
+        let (work, phase) = this.get().state.with(py, |state| {
+            let phase = std::mem::replace(&mut state.phase, Phase::Over);
+            (std::mem::replace(&mut state.work, Work::Nothing), phase)
+        });
+        match phase {
+            Phase::Fresh => never_awaited(py, work.name()),
+            Phase::Waiting(object, _) | Phase::Asyncio(object) => object.drop_ref(py),
+            Phase::Running | Phase::Over => {}
+        }
+        work.release(py);
+    }
 }
 
 impl StreamCoroutine {
-    /// A coroutine that has not begun.
-    pub fn new(work: Work) -> Self {
+    fn of(work: Work, phase: Phase) -> Self {
+        let state = State { work, phase };
         Self {
-            work,
-            phase: LoopCell::new(Phase::Fresh),
+            state: LoopCell::new(state),
         }
     }
 
-    /// asyncio's class, method and this call's object.
-    fn name(&self) -> (&'static str, &'static str) {
-        match &self.work {
-            Work::Read(_, Want::Some(_)) => ("StreamReader", "read"),
-            Work::Read(_, Want::Exactly(_)) => ("StreamReader", "readexactly"),
-            Work::Read(_, Want::Line) => ("StreamReader", "readline"),
-            Work::Read(_, Want::Until(_)) => ("StreamReader", "readuntil"),
-            Work::Drain(_) => ("StreamWriter", "drain"),
-        }
+    /// A coroutine that has not begun.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn begin(py: Python<'_>, work: Work) -> PyResult<Bound<'_, PyAny>> {
+        let Some(coroutine) = pool::reuse::<Self>(py) else {
+            return Ok(Bound::new(py, Self::of(work, Phase::Fresh))?.into_any());
+        };
+        let old = coroutine.get().state.with(py, |state| {
+            state.phase = Phase::Fresh;
+            std::mem::replace(&mut state.work, work)
+        });
+        drop(old);
+        object::track(coroutine.as_unbound());
+        Ok(coroutine.into_any())
+    }
+
+    fn enter(&self, py: Python<'_>, next: Phase) -> Phase {
+        self.state
+            .with(py, |state| std::mem::replace(&mut state.phase, next))
+    }
+
+    fn name(&self, py: Python<'_>) -> (&'static str, &'static str) {
+        self.state.with(py, |state| state.work.name())
+    }
+
+    fn work(&self, py: Python<'_>) -> Work {
+        self.state.with(py, |state| state.work.clone_ref(py))
     }
 
     /// Goes on, or begins, until the next thing to wait for.
     fn step<'py>(&self, py: Python<'py>, sent: Option<&Bound<'py, PyAny>>) -> PyResult<Step<'py>> {
-        let phase = self
-            .phase
-            .with(py, |phase| std::mem::replace(phase, Phase::Running));
-        match (phase, &self.work) {
-            (Phase::Fresh, _) if sent.is_some_and(|sent| !sent.is_none()) => {
-                self.phase.with(py, |phase| *phase = Phase::Fresh);
+        match self.enter(py, Phase::Running) {
+            Phase::Fresh if sent.is_some_and(|sent| !sent.is_none()) => {
+                self.enter(py, Phase::Fresh);
                 Err(just_started())
             }
-            (Phase::Fresh, Work::Read(reader, want)) => {
+            Phase::Fresh => self.first(py),
+            Phase::Waiting(future, from) => {
+                let Work::Read(reader, want) = self.work(py) else {
+                    self.end(py);
+                    return Err(already_awaited());
+                };
+                let reader = reader.bind(py);
+                let woken = reader.get().forget_waiter(py);
+                // The reader marked it done: there is nothing to learn from it.
+                let result = if woken {
+                    Ok(None)
+                } else {
+                    call::method0(future.bind(py), intern!(py, "result")).map(Some)
+                };
+                future.drop_ref(py);
+                match result {
+                    Ok(_) => self.look(reader, &want, from, true),
+                    Err(error) => self.raised(py, error),
+                }
+            }
+            Phase::Asyncio(coroutine) => self.step_asyncio(coroutine.into_bound(py), sent),
+            Phase::Running => Err(PyValueError::new_err("coroutine already executing")),
+            Phase::Over => {
+                self.end(py);
+                Err(already_awaited())
+            }
+        }
+    }
+
+    /// Begins.
+    #[inline]
+    fn first<'py>(&self, py: Python<'py>) -> PyResult<Step<'py>> {
+        match self.work(py) {
+            Work::Read(reader, want) => {
                 let reader = reader.bind(py);
                 let ordinary = reader
                     .get()
                     .state
                     .with(py, |state| state.exception.is_none());
                 if ordinary {
-                    self.look(reader, want, 0, false)
+                    self.look(reader, &want, 0, false)
                 } else {
                     self.begin_asyncio(py)
                 }
             }
-            (Phase::Fresh, Work::Drain(writer)) => {
-                if StreamWriterBase::flows(writer.bind(py))? {
+            Work::Drain(writer) => match StreamWriterBase::flows(writer.bind(py)) {
+                Ok(true) => {
                     self.end(py);
                     Ok(Step::Nothing)
-                } else {
-                    self.begin_asyncio(py)
                 }
-            }
-            (Phase::Waiting(future, from), Work::Read(reader, want)) => {
-                let reader = reader.bind(py);
-                forget_waiter(reader);
-                let result = call::method0(future.bind(py), intern!(py, "result"));
-                future.drop_ref(py);
-                match result {
-                    Ok(_) => self.look(reader, want, from, true),
-                    Err(error) => self.raised(py, error),
+                Ok(false) => self.begin_asyncio(py),
+                Err(error) => {
+                    self.end(py);
+                    Err(error)
                 }
-            }
-            (Phase::Asyncio(coroutine), _) => self.step_asyncio(coroutine.into_bound(py), sent),
-            (Phase::Running, _) => Err(PyValueError::new_err("coroutine already executing")),
-            (Phase::Over | Phase::Waiting(..), _) => {
+            },
+            Work::Nothing => {
                 self.end(py);
-                let text = "cannot reuse already awaited coroutine";
-                Err(PyRuntimeError::new_err(text))
+                Err(already_awaited())
             }
         }
     }
 
     #[inline]
     fn end(&self, py: Python<'_>) {
-        self.phase.with(py, |phase| *phase = Phase::Over);
+        drop(self.enter(py, Phase::Over));
     }
 
     /// `error` was raised where it waited for data.
@@ -142,7 +197,7 @@ impl StreamCoroutine {
     fn raised<'py>(&self, py: Python<'py>, error: PyErr) -> PyResult<Step<'py>> {
         self.end(py);
         // A `readline` turns some exceptions into results, also those that a program has set.
-        if let Work::Read(_, Want::Line) = self.work
+        if let Work::Read(_, Want::Line) = self.work(py)
             && error.matches(py, asyncio::incomplete_reads(py)?)?
         {
             return match self.begin_asyncio(py)? {
@@ -215,37 +270,38 @@ impl StreamCoroutine {
             }
         };
         let waiter = future.clone().unbind();
-        let old = reader
-            .get()
-            .state
-            .with(py, |state| state.waiter.replace(waiter));
+        let old = reader.get().state.with(py, |state| {
+            state.woken = false;
+            state.waiter.replace(waiter)
+        });
         drop(old);
         // What a task wants to see of a future that it is given.
         if let Err(error) = future.setattr(intern!(py, "_asyncio_future_blocking"), true) {
-            forget_waiter(reader);
+            reader.get().forget_waiter(py);
             self.end(py);
             return Err(error);
         }
         let waiting = future.clone().unbind();
-        self.phase
-            .with(py, |phase| *phase = Phase::Waiting(waiting, from));
+        self.enter(py, Phase::Waiting(waiting, from));
         Ok(Step::Yield(future))
     }
 
     /// Leaves it to asyncio's method.
     #[cold]
     fn begin_asyncio<'py>(&self, py: Python<'py>) -> PyResult<Step<'py>> {
-        let (_, name) = self.name();
-        let coroutine = match &self.work {
+        let work = self.work(py);
+        let (_, name) = work.name();
+        let coroutine = match work {
             Work::Read(reader, want) => {
                 let method = asyncio::stream_reader(py)?.getattr(name)?;
                 match want {
-                    Want::Some(count) | Want::Exactly(count) => method.call1((reader, *count)),
+                    Want::Some(count) | Want::Exactly(count) => method.call1((reader, count)),
                     Want::Line => method.call1((reader,)),
                     Want::Until(separator) => method.call1((reader, separator)),
                 }
             }
             Work::Drain(writer) => asyncio::stream_writer(py)?.getattr(name)?.call1((writer,)),
+            Work::Nothing => Err(already_awaited()),
         };
         match coroutine {
             Ok(coroutine) => self.step_asyncio(coroutine, None),
@@ -271,10 +327,7 @@ impl StreamCoroutine {
     /// Raises `error` where asyncio's coroutine waits.
     #[cold]
     fn throw_asyncio<'py>(&self, py: Python<'py>, error: PyErr) -> PyResult<Step<'py>> {
-        let phase = self
-            .phase
-            .with(py, |phase| std::mem::replace(phase, Phase::Running));
-        let Phase::Asyncio(coroutine) = phase else {
+        let Phase::Asyncio(coroutine) = self.enter(py, Phase::Running) else {
             self.end(py);
             return Err(error);
         };
@@ -292,9 +345,7 @@ impl StreamCoroutine {
         let py = coroutine.py();
         match result {
             Ok(yielded) => {
-                let coroutine = coroutine.unbind();
-                self.phase
-                    .with(py, |phase| *phase = Phase::Asyncio(coroutine));
+                self.enter(py, Phase::Asyncio(coroutine.unbind()));
                 Ok(Step::Yield(yielded))
             }
             Err(error) => {
@@ -304,21 +355,11 @@ impl StreamCoroutine {
         }
     }
 
-    #[cold]
-    fn warn(&self) {
-        Python::try_attach(|py| {
-            let raised = PyErr::take(py);
-            let (class, name) = self.name();
-            let text = format!("coroutine '{class}.{name}' was never awaited");
-            let category = py.get_type::<PyRuntimeWarning>();
-            let warned = asyncio::warn(py).and_then(|warn| warn.call1((text, category)).map(drop));
-            if let Err(error) = warned {
-                error.write_unraisable(py, None);
-            }
-            if let Some(raised) = raised {
-                raised.restore(py);
-            }
-        });
+    /// The reader's waiter is over.
+    fn forget_waiter(&self, py: Python<'_>) {
+        if let Work::Read(reader, _) = self.work(py) {
+            reader.get().forget_waiter(py);
+        }
     }
 
     /// A step as a method's result.
@@ -329,25 +370,6 @@ impl StreamCoroutine {
             Step::Nothing => Err(PyStopIteration::new_err((py.None(),))),
         }
     }
-}
-
-impl Drop for StreamCoroutine {
-    /// A coroutine that nobody awaited: warns as CPython does.
-    fn drop(&mut self) {
-        let fresh = self.phase.try_with(|phase| matches!(phase, Phase::Fresh));
-        if fresh == Some(true) {
-            self.warn();
-        }
-    }
-}
-
-/// The reader's waiter is over, however it ended.
-fn forget_waiter(reader: &Bound<'_, StreamReaderBase>) {
-    let old = reader
-        .get()
-        .state
-        .with(reader.py(), |state| state.waiter.take());
-    drop(old);
 }
 
 #[pymethods]
@@ -385,28 +407,20 @@ impl StreamCoroutine {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = typ.py();
         let error = thrown(typ, val, tb);
-        let phase = self
-            .phase
-            .with(py, |phase| std::mem::replace(phase, Phase::Over));
-        let step = match phase {
-            Phase::Asyncio(_) => {
-                self.phase.with(py, |running| *running = phase);
+        let step = match self.enter(py, Phase::Over) {
+            Phase::Asyncio(coroutine) => {
+                self.enter(py, Phase::Asyncio(coroutine));
                 self.throw_asyncio(py, error)?
             }
             Phase::Running => {
-                self.phase.with(py, |phase| *phase = Phase::Running);
+                self.enter(py, Phase::Running);
                 return Err(PyValueError::new_err("coroutine already executing"));
             }
-            Phase::Over => {
-                let text = "cannot reuse already awaited coroutine";
-                return Err(PyRuntimeError::new_err(text));
-            }
+            Phase::Over => return Err(already_awaited()),
             Phase::Fresh => return Err(error),
             Phase::Waiting(future, _) => {
                 drop(future);
-                if let Work::Read(reader, _) = &self.work {
-                    forget_waiter(reader.bind(py));
-                }
+                self.forget_waiter(py);
                 self.raised(py, error)?
             }
         };
@@ -415,50 +429,48 @@ impl StreamCoroutine {
 
     /// Give up, as a coroutine does.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let phase = self
-            .phase
-            .with(py, |phase| std::mem::replace(phase, Phase::Over));
-        match (phase, &self.work) {
-            (Phase::Asyncio(coroutine), _) => {
+        match self.enter(py, Phase::Over) {
+            Phase::Asyncio(coroutine) => {
                 call::method0(coroutine.bind(py), intern!(py, "close")).map(drop)
             }
-            (Phase::Running, _) => {
-                self.phase.with(py, |phase| *phase = Phase::Running);
+            Phase::Running => {
+                self.enter(py, Phase::Running);
                 Err(PyValueError::new_err("coroutine already executing"))
             }
-            (Phase::Waiting(future, _), Work::Read(reader, _)) => {
+            Phase::Waiting(future, _) => {
                 drop(future);
-                forget_waiter(reader.bind(py));
+                self.forget_waiter(py);
                 Ok(())
             }
-            _ => Ok(()),
+            Phase::Fresh | Phase::Over => Ok(()),
         }
     }
 
     #[getter]
-    fn __name__(&self) -> &'static str {
-        self.name().1
+    fn __name__(&self, py: Python<'_>) -> &'static str {
+        self.name(py).1
     }
 
     #[getter]
-    fn __qualname__(&self) -> String {
-        let (class, name) = self.name();
+    fn __qualname__(&self, py: Python<'_>) -> String {
+        let (class, name) = self.name(py);
         format!("{class}.{name}")
     }
 
     fn __repr__(this: &Bound<'_, Self>) -> String {
-        let (class, name) = this.get().name();
+        let (class, name) = this.get().name(this.py());
         format!("<coroutine object {class}.{name} at {:p}>", this.as_ptr())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let visited = self.phase.try_with(|phase| {
-            match &self.work {
+        let visited = self.state.try_with(|state| {
+            match &state.work {
                 Work::Read(reader, _) => visit.call(reader)?,
                 Work::Drain(writer) => visit.call(writer)?,
+                Work::Nothing => {}
             }
-            match phase {
-                Phase::Waiting(object, _) | Phase::Asyncio(object) => visit.call(&*object),
+            match &state.phase {
+                Phase::Waiting(object, _) | Phase::Asyncio(object) => visit.call(object),
                 Phase::Fresh | Phase::Running | Phase::Over => Ok(()),
             }
         });
@@ -466,9 +478,10 @@ impl StreamCoroutine {
     }
 
     fn __clear__(&self, py: Python<'_>) {
-        let cleared = self
-            .phase
-            .with(py, |phase| std::mem::replace(phase, Phase::Over));
+        let cleared = self.state.with(py, |state| {
+            let phase = std::mem::replace(&mut state.phase, Phase::Over);
+            (std::mem::replace(&mut state.work, Work::Nothing), phase)
+        });
         drop(cleared);
     }
 }

@@ -4,6 +4,7 @@
 //! - `reader`: `StreamReaderBase`, the reader's fields, and feeding it
 //! - `writer`: `StreamWriterBase`, the writer's fields
 //! - `buffered`: what the reader's buffer holds
+//! - `work`: what a coroutine is to do
 //! - `coroutine`: `StreamCoroutine`, one call that can wait
 //! - `reading`: `read`, `readexactly`, `readline`, `readuntil`
 //! - `writing`: `write`, `drain`
@@ -21,6 +22,7 @@ mod field;
 mod protocol;
 mod reader;
 mod reading;
+mod work;
 mod writer;
 mod writing;
 
@@ -29,6 +31,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use crate::py::method::install_on as method;
+use crate::py::pool;
 
 pub use coroutine::StreamCoroutine;
 pub use protocol::StreamProtocolBase;
@@ -37,6 +40,7 @@ pub use writer::StreamWriterBase;
 
 /// Prepares the classes. Call once, when the module is initialised.
 pub fn install(py: Python<'_>) -> PyResult<()> {
+    pool::install::<StreamCoroutine>(py)?;
     accelerate_reader(&StreamReaderBase::type_object(py))?;
     accelerate_writer(&StreamWriterBase::type_object(py))?;
     method::<protocol::DataReceived>(&StreamProtocolBase::type_object(py))

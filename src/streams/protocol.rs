@@ -9,7 +9,9 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple, PyType, PyWeakrefMethods, PyWeakrefReference};
+use pyo3::types::{
+    PyByteArray, PyBytes, PyDict, PyTuple, PyType, PyWeakrefMethods, PyWeakrefReference,
+};
 
 use crate::py::cell::LoopCell;
 use crate::py::method::{Arguments, FastMethod};
@@ -50,20 +52,20 @@ impl StreamProtocolBase {
         Ok(reference.upgrade())
     }
 
-    /// asyncio's `data_received`; `put` puts the data into a buffer, `data` makes an object of it.
+    /// asyncio's `data_received`; `data` and `append` as in `StreamReaderBase::feed`.
     #[inline]
     fn received<'py>(
         &self,
         py: Python<'py>,
-        put: impl FnOnce(&Bound<'_, pyo3::types::PyByteArray>) -> PyResult<()>,
-        data: impl FnOnce() -> Bound<'py, PyAny>,
+        data: impl FnOnce() -> Bound<'py, PyBytes>,
+        append: impl FnOnce(&Bound<'_, PyByteArray>) -> PyResult<()>,
     ) -> PyResult<()> {
         let Some(reader) = self.reader(py)? else {
             return Ok(());
         };
         match reader.cast::<StreamReaderBase>() {
-            Ok(reader) if reader.get().takes(py) => StreamReaderBase::feed(reader, put),
-            _ => call::method1(&reader, intern!(py, "feed_data"), &data()).map(drop),
+            Ok(reader) if reader.get().takes(py) => StreamReaderBase::feed(reader, data, append),
+            _ => call::method1(&reader, intern!(py, "feed_data"), data().as_any()).map(drop),
         }
     }
 }
@@ -86,8 +88,8 @@ impl DirectClass for StreamClass {
         let window = window.get();
         protocol.received(
             py,
+            || window.to_bytes(py, count),
             |buffer| window.with_mut(py, |bytes| bytearray::append(buffer, &bytes[..count])),
-            || window.to_bytes(py, count).into_any(),
         )
     }
 }
@@ -115,8 +117,8 @@ impl FastMethod for DataReceived {
         match data.cast_exact::<PyBytes>() {
             Ok(bytes) if !bytes.as_bytes().is_empty() => this.get().received(
                 py,
+                || bytes.to_owned(),
                 |buffer| bytearray::append(buffer, bytes.as_bytes()),
-                || data.to_owned(),
             )?,
             _ => {
                 if let Some(reader) = this.get().reader(py)? {

@@ -1,21 +1,28 @@
 //! `StreamReaderBase`: the fields of a stream reader, and what every message does to them.
 //!
 //! The thread of the reader's loop. The one surprise: the buffer is a real `bytearray`, the one that
-//! Python finds as `_buffer`: programs and asyncio's own methods may change it at any time.
+//! Python finds as `_buffer`, and programs and asyncio's own methods may change it at any time; but
+//! what comes while it is empty stays a `bytes` until somebody looks, because most messages are taken
+//! out as they came in.
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyNotImplementedError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyDict, PyTuple, PyType};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyTuple, PyType};
 
 use crate::py::cell::LoopCell;
-use crate::py::{asyncio, call};
+use crate::py::{asyncio, bytearray, call};
 use crate::streams::field;
 
 /// asyncio's fields.
 pub struct State {
-    pub buffer: Option<Py<PyByteArray>>,
+    buffer: Option<Py<PyByteArray>>,
+    /// What is in the buffer and was not put there yet.
+    ///
+    /// # Invariant
+    /// Not empty, and `None` unless the `bytearray` is empty.
+    chunk: Option<Py<PyBytes>>,
     /// `None` for a limit that is no ordinary count.
     pub limit: Option<usize>,
     /// The limit as it was given.
@@ -23,6 +30,8 @@ pub struct State {
     pub eof: bool,
     pub paused: bool,
     pub waiter: Option<Py<PyAny>>,
+    /// Whether the last waiter was marked done here.
+    pub woken: bool,
     pub exception: Option<Py<PyAny>>,
     pub transport: Option<Py<PyAny>>,
     pub event_loop: Option<Py<PyAny>>,
@@ -38,15 +47,69 @@ pub struct StreamReaderBase {
 }
 
 impl StreamReaderBase {
-    /// The buffer.
-    #[inline]
+    /// The buffer, with everything in it.
+    ///
+    /// # Errors
+    /// `BufferError` if somebody has a view of it, `MemoryError`.
     pub fn buffer<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyByteArray>> {
-        let buffer = self
-            .state
-            .with(py, |state| state.buffer.as_ref().map(|it| it.clone_ref(py)));
-        buffer
-            .map(|buffer| buffer.into_bound(py))
-            .ok_or_else(|| PyTypeError::new_err("StreamReader.__init__() was not called"))
+        let (buffer, chunk) = self.state.with(py, |state| {
+            let buffer = state.buffer.as_ref().map(|it| it.clone_ref(py));
+            (buffer, state.chunk.take())
+        });
+        let buffer = buffer
+            .ok_or_else(|| PyTypeError::new_err("StreamReader.__init__() was not called"))?
+            .into_bound(py);
+        if let Some(chunk) = chunk {
+            let appended = bytearray::append(&buffer, chunk.as_bytes(py));
+            chunk.drop_ref(py);
+            appended?;
+        }
+        Ok(buffer)
+    }
+
+    /// How many bytes the buffer holds.
+    #[inline]
+    pub fn held(&self, py: Python<'_>) -> usize {
+        self.state
+            .with(py, |state| match (&state.chunk, &state.buffer) {
+                (Some(chunk), _) => chunk.as_bytes(py).len(),
+                (None, Some(buffer)) => buffer.bind(py).len(),
+                (None, None) => 0,
+            })
+    }
+
+    /// Lends the bytes of the buffer from `start` on to `read`, which must not run Python code.
+    #[inline]
+    pub fn with_bytes<R>(&self, py: Python<'_>, start: usize, read: impl FnOnce(&[u8]) -> R) -> R {
+        self.state
+            .with(py, |state| match (&state.chunk, &state.buffer) {
+                (Some(chunk), _) => read(chunk.as_bytes(py).get(start..).unwrap_or_default()),
+                (None, Some(buffer)) => bytearray::with_bytes(buffer.bind(py), |bytes| {
+                    read(bytes.get(start..).unwrap_or_default())
+                }),
+                (None, None) => read(&[]),
+            })
+    }
+
+    /// Takes the first `count` bytes out of the buffer, or all if there are fewer, and lets the
+    /// transport go on if there is room.
+    ///
+    /// # Errors
+    /// As `buffer`, and what resuming the transport raises.
+    #[inline]
+    pub fn take<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Bound<'py, PyBytes>> {
+        let whole = self.state.with(py, |state| {
+            let fits = |chunk: &mut Py<PyBytes>| chunk.as_bytes(py).len() <= count;
+            state.chunk.take_if(fits)
+        });
+        if let Some(chunk) = whole {
+            self.maybe_resume(py, 0)?;
+            return Ok(chunk.into_bound(py));
+        }
+        let buffer = self.buffer(py)?;
+        let taken = bytearray::take(&buffer, count)?;
+        self.maybe_resume(py, buffer.len())?;
+        Ok(taken)
     }
 
     /// Whether `feed` may be used; else asyncio's `feed_data` has to do it.
@@ -58,29 +121,62 @@ impl StreamReaderBase {
                 .with(py, |state| !state.eof && state.limit.is_some())
     }
 
-    /// asyncio's `feed_data` for a reader that `takes`: `put` puts the data into the buffer.
+    /// asyncio's `feed_data` for a reader that `takes`: `append` puts the data, which is not empty,
+    /// behind what a buffer holds, and `data` makes an object of it.
     ///
     /// # Errors
-    /// What `put` returns, what waking the waiter and pausing the transport raise.
+    /// What `append` returns, what waking the waiter and pausing the transport raise.
     #[inline]
-    pub fn feed(
-        this: &Bound<'_, Self>,
-        put: impl FnOnce(&Bound<'_, PyByteArray>) -> PyResult<()>,
+    pub fn feed<'py>(
+        this: &Bound<'py, Self>,
+        data: impl FnOnce() -> Bound<'py, PyBytes>,
+        append: impl FnOnce(&Bound<'_, PyByteArray>) -> PyResult<()>,
     ) -> PyResult<()> {
         let py = this.py();
         let reader = this.get();
-        let buffer = reader.buffer(py)?;
-        put(&buffer)?;
-        let held = buffer.len();
+        if reader.held(py) == 0 {
+            let chunk = data().unbind();
+            reader.state.with(py, |state| state.chunk = Some(chunk));
+        } else {
+            append(&reader.buffer(py)?)?;
+        }
+        let held = reader.held(py);
         let (waiter, overfull) = reader.state.with(py, |state| {
             let room = state.limit.unwrap_or(usize::MAX).saturating_mul(2);
             let overfull = held > room && !state.paused && state.transport.is_some();
             (state.waiter.take(), overfull)
         });
         if let Some(waiter) = waiter {
-            wake(&waiter.into_bound(py))?;
+            reader.wake(&waiter.into_bound(py))?;
         }
         if overfull { Self::pause(this) } else { Ok(()) }
+    }
+
+    /// Marks `waiter` done, unless it was cancelled.
+    #[inline]
+    fn wake(&self, waiter: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = waiter.py();
+        let none = py.None().into_bound(py);
+        match call::method1(waiter, intern!(py, "set_result"), &none) {
+            Ok(_) => {
+                self.state.with(py, |state| state.woken = true);
+                Ok(())
+            }
+            Err(error) => {
+                let cancelled = call::method0(waiter, intern!(py, "cancelled"))?.is_truthy()?;
+                if cancelled { Ok(()) } else { Err(error) }
+            }
+        }
+    }
+
+    /// The waiter is over, however it ended. True if it was marked done here.
+    #[inline]
+    pub fn forget_waiter(&self, py: Python<'_>) -> bool {
+        let (old, woken) = self.state.with(py, |state| {
+            (state.waiter.take(), std::mem::take(&mut state.woken))
+        });
+        drop(old);
+        woken
     }
 
     #[cold]
@@ -92,7 +188,7 @@ impl StreamReaderBase {
         };
         match call::method0(transport.bind(py), intern!(py, "pause_reading")) {
             Ok(_) => state.with(py, |state| state.paused = true),
-            Err(error) if error.is_instance_of::<pyo3::exceptions::PyNotImplementedError>(py) => {
+            Err(error) if error.is_instance_of::<PyNotImplementedError>(py) => {
                 // It cannot be paused: asyncio forgets the transport.
                 drop(state.with(py, |state| state.transport.take()));
             }
@@ -106,7 +202,7 @@ impl StreamReaderBase {
     /// # Errors
     /// What resuming the transport raises.
     #[inline]
-    pub fn maybe_resume(&self, py: Python<'_>, held: usize) -> PyResult<()> {
+    fn maybe_resume(&self, py: Python<'_>, held: usize) -> PyResult<()> {
         let resumes = self.state.with(py, |state| {
             state.paused && state.limit.is_some_and(|limit| held <= limit)
         });
@@ -128,20 +224,6 @@ impl StreamReaderBase {
     }
 }
 
-/// Marks `waiter` done, unless it was cancelled.
-#[inline]
-fn wake(waiter: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = waiter.py();
-    let none = py.None().into_bound(py);
-    match call::method1(waiter, intern!(py, "set_result"), &none) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            let cancelled = call::method0(waiter, intern!(py, "cancelled"))?.is_truthy()?;
-            if cancelled { Ok(()) } else { Err(error) }
-        }
-    }
-}
-
 #[pymethods]
 impl StreamReaderBase {
     #[new]
@@ -154,11 +236,13 @@ impl StreamReaderBase {
     ) -> PyResult<Self> {
         let state = State {
             buffer: None,
+            chunk: None,
             limit: None,
             given_limit: None,
             eof: false,
             paused: false,
             waiter: None,
+            woken: false,
             exception: None,
             transport: None,
             event_loop: None,
@@ -170,16 +254,17 @@ impl StreamReaderBase {
     }
 
     #[getter(_buffer)]
-    fn get_buffer(&self, py: Python<'_>) -> Option<Py<PyByteArray>> {
-        self.state
-            .with(py, |state| state.buffer.as_ref().map(|it| it.clone_ref(py)))
+    fn get_buffer<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyByteArray>> {
+        self.buffer(py)
     }
 
     #[setter(_buffer)]
     fn set_buffer(&self, buffer: Bound<'_, PyByteArray>) {
         let py = buffer.py();
         let buffer = buffer.unbind();
-        let old = self.state.with(py, |state| state.buffer.replace(buffer));
+        let old = self.state.with(py, |state| {
+            (state.chunk.take(), state.buffer.replace(buffer))
+        });
         drop(old);
     }
 

@@ -10,13 +10,14 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple};
 
 use crate::py::method::{Arguments, FastMethod};
 use crate::py::{asyncio, bytearray};
-use crate::streams::coroutine::{StreamCoroutine, Want, Work};
+use crate::streams::coroutine::StreamCoroutine;
 use crate::streams::reader::StreamReaderBase;
+use crate::streams::work::{Want, Work};
 
 /// A coroutine that has not begun.
 fn coroutine<'py>(this: &Bound<'py, StreamReaderBase>, want: Want) -> PyResult<Bound<'py, PyAny>> {
     let work = Work::Read(this.clone().unbind(), want);
-    Ok(Bound::new(this.py(), StreamCoroutine::new(work))?.into_any())
+    StreamCoroutine::begin(this.py(), work)
 }
 
 /// Calls asyncio's own method `name` of `this`.
@@ -66,8 +67,8 @@ impl FastMethod for FeedData {
             && !data.as_bytes().is_empty()
             && this.get().takes(py)
         {
-            let data = data.as_bytes();
-            StreamReaderBase::feed(this, |buffer| bytearray::append(buffer, data))?;
+            let append = |buffer: &Bound<'_, _>| bytearray::append(buffer, data.as_bytes());
+            StreamReaderBase::feed(this, || data.to_owned(), append)?;
             return Ok(py.None().into_bound(py));
         }
         asyncio_method(this, "feed_data", arguments)

@@ -13,6 +13,7 @@ use crate::py::{asyncio, call};
 use crate::streams::field;
 use crate::streams::protocol::StreamProtocolBase;
 use crate::streams::reader::StreamReaderBase;
+use crate::transport::StreamTransport;
 
 /// asyncio's fields.
 pub struct State {
@@ -58,8 +59,12 @@ impl StreamWriterBase {
                 return Ok(false);
             }
         }
-        let closing = call::method0(transport.bind(py), intern!(py, "is_closing"))?;
-        if closing.is_truthy()? {
+        let transport = transport.bind(py);
+        let closing = match StreamTransport::plain(transport) {
+            Some(transport) => StreamTransport::is_closing(transport)?,
+            None => call::method0(transport, intern!(py, "is_closing"))?.is_truthy()?,
+        };
+        if closing {
             return Ok(false);
         }
         // What was sent by that may have paused the protocol.

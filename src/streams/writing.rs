@@ -1,7 +1,7 @@
 //! The methods of a stream writer that every message calls.
 //!
-//! The thread of the writer's loop. The one surprise: `write` calls whatever method the transport has,
-//! which may be one of TLS, of another loop or of a test.
+//! The thread of the writer's loop. The one surprise: a transport may be one of TLS, of another loop or
+//! of a test, or have a method that was put on the object itself, and then that method is called.
 
 use std::ffi::CStr;
 
@@ -10,9 +10,11 @@ use pyo3::prelude::*;
 
 use crate::py::method::{Arguments, FastMethod};
 use crate::py::{asyncio, call};
-use crate::streams::coroutine::{StreamCoroutine, Work};
+use crate::streams::coroutine::StreamCoroutine;
 use crate::streams::field;
+use crate::streams::work::Work;
 use crate::streams::writer::StreamWriterBase;
+use crate::transport::StreamTransport;
 
 /// `write`
 pub struct Write;
@@ -36,7 +38,10 @@ impl FastMethod for Write {
         let transport = field::get(&this.get().state, py, |state| &mut state.transport);
         let transport = transport.map_or_else(|| py.None().into_bound(py), |it| it.into_bound(py));
         if let Some(data) = arguments.get(0) {
-            call::method1(&transport, intern!(py, "write"), &data)?;
+            match StreamTransport::plain(&transport) {
+                Some(transport) => StreamTransport::write(transport, &data)?,
+                None => drop(call::method1(&transport, intern!(py, "write"), &data)?),
+            }
         }
         Ok(py.None().into_bound(py))
     }
@@ -59,7 +64,6 @@ impl FastMethod for Drain {
         if !this.get().is_exact {
             return asyncio::stream_writer(py)?.call_method1(intern!(py, "drain"), (this,));
         }
-        let work = Work::Drain(this.clone().unbind());
-        Ok(Bound::new(py, StreamCoroutine::new(work))?.into_any())
+        StreamCoroutine::begin(py, Work::Drain(this.clone().unbind()))
     }
 }

@@ -15,6 +15,7 @@ use crate::logic::write_queue::WriteQueue;
 use crate::py::asyncio;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
+use crate::py::object;
 use crate::sys::address::Address;
 use crate::transport::chunk::Data;
 use crate::transport::descriptor::Descriptor;
@@ -107,6 +108,25 @@ pub struct StreamTransport {
 }
 
 impl StreamTransport {
+    /// `transport` as one of ours whose methods nobody has replaced on the object itself.
+    #[inline]
+    pub fn plain<'a, 'py>(transport: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, Self>> {
+        let ours = transport.cast_exact::<Self>().ok()?;
+        (!object::has_attributes(transport)).then_some(ours)
+    }
+
+    /// `transport.is_closing()`. What was gathered is sent first: a broken connection shows in the
+    /// answer, as it would if every write were sent at once.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    #[inline]
+    pub fn is_closing(this: &Bound<'_, Self>) -> PyResult<bool> {
+        Self::settle(this)?;
+        let py = this.py();
+        Ok(this.get().state.with(py, |state| state.life.is_closing()))
+    }
+
     /// Runs `body` in the context of this connection's read and write callbacks.
     ///
     /// # Errors

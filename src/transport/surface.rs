@@ -96,14 +96,10 @@ impl StreamTransport {
         Self::force_close(this, None)
     }
 
-    /// Whether the connection is closing or lost. What was gathered is sent first: a broken
-    /// connection shows in the answer, as it would if every write were sent at once.
-    fn is_closing(this: &Bound<'_, Self>) -> PyResult<bool> {
-        Self::settle(this)?;
-        Ok(this
-            .get()
-            .state
-            .with(this.py(), |state| state.life.is_closing()))
+    /// Whether the connection is closing or lost.
+    #[pyo3(name = "is_closing")]
+    fn py_is_closing(this: &Bound<'_, Self>) -> PyResult<bool> {
+        Self::is_closing(this)
     }
 
     fn _call_connection_lost(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {

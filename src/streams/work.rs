@@ -1,0 +1,78 @@
+//! What a stream's coroutine is to do.
+//!
+//! The thread of the loop. The one surprise: none of it is looked at before the coroutine is awaited.
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::streams::reader::StreamReaderBase;
+use crate::streams::writer::StreamWriterBase;
+
+/// What a reading coroutine is to return.
+pub enum Want {
+    /// At most so many bytes.
+    Some(usize),
+    /// So many bytes.
+    Exactly(usize),
+    /// Up to a newline.
+    Line,
+    /// Up to the separator, which is not empty.
+    Until(Py<PyBytes>),
+}
+
+/// What a coroutine does.
+pub enum Work {
+    Read(Py<StreamReaderBase>, Want),
+    Drain(Py<StreamWriterBase>),
+    /// It is in the pool.
+    Nothing,
+}
+
+impl Want {
+    /// The same once more.
+    pub fn clone_ref(&self, py: Python<'_>) -> Self {
+        match self {
+            Self::Some(count) => Self::Some(*count),
+            Self::Exactly(count) => Self::Exactly(*count),
+            Self::Line => Self::Line,
+            Self::Until(separator) => Self::Until(separator.clone_ref(py)),
+        }
+    }
+}
+
+impl Work {
+    /// The same once more.
+    pub fn clone_ref(&self, py: Python<'_>) -> Self {
+        match self {
+            Self::Read(reader, want) => Self::Read(reader.clone_ref(py), want.clone_ref(py)),
+            Self::Drain(writer) => Self::Drain(writer.clone_ref(py)),
+            Self::Nothing => Self::Nothing,
+        }
+    }
+
+    /// Releases what it names.
+    pub fn release(self, py: Python<'_>) {
+        match self {
+            Self::Read(reader, want) => {
+                if let Want::Until(separator) = want {
+                    separator.drop_ref(py);
+                }
+                reader.drop_ref(py);
+            }
+            Self::Drain(writer) => writer.drop_ref(py),
+            Self::Nothing => {}
+        }
+    }
+
+    /// asyncio's class and method.
+    pub fn name(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Read(_, Want::Some(_)) => ("StreamReader", "read"),
+            Self::Read(_, Want::Exactly(_)) => ("StreamReader", "readexactly"),
+            Self::Read(_, Want::Line) => ("StreamReader", "readline"),
+            Self::Read(_, Want::Until(_)) => ("StreamReader", "readuntil"),
+            Self::Drain(_) => ("StreamWriter", "drain"),
+            Self::Nothing => ("", ""),
+        }
+    }
+}
