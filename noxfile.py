@@ -101,5 +101,9 @@ def side_by_side(session: nox.Session) -> None:
 
 @nox.session
 def wheels(session: nox.Session) -> None:
-    """Release wheels for every CPython that maturin finds, into target/wheels."""
-    session.run("maturin", "build", "--release", "--locked", "--find-interpreter", external=True)
+    """Release wheels for every CPython that maturin finds, into target/wheels.
+
+    Each is built twice, with a profile in between: `rustup component add llvm-tools` first.
+    """
+    options = ("--release", "--pgo", "--locked", "--find-interpreter")
+    session.run("maturin", "build", *options, external=True)
