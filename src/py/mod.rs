@@ -6,6 +6,7 @@
 //! - `method`: methods in the fast calling convention
 //! - `pool`: free lists
 //! - `context`: contexts of callbacks
+//! - `audit`: whether somebody listens to audit events
 //! - `bytes`, `buffer`: data without copies
 //! - `window`: memory of ours that Python sees a range of
 //! - `asyncio`: the classes and functions of asyncio, looked up once
@@ -14,6 +15,7 @@
 //! `pyo3::ffi` is named here and nowhere else.
 
 pub mod asyncio;
+pub mod audit;
 pub mod buffer;
 pub mod bytes;
 pub mod call;
