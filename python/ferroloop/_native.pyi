@@ -340,10 +340,10 @@ class ProcessWatch:
 def getaddrinfo_literal(
     host: object,
     port: object,
-    family: int = 0,
-    type: int = 0,  # noqa: A002 - asyncio's name
-    proto: int = 0,
-    flags: int = 0,
+    family: object,
+    type: object,  # noqa: A002 - asyncio's name
+    proto: object,
+    flags: object,
 ) -> list[tuple[int, int, int, str, Any]] | None: ...
 def _accelerate(cls: type[Any]) -> None: ...
 
