@@ -10,6 +10,7 @@
 //! - `bytes`, `buffer`: data without copies
 //! - `window`: memory of ours that Python sees a range of
 //! - `asyncio`: the classes and functions of asyncio, looked up once
+//! - `socket`: the descriptor of a `socket.socket`
 //! - `thread`: which thread this is
 //!
 //! `pyo3::ffi` is named here and nowhere else.
@@ -24,5 +25,6 @@ pub mod context;
 pub mod method;
 pub mod object;
 pub mod pool;
+pub mod socket;
 pub mod thread;
 pub mod window;

@@ -46,9 +46,7 @@ pub fn getaddrinfo_literal<'py>(
         AddressInfo { stream: true, .. } => asyncio::sock_stream(py)?,
         AddressInfo { stream: false, .. } => asyncio::sock_dgram(py)?,
     };
-    let entry = if info.v4
-        && text.parse::<Ipv4Addr>().is_ok()
-    {
+    let entry = if info.v4 && text.parse::<Ipv4Addr>().is_ok() {
         // Only what libc itself would write is read: no zeros ahead, four numbers.
         let address = (name, port);
         (asyncio::af_inet(py)?, class, info.proto, "", address).into_pyobject(py)?
