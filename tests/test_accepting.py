@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import resource
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -177,5 +179,118 @@ def test_a_listener_that_is_closed_by_its_first_client_accepts_no_second(loop: L
         await until(lambda: all(protocol.is_lost for protocol in accepted))
         for client in clients:
             client.close()
+
+    run(loop, main())
+
+
+def test_all_that_wait_are_accepted_in_one_turn(loop: Loop) -> None:
+    order: list[str] = []
+
+    def factory() -> asyncio.Protocol:
+        order.append("accepted")
+        loop.call_soon(order.append, "next turn")
+        return asyncio.Protocol()
+
+    async def main() -> None:
+        listener = listening()
+        server = await loop.create_server(factory, sock=listener)
+        clients = [socket.create_connection(listener.getsockname()) for _ in range(3)]
+        await until(lambda: len(order) == 6)
+        for client in clients:
+            client.close()
+        server.close()
+        await server.wait_closed()
+
+    run(loop, main())
+    assert order == ["accepted"] * 3 + ["next turn"] * 3
+
+
+def number_of(transport: asyncio.BaseTransport) -> int:
+    """The descriptor of a transport, which nothing but its text was asked for."""
+    found = re.search(r"fd=(\d+)", repr(transport))
+    assert found
+    return int(found[1])
+
+
+def test_a_duplicate_of_a_closed_connection_does_not_reach_its_number_again(loop: Loop) -> None:
+    """The kernel watches a file until the last of its numbers is closed."""
+    accepted: list[Recorder] = []
+
+    def factory() -> Recorder:
+        accepted.append(Recorder())
+        return accepted[-1]
+
+    async def connected(client: socket.socket) -> tuple[Recorder, int]:
+        client.connect(server.sockets[0].getsockname())  # type: ignore[attr-defined] # a Server
+        count = len(accepted) + 1
+        await until(lambda: len(accepted) == count and accepted[-1].events)
+        await asyncio.sleep(0)
+        return accepted[-1], number_of(accepted[-1].transport)
+
+    async def start() -> asyncio.AbstractServer:
+        return await loop.create_server(factory, sock=listening())
+
+    server = run(loop, start())
+
+    async def main() -> None:
+        client, other_client = socket.socket(), socket.socket()
+        closed, number = await connected(client)
+        duplicate = os.dup(number)
+        closed.transport.abort()
+        await closed.wait_lost()
+
+        # Another connection under that number, and data for what the duplicate keeps.
+        other, again = await connected(other_client)
+        assert again == number
+        client.send(b"late")
+        other_client.send(b"mine")
+        assert await other.wait_data(4) == b"mine"
+        assert closed.events == ["connection_made", "connection_lost"]
+        other.transport.abort()
+        await other.wait_lost()
+
+        # The old file under its old number.
+        os.dup2(duplicate, number)
+        os.close(duplicate)
+        heard: list[bytes] = []
+        loop.add_reader(number, lambda: heard.append(os.read(number, 10)))
+        await until(lambda: heard == [b"late"])
+        loop.remove_reader(number)
+        client.send(b"more")
+        reader = Recorder()
+        await loop.connect_accepted_socket(lambda: reader, socket.socket(fileno=number))
+        assert await reader.wait_data(4) == b"more"
+        reader.transport.abort()
+        await reader.wait_lost()
+        client.close()
+        other_client.close()
+        server.close()
+
+    run(loop, main())
+
+
+def test_a_duplicate_that_talks_on_does_not_keep_the_loop_busy(loop: Loop) -> None:
+    accepted: list[Recorder] = []
+
+    def factory() -> Recorder:
+        accepted.append(Recorder())
+        return accepted[-1]
+
+    async def main() -> None:
+        server = await loop.create_server(factory, sock=listening())
+        client = socket.create_connection(server.sockets[0].getsockname())
+        await until(lambda: accepted and accepted[-1].events)
+        await asyncio.sleep(0)
+        duplicate = os.dup(number_of(accepted[0].transport))
+        accepted[0].transport.abort()
+        await accepted[0].wait_lost()
+        client.send(b"never read")
+        # While nothing is to be done, a loop that spins uses the processor.
+        before = time.thread_time()
+        await asyncio.sleep(0.2)
+        assert time.thread_time() - before < 0.1
+        os.close(duplicate)
+        client.close()
+        server.close()
 
     run(loop, main())

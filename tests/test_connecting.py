@@ -13,7 +13,7 @@ import pytest
 
 from support.loops import run, until
 from support.protocols import Recorder, returning
-from support.sockets import listening, reset
+from support.sockets import listening, reset, silent_listener
 
 Loop = asyncio.AbstractEventLoop
 
@@ -170,23 +170,6 @@ def test_all_errors_come_as_a_group(loop: Loop) -> None:
         assert [type(error) for error in errors] == [ConnectionRefusedError] * 2
 
     run(loop, main())
-
-
-def silent_listener() -> tuple[socket.socket, list[socket.socket]]:
-    """A listener whose queue is full: who connects waits."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(0)
-    waiting: list[socket.socket] = []
-    for _ in range(8):
-        sock = socket.socket()
-        sock.setblocking(False)
-        try:
-            sock.connect(listener.getsockname())
-        except BlockingIOError:
-            pass
-        waiting.append(sock)
-    return listener, waiting
 
 
 def test_happy_eyeballs_overtakes_an_address_that_does_not_answer(loop: Loop) -> None:

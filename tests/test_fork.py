@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Callable
@@ -245,3 +246,43 @@ def test_multiprocessing_works_inside_a_running_loop(
     program.write_text(PROGRAM, encoding="utf-8")
     status, out, err = finish(start([str(program), kind, method]))
     assert (status, out, err) == (0, "0 from a grandchild\n", "")
+
+
+def test_a_connection_that_a_child_keeps_does_not_reach_its_parent_again(loop: Loop) -> None:
+    accepted: list[Recorder] = []
+
+    def factory() -> Recorder:
+        accepted.append(Recorder())
+        return accepted[-1]
+
+    async def main() -> None:
+        server = await loop.create_server(factory, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        first, second = socket.create_connection(address), socket.socket()
+        await until(lambda: accepted and accepted[0].events)
+        r, w = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            # Lives, with its copy of the connection, until the parent has seen enough.
+            os.close(w)
+            os.read(r, 1)
+            os._exit(0)
+        accepted[0].transport.abort()
+        await accepted[0].wait_lost()
+        first.send(b"nobody reads this")
+        second.connect(address)
+        second.send(b"mine")
+        await until(lambda: len(accepted) == 2)
+        assert await accepted[1].wait_data(4) == b"mine"
+        assert accepted[0].events == ["connection_made", "connection_lost"]
+        os.close(w)
+        os.waitpid(pid, 0)
+        os.close(r)
+        accepted[1].transport.abort()
+        await accepted[1].wait_lost()
+        first.close()
+        second.close()
+        server.close()
+        await server.wait_closed()
+
+    run(loop, main())

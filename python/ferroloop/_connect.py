@@ -7,16 +7,16 @@ a socket. There is no await between taking a socket and handing it to the next o
 
 from __future__ import annotations
 
-import functools
-import itertools
 import os
 import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
 from ferroloop import _native
-from ferroloop._asyncio_private import logger, staggered_race
-from ferroloop._sockets import begin_connect, check_ssl_socket, sock_connect, wait_connected
+from ferroloop._asyncio_private import logger
+from ferroloop._attempts import close_quietly, connect_any, interleave_infos
+from ferroloop._resolve import ensure_resolved
+from ferroloop._sockets import check_ssl_socket, sock_connect, wait_connected
 from ferroloop._tls import ClientTls, check_timeouts, make_protocol
 
 if TYPE_CHECKING:
@@ -32,8 +32,10 @@ __all__ = (
 )
 
 
-#: Saves a system call for each socket, where the system has it.
-_NONBLOCK: int = getattr(socket, "SOCK_NONBLOCK", 0)
+#: The class whose place native code takes.
+_socket_class = socket.socket
+#: `_make_transport`'s word for a plain connection.
+_NO_TLS = (None, None, None, None)
 
 
 async def create_connection(
@@ -64,6 +66,18 @@ async def create_connection(
     3.12 (taken here from 3.11 on). A socket that this call opened is always closed on failure; the
     caller's `sock` only where asyncio does it, since 3.14.
     """
+    if (
+        sock is None
+        and local_addr is None
+        and server_hostname is None
+        and happy_eyeballs_delay is None
+        and ssl_handshake_timeout is None
+        and ssl_shutdown_timeout is None
+        and not (ssl or interleave or all_errors)
+    ):
+        begun = _begin_literal(loop, protocol_factory, host, port, family, proto)
+        if begun is not None:
+            return await _finish_literal(loop, protocol_factory, begun)
     if ssl or server_hostname is not None:
         server_hostname = _hostname_to_verify(host, ssl, server_hostname)
     check_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
@@ -78,8 +92,8 @@ async def create_connection(
         infos = await _resolve(loop, (host, port), hints)
         local_infos = None if local_addr is None else await _resolve(loop, local_addr, hints)
         if interleave or (interleave is None and happy_eyeballs_delay is not None):
-            infos = _interleave(infos, interleave or 1)
-        sock = await _connect_any(loop, infos, local_infos, happy_eyeballs_delay, all_errors)
+            infos = interleave_infos(infos, interleave or 1)
+        sock = await connect_any(loop, infos, local_infos, happy_eyeballs_delay, all_errors)
 
     tls = (ssl, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
     transport, protocol = await _make_transport(loop, sock, protocol_factory, tls, is_ours)
@@ -88,6 +102,53 @@ async def create_connection(
         used = transport.get_extra_info("socket")
         logger.debug(text, used, host, port, transport, protocol)
     return transport, protocol
+
+
+def _begin_literal(
+    loop: LoopBase,
+    protocol_factory: ProtocolFactory,
+    host: Any,
+    port: Any,
+    family: int,
+    proto: int,
+) -> tuple[Any, Any, asyncio.Future[None] | None] | None:
+    """Connect to a numeric `host` by native code; None for everything else.
+
+    A program that replaced a part of the way, to see connections or to forbid them, is not passed
+    by.
+    """
+    if (
+        socket.socket is _socket_class
+        and _socket_class.connect is socket.SocketType.connect
+        and getattr(loop.sock_connect, "__func__", None) is sock_connect
+        and getattr(loop._ensure_resolved, "__func__", None) is ensure_resolved
+        and getattr(loop._make_socket_transport, "__func__", None) is make_socket_transport
+    ):
+        return loop._connect_literal(protocol_factory, host, port, family, proto)
+    return None
+
+
+async def _finish_literal(
+    loop: LoopBase,
+    protocol_factory: ProtocolFactory,
+    begun: tuple[Any, Any, asyncio.Future[None] | None],
+) -> tuple[Any, Any]:
+    """Wait for the connection that `_begin_literal` began."""
+    transport, protocol, waiter = begun
+    if waiter is not None:
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            raise
+        return transport, protocol
+    sock, address, _ = begun
+    try:
+        await wait_connected(loop, sock, address)
+    except BaseException:
+        close_quietly(sock)
+        raise
+    return await _make_transport(loop, sock, protocol_factory, _NO_TLS, is_ours=True)
 
 
 async def create_unix_connection(
@@ -277,167 +338,3 @@ async def _resolve(loop: LoopBase, address: Any, hints: tuple[int, int, int]) ->
     if not infos:
         raise OSError("getaddrinfo() returned empty list")
     return infos
-
-
-async def _connect_any(
-    loop: LoopBase,
-    infos: list[AddressInfo],
-    local_infos: list[AddressInfo] | None,
-    delay: float | None,
-    all_errors: bool,
-) -> socket.socket:
-    """Return a new socket that is connected to one of `infos`, tried in turn or in a race."""
-    if all_errors and sys.version_info < (3, 11):
-        raise TypeError("all_errors needs ExceptionGroup, which Python has since 3.11")
-    failures: list[list[OSError]] = []
-    try:
-        if delay is not None:
-            sock = await _connect_racing(loop, infos, local_infos, failures, delay)
-            if sock is not None:
-                return sock
-        else:
-            for info in infos:
-                try:
-                    return await _connect_one(loop, info, local_infos, failures)
-                except OSError:
-                    continue
-        raise _summary(failures, all_errors)
-    finally:
-        # The exceptions' tracebacks hold this frame (gh-88863).
-        del failures
-
-
-async def _connect_racing(
-    loop: LoopBase,
-    infos: list[AddressInfo],
-    local_infos: list[AddressInfo] | None,
-    failures: list[list[OSError]],
-    delay: float,
-) -> socket.socket | None:
-    """Start an attempt every `delay` seconds and take the first that connects (RFC 8305)."""
-    connected: list[socket.socket] = []
-    winner: socket.socket | None = None
-
-    async def attempt(info: AddressInfo) -> socket.socket:
-        sock = await _connect_one(loop, info, local_infos, failures)
-        connected.append(sock)
-        return sock
-
-    try:
-        attempts = [functools.partial(attempt, info) for info in infos]
-        # Unpacking would keep the race's exceptions in this frame.
-        winner = (await staggered_race(attempts, delay, loop=loop))[0]
-        return winner
-    finally:
-        # Two attempts may connect in one turn, and a cancelled race drops its winner.
-        for sock in connected:
-            if sock is not winner:
-                sock.close()
-        # The race's frames hold `attempt`, which must not hold the exceptions (gh-124858).
-        failures = []
-
-
-async def _connect_one(
-    loop: LoopBase,
-    info: AddressInfo,
-    local_infos: list[AddressInfo] | None,
-    failures: list[list[OSError]],
-) -> socket.socket:
-    """Open, bind and connect one socket; every OSError on the way is noted in `failures`."""
-    noted: list[OSError] = []
-    failures.append(noted)
-    family, kind, proto, _, address = info
-    sock: socket.socket | None = None
-    try:
-        sock = socket.socket(family, kind | _NONBLOCK, proto)
-        if not _NONBLOCK:
-            sock.setblocking(False)
-        if local_infos is not None:
-            _bind_local(sock, family, local_infos, noted)
-        if getattr(loop.sock_connect, "__func__", None) is not sock_connect:
-            await loop.sock_connect(sock, address)  # a subclass's, or a replaced one
-        elif not begin_connect(sock, address):
-            await wait_connected(loop, sock, address)
-        return sock
-    except BaseException as exc:
-        if isinstance(exc, OSError):
-            noted.append(exc)
-        if sock is not None:
-            _close_quietly(sock)
-        raise
-    finally:
-        # The noted exceptions' tracebacks hold this frame (gh-88863).
-        del failures, noted
-
-
-def _bind_local(
-    sock: socket.socket, family: int, local_infos: list[AddressInfo], noted: list[OSError]
-) -> None:
-    """Bind `sock` to the first local address of its family that can be had; raise if none can."""
-    failed: OSError | None = None
-    try:
-        for local_family, _, _, _, address in local_infos:
-            if local_family != family:
-                continue
-            try:
-                sock.bind(address)
-            except OSError as exc:
-                if failed is not None:
-                    noted.append(failed)
-                failed = bind_error(exc, "error while attempting to bind on address", address)
-            else:
-                if failed is not None:
-                    noted.append(failed)
-                return
-        if failed is not None:
-            raise failed
-        raise OSError(f"no matching local address with {family=} found")
-    finally:
-        del failed, noted
-
-
-def bind_error(exc: OSError, problem: str, address: Any) -> OSError:
-    """An OSError like `exc` that names `address`, worded as by asyncio of this version."""
-    reason = str(exc)
-    if sys.version_info < (3, 13) and exc.strerror is not None:
-        reason = exc.strerror
-    return OSError(exc.errno, f"{problem} {address!r}: {reason.lower()}")
-
-
-def _close_quietly(sock: socket.socket) -> None:
-    """Close a socket on the way of another exception, which its own error must not replace."""
-    try:
-        sock.close()
-    except OSError:
-        return
-
-
-def _summary(failures: list[list[OSError]], all_errors: bool) -> Exception:
-    """The exception that tells about all of `failures`."""
-    exceptions = [exc for noted in failures for exc in noted]
-    try:
-        if not exceptions:
-            return TimeoutError("create_connection failed")
-        if sys.version_info >= (3, 11) and all_errors:
-            return ExceptionGroup("create_connection failed", exceptions)  # noqa: F821 - see the condition
-        first = str(exceptions[0])
-        if all(str(exc) == first for exc in exceptions):
-            return exceptions[0]
-        texts = ", ".join(str(exc) for exc in exceptions)
-        return OSError(f"Multiple exceptions: {texts}")
-    finally:
-        del exceptions, failures
-
-
-def _interleave(infos: list[AddressInfo], first_count: int) -> list[AddressInfo]:
-    """Order `infos` so that families alternate, after `first_count` of the first (RFC 8305)."""
-    by_family: dict[int, list[AddressInfo]] = {}
-    for info in infos:
-        by_family.setdefault(info[0], []).append(info)
-    families = list(by_family.values())
-    ahead: list[AddressInfo] = []
-    if first_count > 1:
-        ahead = families[0][: first_count - 1]
-        families[0] = families[0][first_count - 1 :]
-    rounds = itertools.zip_longest(*families)
-    return ahead + [info for one_round in rounds for info in one_round if info is not None]

@@ -7,7 +7,6 @@ The surprise: a program that replaced `socket.getaddrinfo` is always asked.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -51,10 +50,7 @@ async def getaddrinfo(
     else:
         lookup = socket.getaddrinfo
         if lookup is _stdlib_getaddrinfo:
-            infos = None
-            # A hint that does not fit into libc's integers is for libc's caller to refuse.
-            with contextlib.suppress(OverflowError):
-                infos = _native.getaddrinfo_literal(host, port, family, type, proto, flags)
+            infos = _native.getaddrinfo_literal(host, port, family, type, proto, flags)
             if infos is not None:
                 return infos
     found: list[Any] = await loop.run_in_executor(

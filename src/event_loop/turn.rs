@@ -273,9 +273,10 @@ impl Core {
 
     #[inline]
     fn queue_timers(&mut self, py: Python<'_>, now: f64) {
-        while let Some(timer) = self.timers.pop_due(now) {
+        let ready = &mut self.ready;
+        self.timers.drain_due(now, |timer| {
             unschedule(&timer, py);
-            self.ready.push_back(Ready::Handle(timer));
-        }
+            ready.push_back(Ready::Handle(timer));
+        });
     }
 }

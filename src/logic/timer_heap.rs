@@ -4,10 +4,17 @@
 //! of them have gathered, except that the entry pushed last is taken out at once, which keeps
 //! "arm, then cancel" flat.
 
+use std::cmp::Ordering;
+
 /// Cancelled entries are swept when there are more than this many of them …
 const SWEEP_COUNT: usize = 100;
 /// … and they make up more than one in this many of all entries.
 const SWEEP_SHARE: usize = 2;
+/// Once this many entries, and more than one in so many of those that are left, were due at once,
+/// what else is due is sorted instead of taken out one by one.
+const MANY: usize = 64;
+/// See `MANY`.
+const MANY_SHARE: usize = 16;
 /// Children of a node: four keep a node's children within two cache lines.
 const ARITY: usize = 4;
 
@@ -22,11 +29,14 @@ struct Entry<T> {
 impl<T> Entry<T> {
     #[inline]
     fn before(&self, other: &Self) -> bool {
-        let order = self
-            .when
+        self.order(other).is_lt()
+    }
+
+    #[inline]
+    fn order(&self, other: &Self) -> Ordering {
+        self.when
             .total_cmp(&other.when)
-            .then(self.sequence.cmp(&other.sequence));
-        order.is_lt()
+            .then(self.sequence.cmp(&other.sequence))
     }
 }
 
@@ -86,6 +96,33 @@ impl<T> TimerHeap<T> {
         Some(entry.item)
     }
 
+    /// Takes out what is due at `now`, in order, and hands it to `take`.
+    #[inline]
+    pub fn drain_due(&mut self, now: f64, mut take: impl FnMut(T)) {
+        let mut taken = 0;
+        while let Some(item) = self.pop_due(now) {
+            take(item);
+            taken += 1;
+            if taken >= MANY && taken * MANY_SHARE > self.entries.len() {
+                self.drain_many(now, &mut take);
+                return;
+            }
+        }
+    }
+
+    #[cold]
+    fn drain_many(&mut self, now: f64, take: &mut impl FnMut(T)) {
+        let (mut due, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.entries)
+            .into_iter()
+            .partition(|entry| entry.when <= now);
+        self.entries = kept;
+        self.order_all();
+        due.sort_unstable_by(Entry::order);
+        for entry in due {
+            take(entry.item);
+        }
+    }
+
     /// Takes out the first entry if `dead` holds for it; the caller releases it.
     #[inline]
     pub fn pop_dead(&mut self, dead: impl Fn(&T) -> bool) -> Option<T> {
@@ -122,9 +159,7 @@ impl<T> TimerHeap<T> {
             .partition(|entry| dead(&entry.item));
         self.entries = kept;
         self.cancelled = 0;
-        for index in (0..=self.entries.len() / ARITY).rev() {
-            self.sink(index);
-        }
+        self.order_all();
         gone.into_iter().map(|entry| entry.item).collect()
     }
 
@@ -145,6 +180,13 @@ impl<T> TimerHeap<T> {
             .into_iter()
             .map(|entry| entry.item)
             .collect()
+    }
+
+    /// Restores the invariant after entries were taken from anywhere.
+    fn order_all(&mut self) {
+        for index in (0..=self.entries.len() / ARITY).rev() {
+            self.sink(index);
+        }
     }
 
     fn rise(&mut self, mut index: usize) {
@@ -200,6 +242,25 @@ mod tests {
         expected.sort_unstable();
         let expected: Vec<_> = expected.into_iter().map(|(_, item)| item).collect();
         assert_eq!(drain(&mut heap), expected);
+    }
+
+    #[test]
+    fn many_that_are_due_at_once_surface_in_the_same_order() {
+        for last in [3, 40, 96, 97] {
+            let mut heap = TimerHeap::default();
+            let mut expected = Vec::new();
+            for item in 0..1000_u32 {
+                heap.push(f64::from(item * 7919 % 97), item);
+                expected.push((item * 7919 % 97, item));
+            }
+            expected.sort_unstable();
+            let mut found = Vec::new();
+            heap.drain_due(f64::from(last), |item| found.push(item));
+            assert!(heap.first().is_none_or(|first| first > f64::from(last)));
+            found.extend(drain(&mut heap));
+            let expected: Vec<_> = expected.into_iter().map(|(_, item)| item).collect();
+            assert_eq!(found, expected);
+        }
     }
 
     #[test]

@@ -6,16 +6,19 @@
 //! - `method`: methods in the fast calling convention
 //! - `pool`: free lists
 //! - `context`: contexts of callbacks
+//! - `audit`: whether somebody listens to audit events
 //! - `bytes`, `buffer`: data without copies
 //! - `bytearray`: data that waits to be read
 //! - `coroutine`: how native coroutines end
 //! - `window`: memory of ours that Python sees a range of
 //! - `asyncio`: the classes and functions of asyncio, looked up once
+//! - `socket`: the descriptor of a `socket.socket`
 //! - `thread`: which thread this is
 //!
 //! `pyo3::ffi` is named here and nowhere else.
 
 pub mod asyncio;
+pub mod audit;
 pub mod buffer;
 pub mod bytearray;
 pub mod bytes;
@@ -26,5 +29,6 @@ pub mod coroutine;
 pub mod method;
 pub mod object;
 pub mod pool;
+pub mod socket;
 pub mod thread;
 pub mod window;

@@ -16,34 +16,39 @@ use crate::sys::address::{self, AddressInfo};
 /// Answers a dotted IPv4 or a plain IPv6 address as `host`, with `port` an int, None or digits.
 /// Never raises for what libc would have to judge.
 #[pyfunction]
-#[pyo3(signature = (host, port, family=0, r#type=0, proto=0, flags=0))]
 pub fn getaddrinfo_literal<'py>(
     host: &Bound<'py, PyAny>,
     port: &Bound<'py, PyAny>,
-    family: i32,
-    r#type: i32,
-    proto: i32,
-    flags: i32,
+    family: &Bound<'py, PyAny>,
+    r#type: &Bound<'py, PyAny>,
+    proto: &Bound<'py, PyAny>,
+    flags: &Bound<'py, PyAny>,
 ) -> PyResult<Option<Bound<'py, PyList>>> {
     let py = host.py();
-    let Ok(text) = host.cast_exact::<PyString>() else {
+    let Ok(name) = host.cast_exact::<PyString>() else {
         return Ok(None);
     };
-    let (Some(port), Some(info)) = (
+    // A hint that does not fit into libc's integers is for libc's caller to refuse.
+    let (Some(port), Ok(family), Ok(class), Ok(proto), Ok(flags)) = (
         port_number(port),
-        address::numeric_request(family, r#type, proto, flags),
+        family.extract(),
+        r#type.extract(),
+        proto.extract(),
+        flags.extract(),
     ) else {
         return Ok(None);
     };
-    let text = text.to_str()?;
+    let Some(info) = address::numeric_request(family, class, proto, flags) else {
+        return Ok(None);
+    };
+    let text = name.to_str()?;
     let class = match info {
         AddressInfo { stream: true, .. } => asyncio::sock_stream(py)?,
         AddressInfo { stream: false, .. } => asyncio::sock_dgram(py)?,
     };
-    let entry = if info.v4
-        && let Ok(host) = text.parse::<Ipv4Addr>()
-    {
-        let address = (host.to_string(), port);
+    let entry = if info.v4 && text.parse::<Ipv4Addr>().is_ok() {
+        // Only what libc itself would write is read: no zeros ahead, four numbers.
+        let address = (name, port);
         (asyncio::af_inet(py)?, class, info.proto, "", address).into_pyobject(py)?
     } else if info.v6
         && let Ok(host) = text.parse::<Ipv6Addr>()

@@ -20,7 +20,7 @@ use crate::event_loop::{Claim, EventLoop, Readiness, Source, SourceClass};
 use crate::logic::slab::Key;
 use crate::py::cell::LoopCell;
 use crate::py::method::{Arguments, FastMethod};
-use crate::py::{asyncio, call};
+use crate::py::{asyncio, call, socket};
 
 /// A direction that a call waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -178,14 +178,12 @@ impl SocketWatch {
 /// In debug mode `ValueError` with asyncio's text for a socket that blocks.
 #[inline]
 pub fn number_of(event_loop: &EventLoop, sock: Borrowed<'_, '_, PyAny>) -> PyResult<Option<RawFd>> {
-    let py = sock.py();
-    if !sock.get_type().is(asyncio::socket(py)?) {
+    let Some(number) = socket::number(sock)? else {
         return Ok(None);
-    }
+    };
     if event_loop.is_debug() && blocks(&sock)? {
         return Err(PyValueError::new_err("the socket must be non-blocking"));
     }
-    let number = call::method0(&sock, intern!(py, "fileno"))?.extract::<RawFd>()?;
     Ok((number >= 0).then_some(number))
 }
 

@@ -4,7 +4,7 @@
 //! leading zero byte for an abstract name.
 
 use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An address as `accept`, `getsockname` and `getpeername` give it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,6 +204,16 @@ pub struct AddressInfo {
     pub stream: bool,
     /// The protocol of the answer.
     pub proto: i32,
+}
+
+/// Whether a TCP connection to `host` is what `family` and `proto` ask for.
+pub fn is_tcp_request(host: IpAddr, family: i32, proto: i32) -> bool {
+    let own = if host.is_ipv4() {
+        libc::AF_INET
+    } else {
+        libc::AF_INET6
+    };
+    (family == libc::AF_UNSPEC || family == own) && (proto == 0 || proto == libc::IPPROTO_TCP)
 }
 
 /// Reads the numbers that `getaddrinfo` takes; `None` for combinations that libc has to judge.

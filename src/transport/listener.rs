@@ -192,6 +192,10 @@ impl Listener {
                         listener.resume(py);
                         return Err(error);
                     }
+                    // A connection that comes later is an edge of its own.
+                    if !socket::has_waiting(listener.number) {
+                        return Ok(());
+                    }
                 }
                 Err(error) => match AcceptError::of(&error) {
                     AcceptError::Nothing => return Ok(()),

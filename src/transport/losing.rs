@@ -88,12 +88,19 @@ impl StreamTransport {
 
     /// Ends the watch; nothing goes in or out from here on.
     pub fn unwatch(&self, py: Python<'_>) {
-        let (key, number) = self.state.with(py, |state| {
+        let (key, number, closes) = self.state.with(py, |state| {
             state.life = Lifecycle::Losing;
-            (state.key.take(), state.descriptor.number())
+            let closes = matches!(state.descriptor, Descriptor::Owned(_));
+            (state.key.take(), state.descriptor.number(), closes)
         });
-        if let Some(key) = key {
-            self.event_loop.bind(py).get().unregister(py, key, number);
+        let Some(key) = key else { return };
+        let event_loop = self.event_loop.bind(py).get();
+        if closes {
+            // The kernel's watch ends with the file. Where a duplicate or a forked child keeps that
+            // open, an edge wakes the loop, and finds nobody under the old key.
+            drop(event_loop.leave(py, key, number));
+        } else {
+            event_loop.unregister(py, key, number);
         }
     }
 

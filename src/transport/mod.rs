@@ -14,6 +14,7 @@
 //! - `sendfile`: what a transport does while a file is sent past it
 //! - `losing`: the end of a connection
 //! - `driver`: what the loop calls
+//! - `connecting`: from a numeric address to a transport
 //! - `opening`: the beginning of a connection
 //! - `members`: the transports of a server
 //! - `surface`: the methods that Python sees
@@ -31,6 +32,7 @@
 
 pub mod address;
 mod chunk;
+mod connecting;
 mod datagram;
 mod datagram_life;
 mod datagram_reading;
@@ -72,5 +74,6 @@ use crate::py::method::install as install_method;
 pub fn install(py: Python<'_>) -> PyResult<()> {
     install_method::<members::Transports>(py)?;
     install_method::<surface::Write>(py)?;
+    install_method::<connecting::ConnectLiteral>(py)?;
     install_method::<tls::Write>(py)
 }

@@ -30,6 +30,21 @@ def listening(family: socket.AddressFamily = socket.AF_INET, backlog: int = 16) 
     return sock
 
 
+def silent_listener() -> tuple[socket.socket, list[socket.socket]]:
+    """A listener whose queue is full: who connects waits."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    waiting: list[socket.socket] = []
+    for _ in range(8):
+        sock = socket.socket()
+        sock.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            sock.connect(listener.getsockname())
+        waiting.append(sock)
+    return listener, waiting
+
+
 @contextlib.contextmanager
 def tcp_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     """Two connected TCP sockets that do not block and have buffers of a known size."""
