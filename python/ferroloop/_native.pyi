@@ -29,6 +29,7 @@ __all__ = [
     "TlsTransport",
     "WritePipeTransport",
     "_accelerate",
+    "_call_openssl",
     "getaddrinfo_literal",
 ]
 
@@ -343,6 +344,7 @@ def getaddrinfo_literal(
     flags: int = 0,
 ) -> list[tuple[int, int, int, str, Any]] | None: ...
 def _accelerate(cls: type[Any]) -> None: ...
+def _call_openssl(directly: bool) -> bool: ...
 
 @final
 class DatagramTransport(asyncio.Transport, asyncio.DatagramTransport):

@@ -9,6 +9,7 @@
 //! - `bytes`, `buffer`: data without copies
 //! - `window`: memory of ours that Python sees a range of
 //! - `asyncio`: the classes and functions of asyncio, looked up once
+//! - `ssl`: what the objects of `_ssl` wrap
 //! - `thread`: which thread this is
 //!
 //! `pyo3::ffi` is named here and nowhere else.
@@ -22,5 +23,6 @@ pub mod context;
 pub mod method;
 pub mod object;
 pub mod pool;
+pub mod ssl;
 pub mod thread;
 pub mod window;
