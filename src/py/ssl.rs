@@ -122,6 +122,12 @@ impl Direct {
         self.session.outgoing_pending()
     }
 
+    /// Nothing may happen for long: gives back what memory it can.
+    #[inline]
+    pub fn rest(&self) {
+        self.session.rest();
+    }
+
     /// How many decrypted bytes the last read has left.
     #[inline]
     pub fn decrypted(&self) -> usize {

@@ -5,9 +5,12 @@
 //! linked. The functions are looked up in what the other module brought, so that there is one OpenSSL;
 //! where they are not found, there is no `OpenSsl`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_char, c_int, c_long, c_ulong, c_void};
 use std::ptr::NonNull;
+
+/// More than this at a time leaves a memory `BIO` too large for a connection that rests.
+const LARGE: usize = 8 * 1024;
 
 /// OpenSSL 3.0, as `OpenSSL_version_num` says it. 1.1.1 sets errors in another way.
 const OLDEST: c_ulong = 0x3000_0000;
@@ -16,6 +19,8 @@ const SSL_ERROR_WANT_READ: c_int = 2;
 const SSL_ERROR_ZERO_RETURN: c_int = 6;
 const SSL_RECEIVED_SHUTDOWN: c_int = 2;
 const BIO_CTRL_PENDING: c_int = 10;
+const BIO_C_SET_BUF_MEM: c_int = 114;
+const BIO_CLOSE: c_long = 1;
 const BIO_CB_READ: c_int = 2;
 const ERR_LIB_SYS: c_int = 2;
 const OPENSSL_VERSION: c_int = 0;
@@ -103,6 +108,7 @@ functions! {
     bio_set_callback = c"BIO_set_callback_ex"(*mut c_void, Option<BioCallback>);
     bio_read = c"BIO_read"(*mut c_void, *mut c_void, c_int) -> c_int;
     bio_write = c"BIO_write"(*mut c_void, *const c_void, c_int) -> c_int;
+    buf_mem_new = c"BUF_MEM_new"() -> *mut c_void;
     bio_ctrl = c"BIO_ctrl"(*mut c_void, c_int, c_long, *mut c_void) -> c_long;
 }
 
@@ -211,6 +217,8 @@ pub enum Answer {
 pub struct Session {
     functions: &'static OpenSsl,
     objects: Objects,
+    /// Whether the `BIO`s have grown, as the handshake makes them: incoming, outgoing.
+    grown: [Cell<bool>; 2],
 }
 
 impl Session {
@@ -237,7 +245,11 @@ impl Session {
         }
         // SAFETY: the caller's promise; the index of application data is 0.
         let data = unsafe { (functions.ssl_get_ex_data)(ssl, 0) };
-        (data.cast_const() == owner).then_some(Self { functions, objects })
+        (data.cast_const() == owner).then(|| Self {
+            functions,
+            objects,
+            grown: [Cell::new(true), Cell::new(true)],
+        })
     }
 
     /// Adds to what the peer has sent. False if there is no memory.
@@ -249,6 +261,9 @@ impl Session {
         let bio = self.objects.incoming.as_ptr();
         // SAFETY: the invariant; `data` is `size` bytes long.
         let written = unsafe { (self.functions.bio_write)(bio, data.as_ptr().cast(), size) };
+        if data.len() > LARGE {
+            self.grown[0].set(true);
+        }
         // A memory BIO takes all or nothing.
         written == size
     }
@@ -276,6 +291,9 @@ impl Session {
     /// Takes out what is to be sent, as much as `room` takes. Returns how much that is.
     #[inline]
     pub fn take(&self, room: &mut [u8]) -> usize {
+        if room.len() > LARGE {
+            self.grown[1].set(true);
+        }
         let size = c_int::try_from(room.len()).unwrap_or(c_int::MAX);
         let bio = self.objects.outgoing.as_ptr();
         // SAFETY: the invariant; there is room for `size` bytes.
@@ -336,6 +354,34 @@ impl Session {
                 }
             }
             _ => Answer::Refused,
+        }
+    }
+
+    /// Nothing may happen for long: `BIO`s that have grown give their memory back, if they are empty.
+    #[inline]
+    pub fn rest(&self) {
+        let [incoming, outgoing] = &self.grown;
+        if incoming.get() {
+            self.shrink(self.objects.incoming, incoming);
+        }
+        if outgoing.get() {
+            self.shrink(self.objects.outgoing, outgoing);
+        }
+    }
+
+    #[cold]
+    fn shrink(&self, bio: NonNull<c_void>, grown: &Cell<bool>) {
+        if self.pending(bio) > 0 {
+            return;
+        }
+        grown.set(false);
+        // SAFETY: no arguments, no conditions.
+        let fresh = unsafe { (self.functions.buf_mem_new)() };
+        if !fresh.is_null() {
+            let bio = bio.as_ptr();
+            // SAFETY: the invariant: a memory BIO, which takes `fresh` and frees what it had. Nobody
+            // else has a pointer into that.
+            unsafe { (self.functions.bio_ctrl)(bio, BIO_C_SET_BUF_MEM, BIO_CLOSE, fresh) };
         }
     }
 

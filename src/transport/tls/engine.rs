@@ -278,6 +278,15 @@ impl Engine {
         }
     }
 
+    /// Nothing may happen for long: gives back what memory it can. A `MemoryBIO` never shrinks by
+    /// itself.
+    #[inline]
+    pub fn rest(&self) {
+        if let Some(direct) = &self.direct {
+            direct.rest();
+        }
+    }
+
     /// Takes out everything that OpenSSL wants to be sent.
     #[inline]
     pub fn take_outgoing<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {

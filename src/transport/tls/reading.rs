@@ -201,6 +201,7 @@ impl TlsProtocol {
             session.hold(py);
         }
         Self::flush_answers(this)?;
+        session.engine.rest();
         session.control_below(py)
     }
 

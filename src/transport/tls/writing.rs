@@ -88,6 +88,7 @@ impl TlsProtocol {
             return Ok(());
         }
         let result = Self::encrypt(this, false);
+        this.get().engine.rest();
         Self::contain(this, result, "Fatal error on SSL protocol")
     }
 
