@@ -18,6 +18,7 @@ import ferroloop
 from support.certificates import certificate_files, client_context, server_context
 from support.loops import run, until
 from support.protocols import BufferedRecorder, Recorder
+from support.sockets import reset
 from support.tls import HEADER, Peer, calling_openssl, peer_of
 
 Protocol = Recorder | BufferedRecorder
@@ -182,6 +183,16 @@ def test_what_openssl_refuses_to_write_is_the_same_exception(version: ssl.TLSVer
     seen = both_ways(written_behind_goodbye, context=bound_to(version))
     assert_same(seen, ssl.SSLError)
     assert seen[0].lost.reason == "PROTOCOL_IS_SHUTDOWN"
+
+
+def test_a_write_that_meets_a_reset_is_the_same_exception() -> None:
+    async def written_into_a_reset(peer: Peer, protocol: Recorder) -> None:
+        protocol.transport.pause_reading()
+        reset(peer.sock)
+        # A write of a callback of its own is sent when that returns.
+        asyncio.get_running_loop().call_soon(protocol.transport.write, b"anybody there?")
+
+    assert_same(both_ways(written_into_a_reset), ConnectionResetError)
 
 
 @pytest.mark.parametrize("trusted", [False, True])

@@ -134,6 +134,12 @@ impl Direct {
         self.session.decrypted()
     }
 
+    /// Takes out what is to be sent, as much as `room` takes. Returns how much that is.
+    #[inline]
+    pub fn take(&self, room: &mut [u8]) -> usize {
+        self.session.take(room)
+    }
+
     /// Takes out everything that is to be sent.
     #[inline]
     pub fn take_outgoing<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {

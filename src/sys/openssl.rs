@@ -291,14 +291,16 @@ impl Session {
     /// Takes out what is to be sent, as much as `room` takes. Returns how much that is.
     #[inline]
     pub fn take(&self, room: &mut [u8]) -> usize {
-        if room.len() > LARGE {
-            self.grown[1].set(true);
-        }
         let size = c_int::try_from(room.len()).unwrap_or(c_int::MAX);
         let bio = self.objects.outgoing.as_ptr();
         // SAFETY: the invariant; there is room for `size` bytes.
         let count = unsafe { (self.functions.bio_read)(bio, room.as_mut_ptr().cast(), size) };
-        usize::try_from(count).unwrap_or(0)
+        // Negative if there is nothing.
+        let count = usize::try_from(count).unwrap_or(0);
+        if count > LARGE {
+            self.grown[1].set(true);
+        }
+        count
     }
 
     /// Decrypts into `room`, which is not empty.

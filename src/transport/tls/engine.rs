@@ -131,6 +131,12 @@ impl Engine {
         self.outgoing.bind(py)
     }
 
+    /// What calls OpenSSL directly, if that can be done.
+    #[inline]
+    pub fn direct(&self) -> Option<&Direct> {
+        self.direct.as_ref()
+    }
+
     /// Gives OpenSSL the part of `window` from `from` to `to`, which the peer sent.
     #[inline]
     pub fn feed(&self, window: &Bound<'_, Window>, from: usize, to: usize) -> PyResult<()> {

@@ -224,6 +224,11 @@ impl TlsProtocol {
         let Some(below) = below else {
             return Ok(true);
         };
+        if let Some(direct) = self.engine.direct()
+            && below.send_filled(py, |room| direct.take(room))?
+        {
+            return Ok(!below.is_lost(py));
+        }
         let data = self.engine.take_outgoing(py)?;
         if data.as_bytes().is_empty() {
             return Ok(true);
