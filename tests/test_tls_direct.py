@@ -16,6 +16,7 @@ import pytest
 
 import ferroloop
 from support.certificates import certificate_files, client_context, server_context
+from support.errors import Reports
 from support.loops import run, until
 from support.protocols import BufferedRecorder, Recorder
 from support.sockets import reset
@@ -79,8 +80,8 @@ def both_ways(
     seen = []
     for directly in (True, False):
         loop = ferroloop.new_event_loop()
-        reports: list[dict[str, Any]] = []
-        loop.set_exception_handler(lambda _, report, reports=reports: reports.append(report))
+        reports = Reports()
+        loop.set_exception_handler(reports.handle)
         with calling_openssl(directly=directly):
             protocol = run(loop, once())
         loop.close()
