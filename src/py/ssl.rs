@@ -1,7 +1,7 @@
 //! `Direct`: the `SSL` and the two `BIO`s within an `_ssl._SSLSocket` and its two `_ssl.MemoryBIO`s.
 //!
 //! Attached threads, one at a time. The one surprise: CPython does not publish where these objects
-//! keep what they wrap, so `prove` compares on objects made for that, once: on a version of CPython
+//! keep what they wrap, so `Proof` tries it on objects made for that, once: on a version of CPython
 //! that is not known, without the GIL, or when anything does not fit, there is no `Direct`, and
 //! callers use the Python methods.
 //!
