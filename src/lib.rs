@@ -30,6 +30,8 @@ mod _native {
     #[pymodule_export]
     use crate::process::ProcessWatch;
     #[pymodule_export]
+    use crate::py::ssl::call_openssl;
+    #[pymodule_export]
     use crate::resolve::getaddrinfo_literal;
     #[pymodule_export]
     use crate::transport::{

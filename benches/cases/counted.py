@@ -8,8 +8,11 @@ the processor, not how long it takes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib
 import os
 import socket
+import ssl
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -187,9 +190,37 @@ async def _served(
     await asyncio.sleep(0)
 
 
-async def _exchange(sock: socket.socket, count: int) -> None:
+async def tls(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """A response of two writes over TLS; the peer encrypts, which is counted too, and reads nothing."""
+    # Not for the other workloads: the collector walks what an import leaves.
+    server_context, client_context = importlib.import_module("cases.tls").contexts()
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    peer = client_context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    accepted = loop.create_task(
+        loop.connect_accepted_socket(lambda: _Echo(HEAD, BODY), ours, ssl=server_context)
+    )
+
+    while not peer.version():
+        with contextlib.suppress(ssl.SSLWantReadError):
+            peer.do_handshake()
+        theirs.send(outgoing.read())
+        await asyncio.sleep(0)
+        with contextlib.suppress(BlockingIOError):
+            incoming.write(theirs.recv(65536))
+    transport, _ = await accepted
     for _ in range(count):
-        sock.send(MESSAGE)
+        peer.write(MESSAGE)
+        await _exchange(theirs, 1, outgoing.read())
+    transport.abort()
+    theirs.close()
+    await asyncio.sleep(0)
+
+
+async def _exchange(sock: socket.socket, count: int, message: bytes = MESSAGE) -> None:
+    for _ in range(count):
+        sock.send(message)
         while True:
             await asyncio.sleep(0)
             try:
@@ -315,6 +346,7 @@ WORKLOADS: dict[str, tuple[Workload, int, int]] = {
         (head_and_body, 1000),
         (streams, 1000),
         (own_streams, 1000),
+        (tls, 1000),
         (sock_calls, 1000),
         (datagrams, 1000),
         (connections, 200),

@@ -19,7 +19,7 @@ PIECE = bytes(64 * 1024)
 PIECES = 4096
 
 
-def _contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """What the server presents itself with, and what the client trusts."""
     trustme = importlib.import_module("trustme")
     authority = trustme.CA()
@@ -75,7 +75,7 @@ def bulk(loop: asyncio.AbstractEventLoop) -> float:
     """256 MiB in writes of 64 KiB, as MiB a second."""
 
     async def main() -> float:
-        server_context, client_context = _contexts()
+        server_context, client_context = contexts()
         done: asyncio.Future[None] = loop.create_future()
         server = await loop.create_server(lambda: _Sink(done), "127.0.0.1", 0, ssl=server_context)
         host, port = server.sockets[0].getsockname()
@@ -108,7 +108,7 @@ def handshakes(loop: asyncio.AbstractEventLoop) -> float:
 
     async def main() -> float:
         made: asyncio.Queue[None] = asyncio.Queue()
-        server_context, client_context = _contexts()
+        server_context, client_context = contexts()
         server = await loop.create_server(
             lambda: _Accepted(made), "127.0.0.1", 0, ssl=server_context
         )

@@ -34,6 +34,7 @@ __all__ = [
     "WritePipeTransport",
     "_accelerate",
     "_accelerate_streams",
+    "_call_openssl",
     "getaddrinfo_literal",
 ]
 
@@ -352,6 +353,7 @@ def getaddrinfo_literal(
 ) -> list[tuple[int, int, int, str, Any]] | None: ...
 def _accelerate(cls: type[Any]) -> None: ...
 def _accelerate_streams(reader: type[Any], writer: type[Any]) -> None: ...
+def _call_openssl(directly: bool) -> bool: ...
 
 @final
 class DatagramTransport(asyncio.Transport, asyncio.DatagramTransport):

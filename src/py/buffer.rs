@@ -50,6 +50,13 @@ pub fn with_bytes<R>(object: &Bound<'_, PyAny>, read: impl FnOnce(&[u8]) -> R) -
     Ok(read(bytes))
 }
 
+/// Lends the writable memory of `object` to `write`; `None` if it has no contiguous one.
+pub fn with_memory<R>(object: &Bound<'_, PyAny>, write: impl FnOnce(*mut [u8]) -> R) -> Option<R> {
+    let view = View::new(object, ffi::PyBUF_WRITABLE).ok()?;
+    let memory = std::ptr::slice_from_raw_parts_mut(view.0.buf.cast::<u8>(), view.len());
+    Some(write(memory))
+}
+
 /// Lends the writable bytes of `object` to `write`, which must not run Python code.
 ///
 /// # Errors

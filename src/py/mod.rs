@@ -13,6 +13,7 @@
 //! - `window`: memory of ours that Python sees a range of
 //! - `asyncio`: the classes and functions of asyncio, looked up once
 //! - `socket`: the descriptor of a `socket.socket`
+//! - `ssl`: what the objects of `_ssl` wrap
 //! - `thread`: which thread this is
 //!
 //! `pyo3::ffi` is named here and nowhere else.
@@ -30,5 +31,6 @@ pub mod method;
 pub mod object;
 pub mod pool;
 pub mod socket;
+pub mod ssl;
 pub mod thread;
 pub mod window;

@@ -112,6 +112,14 @@ impl Window {
         self.end.store(end, Ordering::Relaxed);
     }
 
+    /// The memory from `start` to `end`, for code that is not Rust.
+    #[inline]
+    pub fn range(&self, start: usize, end: usize) -> *mut [u8] {
+        let end = end.min(self.size);
+        let start = start.min(end);
+        std::ptr::slice_from_raw_parts_mut(self.base().wrapping_add(start), end - start)
+    }
+
     /// How many bytes there are.
     #[inline]
     pub fn size(&self) -> usize {

@@ -7,6 +7,7 @@
 //! - `datagram`: several datagrams in one system call
 //! - `pipe`: the same on pipes and character devices
 //! - `process`: one child process behind a descriptor
+//! - `openssl`: the OpenSSL that another module is linked to
 //! - `address`: socket addresses, compact
 //! - `wakeup`: the descriptor that signals write to
 //!
@@ -16,6 +17,7 @@ pub mod address;
 pub mod clock;
 pub mod datagram;
 pub mod nonblocking;
+pub mod openssl;
 pub mod pipe;
 pub mod poller;
 pub mod process;

@@ -4,6 +4,8 @@
 //! returns or asks something that the answer to would show it; more than the high-water mark is sent
 //! at once.
 
+use std::io;
+
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -31,6 +33,9 @@ const WRITELINES: Refusals = [
     "Cannot call writelines() after write_eof()",
     "unable to writelines; sendfile is in progress",
 ];
+
+/// What the log says of a connection that sending broke.
+const FAILED: &str = "Fatal write error on socket transport";
 
 /// What `write` does next.
 enum Next {
@@ -129,11 +134,7 @@ impl StreamTransport {
                 this.get().watch_for_room(py)?;
                 Self::maybe_pause(this)
             }
-            Sent::Failed(error) => Self::fatal_error(
-                this,
-                os_error(&error),
-                "Fatal write error on socket transport",
-            ),
+            Sent::Failed(error) => Self::fatal_error(this, os_error(&error), FAILED),
         }
     }
 
@@ -207,6 +208,53 @@ impl StreamTransport {
                 None => Ok(state.gather([data])),
             });
         Self::go_on(this, next.map_err(PyRuntimeError::new_err)?)
+    }
+
+    /// Sends what `fill` puts into a room at once, if nothing waits and it would be sent next: for a
+    /// native protocol that hands over what it has gathered, without an object in between. What the
+    /// kernel does not take is written as `write_bytes` does. False if `fill` may have more.
+    ///
+    /// # Errors
+    /// As `write`.
+    pub fn send_filled(
+        this: &Bound<'_, Self>,
+        fill: impl FnOnce(&mut [u8]) -> usize,
+    ) -> PyResult<bool> {
+        let py = this.py();
+        let transport = this.get();
+        let number = transport.state.with(py, |state| {
+            let next = state.native == Native::HandsOver && state.queue.is_empty();
+            let open = !state.life.is_lost() && state.refusal(&WRITE).is_none();
+            (next && open && state.writing != Writing::Blocked).then(|| state.descriptor.number())
+        });
+        let Some(number) = number else {
+            return Ok(false);
+        };
+        let event_loop = transport.event_loop.bind(py).get();
+        let (left, all) = event_loop.with_scratch(py, |scratch| {
+            let count = fill(scratch);
+            let all = count < scratch.len();
+            let sent = match &scratch[..count] {
+                [] => Ok(0),
+                filled => socket::send(number, filled),
+            };
+            let left = match sent {
+                Ok(sent) if sent == count => Ok(None),
+                Ok(sent) => Ok(Some(PyBytes::new(py, &scratch[sent..count]))),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    Ok(Some(PyBytes::new(py, &scratch[..count])))
+                }
+                // The kernel says what is wrong once.
+                Err(error) => Err(error),
+            };
+            (left, all)
+        });
+        match left {
+            Ok(None) => {}
+            Ok(Some(left)) => Self::write_bytes(this, left)?,
+            Err(error) => Self::fatal_error(this, os_error(&error), FAILED)?,
+        }
+        Ok(all)
     }
 
     /// Asks the loop to say when there is room.
@@ -289,8 +337,7 @@ impl StreamTransport {
                 return Self::maybe_resume(this);
             }
             Sent::Failed(error) => {
-                let message = "Fatal write error on socket transport";
-                return Self::fatal_error(this, os_error(&error), message);
+                return Self::fatal_error(this, os_error(&error), FAILED);
             }
         }
         transport.stop_watching_for_room(py);

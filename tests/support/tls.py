@@ -1,4 +1,4 @@
-"""A TLS peer whose every record the test decides about: OpenSSL over a raw socket."""
+"""A TLS peer whose every record the test decides about, and which way our own TLS takes to OpenSSL."""
 
 from __future__ import annotations
 
@@ -6,14 +6,27 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
+
+from ferroloop import _native
 
 from .certificates import client_context, server_context
 from .sockets import listening
 
 #: The length of a record's header.
 HEADER = 5
+#: The kind of loop whose TLS goes through the methods of `ssl`'s objects.
+INDIRECT = "ferroloop-indirect"
+
+
+@contextlib.contextmanager
+def calling_openssl(*, directly: bool) -> Iterator[bool]:
+    """Let ferroloop's connections call OpenSSL directly or not; whether they do."""
+    try:
+        yield _native._call_openssl(directly)
+    finally:
+        _native._call_openssl(True)
 
 
 class Peer:

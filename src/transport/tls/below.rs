@@ -78,6 +78,20 @@ impl Below {
         }
     }
 
+    /// Sends the records that `fill` puts into a room, if it can without an object in between. False
+    /// if `fill` may have more.
+    #[inline]
+    pub fn send_filled(
+        &self,
+        py: Python<'_>,
+        fill: impl FnOnce(&mut [u8]) -> usize,
+    ) -> PyResult<bool> {
+        match self {
+            Self::Stream(stream) => StreamTransport::send_filled(stream.bind(py), fill),
+            Self::Other(_) => Ok(false),
+        }
+    }
+
     /// Sends what was written in this callback.
     pub fn settle(&self, py: Python<'_>) -> PyResult<()> {
         match self {

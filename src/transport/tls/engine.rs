@@ -1,17 +1,20 @@
 //! `Engine`: one connection's `SSLObject` and its two `MemoryBIO`s, and the calls of these.
 //!
 //! Loop thread only; any call may run Python code (a key log, a message callback). The one surprise:
-//! an `SSLObject` of exactly that class is bypassed for the `_ssl._SSLSocket` within it, which saves
-//! a Python frame for each record, and whose methods need not be looked up; a class that a program
-//! derived is called itself.
+//! an `SSLObject` of exactly that class is bypassed for the `_ssl._SSLSocket` within it, and for data
+//! that one too where OpenSSL can be called directly; a class that a program derived is called
+//! itself.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyInt};
+use pyo3::types::{PyBytes, PyInt, PyMemoryView, PySlice};
 
+use crate::py::ssl::{Attempt, Direct};
+use crate::py::window::Window;
 use crate::py::{asyncio, call};
+use crate::sys::openssl::Answer;
 
 /// Declares functions that look a method of a class of `_ssl` up once and return it.
 macro_rules! methods {
@@ -47,6 +50,36 @@ pub struct Engine {
     inner: Py<PyAny>,
     /// Whether `inner` is an `_SSLSocket`.
     plain: bool,
+    /// What is within these, if OpenSSL can be called directly.
+    direct: Option<Direct>,
+}
+
+/// Where decrypted bytes go.
+pub enum Room<'a, 'py> {
+    /// Into a window of ours.
+    Window(&'a Bound<'py, Window>),
+    /// Into the buffer of a `BufferedProtocol`.
+    Buffer(&'a Bound<'py, PyAny>),
+}
+
+impl<'py> Room<'_, 'py> {
+    /// The part from `from` to `to` as a buffer for Python.
+    fn part(&self, from: usize, to: usize) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Self::Window(window) => {
+                window.get().show(from, to);
+                Ok(window.as_any().clone())
+            }
+            Self::Buffer(space) if from == 0 => Ok((*space).clone()),
+            Self::Buffer(space) => part(space, from, to),
+        }
+    }
+}
+
+/// The part of `buffer` from `from` to `to`, without a copy.
+fn part<'py>(buffer: &Bound<'py, PyAny>, from: usize, to: usize) -> PyResult<Bound<'py, PyAny>> {
+    let range = PySlice::new(buffer.py(), from.cast_signed(), to.cast_signed(), 1);
+    PyMemoryView::from(buffer)?.as_any().get_item(range)
 }
 
 impl Engine {
@@ -68,7 +101,13 @@ impl Engine {
         };
         let plain = inner.is_some();
         let inner = inner.unwrap_or_else(|| object.clone());
+        let direct = if plain {
+            Direct::new(&inner, &incoming, &outgoing)
+        } else {
+            None
+        };
         Ok(Self {
+            direct,
             incoming: incoming.unbind(),
             outgoing: outgoing.unbind(),
             object: object.unbind(),
@@ -92,9 +131,36 @@ impl Engine {
         self.outgoing.bind(py)
     }
 
-    /// Gives OpenSSL what the peer sent.
+    /// What calls OpenSSL directly, if that can be done.
     #[inline]
-    pub fn feed(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
+    pub fn direct(&self) -> Option<&Direct> {
+        self.direct.as_ref()
+    }
+
+    /// Gives OpenSSL the part of `window` from `from` to `to`, which the peer sent.
+    #[inline]
+    pub fn feed(&self, window: &Bound<'_, Window>, from: usize, to: usize) -> PyResult<()> {
+        let py = window.py();
+        if let Some(direct) = &self.direct
+            && window
+                .get()
+                .with_mut(py, |memory| direct.feed(&memory[from..to]))
+        {
+            return Ok(());
+        }
+        window.get().show(from, to);
+        self.feed_object(window.as_any())
+    }
+
+    /// Gives OpenSSL what the peer sent before.
+    pub fn feed_held(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
+        match &self.direct {
+            Some(direct) if direct.feed(data) => Ok(()),
+            _ => self.feed_object(PyBytes::new(py, data).as_any()),
+        }
+    }
+
+    fn feed_object(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = data.py();
         call::function2(memory_write(py)?, self.incoming.bind(py), data).map(drop)
     }
@@ -102,32 +168,56 @@ impl Engine {
     /// How many bytes of what the peer sent OpenSSL has not read yet.
     #[inline]
     pub fn incoming_pending(&self, py: Python<'_>) -> PyResult<usize> {
-        self.incoming
-            .bind(py)
-            .getattr(intern!(py, "pending"))?
-            .extract()
+        match &self.direct {
+            Some(direct) => Ok(direct.incoming_pending()),
+            None => pending(self.incoming.bind(py)),
+        }
     }
 
     /// How many bytes OpenSSL wants to be sent.
     #[inline]
     pub fn outgoing_pending(&self, py: Python<'_>) -> PyResult<usize> {
-        self.outgoing
-            .bind(py)
-            .getattr(intern!(py, "pending"))?
-            .extract()
+        match &self.direct {
+            Some(direct) => Ok(direct.outgoing_pending()),
+            None => pending(self.outgoing.bind(py)),
+        }
     }
 
-    /// Decrypts into `room`; 0 at the peer's close_notify, `None` if there is nothing yet.
+    /// Decrypts into `room` from `from` on, up to `to`; 0 at the peer's close_notify, `None` if there
+    /// is nothing yet.
     #[inline]
-    pub fn read(&self, room: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
-        let py = room.py();
+    pub fn read(
+        &self,
+        py: Python<'_>,
+        room: &Room<'_, '_>,
+        from: usize,
+        to: usize,
+    ) -> PyResult<Option<usize>> {
+        if let Some(direct) = &self.direct {
+            let answer = match room {
+                Room::Window(window) => Some(direct.read_window(window, from, to)),
+                Room::Buffer(space) => direct.read_buffer(space, from),
+            };
+            match answer {
+                Some(Answer::Done(count)) => return Ok(Some(count)),
+                Some(Answer::Again) => return Ok(None),
+                Some(Answer::Goodbye) => return Ok(Some(0)),
+                Some(Answer::Refused) => {
+                    if let Some(error) = direct.refusal(py, Attempt::Read) {
+                        return again(py, error).map(|()| None);
+                    }
+                }
+                None => {}
+            }
+        }
         // 0 means: as much as the buffer takes.
         let size = PyInt::new(py, 0);
+        let room = room.part(from, to)?;
         let inner = self.inner.bind(py);
         let read = if self.plain {
-            call::function3(socket_read(py)?, inner, size.as_any(), room)
+            call::function3(socket_read(py)?, inner, size.as_any(), &room)
         } else {
-            call::method2(inner, intern!(py, "read"), size.as_any(), room)
+            call::method2(inner, intern!(py, "read"), size.as_any(), &room)
         };
         match read {
             Ok(count) => count.extract().map(Some),
@@ -137,12 +227,50 @@ impl Engine {
 
     /// How many decrypted bytes a read of less than a record has left.
     pub fn decrypted(&self, py: Python<'_>) -> PyResult<usize> {
-        call::method0(self.inner.bind(py), intern!(py, "pending"))?.extract()
+        match &self.direct {
+            Some(direct) => Ok(direct.decrypted()),
+            None => call::method0(self.inner.bind(py), intern!(py, "pending"))?.extract(),
+        }
     }
 
-    /// Encrypts `data`; how much of it, or `None` if the peer has to say something first.
+    /// Encrypts the part of `data` from `from` to `to`; how much of it, or `None` if the peer has to
+    /// say something first.
     #[inline]
-    pub fn write(&self, data: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
+    pub fn write(
+        &self,
+        data: &Bound<'_, PyBytes>,
+        from: usize,
+        to: usize,
+    ) -> PyResult<Option<usize>> {
+        if let Some(direct) = &self.direct
+            && let Some(written) = written(data.py(), direct, direct.write(data, from, to))
+        {
+            return written;
+        }
+        if (from, to) == (0, data.as_bytes().len()) {
+            self.write_object(data.as_any())
+        } else {
+            self.write_object(&part(data.as_any(), from, to)?)
+        }
+    }
+
+    /// Encrypts the first `count` bytes of `window`, as `write` does.
+    #[inline]
+    pub fn write_window(
+        &self,
+        window: &Bound<'_, Window>,
+        count: usize,
+    ) -> PyResult<Option<usize>> {
+        if let Some(direct) = &self.direct
+            && let Some(written) = written(window.py(), direct, direct.write_window(window, count))
+        {
+            return written;
+        }
+        window.get().show(0, count);
+        self.write_object(window.as_any())
+    }
+
+    fn write_object(&self, data: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
         let py = data.py();
         let inner = self.inner.bind(py);
         let written = if self.plain {
@@ -156,9 +284,21 @@ impl Engine {
         }
     }
 
+    /// Nothing may happen for long: gives back what memory it can. A `MemoryBIO` never shrinks by
+    /// itself.
+    #[inline]
+    pub fn rest(&self) {
+        if let Some(direct) = &self.direct {
+            direct.rest();
+        }
+    }
+
     /// Takes out everything that OpenSSL wants to be sent.
     #[inline]
     pub fn take_outgoing<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        if let Some(direct) = &self.direct {
+            return direct.take_outgoing(py);
+        }
         let taken = call::function1(memory_read(py)?, self.outgoing.bind(py))?;
         Ok(taken.cast_into::<PyBytes>()?)
     }
@@ -184,8 +324,29 @@ impl Engine {
         visit.call(&self.incoming)?;
         visit.call(&self.outgoing)?;
         visit.call(&self.object)?;
-        visit.call(&self.inner)
+        visit.call(&self.inner)?;
+        match &self.direct {
+            Some(direct) => direct.visit(visit),
+            None => Ok(()),
+        }
     }
+}
+
+/// What OpenSSL's answer to a write comes to; `None` if it is to be asked through Python.
+#[inline]
+fn written(py: Python<'_>, direct: &Direct, answer: Answer) -> Option<PyResult<Option<usize>>> {
+    match answer {
+        Answer::Done(count) => Some(Ok(Some(count))),
+        Answer::Again => Some(Ok(None)),
+        Answer::Goodbye | Answer::Refused => {
+            let error = direct.refusal(py, Attempt::Write)?;
+            Some(again(py, error).map(|()| None))
+        }
+    }
+}
+
+fn pending(memory: &Bound<'_, PyAny>) -> PyResult<usize> {
+    memory.getattr(intern!(memory.py(), "pending"))?.extract()
 }
 
 /// Ok if `error` only says that OpenSSL wants more.

@@ -7,12 +7,12 @@
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyMemoryView, PySlice};
 
 use crate::event_loop::Purpose;
 use crate::py::call;
 use crate::py::window::{self, Window};
 use crate::transport::protocol::Kind;
+use crate::transport::tls::engine::Room;
 use crate::transport::tls::session::{Phase, Received, TlsProtocol};
 
 /// How much OpenSSL is fed at a time: the longest record.
@@ -145,8 +145,7 @@ impl TlsProtocol {
                 self.state
                     .with(py, |state| state.input.records.feed(&memory[from..to]));
             });
-            window.get().show(from, to);
-            self.engine.feed(window.as_any())?;
+            self.engine.feed(&window, from, to)?;
             return Ok(true);
         }
         let held: Option<Vec<u8>> = self.state.with(py, |state| {
@@ -161,7 +160,7 @@ impl TlsProtocol {
         });
         match held {
             Some(held) => {
-                self.engine.feed(PyBytes::new(py, &held).as_any())?;
+                self.engine.feed_held(py, &held)?;
                 Ok(true)
             }
             None => Ok(false),
@@ -203,6 +202,7 @@ impl TlsProtocol {
             session.hold(py);
         }
         Self::flush_answers(this)?;
+        session.engine.rest();
         session.control_below(py)
     }
 
@@ -214,22 +214,14 @@ impl TlsProtocol {
         let most = session.most_decrypted(py)?;
         let (data, end) = if most >= LARGE {
             let (data, end) = window::filled_bytes(py, most, |window| {
-                let room = |filled| {
-                    window.get().show(filled, most);
-                    Ok(window.as_any().clone())
-                };
-                session.decrypt(py, (most, 1), room)
+                session.decrypt(py, (most, 1), &Room::Window(window))
             })?;
             (Some(data).filter(|it| !it.as_bytes().is_empty()), end)
         } else {
             let event_loop = session.event_loop.bind(py).get();
             let window = event_loop.take_window(py, Purpose::Plain)?;
             let size = window.get().size();
-            let room = |filled| {
-                window.get().show(filled, size);
-                Ok(window.as_any().clone())
-            };
-            let (filled, end) = session.decrypt(py, (size, RECORD), room);
+            let (filled, end) = session.decrypt(py, (size, RECORD), &Room::Window(&window));
             let data = (filled > 0).then(|| window.get().to_bytes(py, filled));
             event_loop.give_window(py, Purpose::Plain, window);
             (data, end)
@@ -274,14 +266,7 @@ impl TlsProtocol {
             let text = "get_buffer() returned an empty buffer";
             return Err(PyRuntimeError::new_err(text));
         }
-        let room = |filled: usize| {
-            if filled == 0 {
-                return Ok(space.clone());
-            }
-            let rest = PySlice::new(py, filled.cast_signed(), size.cast_signed(), 1);
-            PyMemoryView::from(&space)?.as_any().get_item(rest)
-        };
-        let (filled, end) = session.decrypt(py, (size, 1), room);
+        let (filled, end) = session.decrypt(py, (size, 1), &Room::Buffer(&space));
         drop(space);
         if filled > 0 {
             let count = filled.into_pyobject(py)?;
@@ -304,13 +289,13 @@ impl TlsProtocol {
         }
     }
 
-    /// Decrypts what has come into the buffer that `room` gives for what is left of `size` bytes,
-    /// until less than `least` bytes are left. What failed comes after what was decrypted before.
-    fn decrypt<'py>(
+    /// Decrypts what has come into the `size` bytes of `room`, until less than `least` bytes are left.
+    /// What failed comes after what was decrypted before.
+    fn decrypt(
         &self,
-        py: Python<'py>,
+        py: Python<'_>,
         (size, least): (usize, usize),
-        room: impl Fn(usize) -> PyResult<Bound<'py, PyAny>>,
+        room: &Room<'_, '_>,
     ) -> (usize, End) {
         let mut filled = 0;
         let end = loop {
@@ -324,7 +309,7 @@ impl TlsProtocol {
             if size - filled < least {
                 break End::Full;
             }
-            match room(filled).and_then(|room| self.engine.read(&room)) {
+            match self.engine.read(py, room, filled, size) {
                 Ok(Some(0)) => break End::Goodbye,
                 Ok(Some(count)) => {
                     filled += count;

@@ -5,7 +5,7 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyMemoryView, PySlice, PyString};
+use pyo3::types::{PyBytes, PyString};
 
 use crate::error::leaves_the_loop;
 use crate::event_loop::Purpose;
@@ -31,9 +31,7 @@ enum Next {
 
 /// What is encrypted next.
 enum Piece {
-    /// A whole chunk.
-    Whole(Py<PyBytes>),
-    /// A part of a long one.
+    /// A chunk, or a part of a long one.
     Part(Py<PyBytes>, usize, usize),
     /// Several short ones.
     Joined,
@@ -90,6 +88,7 @@ impl TlsProtocol {
             return Ok(());
         }
         let result = Self::encrypt(this, false);
+        this.get().engine.rest();
         Self::contain(this, result, "Fatal error on SSL protocol")
     }
 
@@ -161,12 +160,7 @@ impl TlsProtocol {
     fn encrypt_pieces(&self, py: Python<'_>, everything: bool) -> PyResult<()> {
         while let Some(piece) = self.state.with(py, |state| state.piece(py, everything)) {
             let written = match piece {
-                Piece::Whole(chunk) => self.engine.write(chunk.bind(py).as_any()),
-                Piece::Part(chunk, from, to) => {
-                    let range = PySlice::new(py, from.cast_signed(), to.cast_signed(), 1);
-                    let view = PyMemoryView::from(chunk.bind(py).as_any())?;
-                    self.engine.write(&view.as_any().get_item(range)?)
-                }
+                Piece::Part(chunk, from, to) => self.engine.write(chunk.bind(py), from, to),
                 Piece::Joined => self.write_joined(py),
             };
             let Some(count) = written? else {
@@ -214,8 +208,7 @@ impl TlsProtocol {
                 count
             })
         });
-        window.get().show(0, count);
-        let written = self.engine.write(window.as_any());
+        let written = self.engine.write_window(&window, count);
         event_loop.give_window(py, Purpose::Plain, window);
         written
     }
@@ -231,6 +224,11 @@ impl TlsProtocol {
         let Some(below) = below else {
             return Ok(true);
         };
+        if let Some(direct) = self.engine.direct()
+            && below.send_filled(py, |room| direct.take(room))?
+        {
+            return Ok(!below.is_lost(py));
+        }
         let data = self.engine.take_outgoing(py)?;
         if data.as_bytes().is_empty() {
             return Ok(true);
@@ -379,10 +377,6 @@ impl State {
         if output.backlog.len() > 1 && length - head < RECORD {
             return Some(Piece::Joined);
         }
-        Some(if head == 0 {
-            Piece::Whole(object())
-        } else {
-            Piece::Part(object(), head, length)
-        })
+        Some(Piece::Part(object(), head, length))
     }
 }

@@ -1,0 +1,423 @@
+//! `OpenSsl`: some functions of the OpenSSL that another module of this process is linked to, and
+//! `Session`: the data path of one TLS connection over them.
+//!
+//! A session belongs to the thread that uses it. The one surprise: nothing is loaded and nothing is
+//! linked. The functions are looked up in what the other module brought, so that there is one OpenSSL;
+//! where they are not found, there is no `OpenSsl`.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{CStr, c_char, c_int, c_long, c_ulong, c_void};
+use std::ptr::NonNull;
+
+/// More than this at a time leaves a memory `BIO` too large for a connection that rests.
+const LARGE: usize = 8 * 1024;
+
+/// OpenSSL 3.0, as `OpenSSL_version_num` says it. 1.1.1 sets errors in another way.
+const OLDEST: c_ulong = 0x3000_0000;
+
+const SSL_ERROR_WANT_READ: c_int = 2;
+const SSL_ERROR_ZERO_RETURN: c_int = 6;
+const SSL_RECEIVED_SHUTDOWN: c_int = 2;
+const BIO_CTRL_PENDING: c_int = 10;
+const BIO_C_SET_BUF_MEM: c_int = 114;
+const BIO_CLOSE: c_long = 1;
+const BIO_CB_READ: c_int = 2;
+const ERR_LIB_SYS: c_int = 2;
+const OPENSSL_VERSION: c_int = 0;
+
+/// A loaded library, for as long as the process lives.
+struct Library(NonNull<c_void>);
+
+impl Library {
+    /// The one at `path`, if it is loaded.
+    fn loaded(path: &CStr) -> Option<Self> {
+        let flags = libc::RTLD_LAZY | libc::RTLD_LOCAL | libc::RTLD_NOLOAD;
+        // SAFETY: `path` is a C string; with RTLD_NOLOAD no code of the library is run.
+        NonNull::new(unsafe { libc::dlopen(path.as_ptr(), flags) }).map(Self)
+    }
+
+    /// The address of `name` in it or in what it is linked to.
+    fn symbol(&self, name: &CStr) -> Option<NonNull<c_void>> {
+        // SAFETY: a handle of `dlopen` that is never closed, and a C string.
+        NonNull::new(unsafe { libc::dlsym(self.0.as_ptr(), name.as_ptr()) })
+    }
+}
+
+/// What OpenSSL calls before and after each operation of a `BIO`; what it returns is the result.
+type BioCallback = unsafe extern "C" fn(
+    bio: *mut c_void,
+    operation: c_int,
+    data: *const c_char,
+    size: usize,
+    number: c_int,
+    other: c_long,
+    result: c_int,
+    processed: *mut usize,
+) -> c_long;
+/// Sets the error that `ERR_new` made room for.
+type SetError = unsafe extern "C" fn(c_int, c_int, *const c_char, ...);
+
+/// Declares `OpenSsl`, one field for each function, and how they are looked up.
+macro_rules! functions {
+    ($($name:ident = $symbol:literal ($($argument:ty),*) $(-> $result:ty)?;)*) => {
+        /// Functions of an OpenSSL.
+        ///
+        /// # Invariant
+        /// Each field is the function of that name, in one and the same OpenSSL from 3.0 on.
+        pub struct OpenSsl {
+            $($name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
+            err_set_error: SetError,
+        }
+
+        impl OpenSsl {
+            fn find(library: &Library) -> Option<Self> {
+                $(
+                    let found = library.symbol($symbol)?.as_ptr();
+                    // SAFETY: OpenSSL documents the function of this name with this signature.
+                    let $name = unsafe {
+                        std::mem::transmute::<
+                            *mut c_void,
+                            unsafe extern "C" fn($($argument),*) $(-> $result)?,
+                        >(found)
+                    };
+                )*
+                let found = library.symbol(c"ERR_set_error")?.as_ptr();
+                // SAFETY: as above; it takes arguments for its format.
+                let err_set_error = unsafe { std::mem::transmute::<*mut c_void, SetError>(found) };
+                Some(Self { $($name,)* err_set_error })
+            }
+        }
+    };
+}
+
+functions! {
+    version_num = c"OpenSSL_version_num"() -> c_ulong;
+    version = c"OpenSSL_version"(c_int) -> *const c_char;
+    ssl_read_ex = c"SSL_read_ex"(*mut c_void, *mut c_void, usize, *mut usize) -> c_int;
+    ssl_write_ex = c"SSL_write_ex"(*mut c_void, *const c_void, usize, *mut usize) -> c_int;
+    ssl_get_error = c"SSL_get_error"(*const c_void, c_int) -> c_int;
+    ssl_get_shutdown = c"SSL_get_shutdown"(*const c_void) -> c_int;
+    ssl_pending = c"SSL_pending"(*const c_void) -> c_int;
+    ssl_get_rbio = c"SSL_get_rbio"(*const c_void) -> *mut c_void;
+    ssl_get_wbio = c"SSL_get_wbio"(*const c_void) -> *mut c_void;
+    ssl_get_ex_data = c"SSL_get_ex_data"(*const c_void, c_int) -> *mut c_void;
+    ssl_get_verify_result = c"SSL_get_verify_result"(*const c_void) -> c_long;
+    ssl_set_verify_result = c"SSL_set_verify_result"(*mut c_void, c_long);
+    err_get_error = c"ERR_get_error"() -> c_ulong;
+    err_new = c"ERR_new"();
+    bio_set_callback = c"BIO_set_callback_ex"(*mut c_void, Option<BioCallback>);
+    bio_read = c"BIO_read"(*mut c_void, *mut c_void, c_int) -> c_int;
+    bio_write = c"BIO_write"(*mut c_void, *const c_void, c_int) -> c_int;
+    buf_mem_new = c"BUF_MEM_new"() -> *mut c_void;
+    bio_ctrl = c"BIO_ctrl"(*mut c_void, c_int, c_long, *mut c_void) -> c_long;
+}
+
+impl OpenSsl {
+    /// That of the library at `path`, if it is loaded and says `number` and `text` of its version.
+    pub fn of(path: &CStr, number: c_ulong, text: &[u8]) -> Option<Self> {
+        let found = Self::find(&Library::loaded(path)?)?;
+        // SAFETY: no arguments, no conditions.
+        let version = unsafe { (found.version_num)() };
+        // SAFETY: as above; the argument is one of those documented.
+        let named = unsafe { (found.version)(OPENSSL_VERSION) };
+        // SAFETY: a constant C string.
+        let named = unsafe { CStr::from_ptr(named) }.to_bytes();
+        // Its forks go by their own names, and some by numbers of OpenSSL.
+        let same = version == number && named == text && text.starts_with(b"OpenSSL ");
+        (same && version >= OLDEST).then_some(found)
+    }
+
+    /// Takes the calling thread's queue of errors, oldest first.
+    pub fn take_errors(&self) -> Vec<c_ulong> {
+        std::iter::repeat_with(|| {
+            // SAFETY: no arguments, no conditions.
+            unsafe { (self.err_get_error)() }
+        })
+        .take_while(|error| *error != 0)
+        .collect()
+    }
+
+    /// Puts an error of such a queue behind the calling thread's.
+    fn put_error(&self, error: c_ulong) {
+        let (library, reason) = parts(error);
+        // SAFETY: no arguments, no conditions.
+        unsafe { (self.err_new)() };
+        // SAFETY: there is room for an error now; without a format there are no more arguments.
+        unsafe { (self.err_set_error)(library, reason, std::ptr::null()) };
+    }
+}
+
+/// The library and the reason of an error: OpenSSL's `ERR_GET_LIB` and `ERR_GET_REASON`.
+fn parts(error: c_ulong) -> (c_int, c_int) {
+    let number = |bits: c_ulong| c_int::try_from(bits).unwrap_or(0);
+    if error & 0x8000_0000 != 0 {
+        return (ERR_LIB_SYS, number(error & 0x7fff_ffff));
+    }
+    (number(error >> 23 & 0xff), number(error & 0x7f_ffff))
+}
+
+thread_local! {
+    /// What `fail` fails with.
+    static FAILURE: RefCell<Option<(&'static OpenSsl, Vec<c_ulong>)>> =
+        const { RefCell::new(None) };
+}
+
+/// Fails an attempt to read and lets everything else happen.
+unsafe extern "C" fn fail(
+    _bio: *mut c_void,
+    operation: c_int,
+    _data: *const c_char,
+    _size: usize,
+    _number: c_int,
+    _other: c_long,
+    result: c_int,
+    _processed: *mut usize,
+) -> c_long {
+    if operation != BIO_CB_READ {
+        return c_long::from(result);
+    }
+    FAILURE.with_borrow(|failure| {
+        if let Some((functions, errors)) = failure {
+            for error in errors {
+                functions.put_error(*error);
+            }
+        }
+    });
+    -1
+}
+
+/// The addresses of the objects of a connection.
+#[derive(Clone, Copy)]
+pub struct Objects {
+    /// An `SSL`.
+    pub ssl: NonNull<c_void>,
+    /// The memory `BIO` that it reads.
+    pub incoming: NonNull<c_void>,
+    /// The memory `BIO` that it writes.
+    pub outgoing: NonNull<c_void>,
+}
+
+/// What an attempt to read or to write came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// So many bytes.
+    Done(usize),
+    /// The peer has to say something first.
+    Again,
+    /// The peer has said goodbye.
+    Goodbye,
+    /// An error; OpenSSL's queue of errors says which.
+    Refused,
+}
+
+/// One connection whose handshake is made elsewhere.
+///
+/// # Invariant
+/// The three objects outlive the session, and no two threads call it at once.
+pub struct Session {
+    functions: &'static OpenSsl,
+    objects: Objects,
+    /// Whether the `BIO`s have grown, as the handshake makes them: incoming, outgoing.
+    grown: [Cell<bool>; 2],
+}
+
+impl Session {
+    /// The session of these objects if they belong together and `owner` is what the `SSL`'s
+    /// application data points at.
+    ///
+    /// # Safety
+    /// The addresses are those of such objects of that OpenSSL, and the invariant holds.
+    pub unsafe fn new(
+        functions: &'static OpenSsl,
+        objects: Objects,
+        owner: *const c_void,
+    ) -> Option<Self> {
+        let ssl = objects.ssl.as_ptr();
+        // SAFETY: the caller's promise.
+        let reads = unsafe { (functions.ssl_get_rbio)(ssl) };
+        if reads != objects.incoming.as_ptr() {
+            return None;
+        }
+        // SAFETY: the caller's promise.
+        let writes = unsafe { (functions.ssl_get_wbio)(ssl) };
+        if writes != objects.outgoing.as_ptr() {
+            return None;
+        }
+        // SAFETY: the caller's promise; the index of application data is 0.
+        let data = unsafe { (functions.ssl_get_ex_data)(ssl, 0) };
+        (data.cast_const() == owner).then(|| Self {
+            functions,
+            objects,
+            grown: [Cell::new(true), Cell::new(true)],
+        })
+    }
+
+    /// Adds to what the peer has sent. False if there is no memory.
+    #[inline]
+    pub fn feed(&self, data: &[u8]) -> bool {
+        let Ok(size) = c_int::try_from(data.len()) else {
+            return false;
+        };
+        let bio = self.objects.incoming.as_ptr();
+        // SAFETY: the invariant; `data` is `size` bytes long.
+        let written = unsafe { (self.functions.bio_write)(bio, data.as_ptr().cast(), size) };
+        if data.len() > LARGE {
+            self.grown[0].set(true);
+        }
+        // A memory BIO takes all or nothing.
+        written == size
+    }
+
+    /// How much of what the peer has sent was not read.
+    #[inline]
+    pub fn incoming_pending(&self) -> usize {
+        self.pending(self.objects.incoming)
+    }
+
+    /// How much there is to be sent.
+    #[inline]
+    pub fn outgoing_pending(&self) -> usize {
+        self.pending(self.objects.outgoing)
+    }
+
+    #[inline]
+    fn pending(&self, bio: NonNull<c_void>) -> usize {
+        let none = std::ptr::null_mut();
+        // SAFETY: the invariant; the question takes no more arguments.
+        let count = unsafe { (self.functions.bio_ctrl)(bio.as_ptr(), BIO_CTRL_PENDING, 0, none) };
+        usize::try_from(count).unwrap_or(0)
+    }
+
+    /// Takes out what is to be sent, as much as `room` takes. Returns how much that is.
+    #[inline]
+    pub fn take(&self, room: &mut [u8]) -> usize {
+        let size = c_int::try_from(room.len()).unwrap_or(c_int::MAX);
+        let bio = self.objects.outgoing.as_ptr();
+        // SAFETY: the invariant; there is room for `size` bytes.
+        let count = unsafe { (self.functions.bio_read)(bio, room.as_mut_ptr().cast(), size) };
+        // Negative if there is nothing.
+        let count = usize::try_from(count).unwrap_or(0);
+        if count > LARGE {
+            self.grown[1].set(true);
+        }
+        count
+    }
+
+    /// Decrypts into `room`, which is not empty.
+    ///
+    /// # Safety
+    /// `room` may be written to.
+    #[inline]
+    pub unsafe fn read(&self, room: *mut [u8]) -> Answer {
+        let ssl = self.objects.ssl.as_ptr();
+        let mut count = 0;
+        // SAFETY: the invariant, and the caller's promise.
+        let done =
+            unsafe { (self.functions.ssl_read_ex)(ssl, room.cast(), room.len(), &raw mut count) };
+        if done == 1 {
+            Answer::Done(count)
+        } else {
+            self.failed()
+        }
+    }
+
+    /// Encrypts `data`, which is not empty.
+    ///
+    /// # Safety
+    /// `data` may be read.
+    #[inline]
+    pub unsafe fn write(&self, data: *const [u8]) -> Answer {
+        let ssl = self.objects.ssl.as_ptr();
+        let mut count = 0;
+        // SAFETY: the invariant, and the caller's promise.
+        let done =
+            unsafe { (self.functions.ssl_write_ex)(ssl, data.cast(), data.len(), &raw mut count) };
+        if done == 1 {
+            Answer::Done(count)
+        } else {
+            self.failed()
+        }
+    }
+
+    /// Why the last attempt failed, as `_ssl` tells it.
+    #[cold]
+    fn failed(&self) -> Answer {
+        let ssl = self.objects.ssl.as_ptr();
+        // SAFETY: the invariant; 0 is what the attempt returned.
+        match unsafe { (self.functions.ssl_get_error)(ssl, 0) } {
+            SSL_ERROR_WANT_READ => Answer::Again,
+            SSL_ERROR_ZERO_RETURN => {
+                // SAFETY: the invariant.
+                let shutdown = unsafe { (self.functions.ssl_get_shutdown)(ssl) };
+                if shutdown == SSL_RECEIVED_SHUTDOWN {
+                    Answer::Goodbye
+                } else {
+                    Answer::Refused
+                }
+            }
+            _ => Answer::Refused,
+        }
+    }
+
+    /// Nothing may happen for long: `BIO`s that have grown give their memory back, if they are empty.
+    #[inline]
+    pub fn rest(&self) {
+        let [incoming, outgoing] = &self.grown;
+        if incoming.get() {
+            self.shrink(self.objects.incoming, incoming);
+        }
+        if outgoing.get() {
+            self.shrink(self.objects.outgoing, outgoing);
+        }
+    }
+
+    #[cold]
+    fn shrink(&self, bio: NonNull<c_void>, grown: &Cell<bool>) {
+        if self.pending(bio) > 0 {
+            return;
+        }
+        grown.set(false);
+        // SAFETY: no arguments, no conditions.
+        let fresh = unsafe { (self.functions.buf_mem_new)() };
+        if !fresh.is_null() {
+            let bio = bio.as_ptr();
+            // SAFETY: the invariant: a memory BIO, which takes `fresh` and frees what it had. Nobody
+            // else has a pointer into that.
+            unsafe { (self.functions.bio_ctrl)(bio, BIO_C_SET_BUF_MEM, BIO_CLOSE, fresh) };
+        }
+    }
+
+    /// Takes what OpenSSL has refused something for.
+    pub fn take_errors(&self) -> Vec<c_ulong> {
+        self.functions.take_errors()
+    }
+
+    /// Takes over what `other` knows of its peer's certificate.
+    pub fn take_verdict(&self, other: &Self) {
+        // SAFETY: the invariant.
+        let verdict = unsafe { (self.functions.ssl_get_verify_result)(other.objects.ssl.as_ptr()) };
+        // SAFETY: the invariant.
+        unsafe { (self.functions.ssl_set_verify_result)(self.objects.ssl.as_ptr(), verdict) };
+    }
+
+    /// Runs `attempt`, during which reading what the peer has sent fails with `errors`.
+    pub fn failing<R>(&self, errors: Vec<c_ulong>, attempt: impl FnOnce() -> R) -> R {
+        FAILURE.set(Some((self.functions, errors)));
+        let bio = self.objects.incoming.as_ptr();
+        // SAFETY: the invariant; the callback may be called at any time.
+        unsafe { (self.functions.bio_set_callback)(bio, Some(fail)) };
+        let result = attempt();
+        // SAFETY: the invariant.
+        unsafe { (self.functions.bio_set_callback)(bio, None) };
+        FAILURE.set(None);
+        result
+    }
+
+    /// How many decrypted bytes the last read has left.
+    #[inline]
+    pub fn decrypted(&self) -> usize {
+        // SAFETY: the invariant.
+        let count = unsafe { (self.functions.ssl_pending)(self.objects.ssl.as_ptr()) };
+        usize::try_from(count).unwrap_or(0)
+    }
+}
