@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 
+import ferroloop
 from support.descriptors import new_since, open_descriptors
 from support.errors import Reports
 from support.loops import Factory, factory_of
@@ -56,6 +58,13 @@ def _nothing_left_open() -> Iterator[None]:
     yield
     left = new_since(before)
     assert not left, f"descriptors left open: {left}"
+
+
+@pytest.fixture(params=[asyncio, ferroloop], ids=["asyncio's", "ferroloop's"])
+def streams(request: pytest.FixtureRequest) -> ModuleType:
+    """The package whose streams are used; either runs on any loop."""
+    module: ModuleType = request.param
+    return module
 
 
 @pytest.fixture

@@ -12,16 +12,9 @@ from typing import Any
 
 import pytest
 
-import ferroloop
 from support.loops import run
 
 Loop = asyncio.AbstractEventLoop
-
-
-@pytest.fixture(params=[asyncio, ferroloop], ids=["asyncio's", "ferroloop's"])
-def streams(request: pytest.FixtureRequest) -> ModuleType:
-    module: ModuleType = request.param
-    return module
 
 
 def test_the_classes_are_asyncios(loop: Loop, streams: ModuleType) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-import ferroloop
 from support.loops import PATIENCE, run, until
 from support.sockets import reset, socket_pair, tcp_pair
 
@@ -22,12 +21,6 @@ Pair = tuple[socket.socket, socket.socket]
 def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     with tcp_pair() if request.param == "tcp" else socket_pair() as pair:
         yield pair
-
-
-@pytest.fixture(params=[asyncio, ferroloop], ids=["asyncio's", "ferroloop's"])
-def streams(request: pytest.FixtureRequest) -> ModuleType:
-    module: ModuleType = request.param
-    return module
 
 
 async def open_stream(

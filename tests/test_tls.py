@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import sys
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -54,10 +55,10 @@ async def wait_lost(protocol: Recorder) -> None:
     protocol.transport.close()
 
 
-def test_streams_over_tls(loop: Loop) -> None:
+def test_streams_over_tls(loop: Loop, streams: ModuleType) -> None:
     async def main() -> None:
-        server = await tls_server()
-        reader, writer = await asyncio.open_connection(
+        server = await streams.start_server(echo, sock=listening(), ssl=server_context())
+        reader, writer = await streams.open_connection(
             *address_of(server), ssl=client_context(), server_hostname="localhost"
         )
         writer.write(b"hello\n")
@@ -206,7 +207,7 @@ def test_start_tls_upgrades_both_ends(loop: Loop) -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="since 3.11")
-def test_a_stream_writer_can_be_upgraded(loop: Loop) -> None:
+def test_a_stream_writer_can_be_upgraded(loop: Loop, streams: ModuleType) -> None:
     async def serve(reader: asyncio.StreamReader, writer: Any) -> None:
         assert await reader.readline() == b"upgrade\n"
         writer.write(b"ready\n")
@@ -215,8 +216,8 @@ def test_a_stream_writer_can_be_upgraded(loop: Loop) -> None:
         writer.close()
 
     async def main() -> None:
-        server = await asyncio.start_server(serve, sock=listening())
-        reader, writer = await asyncio.open_connection(*address_of(server))
+        server = await streams.start_server(serve, sock=listening())
+        reader, writer = await streams.open_connection(*address_of(server))
         untyped: Any = writer
         writer.write(b"upgrade\n")
         assert await reader.readline() == b"ready\n"

@@ -34,7 +34,7 @@ const BIO: usize = HEAD;
 /// Where an `_SSLSocket` keeps its `SSL *`: behind a weak reference to a socket.
 const SSL: usize = HEAD + size_of::<*const c_void>();
 
-/// The versions of CPython whose sources say so.
+/// The versions of CPython that it was tried with.
 fn is_known(py: Python<'_>) -> bool {
     let version = py.version_info();
     cfg!(not(Py_GIL_DISABLED)) && ((3, 10)..=(3, 15)).contains(&(version.major, version.minor))

@@ -92,6 +92,20 @@ impl DirectClass for StreamClass {
             |buffer| window.with_mut(py, |bytes| bytearray::append(buffer, &bytes[..count])),
         )
     }
+
+    #[inline]
+    fn data_received(
+        &self,
+        protocol: &Bound<'_, PyAny>,
+        data: &Bound<'_, PyBytes>,
+    ) -> PyResult<()> {
+        let protocol = protocol.cast::<StreamProtocolBase>()?.get();
+        protocol.received(
+            data.py(),
+            || data.clone(),
+            |buffer| bytearray::append(buffer, data.as_bytes()),
+        )
+    }
 }
 
 /// `data_received`

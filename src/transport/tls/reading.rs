@@ -227,7 +227,12 @@ impl TlsProtocol {
             (data, end)
         };
         if let (Some(data), Some(app)) = (data, session.app(py)) {
-            call::method1(&app, intern!(py, "data_received"), data.as_any())?;
+            match session.state.with(py, |state| state.kind) {
+                Kind::Direct(class) => class.data_received(&app, &data)?,
+                Kind::Plain | Kind::Buffered => {
+                    call::method1(&app, intern!(py, "data_received"), data.as_any())?;
+                }
+            }
         }
         Self::after_read(this, end)
     }
