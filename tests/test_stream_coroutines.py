@@ -209,3 +209,175 @@ def test_arguments_are_refused_as_by_asyncio(loop: Loop, streams: ModuleType) ->
             await reader.readuntil(b"")
 
     run(loop, main())
+
+
+def test_a_finished_coroutine_keeps_nothing_alive(loop: Loop, streams: ModuleType) -> None:
+    async def main() -> None:
+        reader = streams.StreamReader(loop=loop)
+        reader.feed_data(b"some\nbytes")
+        task = loop.create_task(reader.readline())
+        await task
+        closed = reader.readexactly(100)
+        closed.send(None)
+        closed.close()
+        thrown = reader.read(1)
+        with pytest.raises(LookupError):
+            thrown.throw(LookupError)
+        reference = weakref.ref(reader)
+        del reader
+        assert reference() is None
+        assert task.result() == b"some\n"
+
+    run(loop, main())
+
+
+def test_a_waiting_coroutine_that_is_dropped_gives_its_place_up(
+    loop: Loop, streams: ModuleType
+) -> None:
+    async def main() -> None:
+        reader = streams.StreamReader(loop=loop)
+        waiting = reader.readline()
+        waiting.send(None)
+        del waiting
+        task = loop.create_task(reader.read(5))
+        await asyncio.sleep(0)
+        reader.feed_data(b"data")
+        assert await task == b"data"
+
+    run(loop, main())
+
+
+@pytest.mark.parametrize("method", ["readexactly", "readuntil", "readline"])
+@pytest.mark.parametrize("event", ["end", "limit"])
+def test_an_exception_set_after_the_wait_does_not_hide_what_came_before(
+    loop: Loop, streams: ModuleType, method: str, event: str
+) -> None:
+    arguments: dict[str, tuple[Any, ...]] = {"readexactly": (9,), "readuntil": (b"z",)}
+
+    async def outcome(module: Any) -> tuple[object, bytes]:
+        reader = module.StreamReader(limit=4, loop=loop)
+        task = loop.create_task(getattr(reader, method)(*arguments.get(method, ())))
+        await asyncio.sleep(0)
+        reader.feed_data(b"abc" if event == "end" else b"abcdefghijkl")
+        if event == "end":
+            reader.feed_eof()
+        reader.set_exception(ArithmeticError("too late"))
+        try:
+            result: object = await task
+        except Exception as exc:
+            result = repr(exc)
+        return result, bytes(reader._buffer)
+
+    async def main() -> None:
+        assert await outcome(streams) == await outcome(asyncio)
+
+    run(loop, main())
+
+
+def test_who_has_the_buffer_sees_what_comes(loop: Loop, streams: ModuleType) -> None:
+    async def main() -> None:
+        reader = streams.StreamReader(loop=loop)
+        buffer = reader._buffer
+        reader.feed_data(b"hello")
+        assert bytes(buffer) == b"hello"
+        assert await reader.read(9) == b"hello"
+        view = memoryview(buffer)
+        with pytest.raises(BufferError):
+            reader.feed_data(b"more")
+        view.release()
+        reader.feed_data(b"again")
+        assert await reader.read(9) == b"again"
+
+    run(loop, main())
+
+
+def test_a_set_invalid_state_error_stays_one(loop: Loop, streams: ModuleType) -> None:
+    async def main() -> None:
+        reader = streams.StreamReader(loop=loop)
+        task = loop.create_task(reader.read(5))
+        await asyncio.sleep(0)
+        reader.set_exception(asyncio.InvalidStateError("mine"))
+        with pytest.raises(asyncio.InvalidStateError, match="mine"):
+            await task
+
+    run(loop, main())
+
+
+def test_a_waiter_that_another_read_replaced_tells_its_own_end(
+    loop: Loop, streams: ModuleType
+) -> None:
+    async def main() -> None:
+        reader = streams.StreamReader(loop=loop)
+        first = reader.read(5)
+        first.send(None).cancel()
+        reader.feed_data(b"x")
+        reader._buffer.clear()
+        second = reader.read(5)
+        second.send(None)
+        reader.feed_data(b"y")
+        with pytest.raises(asyncio.CancelledError):
+            first.send(None)
+        second.close()
+
+    run(loop, main())
+
+
+def test_a_coroutine_is_awaited_by_one(loop: Loop, streams: ModuleType) -> None:
+    async def main() -> None:
+        reader = streams.StreamReader(loop=loop)
+        shared = reader.read(5)
+
+        async def wait() -> bytes:
+            result: bytes = await shared
+            return result
+
+        first, second = loop.create_task(wait()), loop.create_task(wait())
+        await asyncio.sleep(0)
+        reader.feed_data(b"x")
+        with pytest.raises(RuntimeError, match="coroutine is being awaited already"):
+            await second
+        assert await first == b"x"
+
+    run(loop, main())
+
+
+def test_an_odd_limit_pauses_and_resumes(loop: Loop, streams: ModuleType) -> None:
+    seen: list[str] = []
+
+    class Transport(asyncio.Transport):
+        def pause_reading(self) -> None:
+            seen.append("pause")
+
+        def resume_reading(self) -> None:
+            seen.append("resume")
+
+    async def main() -> None:
+        reader = streams.StreamReader(limit=2.5, loop=loop)
+        reader.set_transport(Transport())
+        reader.feed_data(bytes(10))
+        assert await reader.read(9) == bytes(9)
+        assert seen == ["pause", "resume"]
+
+    run(loop, main())
+
+
+def test_a_derived_protocol_decides_about_draining(loop: Loop, streams: ModuleType) -> None:
+    class Protocol(streams.StreamReaderProtocol):  # type: ignore[name-defined,misc]  # a module of the test
+        async def _drain_helper(self) -> None:
+            raise LookupError("asked")
+
+    class Transport(asyncio.Transport):
+        closing = False
+
+        def is_closing(self) -> bool:
+            return self.closing
+
+    async def main() -> None:
+        reader = streams.StreamReader(loop=loop)
+        transport = Transport()
+        writer = streams.StreamWriter(transport, Protocol(reader, loop=loop), reader, loop)
+        with pytest.raises(LookupError, match="asked"):
+            await writer.drain()
+        transport.closing = True
+
+    run(loop, main())

@@ -52,13 +52,28 @@ def an_act(chance: random.Random) -> tuple[str, Act]:
         (f"readuntil {separator!r}", lambda reader: reader.readuntil(separator)),
         ("anext", lambda reader: reader.__anext__()),
         ("eof", lambda reader: reader.feed_eof()),
+        (f"feed {data!r} and eof", lambda reader: feed_and_end(reader, data)),
+        (f"feed {data!r} and an exception", lambda reader: feed_and_fail(reader, data)),
         ("exception", lambda reader: reader.set_exception(LookupError("set"))),
         ("incomplete", lambda reader: reader.set_exception(asyncio.IncompleteReadError(b"x", 9))),
         ("at_eof", lambda reader: reader.at_eof()),
         ("cancel", cancel),
     ]
-    weights = (30, 4, 12, 8, 16, 12, 3, 1, 0.3, 0.3, 1, 5)
+    weights = (30, 4, 12, 8, 16, 12, 3, 0.5, 0.5, 0.5, 0.3, 0.3, 1, 5)
     return chance.choices(acts, weights)[0]
+
+
+def feed_and_end(reader: asyncio.StreamReader, data: bytes) -> None:
+    """The last that a peer sends, and its end, in one turn."""
+    reader.feed_data(data)
+    reader.feed_eof()
+
+
+def feed_and_fail(reader: asyncio.StreamReader, data: bytes) -> None:
+    """What a connection that is lost can do before a task that waits comes to its turn."""
+    reader.feed_data(data)
+    reader.feed_eof()
+    reader.set_exception(LookupError("set after data"))
 
 
 def cancel(_: asyncio.StreamReader) -> object:

@@ -43,6 +43,7 @@ __all__ = (
     "AnyDatagramTransport",
     "AnyTlsTransport",
     "BaseSubprocessTransport",
+    "Future",
     "SendfileMode",
     "StreamReader",
     "StreamReaderProtocol",
@@ -75,6 +76,8 @@ SSL_SHUTDOWN_TIMEOUT: float = getattr(constants, "SSL_SHUTDOWN_TIMEOUT", 30.0)
 
 SendfileMode = constants._SendfileMode
 TransportSocket = trsock.TransportSocket
+#: asyncio's future, also if a program puts another in its place later.
+Future = futures.Future
 #: What `StreamReader.readline` catches.
 INCOMPLETE_READS = (asyncio.IncompleteReadError, asyncio.LimitOverrunError)
 #: asyncio's streams, also if a program puts ours in their place later.

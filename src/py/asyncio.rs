@@ -95,8 +95,8 @@ imported! {
     cancelled_error = "asyncio"."CancelledError";
     /// `asyncio.TimeoutError`.
     timeout_error = "asyncio"."TimeoutError";
-    /// `asyncio.InvalidStateError`.
-    invalid_state_error = "asyncio"."InvalidStateError";
+    /// `asyncio.Future`, whatever a program has put in its place.
+    c_future = "ferroloop._asyncio_private"."Future";
     /// What a stream reader's `readline` answers with a result instead.
     incomplete_reads = "ferroloop._asyncio_private"."INCOMPLETE_READS";
     /// `asyncio.StreamReader`, whatever a program has put in its place.

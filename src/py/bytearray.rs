@@ -13,11 +13,24 @@ use pyo3::types::{PyByteArray, PyBytes};
 /// `BufferError` if somebody has a view of `queue`, `MemoryError`.
 #[inline]
 pub fn append(queue: &Bound<'_, PyByteArray>, data: &[u8]) -> PyResult<()> {
+    append_with(queue, data.len(), |space| space.copy_from_slice(data))
+}
+
+/// Puts `count` bytes behind what `queue` holds, which `fill`, that must not run Python code, writes.
+///
+/// # Errors
+/// As `append`.
+#[inline]
+pub fn append_with(
+    queue: &Bound<'_, PyByteArray>,
+    count: usize,
+    fill: impl FnOnce(&mut [u8]),
+) -> PyResult<()> {
     let held = queue.len();
-    queue.resize(held + data.len())?;
+    queue.resize(held + count)?;
     // SAFETY: resizing succeeded, so nobody has a view of it, and no Python code runs meanwhile.
     let bytes = unsafe { queue.as_bytes_mut() };
-    bytes[held..].copy_from_slice(data);
+    fill(&mut bytes[held..]);
     Ok(())
 }
 

@@ -60,22 +60,11 @@ impl Pooled for StreamCoroutine {
     }
 
     fn emptied(py: Python<'_>) -> PyResult<Bound<'_, Self>> {
-        Bound::new(py, Self::of(Work::Nothing, Phase::Over))
+        Bound::new(py, Self::of(Work::NONE, Phase::Over))
     }
 
-    /// Warns as CPython does if nobody awaited it.
     fn empty(this: &Bound<'_, Self>) {
-        let py = this.py();
-        let (work, phase) = this.get().state.with(py, |state| {
-            let phase = std::mem::replace(&mut state.phase, Phase::Over);
-            (std::mem::replace(&mut state.work, Work::Nothing), phase)
-        });
-        match phase {
-            Phase::Fresh => never_awaited(py, work.name()),
-            Phase::Waiting(object, _) | Phase::Asyncio(object) => object.drop_ref(py),
-            Phase::Running | Phase::Over => {}
-        }
-        work.release(py);
+        this.get().abandon(this.py());
     }
 }
 
@@ -95,13 +84,29 @@ impl StreamCoroutine {
         let Some(coroutine) = pool::reuse::<Self>(py) else {
             return Ok(Bound::new(py, Self::of(work, Phase::Fresh))?.into_any());
         };
-        let old = coroutine.get().state.with(py, |state| {
-            state.phase = Phase::Fresh;
-            std::mem::replace(&mut state.work, work)
-        });
-        drop(old);
+        coroutine.get().put(py, work, Phase::Fresh);
         object::track(coroutine.as_unbound());
         Ok(coroutine.into_any())
+    }
+
+    /// Takes out what it does and how far it is. Meanwhile it runs, and afterwards it holds nothing
+    /// but its name unless it has to wait: a task keeps its coroutine for as long as it lives itself.
+    #[inline]
+    fn take(&self, py: Python<'_>) -> (Work, Phase) {
+        self.state.with(py, |state| {
+            let done = Work::Done(state.work.name());
+            let phase = std::mem::replace(&mut state.phase, Phase::Running);
+            (std::mem::replace(&mut state.work, done), phase)
+        })
+    }
+
+    #[inline]
+    fn put(&self, py: Python<'_>, work: Work, phase: Phase) {
+        let old = self.state.with(py, |state| {
+            let phase = std::mem::replace(&mut state.phase, phase);
+            (std::mem::replace(&mut state.work, work), phase)
+        });
+        drop(old);
     }
 
     fn enter(&self, py: Python<'_>, next: Phase) -> Phase {
@@ -113,40 +118,42 @@ impl StreamCoroutine {
         self.state.with(py, |state| state.work.name())
     }
 
-    fn work(&self, py: Python<'_>) -> Work {
-        self.state.with(py, |state| state.work.clone_ref(py))
+    /// Nobody holds it any more: warns, or gives up waiting, as CPython's destructor does.
+    fn abandon(&self, py: Python<'_>) {
+        let (work, phase) = self.take(py);
+        self.enter(py, Phase::Over);
+        match (phase, &work) {
+            (Phase::Fresh, _) => never_awaited(py, work.name()),
+            (Phase::Waiting(future, _), Work::Read(reader, _)) => {
+                reader.get().forget_waiter(py, &future);
+                future.drop_ref(py);
+            }
+            (Phase::Waiting(object, _) | Phase::Asyncio(object), _) => object.drop_ref(py),
+            (Phase::Running | Phase::Over, _) => {}
+        }
+        work.release(py);
     }
 
     /// Goes on, or begins, until the next thing to wait for.
     fn step<'py>(&self, py: Python<'py>, sent: Option<&Bound<'py, PyAny>>) -> PyResult<Step<'py>> {
-        match self.enter(py, Phase::Running) {
-            Phase::Fresh if sent.is_some_and(|sent| !sent.is_none()) => {
-                self.enter(py, Phase::Fresh);
+        match self.take(py) {
+            (work, Phase::Fresh) if sent.is_some_and(|sent| !sent.is_none()) => {
+                self.put(py, work, Phase::Fresh);
                 Err(just_started())
             }
-            Phase::Fresh => self.first(py),
-            Phase::Waiting(future, from) => {
-                let Work::Read(reader, want) = self.work(py) else {
-                    self.end(py);
-                    return Err(already_awaited());
-                };
-                let reader = reader.bind(py);
-                let woken = reader.get().forget_waiter(py);
+            (work, Phase::Fresh) => self.first(py, work),
+            (Work::Read(reader, want), Phase::Waiting(future, from)) => {
+                let woken = reader.get().forget_waiter(py, &future);
+                let future = future.into_bound(py);
                 // The reader marked it done: there is nothing to learn from it.
-                let result = if woken {
-                    Ok(None)
-                } else {
-                    call::method0(future.bind(py), intern!(py, "result")).map(Some)
-                };
-                future.drop_ref(py);
-                match result {
-                    Ok(_) => self.look(reader, &want, from, true),
-                    Err(error) => self.raised(py, error),
+                match if woken { Ok(()) } else { ended(&future) } {
+                    Ok(()) => self.look(py, reader, want, from, true),
+                    Err(error) => self.raised(py, Work::Read(reader, want), error),
                 }
             }
-            Phase::Asyncio(coroutine) => self.step_asyncio(coroutine.into_bound(py), sent),
-            Phase::Running => Err(PyValueError::new_err("coroutine already executing")),
-            Phase::Over => {
+            (_, Phase::Asyncio(coroutine)) => self.step_asyncio(coroutine.into_bound(py), sent),
+            (_, Phase::Running) => Err(PyValueError::new_err("coroutine already executing")),
+            (_, Phase::Over | Phase::Waiting(..)) => {
                 self.end(py);
                 Err(already_awaited())
             }
@@ -155,18 +162,16 @@ impl StreamCoroutine {
 
     /// Begins.
     #[inline]
-    fn first<'py>(&self, py: Python<'py>) -> PyResult<Step<'py>> {
-        match self.work(py) {
+    fn first<'py>(&self, py: Python<'py>, work: Work) -> PyResult<Step<'py>> {
+        match work {
             Work::Read(reader, want) => {
-                let reader = reader.bind(py);
-                let ordinary = reader
-                    .get()
-                    .state
-                    .with(py, |state| state.exception.is_none());
+                let ordinary = reader.get().state.with(py, |state| {
+                    state.exception.is_none() && state.limit.is_some()
+                });
                 if ordinary {
-                    self.look(reader, &want, 0, false)
+                    self.look(py, reader, want, 0, false)
                 } else {
-                    self.begin_asyncio(py)
+                    self.begin_asyncio(py, Work::Read(reader, want))
                 }
             }
             Work::Drain(writer) => match StreamWriterBase::flows(writer.bind(py)) {
@@ -174,13 +179,13 @@ impl StreamCoroutine {
                     self.end(py);
                     Ok(Step::Nothing)
                 }
-                Ok(false) => self.begin_asyncio(py),
+                Ok(false) => self.begin_asyncio(py, Work::Drain(writer)),
                 Err(error) => {
                     self.end(py);
                     Err(error)
                 }
             },
-            Work::Nothing => {
+            Work::Done(_) => {
                 self.end(py);
                 Err(already_awaited())
             }
@@ -194,46 +199,51 @@ impl StreamCoroutine {
 
     /// `error` was raised where it waited for data.
     #[cold]
-    fn raised<'py>(&self, py: Python<'py>, error: PyErr) -> PyResult<Step<'py>> {
-        self.end(py);
+    fn raised<'py>(&self, py: Python<'py>, work: Work, error: PyErr) -> PyResult<Step<'py>> {
         // A `readline` turns some exceptions into results, also those that a program has set.
-        if let Work::Read(_, Want::Line) = self.work(py)
+        if let Work::Read(_, Want::Line) = work
             && error.matches(py, asyncio::incomplete_reads(py)?)?
         {
-            return match self.begin_asyncio(py)? {
+            return match self.begin_asyncio(py, work)? {
                 Step::Yield(_) => self.throw_asyncio(py, error),
                 step => Ok(step),
             };
         }
-        if error.matches(py, asyncio::invalid_state_error(py)?)? {
-            let text = "await wasn't used with future";
-            return Err(PyRuntimeError::new_err(text));
-        }
+        self.end(py);
         Err(error)
     }
 
     /// Looks whether the buffer holds what is wanted, and waits if not.
     fn look<'py>(
         &self,
-        reader: &Bound<'py, StreamReaderBase>,
-        want: &Want,
+        py: Python<'py>,
+        reader: Py<StreamReaderBase>,
+        want: Want,
         from: usize,
         woken: bool,
     ) -> PyResult<Step<'py>> {
-        let py = reader.py();
-        let look = match want {
-            Want::Some(count) => buffered::some(reader, *count, woken),
-            Want::Exactly(count) => buffered::exactly(reader, *count),
-            Want::Line => buffered::until(reader, b"\n", from),
-            Want::Until(separator) => buffered::until(reader, separator.as_bytes(py), from),
+        let place = reader.bind(py);
+        let look = match &want {
+            Want::Some(count) => buffered::some(place, *count, woken),
+            Want::Exactly(count) => buffered::exactly(place, *count),
+            Want::Line => buffered::until(place, b"\n", from),
+            Want::Until(separator) => buffered::until(place, separator.as_bytes(py), from),
         };
         match look {
             Ok(Look::Bytes(bytes)) => {
                 self.end(py);
                 Ok(Step::Bytes(bytes))
             }
-            Ok(Look::Wait(from)) => self.wait(reader, from),
-            Ok(Look::Asyncio) => self.begin_asyncio(py),
+            Ok(Look::Wait(from)) if reader.get().may_wait(py) => self.wait(py, reader, want, from),
+            Ok(Look::Wait(_) | Look::Asyncio) if woken => {
+                // asyncio asks for an exception before it waits, not after.
+                let own = reader.clone_ref(py);
+                let hidden = own.get().hide_exception(py);
+                let step = self.begin_asyncio(py, Work::Read(reader, want));
+                own.get().show_exception(py, hidden);
+                step
+            }
+            Ok(Look::Wait(_) | Look::Asyncio) => self.begin_asyncio(py, Work::Read(reader, want)),
             Err(error) => {
                 self.end(py);
                 Err(error)
@@ -242,54 +252,29 @@ impl StreamCoroutine {
     }
 
     /// asyncio's `_wait_for_data`.
-    fn wait<'py>(&self, reader: &Bound<'py, StreamReaderBase>, from: usize) -> PyResult<Step<'py>> {
-        let py = reader.py();
-        let (taken, paused, event_loop) = reader.get().state.with(py, |state| {
-            let event_loop = state.event_loop.as_ref().map(|it| it.clone_ref(py));
-            (
-                state.waiter.is_some() || state.eof,
-                state.paused,
-                event_loop,
-            )
-        });
-        let (false, Some(event_loop)) = (taken, event_loop) else {
-            return self.begin_asyncio(py);
-        };
-        let future = (if paused {
-            reader.get().resume(py)
-        } else {
-            Ok(())
-        })
-        .and_then(|()| call::method0(event_loop.bind(py), intern!(py, "create_future")));
-        event_loop.drop_ref(py);
-        let future = match future {
-            Ok(future) => future,
+    fn wait<'py>(
+        &self,
+        py: Python<'py>,
+        reader: Py<StreamReaderBase>,
+        want: Want,
+        from: usize,
+    ) -> PyResult<Step<'py>> {
+        match reader.get().wait(py) {
+            Ok(future) => {
+                let waiting = Phase::Waiting(future.clone().unbind(), from);
+                self.put(py, Work::Read(reader, want), waiting);
+                Ok(Step::Yield(future))
+            }
             Err(error) => {
                 self.end(py);
-                return Err(error);
+                Err(error)
             }
-        };
-        let waiter = future.clone().unbind();
-        let old = reader.get().state.with(py, |state| {
-            state.woken = false;
-            state.waiter.replace(waiter)
-        });
-        drop(old);
-        // What a task wants to see of a future that it is given.
-        if let Err(error) = future.setattr(intern!(py, "_asyncio_future_blocking"), true) {
-            reader.get().forget_waiter(py);
-            self.end(py);
-            return Err(error);
         }
-        let waiting = future.clone().unbind();
-        self.enter(py, Phase::Waiting(waiting, from));
-        Ok(Step::Yield(future))
     }
 
     /// Leaves it to asyncio's method.
     #[cold]
-    fn begin_asyncio<'py>(&self, py: Python<'py>) -> PyResult<Step<'py>> {
-        let work = self.work(py);
+    fn begin_asyncio<'py>(&self, py: Python<'py>, work: Work) -> PyResult<Step<'py>> {
         let (_, name) = work.name();
         let coroutine = match work {
             Work::Read(reader, want) => {
@@ -301,7 +286,7 @@ impl StreamCoroutine {
                 }
             }
             Work::Drain(writer) => asyncio::stream_writer(py)?.getattr(name)?.call1((writer,)),
-            Work::Nothing => Err(already_awaited()),
+            Work::Done(_) => Err(already_awaited()),
         };
         match coroutine {
             Ok(coroutine) => self.step_asyncio(coroutine, None),
@@ -355,13 +340,6 @@ impl StreamCoroutine {
         }
     }
 
-    /// The reader's waiter is over.
-    fn forget_waiter(&self, py: Python<'_>) {
-        if let Work::Read(reader, _) = self.work(py) {
-            reader.get().forget_waiter(py);
-        }
-    }
-
     /// A step as a method's result.
     fn answer<'py>(py: Python<'py>, step: Step<'py>) -> PyResult<Bound<'py, PyAny>> {
         match step {
@@ -372,10 +350,27 @@ impl StreamCoroutine {
     }
 }
 
+/// What `await` on `future` says once it is resumed.
+#[cold]
+fn ended(future: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = future.py();
+    if !call::method0(future, intern!(py, "done"))?.is_truthy()? {
+        return Err(PyRuntimeError::new_err("await wasn't used with future"));
+    }
+    call::method0(future, intern!(py, "result")).map(drop)
+}
+
 #[pymethods]
 impl StreamCoroutine {
-    fn __await__(this: Bound<'_, Self>) -> Bound<'_, Self> {
-        this
+    fn __await__(this: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        let waits =
+            |state: &mut State| matches!(state.phase, Phase::Waiting(..) | Phase::Asyncio(_));
+        if this.get().state.with(this.py(), waits) {
+            return Err(PyRuntimeError::new_err(
+                "coroutine is being awaited already",
+            ));
+        }
+        Ok(this)
     }
 
     #[inline]
@@ -407,21 +402,25 @@ impl StreamCoroutine {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = typ.py();
         let error = thrown(typ, val, tb);
-        let step = match self.enter(py, Phase::Over) {
-            Phase::Asyncio(coroutine) => {
-                self.enter(py, Phase::Asyncio(coroutine));
+        let step = match self.take(py) {
+            (work, Phase::Asyncio(coroutine)) => {
+                self.put(py, work, Phase::Asyncio(coroutine));
                 self.throw_asyncio(py, error)?
             }
-            Phase::Running => {
-                self.enter(py, Phase::Running);
+            (_, Phase::Running) => {
                 return Err(PyValueError::new_err("coroutine already executing"));
             }
-            Phase::Over => return Err(already_awaited()),
-            Phase::Fresh => return Err(error),
-            Phase::Waiting(future, _) => {
-                drop(future);
-                self.forget_waiter(py);
-                self.raised(py, error)?
+            (Work::Read(reader, want), Phase::Waiting(future, _)) => {
+                reader.get().forget_waiter(py, &future);
+                self.raised(py, Work::Read(reader, want), error)?
+            }
+            (_, Phase::Over) => {
+                self.end(py);
+                return Err(already_awaited());
+            }
+            (_, Phase::Fresh | Phase::Waiting(..)) => {
+                self.end(py);
+                return Err(error);
             }
         };
         Self::answer(py, step)
@@ -429,21 +428,22 @@ impl StreamCoroutine {
 
     /// Give up, as a coroutine does.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        match self.enter(py, Phase::Over) {
-            Phase::Asyncio(coroutine) => {
+        let (work, phase) = self.take(py);
+        let result = match (phase, work) {
+            (Phase::Running, _) => {
+                return Err(PyValueError::new_err("coroutine already executing"));
+            }
+            (Phase::Asyncio(coroutine), _) => {
                 call::method0(coroutine.bind(py), intern!(py, "close")).map(drop)
             }
-            Phase::Running => {
-                self.enter(py, Phase::Running);
-                Err(PyValueError::new_err("coroutine already executing"))
-            }
-            Phase::Waiting(future, _) => {
-                drop(future);
-                self.forget_waiter(py);
+            (Phase::Waiting(future, _), Work::Read(reader, _)) => {
+                reader.get().forget_waiter(py, &future);
                 Ok(())
             }
-            Phase::Fresh | Phase::Over => Ok(()),
-        }
+            _ => Ok(()),
+        };
+        self.end(py);
+        result
     }
 
     #[getter]
@@ -467,7 +467,7 @@ impl StreamCoroutine {
             match &state.work {
                 Work::Read(reader, _) => visit.call(reader)?,
                 Work::Drain(writer) => visit.call(writer)?,
-                Work::Nothing => {}
+                Work::Done(_) => {}
             }
             match &state.phase {
                 Phase::Waiting(object, _) | Phase::Asyncio(object) => visit.call(object),
@@ -478,10 +478,6 @@ impl StreamCoroutine {
     }
 
     fn __clear__(&self, py: Python<'_>) {
-        let cleared = self.state.with(py, |state| {
-            let phase = std::mem::replace(&mut state.phase, Phase::Over);
-            (std::mem::replace(&mut state.work, Work::Nothing), phase)
-        });
-        drop(cleared);
+        self.abandon(py);
     }
 }

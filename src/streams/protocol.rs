@@ -33,12 +33,14 @@ struct State {
 #[pyclass(frozen, subclass, extends = DirectProtocol, module = "ferroloop._native")]
 pub struct StreamProtocolBase {
     state: LoopCell<State>,
+    /// As in the reader.
+    is_exact: bool,
 }
 
 impl StreamProtocolBase {
-    /// Whether the transport takes more.
+    /// Whether the transport takes more; asyncio's methods tell for a derived class.
     pub fn flows(&self, py: Python<'_>) -> bool {
-        self.state.with(py, |state| !state.paused && !state.lost)
+        self.is_exact && self.state.with(py, |state| !state.paused && !state.lost)
     }
 
     /// The reader, if it is still there.
@@ -89,7 +91,11 @@ impl DirectClass for StreamClass {
         protocol.received(
             py,
             || window.to_bytes(py, count),
-            |buffer| window.with_mut(py, |bytes| bytearray::append(buffer, &bytes[..count])),
+            |buffer| {
+                bytearray::append_with(buffer, count, |space| {
+                    window.with_mut(py, |bytes| space.copy_from_slice(&bytes[..count]));
+                })
+            },
         )
     }
 
@@ -164,6 +170,7 @@ impl StreamProtocolBase {
         };
         let protocol = Self {
             state: LoopCell::new(state),
+            is_exact,
         };
         Ok(PyClassInitializer::from(DirectProtocol { class }).add_subclass(protocol))
     }

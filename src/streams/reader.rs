@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyTuple, PyType};
 
 use crate::py::cell::LoopCell;
-use crate::py::{asyncio, bytearray, call};
+use crate::py::{asyncio, bytearray, call, object};
 use crate::streams::field;
 
 /// asyncio's fields.
@@ -30,8 +30,8 @@ pub struct State {
     pub eof: bool,
     pub paused: bool,
     pub waiter: Option<Py<PyAny>>,
-    /// Whether the last waiter was marked done here.
-    pub woken: bool,
+    /// The address of the last waiter that was marked done here.
+    woken: Option<usize>,
     pub exception: Option<Py<PyAny>>,
     pub transport: Option<Py<PyAny>>,
     pub event_loop: Option<Py<PyAny>>,
@@ -60,9 +60,13 @@ impl StreamReaderBase {
             .ok_or_else(|| PyTypeError::new_err("StreamReader.__init__() was not called"))?
             .into_bound(py);
         if let Some(chunk) = chunk {
-            let appended = bytearray::append(&buffer, chunk.as_bytes(py));
-            chunk.drop_ref(py);
-            appended?;
+            match bytearray::append(&buffer, chunk.as_bytes(py)) {
+                Ok(()) => chunk.drop_ref(py),
+                Err(error) => {
+                    self.state.with(py, |state| state.chunk = Some(chunk));
+                    return Err(error);
+                }
+            }
         }
         Ok(buffer)
     }
@@ -112,6 +116,18 @@ impl StreamReaderBase {
         Ok(taken)
     }
 
+    /// Whether data may stay outside of the buffer: it is empty, and nobody who has a reference to it
+    /// or a view of it could miss the data there.
+    #[inline]
+    fn keeps_chunks(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| {
+            state.chunk.is_none()
+                && state.buffer.as_ref().is_some_and(|buffer| {
+                    buffer.bind(py).len() == 0 && object::refcount(buffer) == 1
+                })
+        })
+    }
+
     /// Whether `feed` may be used; else asyncio's `feed_data` has to do it.
     #[inline]
     pub fn takes(&self, py: Python<'_>) -> bool {
@@ -134,7 +150,7 @@ impl StreamReaderBase {
     ) -> PyResult<()> {
         let py = this.py();
         let reader = this.get();
-        if reader.held(py) == 0 {
+        if reader.keeps_chunks(py) {
             let chunk = data().unbind();
             reader.state.with(py, |state| state.chunk = Some(chunk));
         } else {
@@ -157,9 +173,16 @@ impl StreamReaderBase {
     fn wake(&self, waiter: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = waiter.py();
         let none = py.None().into_bound(py);
+        // Another kind of future may take a result although it was cancelled.
+        if !waiter.get_type().is(asyncio::c_future(py)?)
+            && call::method0(waiter, intern!(py, "cancelled"))?.is_truthy()?
+        {
+            return Ok(());
+        }
         match call::method1(waiter, intern!(py, "set_result"), &none) {
             Ok(_) => {
-                self.state.with(py, |state| state.woken = true);
+                let address = waiter.as_ptr().addr();
+                self.state.with(py, |state| state.woken = Some(address));
                 Ok(())
             }
             Err(error) => {
@@ -169,14 +192,68 @@ impl StreamReaderBase {
         }
     }
 
-    /// The waiter is over, however it ended. True if it was marked done here.
+    /// Whether a coroutine may begin to wait: nobody else does, and something may come.
     #[inline]
-    pub fn forget_waiter(&self, py: Python<'_>) -> bool {
-        let (old, woken) = self.state.with(py, |state| {
-            (state.waiter.take(), std::mem::take(&mut state.woken))
+    pub fn may_wait(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| {
+            state.waiter.is_none() && !state.eof && state.event_loop.is_some()
+        })
+    }
+
+    /// A new waiter, for a task to wait for; lets the transport go on before.
+    ///
+    /// # Errors
+    /// What the transport and the loop raise.
+    #[inline]
+    pub fn wait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        if self.state.with(py, |state| state.paused) {
+            self.resume(py)?;
+        }
+        let event_loop = field::get(&self.state, py, |state| &mut state.event_loop);
+        let event_loop =
+            event_loop.map_or_else(|| py.None().into_bound(py), |it| it.into_bound(py));
+        let future = call::method0(&event_loop, intern!(py, "create_future"))?;
+        // What a task wants to see of a future that it is given.
+        future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
+        let waiter = future.clone().unbind();
+        let old = self.state.with(py, |state| {
+            state.woken = None;
+            state.waiter.replace(waiter)
         });
         drop(old);
-        woken
+        Ok(future)
+    }
+
+    /// The waiter is over, however it ended. True if it was `future`, and marked done here.
+    #[inline]
+    pub fn forget_waiter(&self, py: Python<'_>, future: &Py<PyAny>) -> bool {
+        let (old, woken) = self
+            .state
+            .with(py, |state| (state.waiter.take(), state.woken.take()));
+        if let Some(old) = old {
+            old.drop_ref(py);
+        }
+        woken == Some(future.as_ptr().addr())
+    }
+
+    /// Takes the exception out, for as long as nobody may see it.
+    #[cold]
+    pub fn hide_exception(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.state.with(py, |state| state.exception.take())
+    }
+
+    /// Puts a hidden exception back, unless there is another now.
+    #[cold]
+    pub fn show_exception(&self, py: Python<'_>, hidden: Option<Py<PyAny>>) {
+        let extra = self.state.with(py, |state| {
+            if state.exception.is_none() {
+                state.exception = hidden;
+                None
+            } else {
+                hidden
+            }
+        });
+        drop(extra);
     }
 
     #[cold]
@@ -242,7 +319,7 @@ impl StreamReaderBase {
             eof: false,
             paused: false,
             waiter: None,
-            woken: false,
+            woken: None,
             exception: None,
             transport: None,
             event_loop: None,

@@ -24,31 +24,13 @@ pub enum Want {
 pub enum Work {
     Read(Py<StreamReaderBase>, Want),
     Drain(Py<StreamWriterBase>),
-    /// It is in the pool.
-    Nothing,
-}
-
-impl Want {
-    /// The same once more.
-    pub fn clone_ref(&self, py: Python<'_>) -> Self {
-        match self {
-            Self::Some(count) => Self::Some(*count),
-            Self::Exactly(count) => Self::Exactly(*count),
-            Self::Line => Self::Line,
-            Self::Until(separator) => Self::Until(separator.clone_ref(py)),
-        }
-    }
+    /// Nothing any more: asyncio's class and method.
+    Done((&'static str, &'static str)),
 }
 
 impl Work {
-    /// The same once more.
-    pub fn clone_ref(&self, py: Python<'_>) -> Self {
-        match self {
-            Self::Read(reader, want) => Self::Read(reader.clone_ref(py), want.clone_ref(py)),
-            Self::Drain(writer) => Self::Drain(writer.clone_ref(py)),
-            Self::Nothing => Self::Nothing,
-        }
-    }
+    /// Nothing that has a name.
+    pub const NONE: Self = Self::Done(("", ""));
 
     /// Releases what it names.
     pub fn release(self, py: Python<'_>) {
@@ -60,7 +42,7 @@ impl Work {
                 reader.drop_ref(py);
             }
             Self::Drain(writer) => writer.drop_ref(py),
-            Self::Nothing => {}
+            Self::Done(_) => {}
         }
     }
 
@@ -72,7 +54,7 @@ impl Work {
             Self::Read(_, Want::Line) => ("StreamReader", "readline"),
             Self::Read(_, Want::Until(_)) => ("StreamReader", "readuntil"),
             Self::Drain(_) => ("StreamWriter", "drain"),
-            Self::Nothing => ("", ""),
+            Self::Done(name) => *name,
         }
     }
 }
