@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -156,9 +157,9 @@ def traced(loop: Loop, reader_class: type[asyncio.StreamReader], seed: int) -> T
 
 
 def unnamed(entry: Any) -> Any:
-    """A step without what differs from run to run: addresses of objects."""
+    """A step without what differs from run to run: addresses, and in debug mode places in files."""
     name, *rest = entry
-    return (str(name).partition(" transport=")[0], *rest)
+    return (re.sub(r" created at [^>]*", "", str(name)).partition(" transport=")[0], *rest)
 
 
 class Derived(ferroloop.StreamReader):
