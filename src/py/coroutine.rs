@@ -9,7 +9,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyType};
 
-use crate::py::asyncio;
+use crate::py::warning;
 
 /// Sets `StopIteration(value)`; `__next__` has to return nothing after that.
 #[inline]
@@ -62,15 +62,7 @@ pub fn already_awaited() -> PyErr {
 
 /// Warns as CPython does when a coroutine that has not begun is freed.
 #[cold]
-pub fn never_awaited(py: Python<'_>, (class, name): (&str, &str)) {
-    let raised = PyErr::take(py);
+pub fn never_awaited((class, name): (&str, &str)) {
     let text = format!("coroutine '{class}.{name}' was never awaited");
-    let category = py.get_type::<PyRuntimeWarning>();
-    let warned = asyncio::warn(py).and_then(|warn| warn.call1((text, category)).map(drop));
-    if let Err(error) = warned {
-        error.write_unraisable(py, None);
-    }
-    if let Some(raised) = raised {
-        raised.restore(py);
-    }
+    warning::while_freeing::<PyRuntimeWarning>(&text, |_| Ok(()));
 }

@@ -15,6 +15,7 @@
 //! - `socket`: the descriptor of a `socket.socket`
 //! - `ssl`: what the objects of `_ssl` wrap
 //! - `thread`: which thread this is
+//! - `warning`: warnings of destructors
 //!
 //! `pyo3::ffi` is named here and nowhere else.
 
@@ -33,4 +34,5 @@ pub mod pool;
 pub mod socket;
 pub mod ssl;
 pub mod thread;
+pub mod warning;
 pub mod window;

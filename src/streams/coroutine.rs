@@ -123,7 +123,7 @@ impl StreamCoroutine {
         let (work, phase) = self.take(py);
         self.enter(py, Phase::Over);
         match (phase, &work) {
-            (Phase::Fresh, _) => never_awaited(py, work.name()),
+            (Phase::Fresh, _) => never_awaited(work.name()),
             (Phase::Waiting(future, _), Work::Read(reader, _)) => {
                 reader.get().forget_waiter(py, &future);
                 future.drop_ref(py);

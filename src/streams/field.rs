@@ -17,6 +17,16 @@ pub fn get<S>(
     state.with(py, |state| field(state).as_ref().map(|it| it.clone_ref(py)))
 }
 
+/// The same, as Python sees it.
+#[inline]
+pub fn object<'py, S>(
+    state: &LoopCell<S>,
+    py: Python<'py>,
+    field: impl FnOnce(&mut S) -> &mut Option<Py<PyAny>>,
+) -> Bound<'py, PyAny> {
+    get(state, py, field).map_or_else(|| py.None().into_bound(py), |it| it.into_bound(py))
+}
+
 /// Puts `object` into the place that `field` names.
 pub fn set<S>(
     state: &LoopCell<S>,

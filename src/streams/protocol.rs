@@ -70,6 +70,16 @@ impl StreamProtocolBase {
             _ => call::method1(&reader, intern!(py, "feed_data"), data().as_any()).map(drop),
         }
     }
+
+    /// `received` of a `bytes` that is not empty.
+    #[inline]
+    fn received_bytes(&self, data: &Bound<'_, PyBytes>) -> PyResult<()> {
+        self.received(
+            data.py(),
+            || data.clone(),
+            |buffer| bytearray::append(buffer, data.as_bytes()),
+        )
+    }
 }
 
 /// Streams, as native protocols.
@@ -106,11 +116,7 @@ impl DirectClass for StreamClass {
         data: &Bound<'_, PyBytes>,
     ) -> PyResult<()> {
         let protocol = protocol.cast::<StreamProtocolBase>()?.get();
-        protocol.received(
-            data.py(),
-            || data.clone(),
-            |buffer| bytearray::append(buffer, data.as_bytes()),
-        )
+        protocol.received_bytes(data)
     }
 }
 
@@ -135,11 +141,7 @@ impl FastMethod for DataReceived {
             return Ok(none);
         };
         match data.cast_exact::<PyBytes>() {
-            Ok(bytes) if !bytes.as_bytes().is_empty() => this.get().received(
-                py,
-                || bytes.to_owned(),
-                |buffer| bytearray::append(buffer, bytes.as_bytes()),
-            )?,
+            Ok(bytes) if !bytes.as_bytes().is_empty() => this.get().received_bytes(&bytes)?,
             _ => {
                 if let Some(reader) = this.get().reader(py)? {
                     call::method1(&reader, intern!(py, "feed_data"), &data)?;

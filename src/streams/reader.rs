@@ -28,13 +28,13 @@ pub struct State {
     /// The limit as it was given.
     given_limit: Option<Py<PyAny>>,
     pub eof: bool,
-    pub paused: bool,
-    pub waiter: Option<Py<PyAny>>,
+    paused: bool,
+    waiter: Option<Py<PyAny>>,
     /// The address of the last waiter that was marked done here.
     woken: Option<usize>,
     pub exception: Option<Py<PyAny>>,
-    pub transport: Option<Py<PyAny>>,
-    pub event_loop: Option<Py<PyAny>>,
+    transport: Option<Py<PyAny>>,
+    event_loop: Option<Py<PyAny>>,
 }
 
 /// The native half of a stream reader.
@@ -51,7 +51,7 @@ impl StreamReaderBase {
     ///
     /// # Errors
     /// `BufferError` if somebody has a view of it, `MemoryError`.
-    pub fn buffer<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyByteArray>> {
+    fn buffer<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyByteArray>> {
         let (buffer, chunk) = self.state.with(py, |state| {
             let buffer = state.buffer.as_ref().map(|it| it.clone_ref(py));
             (buffer, state.chunk.take())
@@ -209,9 +209,7 @@ impl StreamReaderBase {
         if self.state.with(py, |state| state.paused) {
             self.resume(py)?;
         }
-        let event_loop = field::get(&self.state, py, |state| &mut state.event_loop);
-        let event_loop =
-            event_loop.map_or_else(|| py.None().into_bound(py), |it| it.into_bound(py));
+        let event_loop = field::object(&self.state, py, |state| &mut state.event_loop);
         let future = call::method0(&event_loop, intern!(py, "create_future"))?;
         // What a task wants to see of a future that it is given.
         future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
@@ -291,12 +289,11 @@ impl StreamReaderBase {
     /// # Errors
     /// What the transport raises.
     #[cold]
-    pub fn resume(&self, py: Python<'_>) -> PyResult<()> {
-        let transport = field::get(&self.state, py, |state| {
+    fn resume(&self, py: Python<'_>) -> PyResult<()> {
+        let transport = field::object(&self.state, py, |state| {
             state.paused = false;
             &mut state.transport
         });
-        let transport = transport.map_or_else(|| py.None().into_bound(py), |it| it.into_bound(py));
         call::method0(&transport, intern!(py, "resume_reading")).map(drop)
     }
 }

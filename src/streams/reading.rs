@@ -89,6 +89,20 @@ fn positive(count: Borrowed<'_, '_, PyAny>) -> Option<usize> {
     (count > 0).then_some(count)
 }
 
+/// A method whose one argument is a count.
+#[inline]
+fn counted<'py>(
+    this: &Bound<'py, StreamReaderBase>,
+    name: &str,
+    want: fn(usize) -> Want,
+    arguments: &Arguments<'_, 'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    match only(arguments).and_then(positive) {
+        Some(count) if this.get().is_exact => coroutine(this, want(count)),
+        _ => asyncio_method(this, name, arguments),
+    }
+}
+
 impl FastMethod for Read {
     type Class = StreamReaderBase;
     const NAME: &'static CStr = c"read";
@@ -101,10 +115,7 @@ impl FastMethod for Read {
         this: &Bound<'py, StreamReaderBase>,
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        match only(arguments).and_then(positive) {
-            Some(count) if this.get().is_exact => coroutine(this, Want::Some(count)),
-            _ => asyncio_method(this, "read", arguments),
-        }
+        counted(this, "read", Want::Some, arguments)
     }
 }
 
@@ -119,10 +130,7 @@ impl FastMethod for ReadExactly {
         this: &Bound<'py, StreamReaderBase>,
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        match only(arguments).and_then(positive) {
-            Some(count) if this.get().is_exact => coroutine(this, Want::Exactly(count)),
-            _ => asyncio_method(this, "readexactly", arguments),
-        }
+        counted(this, "readexactly", Want::Exactly, arguments)
     }
 }
 

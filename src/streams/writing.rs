@@ -35,8 +35,7 @@ impl FastMethod for Write {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.py;
         arguments.exactly("write", 1)?;
-        let transport = field::get(&this.get().state, py, |state| &mut state.transport);
-        let transport = transport.map_or_else(|| py.None().into_bound(py), |it| it.into_bound(py));
+        let transport = field::object(&this.get().state, py, |state| &mut state.transport);
         if let Some(data) = arguments.get(0) {
             match StreamTransport::plain(&transport) {
                 Some(transport) => StreamTransport::write(transport, &data)?,

@@ -14,9 +14,9 @@ use crate::event_loop::EventLoop;
 use crate::logic::flow_control::FlowControl;
 use crate::logic::lifecycle::Lifecycle;
 use crate::logic::slab::Key;
-use crate::py::asyncio;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
+use crate::py::warning;
 use crate::sys::address::RawAddress;
 use crate::sys::nonblocking::Family;
 use crate::transport::descriptor::Descriptor;
@@ -167,18 +167,8 @@ impl Drop for DatagramState {
             return;
         }
         let descriptor = std::mem::replace(&mut self.descriptor, Descriptor::Closed);
-        Python::try_attach(|py| {
-            let raised = PyErr::take(py);
-            let number = descriptor.number();
-            let text = format!("unclosed transport <DatagramTransport fd={number}>");
-            let category = py.get_type::<PyResourceWarning>();
-            let warned = asyncio::warn(py).and_then(|warn| warn.call1((text, category)).map(drop));
-            if let Err(error) = warned.and(descriptor.close(py)) {
-                error.write_unraisable(py, None);
-            }
-            if let Some(raised) = raised {
-                raised.restore(py);
-            }
-        });
+        let number = descriptor.number();
+        let text = format!("unclosed transport <DatagramTransport fd={number}>");
+        warning::while_freeing::<PyResourceWarning>(&text, |py| descriptor.close(py));
     }
 }

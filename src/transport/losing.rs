@@ -9,8 +9,8 @@ use pyo3::prelude::*;
 
 use crate::handle::Handle;
 use crate::logic::lifecycle::Lifecycle;
-use crate::py::asyncio;
 use crate::py::call::{self, Args};
+use crate::py::warning;
 use crate::sys::socket;
 use crate::transport::address;
 use crate::transport::descriptor::Descriptor;
@@ -202,22 +202,12 @@ impl Drop for State {
         }
         let descriptor = std::mem::replace(&mut self.descriptor, Descriptor::Closed);
         let server = self.server.take();
-        Python::try_attach(|py| {
-            let raised = PyErr::take(py);
-            let text = format!(
-                "unclosed transport <StreamTransport fd={}>",
-                descriptor.number()
-            );
-            let category = py.get_type::<PyResourceWarning>();
-            let warned = asyncio::warn(py).and_then(|warn| warn.call1((text, category)).map(drop));
+        let number = descriptor.number();
+        let text = format!("unclosed transport <StreamTransport fd={number}>");
+        warning::while_freeing::<PyResourceWarning>(&text, |py| {
             let closed = descriptor.close_abandoned(py);
             let detached = server.map_or(Ok(()), |server| ServerBase::detach(server.bind(py)));
-            if let Err(error) = warned.and(closed).and(detached) {
-                error.write_unraisable(py, None);
-            }
-            if let Some(raised) = raised {
-                raised.restore(py);
-            }
+            closed.and(detached)
         });
     }
 }

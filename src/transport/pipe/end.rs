@@ -21,6 +21,7 @@ use crate::py::asyncio;
 use crate::py::call::{self, Args};
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
+use crate::py::warning;
 use crate::sys::pipe::{self, Kind};
 use crate::transport::protocol::report_step;
 
@@ -412,18 +413,9 @@ impl Drop for End {
     /// A pipe that nobody closed: warns as asyncio's does, and closes it.
     fn drop(&mut self) {
         let Some(file) = self.file.take() else { return };
-        Python::try_attach(|py| {
-            let raised = PyErr::take(py);
-            let text = format!("unclosed transport <{} fd={}>", self.name, self.number);
-            let category = py.get_type::<PyResourceWarning>();
-            let warned = asyncio::warn(py).and_then(|warn| warn.call1((text, category)).map(drop));
-            let closed = file.call_method0(py, intern!(py, "close")).map(drop);
-            if let Err(error) = warned.and(closed) {
-                error.write_unraisable(py, None);
-            }
-            if let Some(raised) = raised {
-                raised.restore(py);
-            }
+        let text = format!("unclosed transport <{} fd={}>", self.name, self.number);
+        warning::while_freeing::<PyResourceWarning>(&text, |py| {
+            file.call_method0(py, intern!(py, "close")).map(drop)
         });
     }
 }

@@ -14,9 +14,9 @@ use pyo3::types::PyDict;
 use crate::event_loop::EventLoop;
 use crate::logic::tls_records::Records;
 use crate::logic::write_queue::WriteQueue;
-use crate::py::asyncio;
 use crate::py::bytes::Pinned;
 use crate::py::cell::LoopCell;
+use crate::py::warning;
 use crate::py::window::Window;
 use crate::transport::direct::DirectProtocol;
 use crate::transport::protocol::Kind;
@@ -321,17 +321,7 @@ impl Drop for TlsTransport {
         if self.face.try_with(|face| face.closed) != Some(Closed::Never) {
             return;
         }
-        Python::try_attach(|py| {
-            let raised = PyErr::take(py);
-            let text = "unclosed transport <TlsTransport object>";
-            let category = py.get_type::<PyResourceWarning>();
-            let warned = asyncio::warn(py).and_then(|warn| warn.call1((text, category)).map(drop));
-            if let Err(error) = warned {
-                error.write_unraisable(py, None);
-            }
-            if let Some(raised) = raised {
-                raised.restore(py);
-            }
-        });
+        let text = "unclosed transport <TlsTransport object>";
+        warning::while_freeing::<PyResourceWarning>(text, |_| Ok(()));
     }
 }

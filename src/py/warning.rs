@@ -1,0 +1,26 @@
+//! Warnings of destructors: what nobody closed, what nobody awaited.
+//!
+//! Any thread may call it. The one surprise: an object may be freed while an exception is under way,
+//! which has to survive both the warning and what the warning raises.
+
+use pyo3::PyTypeInfo;
+use pyo3::prelude::*;
+
+use crate::py::asyncio;
+
+/// Warns with `text` in the category `W`, then runs `end` in any case. What either raises goes to
+/// `sys.unraisablehook`. Does nothing once the interpreter is gone.
+pub fn while_freeing<W: PyTypeInfo>(text: &str, end: impl FnOnce(Python<'_>) -> PyResult<()>) {
+    Python::try_attach(|py| {
+        let raised = PyErr::take(py);
+        let category = py.get_type::<W>();
+        let warned = asyncio::warn(py).and_then(|warn| warn.call1((text, category)).map(drop));
+        let ended = end(py);
+        if let Err(error) = warned.and(ended) {
+            error.write_unraisable(py, None);
+        }
+        if let Some(raised) = raised {
+            raised.restore(py);
+        }
+    });
+}
