@@ -179,6 +179,83 @@ def test_a_handle_can_be_referred_to_weakly(loop: Loop) -> None:
     assert weakref.ref(timer)() is timer
 
 
+@pytest.mark.parametrize("kept", ["strongly", "weakly", "not at all"])
+@pytest.mark.parametrize("how", ["call_soon", "call_soon_threadsafe"])
+def test_callbacks_run_in_order_whoever_keeps_their_handles(
+    loop: Loop, how: str, kept: str
+) -> None:
+    """A handle that nobody keeps may not exist any more when its callback runs; the others do."""
+    call = getattr(loop, how)
+    seen: list[tuple[object, ...]] = []
+    handles = []
+    references = []
+    for number in range(3000):
+        handle = call(lambda *args: seen.append(args), *range(number % 6), number)
+        if number % 3 == 0 and kept == "strongly":
+            handles.append((number, handle))
+        elif number % 3 == 0 and kept == "weakly":
+            references.append(weakref.ref(handle))
+        del handle
+    assert all(reference() is not None for reference in references), "the queue holds them"
+    for number, handle in handles:
+        assert handle._args == (*range(number % 6), number)
+        if number % 2:
+            handle.cancel()
+    run_turns(loop)
+    expected = [(*range(number % 6), number) for number in range(3000)]
+    if kept == "strongly":
+        expected = [args for args in expected if args[-1] % 3 or args[-1] % 2 == 0]
+    assert seen == expected
+    assert [number for number, handle in handles if handle.cancelled()] == [
+        number for number, _ in handles if number % 2
+    ]
+    gc.collect()
+    assert all(reference() is None for reference in references)
+
+
+@pytest.mark.parametrize("how", ["call_soon", "call_soon_threadsafe"])
+def test_a_failed_callback_is_reported_with_a_handle_though_nobody_kept_it(
+    loop: Loop, how: str
+) -> None:
+    call = getattr(loop, how)
+    reports: list[dict[str, object]] = []
+    loop.set_exception_handler(lambda _loop, context: reports.append(context))
+    variable = contextvars.ContextVar("variable", default="unset")
+    context = contextvars.copy_context()
+    context.run(variable.set, "set")
+
+    def fail(*args: object) -> None:
+        raise ValueError(variable.get(), *args)
+
+    call(fail, 1, 2, context=context)
+    call(fail, 3)
+    call(callback)
+    run_turns(loop)
+    assert [report["exception"].args for report in reports] == [("set", 1, 2), ("unset", 3)]  # type: ignore[attr-defined]
+    for report, args in zip(reports, ["(1, 2)", "(3)"], strict=True):
+        handle = report["handle"]
+        assert isinstance(handle, asyncio.Handle)
+        assert not handle.cancelled()
+        assert handle._callback is fail  # type: ignore[attr-defined]
+        assert f"fail{args}" in str(report["message"])
+        assert f"fail{args}" in repr(handle)
+
+
+def test_a_cycle_through_a_queue_that_never_runs_is_collected(new_loop: Factory) -> None:
+    loop = new_loop()
+    holder = Payload()
+    gone = weakref.ref(holder)
+    holder.loop = loop  # type: ignore[attr-defined]
+    for _ in range(3):
+        loop.call_soon(callback, holder)
+        loop.call_soon_threadsafe(callback, holder)
+    del holder
+    with pytest.warns(ResourceWarning, match="unclosed event loop"):
+        del loop
+        gc.collect()
+    assert gone() is None
+
+
 def test_a_cycle_through_a_handle_is_collected(loop: Loop) -> None:
     holder = Payload()
     gone = weakref.ref(holder)

@@ -12,7 +12,6 @@ use pyo3::prelude::*;
 use crate::error::os_error;
 use crate::event_loop::source::{Ready, Source};
 use crate::event_loop::state::{Entry, EventLoop};
-use crate::handle::Handle;
 use crate::logic::slab::Key;
 
 impl EventLoop {
@@ -94,12 +93,6 @@ impl EventLoop {
             }
             core.in_callback
         })
-    }
-
-    /// Queues `handle` behind everything that is queued.
-    #[inline]
-    pub fn push_handle(&self, py: Python<'_>, handle: Bound<'_, Handle>) {
-        self.push(py, Ready::Handle(handle.unbind()));
     }
 
     /// Queues a step of `source` behind everything that is queued.

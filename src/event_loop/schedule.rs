@@ -15,7 +15,7 @@ use pyo3::types::PyFloat;
 use crate::error::os_error;
 use crate::event_loop::source::Ready;
 use crate::event_loop::state::{EventLoop, unschedule};
-use crate::handle::{Handle, TimerHandle};
+use crate::handle::{Callback, Handle, TimerHandle};
 use crate::py::call::Args;
 use crate::py::context::Context;
 use crate::py::method::{Arguments, FastMethod};
@@ -48,8 +48,16 @@ impl FastMethod for CallSoon {
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let event_loop = this.get();
-        let handle = make(this, arguments, "call_soon", true)?;
-        event_loop.push(arguments.py, Ready::Handle(handle.clone().unbind()));
+        let py = arguments.py;
+        let callback = check(this, arguments, "call_soon", true)?;
+        event_loop.drain_inbox(py);
+        // The handle before this one is most often nobody's by now.
+        let spare = event_loop
+            .core
+            .with(py, |core| give_up(py, core.ready.back_mut()?));
+        let handle = make(this, callback, spare)?;
+        let ready = Ready::Handle(handle.clone().unbind());
+        event_loop.core.with(py, |core| core.ready.push_back(ready));
         Ok(handle.into_any())
     }
 }
@@ -68,17 +76,20 @@ impl FastMethod for CallSoonThreadsafe {
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let event_loop = this.get();
-        let handle = make(this, arguments, "call_soon_threadsafe", false)?;
+        let py = arguments.py;
+        let callback = check(this, arguments, "call_soon_threadsafe", false)?;
+        let spare = event_loop
+            .inbox
+            .with(py, |inbox| give_up(py, inbox.last_mut()?));
+        let handle = make(this, callback, spare)?;
         if cfg!(Py_3_14) {
-            handle.get().make_threadsafe(arguments.py);
+            handle.get().make_threadsafe(py);
         }
         let ready = Ready::Handle(handle.clone().unbind());
-        let asleep = event_loop
-            .inbox
-            .with(arguments.py, |inbox| inbox.push(ready));
+        let asleep = event_loop.inbox.with(py, |inbox| inbox.push(ready));
         if asleep {
             event_loop
-                .poller(arguments.py)?
+                .poller(py)?
                 .wake()
                 .map_err(|error| os_error(&error))?;
         }
@@ -86,36 +97,64 @@ impl FastMethod for CallSoonThreadsafe {
     }
 }
 
-/// Makes a handle from the arguments of `method`.
+/// The callback from the arguments of `method`.
 #[inline]
-fn make<'py>(
+fn check<'py>(
     this: &Bound<'py, EventLoop>,
     arguments: &Arguments<'_, 'py>,
     method: &str,
     in_thread: bool,
-) -> PyResult<Bound<'py, Handle>> {
+) -> PyResult<Callback> {
     let event_loop = this.get();
     let context = arguments.context(method, &["callback"])?;
     event_loop.check_closed()?;
     let Some(callback) = arguments.get(0) else {
         return Err(PyTypeError::new_err(format!("{method}() needs a callback")));
     };
-    let debug = event_loop.is_debug();
-    if debug {
+    if event_loop.is_debug() {
         if in_thread {
             event_loop.check_thread()?;
         }
         EventLoop::check_callback(callback, method)?;
     }
     let context = context_or_current(event_loop, arguments.py, context)?;
-    let handle = Handle::new(
-        this.as_any(),
-        callback,
-        Args::new(arguments.py, arguments.from(1))?,
+    Ok(Callback {
+        function: callback.to_owned().unbind(),
+        args: Args::new(arguments.py, arguments.from(1))?,
         context,
-    )?;
-    if debug {
-        handle.get().note_source(arguments.py)?;
+    })
+}
+
+/// Takes the callback out of the handle of `last`, if nobody has that, and gives the handle back.
+#[inline]
+fn give_up<'py>(py: Python<'py>, last: &mut Ready) -> Option<Bound<'py, Handle>> {
+    let Ready::Handle(handle) = last else {
+        return None;
+    };
+    let callback = Handle::give_up(py, handle)?;
+    match std::mem::replace(last, Ready::Callback(callback)) {
+        Ready::Handle(handle) => Some(handle.into_bound(py)),
+        _ => None,
+    }
+}
+
+/// A handle for `callback`: `spare`, if there is one, which was made for the same loop.
+#[inline]
+fn make<'py>(
+    this: &Bound<'py, EventLoop>,
+    callback: Callback,
+    spare: Option<Bound<'py, Handle>>,
+) -> PyResult<Bound<'py, Handle>> {
+    let py = this.py();
+    let handle = match spare {
+        Some(handle) => {
+            handle.get().refill(py, callback);
+            handle
+        }
+        None => Handle::new(this.as_any(), callback)?,
+    };
+    if this.get().is_debug() {
+        handle.get().note_source(py)?;
     }
     Ok(handle)
 }
@@ -220,9 +259,12 @@ fn schedule<'py>(
         event_loop.check_thread()?;
         EventLoop::check_callback(callback, "call_at")?;
     }
-    let context = context_or_current(event_loop, py, context)?;
-    let args = Args::new(arguments.py, arguments.from(2))?;
-    let timer = TimerHandle::new(when, this.as_any(), callback, args, context)?;
+    let callback = Callback {
+        function: callback.to_owned().unbind(),
+        args: Args::new(py, arguments.from(2))?,
+        context: context_or_current(event_loop, py, context)?,
+    };
+    let timer = TimerHandle::new(when, this.as_any(), callback)?;
     if debug {
         timer.as_super().get().note_source(py)?;
     }
@@ -291,6 +333,39 @@ fn sweep(this: &Bound<'_, EventLoop>) {
 }
 
 impl EventLoop {
+    /// Queues `function(*args)` in the current context, behind everything that is queued.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn call_soon(
+        this: &Bound<'_, Self>,
+        function: Bound<'_, PyAny>,
+        args: Args,
+    ) -> PyResult<()> {
+        let py = this.py();
+        let callback = Callback {
+            function: function.unbind(),
+            args,
+            context: this.get().capture_context(py)?,
+        };
+        let ready = Self::prepare(this, callback)?;
+        this.get().push(py, ready);
+        Ok(())
+    }
+
+    /// What `push` takes for `callback`. In debug mode it knows where this was called.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn prepare(this: &Bound<'_, Self>, callback: Callback) -> PyResult<Ready> {
+        if !this.get().is_debug() {
+            return Ok(Ready::Callback(callback));
+        }
+        let handle = Handle::new(this.as_any(), callback)?;
+        handle.get().note_source(this.py())?;
+        Ok(Ready::Handle(handle.unbind()))
+    }
+
     /// The time of the clock that timers go by: the subclass's, if it has one.
     ///
     /// # Errors

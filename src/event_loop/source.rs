@@ -6,7 +6,7 @@
 
 use pyo3::prelude::*;
 
-use crate::handle::Handle;
+use crate::handle::{Callback, Handle};
 use crate::logic::slab::Key;
 use crate::sys::poller::Directions;
 pub use crate::sys::poller::Readiness;
@@ -53,6 +53,8 @@ impl Source {
 pub enum Ready {
     /// A callback of `call_soon`, a due timer, or a watched descriptor.
     Handle(Py<Handle>),
+    /// A callback of `call_soon` whose handle nobody has kept.
+    Callback(Callback),
     /// An event of a source.
     Io(Key, Readiness),
     /// A step of a source.

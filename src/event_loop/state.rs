@@ -352,6 +352,7 @@ impl EventLoop {
             for ready in &core.ready {
                 match ready {
                     Ready::Handle(handle) => Self::visit_handle(handle, visit)?,
+                    Ready::Callback(callback) => callback.visit(visit)?,
                     Ready::Step(step) => visit.call(&step.0.object)?,
                     Ready::Io(..) | Ready::Signals => {}
                 }
@@ -376,6 +377,7 @@ impl EventLoop {
         let inbox = self.inbox.try_with(|inbox| {
             inbox.iter().try_for_each(|ready| match ready {
                 Ready::Handle(handle) => Self::visit_handle(handle, visit),
+                Ready::Callback(callback) => callback.visit(visit),
                 _ => Ok(()),
             })
         });

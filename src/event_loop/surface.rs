@@ -168,16 +168,28 @@ impl EventLoop {
     }
 
     #[getter]
-    fn _ready<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        self.drain_inbox(py);
-        let handles: Vec<Py<Handle>> = self.core.with(py, |core| {
-            let handles = core.ready.iter().filter_map(|ready| match ready {
-                Ready::Handle(handle) => Some(handle.clone_ref(py)),
+    fn _ready<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
+        let py = this.py();
+        this.get().drain_inbox(py);
+        let queued: Vec<Ready> = this.get().core.with(py, |core| {
+            let queued = core.ready.iter().filter_map(|ready| match ready {
+                Ready::Handle(handle) => Some(Ready::Handle(handle.clone_ref(py))),
+                Ready::Callback(callback) => Some(Ready::Callback(callback.duplicate(py))),
                 _ => None,
             });
-            handles.collect()
+            queued.collect()
         });
-        PyList::new(py, handles)
+        let handles = PyList::empty(py);
+        for ready in queued {
+            match ready {
+                Ready::Handle(handle) => handles.append(handle)?,
+                Ready::Callback(callback) => {
+                    handles.append(Handle::new(this.as_any(), callback)?)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(handles)
     }
 
     #[getter]

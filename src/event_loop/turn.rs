@@ -165,6 +165,10 @@ impl EventLoop {
                     Handle::run_queued(handle)
                 }
             }
+            Ready::Callback(callback) if event_loop.is_debug() => {
+                Self::run_timed(this, &Handle::new(this.as_any(), callback)?)
+            }
+            Ready::Callback(callback) => Handle::run_without(this.as_any(), callback),
             Ready::Io(key, readiness) => match event_loop.source(py, key) {
                 Some(source) => {
                     let object = source.object.into_bound(py);

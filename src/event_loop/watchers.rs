@@ -17,7 +17,7 @@ use crate::error::os_error;
 use crate::event_loop::registry::Claim;
 use crate::event_loop::source::{Direction, Watch};
 use crate::event_loop::state::{Entry, EventLoop};
-use crate::handle::{Handle, cancel_handle};
+use crate::handle::{Callback, Handle, cancel_handle};
 use crate::logic::slab::Key;
 use crate::py::call::Args;
 use crate::py::method::{Arguments, FastMethod};
@@ -126,13 +126,12 @@ fn add<'py>(
         PyErr::warn(py, &category, c"bool is used as a file descriptor", 1)?;
     }
     let number = descriptor(file)?;
-    let context = event_loop.capture_context(py)?;
-    let handle = Handle::new(
-        this.as_any(),
-        callback,
-        Args::new(arguments.py, arguments.from(2))?,
-        context,
-    )?;
+    let callback = Callback {
+        function: callback.to_owned().unbind(),
+        args: Args::new(py, arguments.from(2))?,
+        context: event_loop.capture_context(py)?,
+    };
+    let handle = Handle::new(this.as_any(), callback)?;
     if event_loop.is_debug() {
         handle.get().note_source(py)?;
     }

@@ -3,21 +3,22 @@
 //! - `scheduled`: `Handle`, a callback with its arguments and its context
 //! - `timer`: `TimerHandle`, which also has a deadline
 //! - `runner`: which thread runs a callback
-//! - `running`: a callback while it runs
+//! - `callback`: a callback outside of a handle
 //! - `threadsafe`: cancelling from another thread
 //! - `owner`: what a handle asks of its loop
 //! - `cancel`: `cancel()` of both, in the fast calling convention
 //!
 //! Handles know their loop only as a Python object; the loop knows handles as what it runs.
 
+mod callback;
 mod cancel;
 mod owner;
 mod runner;
-mod running;
 mod scheduled;
 mod threadsafe;
 mod timer;
 
+pub use callback::Callback;
 pub use cancel::cancel_handle;
 pub use owner::{Owner, set_owner};
 pub use scheduled::Handle;

@@ -12,12 +12,11 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::error::leaves_the_loop;
+use crate::handle::callback::Callback;
 use crate::handle::runner::Runner;
-use crate::handle::running::Running;
 use crate::py::asyncio;
 use crate::py::call::{self, Args};
 use crate::py::cell::LoopCell;
-use crate::py::context::Context;
 use crate::py::object;
 use crate::py::pool::{self, Pool, Pooled};
 
@@ -37,9 +36,7 @@ pub(super) struct State {
     /// The loop, for debug mode and for error reports; `None` in a pooled handle.
     event_loop: Option<Py<PyAny>>,
     /// `None` once cancelled, and while it runs.
-    callback: Option<Py<PyAny>>,
-    args: Args,
-    context: Option<Context>,
+    callback: Option<Callback>,
     cancelled: bool,
     /// The thread that runs the callback now, for handles of `call_soon_threadsafe`.
     pub(super) runner: Runner,
@@ -73,29 +70,22 @@ impl Handle {
     #[inline]
     pub fn new<'py>(
         event_loop: &Bound<'py, PyAny>,
-        callback: Borrowed<'_, 'py, PyAny>,
-        args: Args,
-        context: Context,
+        callback: Callback,
     ) -> PyResult<Bound<'py, Self>> {
         let py = event_loop.py();
         if let Some(handle) = pool::reuse::<Self>(py) {
-            handle.get().fill(event_loop, callback, args, context);
+            handle.get().fill(event_loop, callback);
             return Ok(handle);
         }
-        let handle = Bound::new(py, Self::filled(event_loop, callback, args, context))?;
+        let handle = Bound::new(py, Self::filled(event_loop, callback))?;
         object::untrack(handle.as_unbound());
         Ok(handle)
     }
 
     /// The value of a handle, for a class that extends it.
-    pub fn filled(
-        event_loop: &Bound<'_, PyAny>,
-        callback: Borrowed<'_, '_, PyAny>,
-        args: Args,
-        context: Context,
-    ) -> Self {
+    pub fn filled(event_loop: &Bound<'_, PyAny>, callback: Callback) -> Self {
         let handle = Self::vacant();
-        handle.fill(event_loop, callback, args, context);
+        handle.fill(event_loop, callback);
         handle
     }
 
@@ -105,8 +95,6 @@ impl Handle {
             state: LoopCell::new(State {
                 event_loop: None,
                 callback: None,
-                args: Args::NONE,
-                context: None,
                 cancelled: false,
                 runner: Runner::Untold,
                 debug: None,
@@ -116,21 +104,12 @@ impl Handle {
 
     /// Gives a handle from the pool, which is empty, its new content.
     #[inline]
-    pub fn fill(
-        &self,
-        event_loop: &Bound<'_, PyAny>,
-        callback: Borrowed<'_, '_, PyAny>,
-        args: Args,
-        context: Context,
-    ) {
+    pub fn fill(&self, event_loop: &Bound<'_, PyAny>, callback: Callback) {
         let event_loop = event_loop.clone();
-        let callback = callback.to_owned();
         self.state.with(event_loop.py(), |state| {
             // What was there is nothing; forgetting it spares the looks whether that is so.
             forget(state.event_loop.replace(event_loop.unbind()));
-            forget(state.callback.replace(callback.unbind()));
-            forget(replace(&mut state.args, args));
-            forget(state.context.replace(context));
+            forget(state.callback.replace(callback));
             state.cancelled = false;
             state.runner = Runner::Untold;
         });
@@ -173,26 +152,29 @@ impl Handle {
     fn run_once(this: &Bound<'_, Self>, queued: bool) -> PyResult<()> {
         let py = this.py();
         let handle = this.get();
-        let Some(mut running) = handle.state.with(py, State::take_running) else {
+        let taken = handle.state.with(py, |state| {
+            Some((state.callback.take()?, state.runner.begin()))
+        });
+        let Some((mut callback, told)) = taken else {
             return Ok(());
         };
-        let result = running.run(py);
-        if running.told {
+        let result = callback.run(py);
+        if told {
             handle.tell_finished(py)?;
         }
         match result {
             // Only where the reference is known to be the queue's: CPython 3.14 does not count those
             // of local variables.
             Ok(()) if queued && object::refcount(this.as_unbound()) == 1 => {
-                running.release(py);
+                callback.release(py);
                 Ok(())
             }
             Ok(()) => {
-                handle.keep(this, running);
+                handle.keep(this, callback);
                 Ok(())
             }
             Err(error) => {
-                handle.keep(this, running);
+                handle.keep(this, callback);
                 Self::report(this, error)
             }
         }
@@ -206,18 +188,58 @@ impl Handle {
         result
     }
 
+    /// Runs a callback whose handle nobody has kept: as `run` does it with the handle.
+    ///
+    /// # Errors
+    /// As `run`.
+    #[inline]
+    pub fn run_without(event_loop: &Bound<'_, PyAny>, mut callback: Callback) -> PyResult<()> {
+        let py = event_loop.py();
+        match callback.run(py) {
+            Ok(()) => {
+                callback.release(py);
+                Ok(())
+            }
+            Err(error) => {
+                let handle = Self::new(event_loop, callback)?;
+                object::track(handle.as_unbound());
+                Self::report(&handle, error)
+            }
+        }
+    }
+
+    /// The callback of `handle` if nobody but its queue has it, and it needs no handle to run.
+    #[inline]
+    pub fn give_up(py: Python<'_>, handle: &Py<Self>) -> Option<Callback> {
+        if !pool::is_unseen(handle.bind(py)) {
+            return None;
+        }
+        handle.get().state.with(py, |state| {
+            if state.debug.is_some() {
+                return None;
+            }
+            state.callback.take()
+        })
+    }
+
+    /// Gives a handle that has given its callback up another one, to be made for the same loop.
+    #[inline]
+    pub fn refill(&self, py: Python<'_>, callback: Callback) {
+        self.state.with(py, |state| {
+            forget(state.callback.replace(callback));
+            state.runner = Runner::Untold;
+        });
+    }
+
     /// Puts the callback back into a handle that somebody holds, and shows it to the collector.
-    fn keep(&self, this: &Bound<'_, Self>, running: Running) {
+    fn keep(&self, this: &Bound<'_, Self>, callback: Callback) {
         let py = this.py();
         object::track(this.as_unbound());
         let left = self.state.with(py, |state| {
             if state.cancelled || state.event_loop.is_none() {
-                return Some(running);
+                return Some(callback);
             }
-            state.callback = Some(running.callback);
-            state.args = running.args;
-            state.context = Some(running.context);
-            None
+            state.callback.replace(callback)
         });
         if let Some(left) = left {
             left.release(py);
@@ -267,11 +289,9 @@ impl Handle {
     /// a cancelled handle that somebody keeps holds nothing, so it needs no collector.
     #[inline]
     pub fn drop_callback<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        let (callback, args, event_loop, context) = self.state.with(py, |state| {
-            let args = replace(&mut state.args, Args::NONE);
+        let (callback, event_loop) = self.state.with(py, |state| {
             // While it runs, its callback is away, and its loop is needed for what it may raise.
-            let running = state.callback.is_none();
-            let event_loop = if running {
+            let event_loop = if state.callback.is_none() {
                 state
                     .event_loop
                     .as_ref()
@@ -279,36 +299,25 @@ impl Handle {
             } else {
                 state.event_loop.take()
             };
-            let context = if running { None } else { state.context.take() };
-            (state.callback.take(), args, event_loop, context)
+            (state.callback.take(), event_loop)
         });
         if let Some(callback) = callback {
-            callback.drop_ref(py);
-        }
-        args.release(py);
-        if let Some(context) = context {
-            context.release(py);
+            callback.release(py);
         }
         event_loop.map(|event_loop| event_loop.into_bound(py))
     }
 
     /// Releases everything; may run Python code.
     fn release(&self, py: Python<'_>) {
-        let (event_loop, callback, args, context, debug) = self.state.with(py, |state| {
+        let (event_loop, callback, debug) = self.state.with(py, |state| {
             (
                 state.event_loop.take(),
                 state.callback.take(),
-                replace(&mut state.args, Args::NONE),
-                state.context.take(),
                 state.debug.take(),
             )
         });
         if let Some(callback) = callback {
-            callback.drop_ref(py);
-        }
-        args.release(py);
-        if let Some(context) = context {
-            context.release(py);
+            callback.release(py);
         }
         drop(debug);
         if let Some(event_loop) = event_loop {
@@ -320,10 +329,8 @@ impl Handle {
     pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         let visited = self.state.try_with(|state| {
             visit.call(&state.event_loop)?;
-            visit.call(&state.callback)?;
-            state.args.visit(visit)?;
             state
-                .context
+                .callback
                 .as_ref()
                 .map_or(Ok(()), |it| it.visit(visit))?;
             if let Some(debug) = &state.debug {
@@ -332,26 +339,6 @@ impl Handle {
             Ok(())
         });
         visited.unwrap_or(Ok(()))
-    }
-}
-
-impl State {
-    #[inline]
-    fn take_running(&mut self) -> Option<Running> {
-        // Nothing is dropped here: that might run Python code within the borrow.
-        if self.callback.is_none() || self.context.is_none() {
-            return None;
-        }
-        let callback = self.callback.take()?;
-        let context = self.context.take()?;
-        let args = replace(&mut self.args, Args::NONE);
-        let told = self.runner.begin();
-        Some(Running {
-            told,
-            callback,
-            args,
-            context,
-        })
     }
 }
 
@@ -384,8 +371,7 @@ impl Handle {
         loop {
             // Nothing is taken out of the handle meanwhile: making a context may run the collector.
             let shown = self.state.with(py, |state| {
-                let context = state.context.as_ref()?;
-                Some(context.duplicate(py))
+                Some(state.callback.as_ref()?.context.duplicate(py))
             });
             let Some(mut context) = shown else {
                 return Ok(None);
@@ -395,8 +381,8 @@ impl Handle {
             }
             let place = context.address();
             context.object(py)?;
-            let spare = self.state.with(py, |state| match &mut state.context {
-                Some(old) if old.address() == place => replace(old, context),
+            let spare = self.state.with(py, |state| match &mut state.callback {
+                Some(it) if it.context.address() == place => replace(&mut it.context, context),
                 _ => context,
             });
             spare.release(py);
@@ -427,20 +413,19 @@ impl Handle {
 
     #[getter(_callback)]
     fn callback(&self, py: Python<'_>) -> Py<PyAny> {
-        let callback = self
-            .state
-            .with(py, |state| Some(state.callback.as_ref()?.clone_ref(py)));
+        let callback = self.state.with(py, |state| {
+            Some(state.callback.as_ref()?.function.clone_ref(py))
+        });
         callback.unwrap_or_else(|| py.None())
     }
 
     #[getter(_args)]
     fn args<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         // `cancel()` drops both, and takes the representation before it does.
-        let args = self.state.with(py, |state| {
-            if state.cancelled && state.callback.is_none() {
-                return None;
-            }
-            Some(state.args.duplicate(py))
+        let args = self.state.with(py, |state| match &state.callback {
+            Some(callback) => Some(callback.args.duplicate(py)),
+            None if state.cancelled => None,
+            None => Some(Args::NONE),
         });
         let Some(args) = args else {
             return Ok(py.None().into_bound(py));

@@ -8,10 +8,9 @@ use pyo3::basic::CompareOp;
 use pyo3::prelude::*;
 
 use crate::handle::Handle;
+use crate::handle::callback::Callback;
 use crate::py::asyncio;
-use crate::py::call::Args;
 use crate::py::cell::LoopCell;
-use crate::py::context::Context;
 use crate::py::object;
 use crate::py::pool::{self, Pool, Pooled};
 
@@ -60,9 +59,7 @@ impl TimerHandle {
     pub fn new<'py>(
         when: f64,
         event_loop: &Bound<'py, PyAny>,
-        callback: Borrowed<'_, 'py, PyAny>,
-        args: Args,
-        context: Context,
+        callback: Callback,
     ) -> PyResult<Bound<'py, Self>> {
         let py = event_loop.py();
         let state = State {
@@ -70,14 +67,11 @@ impl TimerHandle {
             scheduled: true,
         };
         if let Some(handle) = pool::reuse::<Self>(py) {
-            handle
-                .as_super()
-                .get()
-                .fill(event_loop, callback, args, context);
+            handle.as_super().get().fill(event_loop, callback);
             handle.get().state.with(py, |old| *old = state);
             return Ok(handle);
         }
-        let base = Handle::filled(event_loop, callback, args, context);
+        let base = Handle::filled(event_loop, callback);
         let timer = Self {
             state: LoopCell::new(state),
         };

@@ -29,6 +29,12 @@ impl<T> Inbox<T> {
         std::mem::take(&mut self.sleeping)
     }
 
+    /// What was added last.
+    #[inline]
+    pub fn last_mut(&mut self) -> Option<&mut T> {
+        self.items.back_mut()
+    }
+
     /// Whether something is there.
     #[inline]
     pub fn is_filled(&self) -> bool {

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 
 use crate::error::os_error;
 use crate::event_loop::{EventLoop, Readiness, Source, SourceClass};
-use crate::handle::Handle;
+use crate::handle::{Callback, Handle};
 use crate::logic::slab::Key;
 use crate::py::call::Args;
 use crate::py::cell::LoopCell;
@@ -113,9 +113,12 @@ impl ProcessWatch {
         event_loop.get().check_closed()?;
         let process = process::open(pid).map_err(|error| os_error(&error))?;
         let number = process.as_raw_fd();
-        let context = event_loop.get().capture_context(py)?;
-        let none = Args::NONE;
-        let handle = Handle::new(event_loop.as_any(), callback.as_borrowed(), none, context)?;
+        let callback = Callback {
+            function: callback.clone().unbind(),
+            args: Args::NONE,
+            context: event_loop.get().capture_context(py)?,
+        };
+        let handle = Handle::new(event_loop.as_any(), callback)?;
         if event_loop.get().is_debug() {
             handle.get().note_source(py)?;
         }

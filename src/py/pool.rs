@@ -155,27 +155,30 @@ fn copy_template(pool: &Pool) -> Option<*mut ffi::PyObject> {
     Some(object.as_ptr())
 }
 
+/// Whether the caller's reference is the last one and nobody could tell if `object` became another:
+/// false without the GIL, of an instance of a subclass, and of what the collector tracks.
+#[inline]
+pub fn is_unseen<T: Pooled>(object: &Bound<'_, T>) -> bool {
+    let pointer = object.as_ptr();
+    let class = T::pool().class.get().map_or(null_mut(), |it| it.0);
+    // SAFETY: the object is whole.
+    let exact = unsafe { ffi::Py_TYPE(pointer) } == class;
+    !cfg!(Py_GIL_DISABLED)
+        && exact
+        && object::refcount(object.as_unbound()) == 1
+        && !object::is_tracked(object.as_unbound())
+        // SAFETY: the object is whole.
+        && !unsafe { has_weak_references(pointer) }
+}
+
 /// Takes `object` back if this is its last reference and nobody could tell that it does not die.
 #[inline]
 pub fn recycle<T: Pooled>(object: Bound<'_, T>) {
-    let pointer = object.as_ptr();
-    let pool = T::pool();
-    // SAFETY: the object is whole.
-    let exact = unsafe { ffi::Py_TYPE(pointer) } == pool.class.get().map_or(null_mut(), |it| it.0);
-    let last = object::refcount(object.as_unbound()) == 1;
-    if cfg!(Py_GIL_DISABLED)
-        || !exact
-        || !last
-        || !pool.has_room()
-        || object::is_tracked(object.as_unbound())
-        // SAFETY: the object is whole.
-        || unsafe { has_weak_references(pointer) }
-    {
-        return;
+    if is_unseen(&object) && T::pool().has_room() {
+        T::empty(&object);
+        // The reference is the pool's now.
+        T::pool().push(object.into_ptr());
     }
-    T::empty(&object);
-    // The reference is the pool's now.
-    pool.push(object.into_ptr());
 }
 
 /// How deep destructors of pooled objects may be within each other. A handle whose argument is a

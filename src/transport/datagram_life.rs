@@ -10,7 +10,7 @@ use pyo3::types::PyDict;
 
 use crate::error::leaves_the_loop;
 use crate::event_loop::{EventLoop, Readiness, Source, SourceClass};
-use crate::handle::Handle;
+use crate::handle::Callback;
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::asyncio;
 use crate::py::call::{self, Args};
@@ -90,9 +90,12 @@ pub fn open(
     let py = this.py();
     let opened = || -> PyResult<()> {
         let made = protocol.getattr(intern!(py, "connection_made"))?;
-        let args = Args::new(py, std::iter::once(this.as_any().as_borrowed()))?;
-        let context = event_loop.get().capture_context(py)?;
-        let handle = Handle::new(event_loop.as_any(), made.as_borrowed(), args, context)?;
+        let callback = Callback {
+            function: made.unbind(),
+            args: Args::new(py, std::iter::once(this.as_any().as_borrowed()))?,
+            context: event_loop.get().capture_context(py)?,
+        };
+        let ready = EventLoop::prepare(event_loop, callback)?;
         let number = this.get().state.with(py, |state| state.descriptor.number());
         if number < 0 {
             let text = format!("Invalid file descriptor: {number}");
@@ -104,7 +107,7 @@ pub fn open(
         };
         let key = event_loop.get().register(py, number, source())?;
         this.get().state.with(py, |state| state.key = Some(key));
-        event_loop.get().push_handle(py, handle);
+        event_loop.get().push(py, ready);
         event_loop.get().push_step(py, source(), Step::Start as u8);
         Ok(())
     };

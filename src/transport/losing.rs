@@ -7,7 +7,7 @@ use pyo3::exceptions::PyResourceWarning;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::handle::Handle;
+use crate::event_loop::EventLoop;
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::call::{self, Args};
 use crate::py::warning;
@@ -80,10 +80,7 @@ impl StreamTransport {
         let callback = this.getattr(intern!(py, "_call_connection_lost"))?;
         let reason = reason.unwrap_or_else(|| py.None()).into_bound(py);
         let args = Args::new(py, std::iter::once(reason.as_borrowed()))?;
-        let context = event_loop.get().capture_context(py)?;
-        let handle = Handle::new(event_loop.as_any(), callback.as_borrowed(), args, context)?;
-        event_loop.get().push_handle(py, handle);
-        Ok(())
+        EventLoop::call_soon(event_loop, callback, args)
     }
 
     /// Ends the watch; nothing goes in or out from here on.

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::event_loop::{Entry, EventLoop, Source};
-use crate::handle::Handle;
+use crate::handle::Callback;
 use crate::logic::flow_control::FlowControl;
 use crate::logic::lifecycle::Lifecycle;
 use crate::logic::write_queue::WriteQueue;
@@ -99,16 +99,16 @@ pub fn open<'py>(
         class: &STREAM,
     };
     let args = Args::new(py, std::iter::once(transport.as_any().as_borrowed()))?;
-    let opened =
-        Handle::new(event_loop.as_any(), made.as_borrowed(), args, context).and_then(|handle| {
-            Ok((
-                handle,
-                event_loop
-                    .get()
-                    .enter(py, number, Entry::Source(source()))?,
-            ))
-        });
-    let (handle, key) = match opened {
+    let callback = Callback {
+        function: made.unbind(),
+        args,
+        context,
+    };
+    let opened = EventLoop::prepare(event_loop, callback).and_then(|ready| {
+        let entry = Entry::Source(source());
+        Ok((ready, event_loop.get().enter(py, number, entry)?))
+    });
+    let (ready, key) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             let unused = transport.get().state.with(py, |state| {
@@ -130,7 +130,7 @@ pub fn open<'py>(
     if let Some(server) = server {
         server.get().attach();
     }
-    event_loop.get().push_handle(py, handle);
+    event_loop.get().push(py, ready);
     event_loop.get().push_step(py, source(), START);
     Ok(transport)
 }

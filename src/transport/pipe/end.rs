@@ -14,7 +14,6 @@ use pyo3::types::PyDict;
 
 use crate::error::os_error;
 use crate::event_loop::{EventLoop, Source, SourceClass};
-use crate::handle::Handle;
 use crate::logic::lifecycle::Lifecycle;
 use crate::logic::slab::Key;
 use crate::py::asyncio;
@@ -167,13 +166,7 @@ impl PipeTransport {
         let method = protocol.getattr(name)?;
         let arguments: Vec<_> = argument.into_iter().map(Bound::as_borrowed).collect();
         let args = Args::new(py, arguments.into_iter())?;
-        let context = event_loop.get().capture_context(py)?;
-        let handle = Handle::new(event_loop.as_any(), method.as_borrowed(), args, context)?;
-        if event_loop.get().is_debug() {
-            handle.get().note_source(py)?;
-        }
-        event_loop.get().push_handle(py, handle);
-        Ok(())
+        EventLoop::call_soon(event_loop, method, args)
     }
 
     fn source(this: &Bound<'_, Self>) -> Source {

@@ -1,9 +1,11 @@
-//! `Running`: a callback taken out of its handle for the time that it runs.
+//! `Callback`: a callback outside of a handle, because it runs, or because it is queued and nobody
+//! has kept its handle.
 //!
 //! The thread that runs it. The one surprise: what was given as a context may be something else that
 //! has a `run`, as asyncio accepts it.
 
 use pyo3::exceptions::PyTypeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -12,15 +14,16 @@ use crate::py::call::Args;
 use crate::py::context::Context;
 
 /// A callback with its arguments and its context.
-pub struct Running {
-    /// Whether another thread may wait for the end.
-    pub told: bool,
-    pub callback: Py<PyAny>,
+pub struct Callback {
+    /// What is called.
+    pub function: Py<PyAny>,
+    /// What it is called with.
     pub args: Args,
+    /// What it runs in.
     pub context: Context,
 }
 
-impl Running {
+impl Callback {
     /// Runs it once.
     ///
     /// # Errors
@@ -31,7 +34,7 @@ impl Running {
             Ok(entered) => entered,
             Err(error) => return self.run_within(py, error),
         };
-        let result = self.args.call(self.callback.bind(py));
+        let result = self.args.call(self.function.bind(py));
         let left = self.context.leave(py, entered);
         drop(result?);
         left
@@ -46,15 +49,31 @@ impl Running {
         }
         let context = self.context.object(py)?;
         let run = context.bind(py).getattr(intern!(py, "run"))?;
-        let mut args = vec![self.callback.bind(py).clone()];
+        let mut args = vec![self.function.bind(py).clone()];
         args.extend(self.args.to_tuple(py)?);
         run.call1(PyTuple::new(py, args)?).map(drop)
+    }
+
+    /// The same callback, to run in the same context.
+    pub fn duplicate(&self, py: Python<'_>) -> Self {
+        Self {
+            function: self.function.clone_ref(py),
+            args: self.args.duplicate(py),
+            context: self.context.duplicate(py),
+        }
+    }
+
+    /// Shows what it holds to the collector.
+    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.function)?;
+        self.args.visit(visit)?;
+        self.context.visit(visit)
     }
 
     /// Releases everything; may run Python code.
     #[inline]
     pub fn release(self, py: Python<'_>) {
-        self.callback.drop_ref(py);
+        self.function.drop_ref(py);
         self.args.release(py);
         self.context.release(py);
     }
