@@ -54,8 +54,9 @@ mod _native {
 /// Prepares what must be ready before the first loop exists.
 fn initialise(py: Python<'_>) -> PyResult<()> {
     py::context::prove_layout(py)?;
-    // At the interpreter's end nothing can be imported any more, and transports still warn.
+    // At the interpreter's end nothing can be imported any more, and transports still warn and close.
     py::asyncio::warn(py)?;
+    py::asyncio::c_socket(py)?;
     handle::install(py)?;
     event_loop::install(py)?;
     transport::install(py)?;

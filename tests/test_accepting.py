@@ -105,6 +105,38 @@ def test_a_server_that_is_closed_while_it_backs_off_stays_closed(
     assert reports.take()["exception"].errno == errno.EMFILE
 
 
+@pytest.mark.slow
+@pytest.mark.ours_only("asyncio reports it once for each place in the backlog")
+def test_a_listener_that_its_owner_closes_while_it_backs_off_takes_nobodys_place(
+    loop: Loop, reports: Reports
+) -> None:
+    async def main() -> None:
+        listener = listening()
+        await loop.create_server(Recorder, sock=listener)
+        client = socket.socket()
+        client.setblocking(False)
+        with no_more_descriptors():
+            with suppress(BlockingIOError):
+                client.connect(listener.getsockname())
+            await until(lambda: reports)
+        with listening() as other:
+            # The transport's descriptor gets the number of the listener.
+            listener.close()
+            protocol = Recorder()
+            await loop.create_connection(lambda: protocol, *other.getsockname())
+            peer, _ = other.accept()
+            await until(lambda: len(reports) == 2)
+            peer.sendall(b"heard")
+            assert await protocol.wait_data(5) == b"heard"
+            peer.close()
+            await protocol.wait_lost()
+        client.close()
+
+    run(loop, main())
+    assert isinstance(reports.pop()["exception"], ValueError)
+    assert reports.take()["exception"].errno == errno.EMFILE
+
+
 def test_a_connection_that_is_reset_before_it_is_accepted_does_no_harm(loop: Loop) -> None:
     accepted: list[Recorder] = []
 

@@ -7,6 +7,7 @@ a socket. There is no await between taking a socket and handing it to the next o
 
 from __future__ import annotations
 
+import _socket
 import os
 import socket
 import sys
@@ -16,7 +17,7 @@ from ferroloop import _native
 from ferroloop._asyncio_private import logger
 from ferroloop._attempts import close_quietly, connect_any, interleave_infos
 from ferroloop._resolve import ensure_resolved
-from ferroloop._sockets import check_ssl_socket, sock_connect, wait_connected
+from ferroloop._sockets import SOCKET_CLASS, check_ssl_socket, sock_connect, wait_connected
 from ferroloop._tls import ClientTls, check_timeouts, make_protocol
 
 if TYPE_CHECKING:
@@ -32,8 +33,12 @@ __all__ = (
 )
 
 
-#: The class whose place native code takes.
-_socket_class = socket.socket
+#: What native code leaves out; None if a program had replaced it before we were imported.
+_socket_init: Any = (
+    SOCKET_CLASS.__init__
+    if SOCKET_CLASS.__init__.__code__.co_filename == SOCKET_CLASS.close.__code__.co_filename
+    else None
+)
 #: `_make_transport`'s word for a plain connection.
 _NO_TLS = (None, None, None, None)
 
@@ -118,8 +123,9 @@ def _begin_literal(
     by.
     """
     if (
-        socket.socket is _socket_class
-        and _socket_class.connect is socket.SocketType.connect
+        socket.socket is SOCKET_CLASS
+        and SOCKET_CLASS.__init__ is _socket_init
+        and SOCKET_CLASS.connect is _socket.socket.connect
         and getattr(loop.sock_connect, "__func__", None) is sock_connect
         and getattr(loop._ensure_resolved, "__func__", None) is ensure_resolved
         and getattr(loop._make_socket_transport, "__func__", None) is make_socket_transport

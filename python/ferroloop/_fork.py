@@ -28,8 +28,14 @@ def guard(loop: LoopBase) -> None:
     if not _hooked:
         # Two threads that make their first loops at once register two hooks, which does no harm.
         _hooked.append(os.getpid())
-        os.register_at_fork(after_in_child=_give_up)
+        os.register_at_fork(before=_note, after_in_child=_give_up)
     _loops.add(loop)
+
+
+def _note() -> None:
+    """Tell every loop that closing a descriptor may no longer end what the kernel watches of it."""
+    for loop in list(_loops):
+        loop._note_fork()
 
 
 def _give_up() -> None:

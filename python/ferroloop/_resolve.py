@@ -8,6 +8,7 @@ The surprise: a program that replaced `socket.getaddrinfo` is always asked.
 from __future__ import annotations
 
 import socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ferroloop import _native
@@ -52,6 +53,8 @@ async def getaddrinfo(
         if lookup is _stdlib_getaddrinfo:
             infos = _native.getaddrinfo_literal(host, port, family, type, proto, flags)
             if infos is not None:
+                # What the lookup would have told.
+                sys.audit("socket.getaddrinfo", host, port, family, type, proto)
                 return infos
     found: list[Any] = await loop.run_in_executor(
         None, lookup, host, port, family, type, proto, flags

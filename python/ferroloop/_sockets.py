@@ -8,6 +8,7 @@ that wants its result, so a cancellation at any point finds the data still in th
 
 from __future__ import annotations
 
+import _socket
 import functools
 import socket
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ferroloop._base import LoopBase
 
 __all__ = (
+    "SOCKET_CLASS",
     "begin_connect",
     "check_socket",
     "check_ssl_socket",
@@ -38,6 +40,11 @@ __all__ = (
 )
 
 T = TypeVar("T")
+
+#: The standard library's class, also if a program had put another one in its place by now.
+SOCKET_CLASS: Any = next(
+    (cls for cls in _socket.socket.__subclasses__() if cls.__module__ == "socket"), socket.socket
+)
 
 
 def check_ssl_socket(sock: object) -> None:

@@ -117,6 +117,8 @@ pub struct EventLoop {
     pub own_clock: AtomicBool,
     /// The process that made the loop: a forked child must not touch the poller.
     pub process: u32,
+    /// Whether a child was forked, whose copies keep files open that we close.
+    pub forked: AtomicBool,
 }
 
 impl EventLoop {
@@ -146,6 +148,7 @@ impl EventLoop {
             slow: AtomicU64::new(0.1_f64.to_bits()),
             own_clock: AtomicBool::new(false),
             process: std::process::id(),
+            forked: AtomicBool::new(false),
         })
     }
 

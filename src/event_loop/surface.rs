@@ -82,6 +82,10 @@ impl EventLoop {
     }
 
     /// Give the loop up in a forked child: the parent's descriptors are closed here only.
+    fn _note_fork(&self) {
+        self.forked.store(true, Ordering::Relaxed);
+    }
+
     fn _abandon(&self, py: Python<'_>) {
         self.abandon(py);
     }

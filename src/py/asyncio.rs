@@ -59,8 +59,8 @@ imported! {
     transport_socket = "asyncio.trsock"."TransportSocket";
     /// `_socket.socket`, the C base of `socket.socket`.
     c_socket = "_socket"."socket";
-    /// `socket.socket`.
-    socket = "socket"."socket";
+    /// `socket.socket`, the standard library's, whatever a program has put in its place.
+    socket = "ferroloop._sockets"."SOCKET_CLASS";
     /// The logger that asyncio reports to.
     logger = "asyncio.log"."logger";
     /// `threading.Event`.

@@ -1,10 +1,10 @@
-//! The descriptor of a `socket.socket`, read where CPython keeps it.
+//! `socket.socket`: its descriptor, read where CPython keeps it, and sockets for descriptors of ours.
 //!
-//! Any attached thread may call it. The one surprise: where that is belongs to CPython alone (it is
-//! the first field of the C structure since Python 2), so the first reading is compared with what
-//! `fileno()` says, and if they differ `fileno()` is asked from then on.
+//! Any attached thread may call it. The one surprise: where the descriptor is belongs to CPython
+//! alone (it is the first field of the C structure since Python 2), so the first reading is compared
+//! with what `fileno()` says, and if they differ `fileno()` is asked from then on.
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
 use pyo3::ffi;
@@ -38,10 +38,109 @@ pub fn number(sock: Borrowed<'_, '_, PyAny>) -> PyResult<Option<RawFd>> {
     asked(sock).map(Some)
 }
 
+/// A Python socket whose descriptor a transport uses. Programs may close it behind our back, and the
+/// number may be somebody else's then.
+pub struct Held {
+    socket: Py<PyAny>,
+    /// What `fileno()` said at first.
+    first: RawFd,
+    /// # Invariant
+    /// If true, `socket` is a `_socket.socket`, and `is_long_enough` held for that.
+    followed: bool,
+}
+
+impl Held {
+    /// Takes hold of `socket`.
+    ///
+    /// # Errors
+    /// What `fileno()` raises, or that it returns no `int`.
+    pub fn new(socket: Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = socket.py();
+        let first = call::method0(&socket, intern!(py, "fileno"))?.extract()?;
+        Ok(Self::adopted(socket, first))
+    }
+
+    /// Takes hold of a `socket` whose descriptor is known.
+    pub fn adopted(socket: Bound<'_, PyAny>, first: RawFd) -> Self {
+        let followed = follows(&socket, first).unwrap_or(false);
+        Self {
+            socket: socket.unbind(),
+            first,
+            followed,
+        }
+    }
+
+    /// The Python socket.
+    pub fn object(&self) -> &Py<PyAny> {
+        &self.socket
+    }
+
+    /// The descriptor that it had when it was taken.
+    pub fn first(&self) -> RawFd {
+        self.first
+    }
+
+    /// The descriptor that it has now: -1 once it is closed. Of something that is no `_socket.socket`,
+    /// the one that it had.
+    #[inline]
+    pub fn number(&self, py: Python<'_>) -> RawFd {
+        if self.followed {
+            read(self.socket.bind_borrowed(py))
+        } else {
+            self.first
+        }
+    }
+}
+
+/// A socket of the standard library's class for `owned`, which it takes over. It does not block, and
+/// knows that.
+///
+/// # Errors
+/// What `socket.socket` raises, an audit hook among it; the descriptor is given back.
+pub fn adopt(
+    py: Python<'_>,
+    owned: OwnedFd,
+    (family, class, proto): (i32, i32, i32),
+) -> Result<Bound<'_, PyAny>, (OwnedFd, PyErr)> {
+    let number = owned.as_raw_fd();
+    let made = || {
+        let socket = asyncio::socket(py)?;
+        socket.call_method1(intern!(py, "__new__"), (socket,))
+    };
+    let socket = match made() {
+        Ok(socket) => socket,
+        Err(error) => return Err((owned, error)),
+    };
+    let arguments = (family, class, proto, number);
+    match socket.call_method1(intern!(py, "__init__"), arguments) {
+        Ok(_) => {
+            // The Python socket owns the number from here on.
+            let _ = owned.into_raw_fd();
+            Ok(socket)
+        }
+        Err(error) => {
+            // It may have taken the number before it was interrupted: there is one owner, and it is
+            // us.
+            let detached = asyncio::c_socket(py)
+                .and_then(|base| base.call_method1(intern!(py, "detach"), (&socket,)));
+            drop(detached);
+            Err((owned, error))
+        }
+    }
+}
+
+/// Whether the field of `socket` is where it was proven to be, and says `number`.
+fn follows(socket: &Bound<'_, PyAny>, number: RawFd) -> PyResult<bool> {
+    let py = socket.py();
+    Ok(socket.is_instance(asyncio::c_socket(py)?)?
+        && is_long_enough(py)?
+        && read(socket.as_borrowed()) == number)
+}
+
 /// The field behind the head of the object.
 ///
 /// # Invariant
-/// `sock` is a `socket.socket`, and `is_long_enough` held for its base.
+/// `sock` is a `_socket.socket`, and `is_long_enough` held for that class.
 #[inline]
 fn read(sock: Borrowed<'_, '_, PyAny>) -> RawFd {
     let place = sock.as_ptr().wrapping_add(1).cast::<i32>();

@@ -5,17 +5,16 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, IntoRawFd};
 
 use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::error::os_error;
 use crate::event_loop::EventLoop;
-use crate::py::asyncio;
 use crate::py::method::{Arguments, FastMethod};
+use crate::py::socket::adopt;
 use crate::sockets::waiting::{Direction, blocks, number_of, wait};
-use crate::sys::nonblocking::{self, Family, Origin};
+use crate::sys::nonblocking::{Family, Origin};
 use crate::sys::socket;
 use crate::transport::address;
 
@@ -52,13 +51,11 @@ impl FastMethod for Accept {
         }
         match socket::accept(number) {
             Ok((accepted, peer)) => {
-                let class = nonblocking::nonblocking(origin.class);
-                let fileno = accepted.as_raw_fd();
+                let (family, class, _) = origin.for_python();
                 // Python keeps what the listener was made with, which the kernel may know better.
-                let proto = sock.getattr(intern!(py, "proto"))?;
-                let made = asyncio::socket(py)?.call1((origin.family, class, proto, fileno))?;
-                // The Python socket owns the number from here on.
-                let _ = accepted.into_raw_fd();
+                let proto = sock.getattr(intern!(py, "proto"))?.extract()?;
+                let made = adopt(py, accepted, (family, class, proto));
+                let made = made.map_err(|(_, error)| error)?;
                 Ok((made, address::to_python(py, &peer)?)
                     .into_pyobject(py)?
                     .into_any())

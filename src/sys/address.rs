@@ -163,26 +163,6 @@ impl RawAddress {
     }
 }
 
-/// How glibc names the zone of `scope` behind an address: the interface of a link-local address, the
-/// number of any other one.
-pub fn zone(host: Ipv6Addr, scope: u32) -> Option<String> {
-    if scope == 0 {
-        return None;
-    }
-    let multicast_link = host.segments()[0] & 0xff0f == 0xff02;
-    if host.is_unicast_link_local() || multicast_link {
-        let mut name = [0; libc::IF_NAMESIZE];
-        // SAFETY: `name` has the size that the call demands.
-        let found = unsafe { libc::if_indextoname(scope, name.as_mut_ptr()) };
-        if !found.is_null() {
-            // SAFETY: the call wrote a string that ends in zero.
-            let name = unsafe { std::ffi::CStr::from_ptr(found) };
-            return Some(name.to_string_lossy().into_owned());
-        }
-    }
-    Some(scope.to_string())
-}
-
 /// An IPv6 address as glibc writes it: the IPv4-compatible ones end in dotted form.
 pub fn v6_text(host: Ipv6Addr) -> String {
     let segments = host.segments();

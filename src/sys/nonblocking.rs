@@ -68,6 +68,8 @@ pub struct Origin {
     pub family: i32,
     /// The type, without flags.
     pub class: i32,
+    /// The protocol.
+    pub proto: i32,
 }
 
 impl Origin {
@@ -76,7 +78,13 @@ impl Origin {
         Ok(Self {
             family: option(fd, libc::SO_DOMAIN)?,
             class: option(fd, libc::SO_TYPE)?,
+            proto: option(fd, libc::SO_PROTOCOL)?,
         })
+    }
+
+    /// Family, type and protocol of a socket that does not block, for Python's `socket.socket`.
+    pub fn for_python(&self) -> (i32, i32, i32) {
+        (self.family, self.class | libc::SOCK_NONBLOCK, self.proto)
     }
 }
 
@@ -108,11 +116,6 @@ impl Family {
             _ => Self::Foreign,
         }
     }
-}
-
-/// The type of a socket that does not block, for Python's `socket.socket`.
-pub fn nonblocking(class: i32) -> i32 {
-    class | libc::SOCK_NONBLOCK
 }
 
 /// getsockopt(2) of an int at the socket level.

@@ -13,11 +13,12 @@ use crate::sys::address::{Address, RawAddress};
 
 /// How many chunks one `writev` takes.
 pub const MAX_SLICES: usize = 64;
-/// The protocol of TCP sockets.
-pub const TCP: i32 = libc::IPPROTO_TCP;
 
-/// Lends `fd` to a safe interface for one call.
-fn lend<R>(fd: RawFd, call: impl FnOnce(SockRef<'_>) -> R) -> R {
+/// Lends `fd` to a safe interface for one call; EBADF for that of a closed socket.
+fn lend<R>(fd: RawFd, call: impl FnOnce(SockRef<'_>) -> io::Result<R>) -> io::Result<R> {
+    if fd < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
     // SAFETY: the caller keeps the descriptor open during the call; the kernel answers EBADF, not
     // undefined behaviour, if a user closed it.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };

@@ -2,10 +2,9 @@
 //!
 //! Any attached thread.
 
-use std::net::Ipv6Addr;
-
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyDict};
 
 use crate::py::asyncio;
 use crate::sys::address::{self, Address};
@@ -15,8 +14,9 @@ pub fn to_python<'py>(py: Python<'py>, address: &Address) -> PyResult<Bound<'py,
     match address {
         Address::V4(host, port) => Ok((host.to_string(), *port).into_pyobject(py)?.into_any()),
         Address::V6(address) => {
+            // The zone of a link-local address is not part of the text since Python 3.7.
             let (host, port, flow, scope) = &**address;
-            Ok((host_text(*host, *scope), *port, *flow, *scope)
+            Ok((address::v6_text(*host), *port, *flow, *scope)
                 .into_pyobject(py)?
                 .into_any())
         }
@@ -26,11 +26,31 @@ pub fn to_python<'py>(py: Python<'py>, address: &Address) -> PyResult<Bound<'py,
     }
 }
 
-/// glibc's `getnameinfo` appends the zone to link-local addresses, and `socket` shows it.
-fn host_text(host: Ipv6Addr, scope: u32) -> String {
-    let text = address::v6_text(host);
-    match address::zone(host, scope) {
-        Some(zone) => format!("{text}%{zone}"),
-        None => text,
+/// Puts what `sock` says of itself into `extra`, where `get_extra_info` finds it.
+pub fn describe(extra: &Bound<'_, PyDict>, sock: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = sock.py();
+    extra.set_item(
+        intern!(py, "socket"),
+        asyncio::transport_socket(py)?.call1((sock,))?,
+    )?;
+    // An OSError says that there is no such address.
+    let ask = |name: &str| {
+        sock.call_method0(name)
+            .unwrap_or_else(|_| py.None().into_bound(py))
+    };
+    extra.set_item(intern!(py, "sockname"), ask("getsockname"))?;
+    if !extra.contains(intern!(py, "peername"))? {
+        extra.set_item(intern!(py, "peername"), ask("getpeername"))?;
     }
+    Ok(())
+}
+
+/// `extra`, or a new dictionary, with what `sock` says of itself.
+pub fn described<'py>(
+    extra: Option<Bound<'py, PyDict>>,
+    sock: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let extra = extra.unwrap_or_else(|| PyDict::new(sock.py()));
+    describe(&extra, sock)?;
+    Ok(extra)
 }

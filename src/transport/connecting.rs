@@ -5,7 +5,7 @@
 
 use std::ffi::CStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -13,11 +13,12 @@ use pyo3::types::{PyInt, PyString};
 
 use crate::error::os_error;
 use crate::event_loop::EventLoop;
+use crate::py::audit;
 use crate::py::method::{Arguments, FastMethod};
-use crate::py::{asyncio, audit};
+use crate::py::socket::adopt;
 use crate::sys::address::{Address, is_tcp_request};
-use crate::sys::nonblocking::{Origin, nonblocking};
-use crate::sys::socket::{self, TCP};
+use crate::sys::nonblocking::Origin;
+use crate::sys::socket;
 use crate::transport::descriptor::Descriptor;
 use crate::transport::opening::{Parts, open};
 
@@ -95,6 +96,7 @@ fn made<'py>(
         context: this.get().capture_context(py)?,
         server: None,
         peer: Some(peer),
+        local: None,
         extra: None,
         waiter: Some(waiter.clone()),
     };
@@ -109,12 +111,8 @@ fn under_way<'py>(
     connection: OwnedFd,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = host.py();
-    let number = connection.as_raw_fd();
-    let origin = Origin::of(number).map_err(|error| os_error(&error))?;
-    let arguments = (origin.family, nonblocking(origin.class), TCP, number);
-    let sock = asyncio::socket(py)?.call1(arguments)?;
-    // The Python socket owns the number from here on.
-    let _ = connection.into_raw_fd();
+    let origin = Origin::of(connection.as_raw_fd()).map_err(|error| os_error(&error))?;
+    let sock = adopt(py, connection, origin.for_python()).map_err(|(_, error)| error)?;
     let address = if target.is_ipv4() {
         (host, target.port()).into_pyobject(py)?
     } else {

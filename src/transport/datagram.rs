@@ -130,7 +130,7 @@ impl DatagramTransport {
     /// The Python socket, until the endpoint is lost.
     pub fn sock<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.state.with(py, |state| match &state.descriptor {
-            Descriptor::Socket { socket, .. } => Some(socket.clone_ref(py).into_bound(py)),
+            Descriptor::Socket { socket, .. } => Some(socket.object().clone_ref(py).into_bound(py)),
             _ => None,
         })
     }
@@ -140,10 +140,7 @@ impl DatagramTransport {
         let visited = self.state.try_with(|state| {
             visit.call(&self.event_loop)?;
             visit.call(&self.address)?;
-            if let Descriptor::Socket { socket, view, .. } = &state.descriptor {
-                visit.call(socket)?;
-                visit.call(view)?;
-            }
+            state.descriptor.visit(visit)?;
             for (_, address) in state.queue.iter().chain(&state.received) {
                 visit.call(address)?;
             }
@@ -167,7 +164,7 @@ impl Drop for DatagramState {
             return;
         }
         let descriptor = std::mem::replace(&mut self.descriptor, Descriptor::Closed);
-        let number = descriptor.number();
+        let number = descriptor.registered();
         let text = format!("unclosed transport <DatagramTransport fd={number}>");
         warning::while_freeing::<PyResourceWarning>(&text, |py| descriptor.close(py));
     }

@@ -3,7 +3,6 @@
 //! Loop thread only. The one surprise: an endpoint that was closed while datagrams wait goes on
 //! sending, and is lost in the very event in which the last one leaves, as in asyncio.
 
-use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -96,11 +95,7 @@ pub fn open(
             context: event_loop.get().capture_context(py)?,
         };
         let ready = EventLoop::prepare(event_loop, callback)?;
-        let number = this.get().state.with(py, |state| state.descriptor.number());
-        if number < 0 {
-            let text = format!("Invalid file descriptor: {number}");
-            return Err(PyValueError::new_err(text));
-        }
+        let number = (this.get().state).with(py, |state| state.descriptor.registered());
         let source = || Source {
             object: this.clone().into_any().unbind(),
             class: &DATAGRAM,
@@ -220,7 +215,7 @@ impl DatagramTransport {
             state.life = Lifecycle::Losing;
             state.reason = reason;
             let received = std::mem::take(&mut state.received);
-            (state.key.take(), state.descriptor.number(), received)
+            (state.key.take(), state.descriptor.registered(), received)
         });
         drop(received);
         let source = event_loop.source(py, key?);

@@ -97,7 +97,7 @@ impl DatagramTransport {
         let py = this.py();
         let transport = this.get();
         let number = transport.state.with(py, |state| {
-            std::mem::take(&mut state.readable).then(|| state.descriptor.number())
+            std::mem::take(&mut state.readable).then(|| state.descriptor.number(py))
         });
         let Some(number) = number else {
             return Ok(false);

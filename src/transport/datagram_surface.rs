@@ -5,7 +5,6 @@
 use std::collections::VecDeque;
 
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 
@@ -17,6 +16,7 @@ use crate::py::asyncio;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
 use crate::sys::nonblocking::Family;
+use crate::transport::address;
 use crate::transport::datagram::{DatagramState, DatagramTransport};
 use crate::transport::datagram_life::open;
 use crate::transport::descriptor::Descriptor;
@@ -55,25 +55,6 @@ fn new_state(
     }
 }
 
-/// Puts what `get_extra_info` finds into `extra`.
-fn describe(extra: &Bound<'_, PyDict>, sock: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = sock.py();
-    extra.set_item(
-        intern!(py, "socket"),
-        asyncio::transport_socket(py)?.call1((sock,))?,
-    )?;
-    // An OSError says that there is no such address.
-    let ask = |name: &str| {
-        sock.call_method0(name)
-            .unwrap_or_else(|_| py.None().into_bound(py))
-    };
-    extra.set_item(intern!(py, "sockname"), ask("getsockname"))?;
-    if !extra.contains(intern!(py, "peername"))? {
-        extra.set_item(intern!(py, "peername"), ask("getpeername"))?;
-    }
-    Ok(())
-}
-
 #[pymethods]
 impl DatagramTransport {
     #[new]
@@ -90,9 +71,8 @@ impl DatagramTransport {
     ) -> PyResult<Bound<'py, Self>> {
         let py = event_loop.py();
         event_loop.get().check_closed()?;
-        let number = sock.call_method0(intern!(py, "fileno"))?.extract::<i32>()?;
         let extra = extra.unwrap_or_else(|| PyDict::new(py));
-        describe(&extra, sock)?;
+        address::describe(&extra, sock)?;
         let connected = match extra.get_item("peername")? {
             Some(peer) => peer.is_truthy()?,
             None => false,
@@ -101,11 +81,8 @@ impl DatagramTransport {
             Some(address) if address.is_truthy()? => Some(address.unbind()),
             _ => None,
         };
-        let descriptor = Descriptor::Socket {
-            socket: sock.clone().unbind(),
-            number,
-            view: None,
-        };
+        let descriptor = Descriptor::of(sock)?;
+        let number = descriptor.registered();
         let context = event_loop.get().capture_context(py)?;
         let version = py.version_info();
         let transport = Self {

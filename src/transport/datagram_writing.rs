@@ -107,7 +107,7 @@ impl DatagramTransport {
     /// Tries to send one datagram.
     fn attempt(&self, data: &Bound<'_, PyAny>, addr: &Bound<'_, PyAny>) -> Sent {
         let py = data.py();
-        let number = self.state.with(py, |state| state.descriptor.number());
+        let number = self.state.with(py, |state| state.descriptor.number(py));
         let raw = if self.connected {
             None
         } else {
@@ -241,7 +241,7 @@ impl DatagramTransport {
                 drained,
                 state.life.is_closing(),
                 state.key,
-                state.descriptor.number(),
+                state.descriptor.registered(),
             )
         });
         if !drained {
@@ -263,7 +263,7 @@ impl DatagramTransport {
             let writing = std::mem::replace(&mut state.writing, Writing::Blocked);
             (
                 state.key,
-                state.descriptor.number(),
+                state.descriptor.registered(),
                 writing == Writing::Blocked,
             )
         });

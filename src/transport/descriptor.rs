@@ -3,14 +3,17 @@
 //! Loop thread only. The one surprise: an accepted connection has no Python socket until somebody
 //! asks for one; from then on that socket owns the descriptor, and there is never a second owner.
 
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
+use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
+use crate::error::os_error;
 use crate::py::asyncio;
+use crate::py::socket::{Held, adopt};
+use crate::sys::nonblocking::Origin;
 
 /// A descriptor and its owner.
 pub enum Descriptor {
@@ -19,9 +22,7 @@ pub enum Descriptor {
     /// A Python socket's: closed through it.
     Socket {
         /// The `socket.socket`.
-        socket: Py<PyAny>,
-        /// Its number, which outlives a close behind our back.
-        number: RawFd,
+        socket: Held,
         /// The `TransportSocket` that users get, once asked for.
         view: Option<Py<PyAny>>,
     },
@@ -37,22 +38,57 @@ pub enum Descriptor {
 }
 
 impl Descriptor {
-    /// The number, or -1.
+    /// That of a Python socket.
+    ///
+    /// # Errors
+    /// What `fileno()` raises, `ValueError` for a closed one.
+    pub fn of(socket: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let socket = Held::new(socket.clone())?;
+        if socket.first() < 0 {
+            let text = format!("Invalid file descriptor: {}", socket.first());
+            return Err(PyValueError::new_err(text));
+        }
+        Ok(Self::Socket { socket, view: None })
+    }
+
+    /// The number for system calls, or -1: also once somebody else has closed the Python socket.
     #[inline]
-    pub fn number(&self) -> RawFd {
+    pub fn number(&self, py: Python<'_>) -> RawFd {
         match self {
             Self::Owned(owned) => owned.as_raw_fd(),
-            Self::Socket { number, .. } => *number,
+            Self::Socket { socket, .. } => socket.number(py),
             Self::Shut { .. } | Self::Closed => -1,
+        }
+    }
+
+    /// The number that the loop knows it by, or -1.
+    #[inline]
+    pub fn registered(&self) -> RawFd {
+        match self {
+            Self::Owned(owned) => owned.as_raw_fd(),
+            Self::Socket { socket, .. } => socket.first(),
+            Self::Shut { .. } | Self::Closed => -1,
+        }
+    }
+
+    /// The Python socket, if there is one.
+    pub fn socket(&self) -> Option<&Py<PyAny>> {
+        match self {
+            Self::Socket { socket, .. } => Some(socket.object()),
+            Self::Shut { socket, .. } => Some(socket),
+            Self::Owned(_) | Self::Closed => None,
         }
     }
 
     /// What is left of it once it is closed.
     pub fn remains(&self, py: Python<'_>) -> Self {
         match self {
-            Self::Socket { socket, view, .. } | Self::Shut { socket, view } => Self::Shut {
-                socket: socket.clone_ref(py),
-                view: view.as_ref().map(|view| view.clone_ref(py)),
+            Self::Socket { view, .. } | Self::Shut { view, .. } => match self.socket() {
+                Some(socket) => Self::Shut {
+                    socket: socket.clone_ref(py),
+                    view: view.as_ref().map(|view| view.clone_ref(py)),
+                },
+                None => Self::Closed,
             },
             Self::Owned(_) | Self::Closed => Self::Closed,
         }
@@ -76,8 +112,8 @@ impl Descriptor {
     /// # Errors
     /// What `visit` returns.
     pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Self::Socket { socket, view, .. } | Self::Shut { socket, view } = self {
-            visit.call(socket)?;
+        if let Self::Socket { view, .. } | Self::Shut { view, .. } = self {
+            visit.call(self.socket())?;
             visit.call(view)?;
         }
         Ok(())
@@ -95,18 +131,9 @@ impl Descriptor {
     pub fn view(self, py: Python<'_>) -> (Self, PyResult<Option<Bound<'_, PyAny>>>) {
         let owned = match self {
             Self::Owned(owned) => owned,
-            Self::Socket {
-                socket,
-                number,
-                view,
-            } => {
-                let (view, told) = seen(py, &socket, view);
-                let kept = Self::Socket {
-                    socket,
-                    number,
-                    view,
-                };
-                return (kept, told);
+            Self::Socket { socket, view } => {
+                let (view, told) = seen(py, socket.object(), view);
+                return (Self::Socket { socket, view }, told);
             }
             Self::Shut { socket, view } => {
                 let (view, told) = seen(py, &socket, view);
@@ -114,19 +141,20 @@ impl Descriptor {
             }
             Self::Closed => return (self, Ok(None)),
         };
-        let number = owned.as_raw_fd();
-        match socket_of(py, number) {
-            Ok(socket) => {
-                // The Python socket owns the number from here on.
-                let number = owned.into_raw_fd();
-                Self::Socket {
-                    socket: socket.unbind(),
-                    number,
-                    view: None,
-                }
-                .view(py)
-            }
-            Err(error) => (Self::Owned(owned), Err(error)),
+        match given(py, owned) {
+            Ok(given) => given.view(py),
+            Err((owned, error)) => (Self::Owned(owned), Err(error)),
+        }
+    }
+
+    /// The same descriptor with a Python socket as its owner.
+    ///
+    /// # Errors
+    /// What `socket.socket` raises; the descriptor is closed then.
+    pub fn adopt(self, py: Python<'_>) -> PyResult<Self> {
+        match self {
+            Self::Owned(owned) => given(py, owned).map_err(|(_, error)| error),
+            other => Ok(other),
         }
     }
 
@@ -137,6 +165,7 @@ impl Descriptor {
     /// What the C method raises.
     pub fn close_abandoned(self, py: Python<'_>) -> PyResult<()> {
         if let Self::Socket { socket, .. } = &self
+            && let socket = socket.object()
             && socket.bind(py).is_instance(asyncio::c_socket(py)?)?
         {
             asyncio::c_socket(py)?.call_method1(intern!(py, "close"), (socket,))?;
@@ -152,7 +181,7 @@ impl Descriptor {
     pub fn close(self, py: Python<'_>) -> PyResult<()> {
         match self {
             Self::Socket { socket, .. } => {
-                socket.call_method0(py, intern!(py, "close"))?;
+                socket.object().call_method0(py, intern!(py, "close"))?;
             }
             Self::Owned(owned) => drop(owned),
             Self::Shut { .. } | Self::Closed => {}
@@ -178,17 +207,16 @@ fn seen<'py>(
     (kept, view.map(Some))
 }
 
-/// A Python socket on `number`, which takes it over.
-fn socket_of(py: Python<'_>, number: RawFd) -> PyResult<Bound<'_, PyAny>> {
-    let class = asyncio::socket(py)?;
-    let keywords = PyDict::new(py);
-    keywords.set_item(intern!(py, "fileno"), number)?;
-    let socket = class.call_method1(intern!(py, "__new__"), (class,))?;
-    let made = socket.call_method(intern!(py, "__init__"), (), Some(&keywords));
-    if let Err(error) = made {
-        // It may have taken the number before it was interrupted: there is one owner, and it is us.
-        let _ = asyncio::c_socket(py)?.call_method1(intern!(py, "detach"), (&socket,));
-        return Err(error);
-    }
-    Ok(socket)
+/// Gives `owned` to a Python socket; gives it back with what `socket.socket` raised.
+fn given(py: Python<'_>, owned: OwnedFd) -> Result<Descriptor, (OwnedFd, PyErr)> {
+    let number = owned.as_raw_fd();
+    let origin = match Origin::of(number) {
+        Ok(origin) => origin,
+        Err(error) => return Err((owned, os_error(&error))),
+    };
+    let socket = adopt(py, owned, origin.for_python())?;
+    Ok(Descriptor::Socket {
+        socket: Held::adopted(socket, number),
+        view: None,
+    })
 }

@@ -82,7 +82,7 @@ fn start(this: &Bound<'_, StreamTransport>) -> PyResult<()> {
         let blocked = state.writing == Writing::Blocked;
         (
             state.key,
-            state.descriptor.number(),
+            state.descriptor.registered(),
             blocked,
             state.readable && reads,
         )

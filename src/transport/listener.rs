@@ -4,8 +4,9 @@
 //! `backlog + 1` of them, and asks to be resumed if there may be more.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
+use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -14,11 +15,13 @@ use pyo3::types::PyDict;
 use crate::error::{leaves_the_loop, os_error};
 use crate::event_loop::{EventLoop, Readiness, Source, SourceClass};
 use crate::logic::slab::Key;
-use crate::py::asyncio;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
+use crate::py::socket::Held;
+use crate::py::{asyncio, audit};
 use crate::sys::address::Address;
 use crate::sys::socket::{self, AcceptError};
+use crate::transport::address;
 use crate::transport::descriptor::Descriptor;
 use crate::transport::opening::{Parts, open};
 use crate::transport::server::ServerBase;
@@ -35,6 +38,9 @@ struct State {
     context: Option<Context>,
     /// The timer that ends a pause.
     retry: Option<Py<PyAny>>,
+    /// Whether connections may wait that were made before the socket had the options that they
+    /// inherit from it.
+    early: bool,
 }
 
 /// Accepts connections on a listening socket.
@@ -42,8 +48,7 @@ struct State {
 pub struct Listener {
     event_loop: Py<EventLoop>,
     /// The listening `socket.socket`, which its server closes.
-    sock: Py<PyAny>,
-    number: i32,
+    sock: Held,
     protocol_factory: Py<PyAny>,
     backlog: usize,
     server: Option<Py<ServerBase>>,
@@ -84,12 +89,9 @@ impl Listener {
         backlog: isize,
         server: Option<Py<ServerBase>>,
     ) -> PyResult<Self> {
-        let py = sock.py();
-        let number = sock.call_method0(intern!(py, "fileno"))?.extract()?;
         Ok(Self {
             event_loop,
-            sock: sock.unbind(),
-            number,
+            sock: Held::new(sock)?,
             protocol_factory,
             backlog: usize::try_from(backlog).unwrap_or(0),
             server,
@@ -97,6 +99,7 @@ impl Listener {
                 key: None,
                 context: None,
                 retry: None,
+                early: true,
             }),
         })
     }
@@ -106,7 +109,7 @@ impl Listener {
         let py = this.py();
         let context = this.get().event_loop.bind(py).get().capture_context(py)?;
         // Every accepted connection inherits it, which saves a system call for each.
-        let _ = socket::set_nodelay(this.get().number);
+        let _ = socket::set_nodelay(this.get().sock.number(py));
         let old = this
             .get()
             .state
@@ -124,7 +127,7 @@ impl Listener {
             self.event_loop
                 .bind(py)
                 .get()
-                .unregister(py, key, self.number);
+                .unregister(py, key, self.sock.first());
         }
         drop(context);
         if let Some(retry) = retry {
@@ -150,7 +153,7 @@ impl Listener {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let visited = self.state.try_with(|state| {
             visit.call(&self.event_loop)?;
-            visit.call(&self.sock)?;
+            visit.call(self.sock.object())?;
             visit.call(&self.protocol_factory)?;
             visit.call(&self.server)?;
             state
@@ -172,7 +175,12 @@ impl Listener {
             class: &LISTENER,
         };
         let event_loop = listener.event_loop.bind(py).get();
-        let key = event_loop.register(py, listener.number, source)?;
+        let number = listener.sock.number(py);
+        if number < 0 {
+            let text = format!("Invalid file descriptor: {number}");
+            return Err(PyValueError::new_err(text));
+        }
+        let key = event_loop.register(py, number, source)?;
         listener.state.with(py, |state| state.key = Some(key));
         Ok(())
     }
@@ -185,25 +193,36 @@ impl Listener {
             if listener.state.with(py, |state| state.key.is_none()) {
                 return Ok(());
             }
-            match socket::accept(listener.number) {
+            // The program may have closed the socket, and another file may have its number.
+            let number = listener.sock.number(py);
+            match socket::accept(number) {
                 Ok((connection, peer)) => {
+                    let early = listener.state.with(py, |state| state.early);
+                    if early {
+                        let _ = socket::set_nodelay(connection.as_raw_fd());
+                    }
                     if let Err(error) = Self::connect(this, connection, peer) {
                         // Others may wait, and their edge has gone by.
                         listener.resume(py);
                         return Err(error);
                     }
                     // A connection that comes later is an edge of its own.
-                    if !socket::has_waiting(listener.number) {
+                    if !socket::has_waiting(listener.sock.number(py)) {
+                        listener.state.with(py, |state| state.early = false);
                         return Ok(());
                     }
                 }
                 Err(error) => match AcceptError::of(&error) {
-                    AcceptError::Nothing => return Ok(()),
+                    AcceptError::Nothing => {
+                        listener.state.with(py, |state| state.early = false);
+                        return Ok(());
+                    }
                     AcceptError::Aborted => {}
                     AcceptError::Exhausted => return Self::pause(this, &error),
+                    AcceptError::Broken if number < 0 => return Ok(()),
                     AcceptError::Broken => {
                         listener.resume(py);
-                        return Self::report_broken(this, &error);
+                        return Self::report_broken(this, os_error(&error));
                     }
                 },
             }
@@ -230,6 +249,19 @@ impl Listener {
         let Some(mut context) = context else {
             return Ok(());
         };
+        let mut extra = None;
+        let mut descriptor = Descriptor::Owned(connection);
+        // An audit hook has to see the socket, and only Python knows addresses of other families.
+        if peer == Address::Other || audit::has_hooks(py)? {
+            descriptor = match descriptor.adopt(py) {
+                Ok(adopted) => adopted,
+                Err(error) if leaves_the_loop(py, &error) => return Err(error),
+                Err(error) => return Self::report_broken(this, error),
+            };
+            if let (Address::Other, Some(sock)) = (&peer, descriptor.socket()) {
+                extra = Some(address::described(None, sock.bind(py))?);
+            }
+        }
         // A context of the connection's own, so that nothing a factory sets reaches another one.
         context = context.separate(py)?;
         let entered = context.enter(py)?;
@@ -237,7 +269,7 @@ impl Listener {
         context.leave(py, entered)?;
         let made = protocol.and_then(|protocol| {
             let parts = Parts {
-                descriptor: Descriptor::Owned(connection),
+                descriptor,
                 protocol: protocol.clone(),
                 context,
                 server: listener
@@ -245,7 +277,8 @@ impl Listener {
                     .as_ref()
                     .map(|server| server.bind(py).clone()),
                 peer: Some(peer),
-                extra: None,
+                local: None,
+                extra,
                 waiter: None,
             };
             open(event_loop, parts).map(drop)
@@ -283,14 +316,14 @@ impl Listener {
         let listener = this.get();
         let event_loop = listener.event_loop.bind(py);
         if let Some(key) = listener.state.with(py, |state| state.key.take()) {
-            event_loop.get().unregister(py, key, listener.number);
+            event_loop.get().unregister(py, key, listener.sock.first());
         }
         let context = PyDict::new(py);
         context.set_item("message", "socket.accept() out of system resource")?;
         context.set_item("exception", os_error(error).into_value(py))?;
         context.set_item(
             "socket",
-            asyncio::transport_socket(py)?.call1((&listener.sock,))?,
+            asyncio::transport_socket(py)?.call1((listener.sock.object(),))?,
         )?;
         event_loop.call_method1(intern!(py, "call_exception_handler"), (context,))?;
         // The handler may have closed the server.
@@ -306,13 +339,13 @@ impl Listener {
         Ok(())
     }
 
-    /// Anything else that accept(2) says is reported as an exception of the accepting callback.
+    /// Anything else that accept(2) or an audit hook says is reported as an exception of the accepting callback.
     #[cold]
-    fn report_broken(this: &Bound<'_, Self>, error: &io::Error) -> PyResult<()> {
+    fn report_broken(this: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
         let py = this.py();
         let context = PyDict::new(py);
         context.set_item("message", "Exception in callback Listener.accept()")?;
-        context.set_item("exception", os_error(error).into_value(py))?;
+        context.set_item("exception", error.into_value(py))?;
         let event_loop = this.get().event_loop.bind(py);
         event_loop.call_method1(intern!(py, "call_exception_handler"), (context,))?;
         Ok(())

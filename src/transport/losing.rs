@@ -3,6 +3,8 @@
 //! Loop thread only. The one surprise: the addresses are read before the descriptor closes, so that
 //! `get_extra_info` answers afterwards, as asyncio's does.
 
+use std::sync::atomic::Ordering;
+
 use pyo3::exceptions::PyResourceWarning;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -85,16 +87,17 @@ impl StreamTransport {
 
     /// Ends the watch; nothing goes in or out from here on.
     pub fn unwatch(&self, py: Python<'_>) {
+        let event_loop = self.event_loop.bind(py).get();
+        let forked = event_loop.forked.load(Ordering::Relaxed);
         let (key, number, closes) = self.state.with(py, |state| {
             state.life = Lifecycle::Losing;
-            let closes = matches!(state.descriptor, Descriptor::Owned(_));
-            (state.key.take(), state.descriptor.number(), closes)
+            let closes = matches!(state.descriptor, Descriptor::Owned(_)) && !forked;
+            (state.key.take(), state.descriptor.registered(), closes)
         });
         let Some(key) = key else { return };
-        let event_loop = self.event_loop.bind(py).get();
         if closes {
-            // The kernel's watch ends with the file. Where a duplicate or a forked child keeps that
-            // open, an edge wakes the loop, and finds nobody under the old key.
+            // The kernel's watch ends with the file. Where a duplicate keeps that open, an edge
+            // wakes the loop, and finds nobody under the old key.
             drop(event_loop.leave(py, key, number));
         } else {
             event_loop.unregister(py, key, number);
@@ -152,7 +155,7 @@ impl StreamTransport {
     /// Remembers both addresses for `get_extra_info`.
     fn keep_addresses(&self, py: Python<'_>) {
         self.state.with(py, |state| {
-            let number = state.descriptor.number();
+            let number = state.descriptor.number(py);
             if state.peer.is_none() {
                 state.peer = socket::peer_address(number).ok();
             }
@@ -168,7 +171,7 @@ impl StreamTransport {
             state
                 .local
                 .clone()
-                .or_else(|| socket::local_address(state.descriptor.number()).ok())
+                .or_else(|| socket::local_address(state.descriptor.number(py)).ok())
         });
         local.map_or_else(
             || Ok(py.None().into_bound(py)),
@@ -180,7 +183,7 @@ impl StreamTransport {
     pub fn peer_address<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let peer = self.state.with(py, |state| {
             if state.peer.is_none() {
-                state.peer = socket::peer_address(state.descriptor.number()).ok();
+                state.peer = socket::peer_address(state.descriptor.number(py)).ok();
             }
             state.peer.clone()
         });
@@ -199,7 +202,7 @@ impl Drop for State {
         }
         let descriptor = std::mem::replace(&mut self.descriptor, Descriptor::Closed);
         let server = self.server.take();
-        let number = descriptor.number();
+        let number = descriptor.registered();
         let text = format!("unclosed transport <StreamTransport fd={number}>");
         warning::while_freeing::<PyResourceWarning>(&text, |py| {
             let closed = descriptor.close_abandoned(py);

@@ -38,6 +38,8 @@ pub struct Parts<'py> {
     pub peer: Option<Address>,
     /// More for `get_extra_info`.
     pub extra: Option<Bound<'py, PyDict>>,
+    /// Our own address, if it was asked for already.
+    pub local: Option<Address>,
     /// Done when the connection is made.
     pub waiter: Option<Bound<'py, PyAny>>,
 }
@@ -66,7 +68,7 @@ impl Parts<'_> {
             context: Some(self.context),
             server: self.server.map(Bound::unbind),
             peer: self.peer,
-            local: None,
+            local: self.local,
             extra: self.extra.map(Bound::unbind),
             waiter: self.waiter.map(Bound::unbind),
         }
@@ -85,7 +87,7 @@ pub fn open<'py>(
     let kind = Kind::of(&parts.protocol)?;
     let made = parts.protocol.getattr(intern!(py, "connection_made"))?;
     let context = parts.context.duplicate(py);
-    let number = parts.descriptor.number();
+    let number = parts.descriptor.registered();
     // An accepted socket has it from the listening one.
     let inherited = matches!(parts.descriptor, Descriptor::Owned(_));
     let server = parts.server.clone();

@@ -118,7 +118,7 @@ impl StreamTransport {
     /// Receives once, into an object of the right size.
     fn receive<'py>(&self, py: Python<'py>) -> PyResult<Received<'py>> {
         let (number, large) = self.state.with(py, |state| {
-            (state.descriptor.number(), state.last_read >= LARGE)
+            (state.descriptor.number(py), state.last_read >= LARGE)
         });
         if large {
             let waiting = socket::readable_bytes(number);
@@ -210,7 +210,9 @@ impl StreamTransport {
                 return Self::failed(this, error, message);
             }
         };
-        let number = transport.state.with(py, |state| state.descriptor.number());
+        let number = transport
+            .state
+            .with(py, |state| state.descriptor.number(py));
         let received = buffer::with_bytes_mut(&space, |space| {
             socket::recv(number, space).map(|count| (count, space.len()))
         });
@@ -252,7 +254,9 @@ impl StreamTransport {
             return Ok(());
         };
         let event_loop = transport.event_loop.bind(py).get();
-        let number = transport.state.with(py, |state| state.descriptor.number());
+        let number = transport
+            .state
+            .with(py, |state| state.descriptor.number(py));
         let window = event_loop.take_window(py, Purpose::Received)?;
         let received = window
             .get()

@@ -35,7 +35,7 @@ impl StreamTransport {
             if !state.may_send() {
                 return None;
             }
-            Some((state.queue.take_single()?, state.descriptor.number()))
+            Some((state.queue.take_single()?, state.descriptor.number(py)))
         });
         match single {
             Some((chunk, number)) => self.send_single(py, chunk, number),
@@ -53,7 +53,7 @@ impl StreamTransport {
         })?;
         let result = self.event_loop.bind(py).get().with_scratch(py, |scratch| {
             let (number, count) = self.state.with(py, |state| {
-                (state.descriptor.number(), state.queue.copy_to(scratch))
+                (state.descriptor.number(py), state.queue.copy_to(scratch))
             });
             socket::send(number, &scratch[..count]).map(|sent| (sent, count))
         });
@@ -102,7 +102,7 @@ impl StreamTransport {
         let mut finished = Vec::new();
         let sent = self.state.with(py, |state| {
             if state.may_send() {
-                state.send(|chunk| finished.push(chunk))
+                state.send(state.descriptor.number(py), |chunk| finished.push(chunk))
             } else {
                 Sent::Everything
             }
@@ -127,8 +127,7 @@ impl State {
     }
 
     /// Sends until nothing is left or the kernel takes no more.
-    fn send(&mut self, mut finished: impl FnMut(Data)) -> Sent {
-        let number = self.descriptor.number();
+    fn send(&mut self, number: RawFd, mut finished: impl FnMut(Data)) -> Sent {
         while !self.queue.is_empty() {
             let slices: Vec<_> = self
                 .queue

@@ -4,7 +4,7 @@
 
 use std::ffi::CStr;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -15,6 +15,8 @@ use crate::logic::lifecycle::Lifecycle;
 use crate::py::asyncio;
 use crate::py::method::{Arguments, FastMethod};
 use crate::sys::address::Address;
+use crate::sys::socket;
+use crate::transport::address;
 use crate::transport::descriptor::Descriptor;
 use crate::transport::limits;
 use crate::transport::opening::{Parts, open};
@@ -38,24 +40,21 @@ impl StreamTransport {
     ) -> PyResult<Bound<'py, Self>> {
         let py = event_loop.py();
         event_loop.get().check_closed()?;
-        let number = sock.call_method0(intern!(py, "fileno"))?.extract::<i32>()?;
-        if number < 0 {
-            return Err(PyValueError::new_err(format!(
-                "Invalid file descriptor: {number}"
-            )));
-        }
-        let socket = sock.clone().unbind();
+        let descriptor = Descriptor::of(sock)?;
+        // Asked for now, as in asyncio: after a reset the kernel knows no peer any more.
+        let local = socket::local_address(descriptor.registered()).ok();
+        let peer = socket::peer_address(descriptor.registered()).ok();
         let parts = Parts {
-            descriptor: Descriptor::Socket {
-                socket,
-                number,
-                view: None,
-            },
+            descriptor,
             protocol: protocol.clone(),
             context: event_loop.get().capture_context(py)?,
             server,
-            peer: None,
-            extra,
+            extra: match local {
+                Some(Address::Other) => Some(address::described(extra, sock)?),
+                _ => extra,
+            },
+            peer,
+            local,
             waiter,
         };
         open(event_loop, parts)
@@ -285,7 +284,7 @@ impl StreamTransport {
             } else {
                 "idle"
             };
-            let (number, size) = (state.descriptor.number(), state.queue.size());
+            let (number, size) = (state.descriptor.registered(), state.queue.size());
             format!(
                 "<StreamTransport{life} fd={number} read={reads} write=<{writes}, bufsize={size}>>"
             )

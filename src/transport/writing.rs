@@ -225,7 +225,7 @@ impl StreamTransport {
         let number = transport.state.with(py, |state| {
             let next = state.native == Native::HandsOver && state.queue.is_empty();
             let open = !state.life.is_lost() && state.refusal(&WRITE).is_none();
-            (next && open && state.writing != Writing::Blocked).then(|| state.descriptor.number())
+            (next && open && state.writing != Writing::Blocked).then(|| state.descriptor.number(py))
         });
         let Some(number) = number else {
             return Ok(false);
@@ -261,7 +261,7 @@ impl StreamTransport {
     pub fn watch_for_room(&self, py: Python<'_>) -> PyResult<()> {
         let (key, number) = self.state.with(py, |state| {
             state.writing = Writing::Blocked;
-            (state.key, state.descriptor.number())
+            (state.key, state.descriptor.registered())
         });
         let Some(key) = key else { return Ok(()) };
         self.event_loop
@@ -348,7 +348,7 @@ impl StreamTransport {
     fn stop_watching_for_room(&self, py: Python<'_>) {
         let (key, number) = self
             .state
-            .with(py, |state| (state.key, state.descriptor.number()));
+            .with(py, |state| (state.key, state.descriptor.registered()));
         if let Some(key) = key {
             // A failure leaves the watch for room on, which costs wake-ups and nothing else.
             let poller = self.event_loop.bind(py).get().poller(py);
@@ -366,7 +366,7 @@ impl StreamTransport {
             let drained = state.queue.is_empty() && !state.life.is_lost();
             let closes = drained && state.life.is_closing();
             let ends = drained && !closes && state.eof;
-            (drained, closes, ends, state.descriptor.number())
+            (drained, closes, ends, state.descriptor.number(py))
         });
         if drained {
             transport.wake_transfer(py)?;
@@ -393,7 +393,7 @@ impl StreamTransport {
                 return (false, -1);
             }
             state.eof = true;
-            (state.queue.is_empty(), state.descriptor.number())
+            (state.queue.is_empty(), state.descriptor.number(py))
         });
         if ends {
             return socket::shutdown_write(number).map_err(|error| os_error(&error));
