@@ -237,7 +237,7 @@ def test_a_failed_callback_is_reported_with_a_handle_though_nobody_kept_it(
         assert isinstance(handle, asyncio.Handle)
         assert not handle.cancelled()
         assert handle._callback is fail  # type: ignore[attr-defined]
-        assert handle._args == args  # type: ignore[attr-defined]
+        assert handle._args == args
         assert "fail(" in str(report["message"])
         assert "fail(" in repr(handle)
 

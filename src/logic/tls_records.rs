@@ -4,23 +4,23 @@
 //! says "ask OpenSSL", whose answer is the exception that the program gets.
 
 /// The length of a record's header.
-const HEADER: usize = 5;
+const HEADER: u8 = 5;
 /// The longest body that any version allows.
-const LONGEST: usize = (1 << 14) + 2048;
+const LONGEST: u16 = (1 << 14) + 2048;
 
 /// Follows a stream that comes in pieces of any size.
 #[derive(Default)]
 pub struct Records {
     /// The header of the record that has begun.
-    header: [u8; HEADER],
+    header: [u8; HEADER as usize],
     /// How many bytes of that header have come.
-    known: usize,
+    known: u8,
     /// How many bytes of its body are missing.
-    missing: usize,
+    missing: u16,
     /// How many bytes of that record have come, with its header.
-    begun: usize,
+    begun: u16,
     /// Complete records that OpenSSL has not taken yet, or more.
-    complete: usize,
+    complete: u32,
     /// Whether a header was seen that cannot be one.
     strange: bool,
     /// Whether OpenSSL has decrypted a record of which the last read took only a part.
@@ -35,7 +35,7 @@ impl Records {
             && self.known == 0
             && !self.strange
             && body.len() == (usize::from(*high) << 8 | usize::from(*low))
-            && body.len() <= LONGEST
+            && body.len() <= usize::from(LONGEST)
         {
             // One whole record, which is what nearly every message comes to.
             self.complete += 1;
@@ -43,19 +43,19 @@ impl Records {
         }
         while !bytes.is_empty() && !self.strange {
             if self.known < HEADER {
-                let count = bytes.len().min(HEADER - self.known);
-                self.header[self.known..self.known + count].copy_from_slice(&bytes[..count]);
-                self.known += count;
-                self.begun += count;
-                bytes = &bytes[count..];
+                self.header[usize::from(self.known)] = bytes[0];
+                self.known += 1;
+                self.begun += 1;
+                bytes = &bytes[1..];
                 if self.known == HEADER {
                     self.begin();
                 }
             } else {
-                let count = bytes.len().min(self.missing);
+                let count = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+                let count = count.min(self.missing);
                 self.missing -= count;
                 self.begun += count;
-                bytes = &bytes[count..];
+                bytes = &bytes[usize::from(count)..];
             }
             if self.known == HEADER && self.missing == 0 {
                 self.complete += 1;
@@ -67,7 +67,7 @@ impl Records {
     #[inline]
     fn begin(&mut self) {
         let [kind, major, _, high, low] = self.header;
-        self.missing = usize::from(high) << 8 | usize::from(low);
+        self.missing = u16::from_be_bytes([high, low]);
         self.strange = !(20..=24).contains(&kind) || major != 3 || self.missing > LONGEST;
     }
 
@@ -93,14 +93,14 @@ impl Records {
     /// that has begun, no complete one is left.
     #[inline]
     pub fn left(&mut self, pending: usize) {
-        if pending <= self.begun {
+        if pending <= self.begun() {
             self.complete = 0;
         }
     }
 
     /// How many bytes of the record that has begun have come, at most.
     pub fn begun(&self) -> usize {
-        self.begun
+        usize::from(self.begun)
     }
 
     /// A read found nothing.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyDict};
+use pyo3::types::PyByteArray;
 
 use crate::event_loop::EventLoop;
 use crate::logic::tls_records::Records;
@@ -21,7 +21,7 @@ use crate::transport::direct::{DirectClass, DirectProtocol};
 use crate::transport::protocol::Kind;
 use crate::transport::tls::engine::Engine;
 use crate::transport::tls::session::{
-    Input, Marks, Output, Phase, State, Timeouts, TlsProtocol, TlsTransport, Told, Work,
+    Details, Input, Marks, Output, Phase, State, Timeouts, TlsProtocol, TlsTransport, Told, Work,
 };
 
 /// What a transport that is not ours receives into, in bytes.
@@ -89,9 +89,6 @@ impl TlsProtocol {
         shutdown_timeout: Bound<'py, PyAny>,
         call_connection_made: bool,
     ) -> PyResult<PyClassInitializer<Self>> {
-        let py = event_loop.py();
-        let extra = PyDict::new(py);
-        extra.set_item("sslcontext", sslcontext)?;
         let state = State {
             phase: Phase::Unwrapped,
             told: if call_connection_made {
@@ -107,7 +104,10 @@ impl TlsProtocol {
             handshake_timer: None,
             shutdown_timer: None,
             began: None,
-            extra: Some(extra.unbind()),
+            details: Details {
+                sslcontext: sslcontext.unbind(),
+                negotiated: None,
+            },
             input: Input {
                 now: None,
                 held: VecDeque::new(),

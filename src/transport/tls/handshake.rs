@@ -6,11 +6,12 @@
 use pyo3::exceptions::{PyConnectionAbortedError, PyConnectionResetError, PyException};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::PyTuple;
 
+use crate::py::cell::LoopCell;
 use crate::py::{asyncio, call};
 use crate::transport::tls::below::Below;
-use crate::transport::tls::session::{Phase, TlsProtocol, Told};
+use crate::transport::tls::session::{Negotiated, Phase, TlsProtocol, Told};
 
 impl TlsProtocol {
     /// The transport below is there: asyncio's `connection_made`.
@@ -122,20 +123,19 @@ impl TlsProtocol {
             Err(error) => return Err(error),
         };
         session.log_duration(this)?;
-        let extra = session.extra(py);
-        extra.set_item(intern!(py, "peercert"), certificate)?;
-        let cipher = call::method0(object, intern!(py, "cipher"))?;
-        extra.set_item(intern!(py, "cipher"), cipher)?;
-        let compression = call::method0(object, intern!(py, "compression"))?;
-        extra.set_item(intern!(py, "compression"), compression)?;
-        extra.set_item(intern!(py, "ssl_object"), object)?;
-        let first = session.state.with(py, |state| {
+        let negotiated = Negotiated {
+            peercert: certificate.unbind(),
+            cipher: shared_cipher(call::method0(object, intern!(py, "cipher"))?)?,
+            compression: call::method0(object, intern!(py, "compression"))?.unbind(),
+        };
+        let (first, old) = session.state.with(py, |state| {
             let first = state.told == Told::Init;
             if first {
                 state.told = Told::Made;
             }
-            first
+            (first, state.details.negotiated.replace(negotiated))
         });
+        drop(old);
         if first && let (Some(app), Some(transport)) = (session.app(py), Self::transport(this)?) {
             call::method1(&app, intern!(py, "connection_made"), transport.as_any())?;
         }
@@ -159,12 +159,20 @@ impl TlsProtocol {
         session.wake_waiter(py, Some(&value))
     }
 
-    /// What `get_extra_info` knows of TLS.
-    pub fn extra<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
-        let known = self
-            .state
-            .with(py, |state| state.extra.as_ref().map(|it| it.clone_ref(py)));
-        known.map_or_else(|| PyDict::new(py), |known| known.into_bound(py))
+    /// What `get_extra_info` knows of TLS by this name.
+    pub fn detail<'py>(&self, py: Python<'py>, name: &str) -> Option<Bound<'py, PyAny>> {
+        self.state.with(py, |state| {
+            let details = &state.details;
+            let known = match (name, &details.negotiated) {
+                ("sslcontext", _) => &details.sslcontext,
+                ("peercert", Some(negotiated)) => &negotiated.peercert,
+                ("cipher", Some(negotiated)) => &negotiated.cipher,
+                ("compression", Some(negotiated)) => &negotiated.compression,
+                ("ssl_object", Some(_)) => self.engine.object(py).as_unbound(),
+                _ => return None,
+            };
+            Some(known.clone_ref(py).into_bound(py))
+        })
     }
 
     fn log_duration(&self, this: &Bound<'_, Self>) -> PyResult<()> {
@@ -208,4 +216,24 @@ impl TlsProtocol {
         self.cancel_handshake_timer(py)?;
         self.cancel_shutdown_timer(py)
     }
+}
+
+/// `cipher`, or the equal one of an earlier connection: nearly all agree on the same, and the tuple
+/// with its texts takes 200 bytes.
+fn shared_cipher(cipher: Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    static LAST: LoopCell<Option<Py<PyAny>>> = LoopCell::new(None);
+    let py = cipher.py();
+    if cipher.cast_exact::<PyTuple>().is_err() {
+        return Ok(cipher.unbind());
+    }
+    let last = LAST.with(py, |last| last.as_ref().map(|it| it.clone_ref(py)));
+    if let Some(last) = last
+        && cipher.eq(&last)?
+    {
+        return Ok(last);
+    }
+    let cipher = cipher.unbind();
+    let kept = cipher.clone_ref(py);
+    drop(LAST.with(py, |last| last.replace(kept)));
+    Ok(cipher)
 }

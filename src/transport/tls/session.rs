@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 use pyo3::exceptions::PyResourceWarning;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
 use crate::event_loop::EventLoop;
 use crate::logic::tls_records::Records;
@@ -116,6 +115,20 @@ pub struct Output {
     pub lost: u32,
 }
 
+/// What `get_extra_info` knows of TLS.
+pub struct Details {
+    pub sslcontext: Py<PyAny>,
+    /// `None` until the handshake is made.
+    pub negotiated: Option<Negotiated>,
+}
+
+/// What the handshake came to, each as Python shows it.
+pub struct Negotiated {
+    pub peercert: Py<PyAny>,
+    pub cipher: Py<PyAny>,
+    pub compression: Py<PyAny>,
+}
+
 /// Both time-outs, in seconds, as they were given.
 pub struct Timeouts {
     pub handshake: Py<PyAny>,
@@ -138,7 +151,7 @@ pub struct State {
     pub shutdown_timer: Option<Py<PyAny>>,
     /// When the handshake began, in debug mode.
     pub began: Option<f64>,
-    pub extra: Option<Py<PyDict>>,
+    pub details: Details,
     pub input: Input,
     pub output: Output,
     /// What a transport below that is not ours receives into.
@@ -227,7 +240,10 @@ impl TlsProtocol {
             visit.call(&state.waiter)?;
             visit.call(&state.handshake_timer)?;
             visit.call(&state.shutdown_timer)?;
-            visit.call(&state.extra)?;
+            visit.call(&state.details.sslcontext)?;
+            if let Some(negotiated) = &state.details.negotiated {
+                visit.call(&negotiated.peercert)?;
+            }
             visit.call(&state.space)
         });
         visited.unwrap_or(Ok(()))
@@ -242,7 +258,7 @@ impl TlsProtocol {
                 state.transport.take(),
                 state.waiter.take(),
                 (state.handshake_timer.take(), state.shutdown_timer.take()),
-                state.extra.take(),
+                state.details.negotiated.take(),
             )
         });
         drop(cleared);

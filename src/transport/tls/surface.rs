@@ -8,7 +8,7 @@ use pyo3::exceptions::{PyNotImplementedError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMemoryView};
 
 use crate::event_loop::EventLoop;
 use crate::py::asyncio;
@@ -229,7 +229,12 @@ impl TlsTransport {
         let Some(session) = self.session(py) else {
             return Ok(default);
         };
-        if let Some(found) = session.get().extra(py).get_item(name)? {
+        let found = match name.extract::<&str>() {
+            Ok(name) => session.get().detail(py, name),
+            // asyncio looks every name up in a dictionary.
+            Err(_) => PyDict::new(py).get_item(name)?,
+        };
+        if let Some(found) = found {
             return Ok(found);
         }
         match session.get().below(py) {
