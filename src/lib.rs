@@ -17,8 +17,9 @@ mod transport;
 
 use pyo3::prelude::*;
 
-/// The native half of ferroloop.
-#[pymodule(gil_used = false)]
+/// The native half of ferroloop. A free-threaded Python is asked for its GIL, because nobody has tried
+/// this without.
+#[pymodule(gil_used = true)]
 mod _native {
     use pyo3::prelude::*;
 

