@@ -1,6 +1,7 @@
 //! One event loop: its turn, what it watches, what it owes its callers.
 //!
 //! - `source`: what the loop knows about a transport or a listener
+//! - `queue`: what runs next
 //! - `state`: `EventLoop` itself: the queues and the flags
 //! - `check`: closed loops, foreign threads, callbacks that are coroutines
 //! - `fork`: what becomes of a loop in a forked child
@@ -18,6 +19,7 @@
 mod check;
 mod fork;
 mod owner;
+mod queue;
 mod registry;
 mod schedule;
 mod signals;

@@ -10,7 +10,8 @@ use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 
 use crate::error::os_error;
-use crate::event_loop::source::{Ready, Source};
+use crate::event_loop::queue::Ready;
+use crate::event_loop::source::Source;
 use crate::event_loop::state::{Entry, EventLoop};
 use crate::logic::slab::Key;
 

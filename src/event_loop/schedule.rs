@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyFloat;
 
 use crate::error::os_error;
-use crate::event_loop::source::Ready;
+use crate::event_loop::queue::Ready;
 use crate::event_loop::state::{EventLoop, unschedule};
 use crate::handle::{Callback, Handle, TimerHandle};
 use crate::py::call::Args;
@@ -52,12 +52,10 @@ impl FastMethod for CallSoon {
         let callback = check(this, arguments, "call_soon", true)?;
         event_loop.drain_inbox(py);
         // The handle before this one is most often nobody's by now.
-        let spare = event_loop
-            .core
-            .with(py, |core| give_up(py, core.ready.back_mut()?));
+        let spare = event_loop.core.with(py, |core| core.ready.give_up(py));
         let handle = make(this, callback, spare)?;
         let ready = Ready::Handle(handle.clone().unbind());
-        event_loop.core.with(py, |core| core.ready.push_back(ready));
+        event_loop.core.with(py, |core| core.ready.push(ready));
         Ok(handle.into_any())
     }
 }
@@ -80,13 +78,15 @@ impl FastMethod for CallSoonThreadsafe {
         let callback = check(this, arguments, "call_soon_threadsafe", false)?;
         let spare = event_loop
             .inbox
-            .with(py, |inbox| give_up(py, inbox.last_mut()?));
+            .with(py, |inbox| inbox.items_mut().give_up(py));
         let handle = make(this, callback, spare)?;
         if cfg!(Py_3_14) {
             handle.get().make_threadsafe(py);
         }
         let ready = Ready::Handle(handle.clone().unbind());
-        let asleep = event_loop.inbox.with(py, |inbox| inbox.push(ready));
+        let asleep = event_loop
+            .inbox
+            .with(py, |inbox| inbox.add(|items| items.push(ready)));
         if asleep {
             event_loop
                 .poller(py)?
@@ -123,19 +123,6 @@ fn check<'py>(
         args: Args::new(arguments.py, arguments.from(1))?,
         context,
     })
-}
-
-/// Takes the callback out of the handle of `last`, if nobody has that, and gives the handle back.
-#[inline]
-fn give_up<'py>(py: Python<'py>, last: &mut Ready) -> Option<Bound<'py, Handle>> {
-    let Ready::Handle(handle) = last else {
-        return None;
-    };
-    let callback = Handle::give_up(py, handle)?;
-    match std::mem::replace(last, Ready::Callback(callback)) {
-        Ready::Handle(handle) => Some(handle.into_bound(py)),
-        _ => None,
-    }
 }
 
 /// A handle for `callback`: `spare`, if there is one, which was made for the same loop.
@@ -332,6 +319,14 @@ fn sweep(this: &Bound<'_, EventLoop>) {
     }
 }
 
+/// A callback that is ready to be queued.
+pub enum Prepared {
+    /// With the handle that debug mode needs.
+    Handle(Py<Handle>),
+    /// As it is.
+    Callback(Callback),
+}
+
 impl EventLoop {
     /// Queues `function(*args)` in the current context, behind everything that is queued.
     ///
@@ -348,22 +343,31 @@ impl EventLoop {
             args,
             context: this.get().capture_context(py)?,
         };
-        let ready = Self::prepare(this, callback)?;
-        this.get().push(py, ready);
+        let callback = Self::prepare(this, callback)?;
+        this.get().push_prepared(py, callback);
         Ok(())
     }
 
-    /// What `push` takes for `callback`. In debug mode it knows where this was called.
+    /// What `push_prepared` takes for `callback`. In debug mode it knows where this was called.
     ///
     /// # Errors
     /// `MemoryError`.
-    pub fn prepare(this: &Bound<'_, Self>, callback: Callback) -> PyResult<Ready> {
+    pub fn prepare(this: &Bound<'_, Self>, callback: Callback) -> PyResult<Prepared> {
         if !this.get().is_debug() {
-            return Ok(Ready::Callback(callback));
+            return Ok(Prepared::Callback(callback));
         }
         let handle = Handle::new(this.as_any(), callback)?;
         handle.get().note_source(this.py())?;
-        Ok(Ready::Handle(handle.unbind()))
+        Ok(Prepared::Handle(handle.unbind()))
+    }
+
+    /// Queues what `prepare` gave, behind everything that is queued.
+    pub fn push_prepared(&self, py: Python<'_>, callback: Prepared) {
+        self.drain_inbox(py);
+        self.core.with(py, |core| match callback {
+            Prepared::Handle(handle) => core.ready.push(Ready::Handle(handle)),
+            Prepared::Callback(callback) => core.ready.push_callback(callback),
+        });
     }
 
     /// The time of the clock that timers go by: the subclass's, if it has one.

@@ -1,13 +1,12 @@
-//! `Source`: what the loop knows of a transport or a listener, `Watch`: what it
-//! knows of a user's descriptor, and `Ready`: what it runs.
+//! `Source`: what the loop knows of a transport or a listener, and `Watch`: what it knows of a user's
+//! descriptor.
 //!
 //! Loop thread only. The one surprise: an I/O event carries the key of its source, not the source,
 //! so an event for a connection that has gone meanwhile finds nothing.
 
 use pyo3::prelude::*;
 
-use crate::handle::{Callback, Handle};
-use crate::logic::slab::Key;
+use crate::handle::Handle;
 use crate::sys::poller::Directions;
 pub use crate::sys::poller::Readiness;
 
@@ -47,20 +46,6 @@ impl Source {
             class: self.class,
         }
     }
-}
-
-/// One entry of the ready queue.
-pub enum Ready {
-    /// A callback of `call_soon`, a due timer, or a watched descriptor.
-    Handle(Py<Handle>),
-    /// A callback of `call_soon` whose handle nobody has kept.
-    Callback(Callback),
-    /// An event of a source.
-    Io(Key, Readiness),
-    /// A step of a source.
-    Step(Box<(Source, u8)>),
-    /// Signals arrived.
-    Signals,
 }
 
 /// The handles of one descriptor that a user watches.

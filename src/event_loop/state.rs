@@ -4,7 +4,6 @@
 //! stores an attribute on the instance, because CPython calls `loop.call_soon` fastest while the
 //! instance has no dictionary; what the Python layer needs sits in one slot here.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,9 +12,10 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::error::os_error;
-use crate::event_loop::source::{Ready, Source, Watch};
+use crate::event_loop::queue::{Ready, ReadyQueue, visit_handle};
+use crate::event_loop::source::{Source, Watch};
 use crate::handle::{Handle, TimerHandle};
-use crate::logic::inbox::Inbox;
+use crate::logic::inbox::{Inbox, Queue};
 use crate::logic::slab::{Key, Slab};
 use crate::logic::timer_heap::TimerHeap;
 use crate::py::cell::LoopCell;
@@ -56,7 +56,7 @@ pub enum Entry {
 #[derive(Default)]
 pub struct Core {
     /// What runs next, in order.
-    pub ready: VecDeque<Ready>,
+    pub ready: ReadyQueue,
     /// `TimerHandle`s, as the handles they extend.
     pub timers: TimerHeap<Py<Handle>>,
     pub entries: Slab<Entry>,
@@ -105,7 +105,7 @@ pub struct EventLoop {
     pub slots: LoopCell<Slots>,
     /// `None` once the loop is closed. Shared, because a wait goes on while nothing is borrowed.
     poller: LoopCell<Option<Arc<Poller>>>,
-    pub inbox: LoopCell<Inbox<Ready>>,
+    pub inbox: LoopCell<Inbox<ReadyQueue>>,
     pub debug: AtomicBool,
     pub stopping: AtomicBool,
     pub closed: AtomicBool,
@@ -204,21 +204,15 @@ impl EventLoop {
     #[inline]
     pub fn push(&self, py: Python<'_>, ready: Ready) {
         self.drain_inbox(py);
-        self.core.with(py, |core| core.ready.push_back(ready));
+        self.core.with(py, |core| core.ready.push(ready));
     }
 
     /// Moves what other threads handed in to the ready queue.
     #[inline]
     pub fn drain_inbox(&self, py: Python<'_>) {
         if self.has_mail(py) {
-            let mut mail = self.inbox.with(py, Inbox::take);
-            self.core.with(py, |core| {
-                if core.ready.is_empty() {
-                    std::mem::swap(&mut core.ready, &mut mail);
-                } else {
-                    core.ready.append(&mut mail);
-                }
-            });
+            let mail = self.inbox.with(py, Inbox::take);
+            self.core.with(py, |core| core.ready.append(mail));
         }
     }
 
@@ -316,10 +310,7 @@ impl EventLoop {
         });
         // Whoever keeps one of them keeps it whole, as in asyncio: the collector has to know it.
         let mail = self.inbox.with(py, Inbox::take);
-        let queued = ready.iter().chain(&mail).filter_map(|ready| match ready {
-            Ready::Handle(handle) => Some(handle),
-            _ => None,
-        });
+        let queued = ready.handles().chain(mail.handles());
         let watched = entries.iter().filter_map(|entry| match entry {
             Entry::Watch(watch) => Some(watch.handles()),
             _ => None,
@@ -334,15 +325,6 @@ impl EventLoop {
         drop(context);
     }
 
-    /// Shows a queued handle to the collector: itself, or, since it is not tracked, its content.
-    fn visit_handle(handle: &Py<Handle>, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(handle)?;
-        if object::refcount(handle) == 1 && !object::is_tracked(handle) {
-            handle.get().visit(visit)?;
-        }
-        Ok(())
-    }
-
     /// Shows everything to the collector that is queued, timed or watched.
     pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         let slots = self.slots.try_with(|slots| {
@@ -352,22 +334,15 @@ impl EventLoop {
         slots.unwrap_or(Ok(()))?;
         let core = self.core.try_with(|core| {
             visit.call(core.contexts.last())?;
-            for ready in &core.ready {
-                match ready {
-                    Ready::Handle(handle) => Self::visit_handle(handle, visit)?,
-                    Ready::Callback(callback) => callback.visit(visit)?,
-                    Ready::Step(step) => visit.call(&step.0.object)?,
-                    Ready::Io(..) | Ready::Signals => {}
-                }
-            }
+            core.ready.visit(visit)?;
             for timer in core.timers.iter() {
-                Self::visit_handle(timer, visit)?;
+                visit_handle(timer, visit)?;
             }
             for entry in core.entries.iter() {
                 match entry {
                     Entry::Watch(watch) => {
                         for handle in watch.handles() {
-                            Self::visit_handle(handle, visit)?;
+                            visit_handle(handle, visit)?;
                         }
                     }
                     Entry::Source(source) => visit.call(&source.object)?,
@@ -377,13 +352,7 @@ impl EventLoop {
             Ok(())
         });
         core.unwrap_or(Ok(()))?;
-        let inbox = self.inbox.try_with(|inbox| {
-            inbox.iter().try_for_each(|ready| match ready {
-                Ready::Handle(handle) => Self::visit_handle(handle, visit),
-                Ready::Callback(callback) => callback.visit(visit),
-                _ => Ok(()),
-            })
-        });
+        let inbox = self.inbox.try_with(|inbox| inbox.items().visit(visit));
         inbox.unwrap_or(Ok(()))
     }
 }

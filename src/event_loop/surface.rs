@@ -9,10 +9,10 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-use crate::event_loop::source::Ready;
+use crate::event_loop::queue::Queued;
 use crate::event_loop::state::EventLoop;
 use crate::event_loop::watchers::check_free;
-use crate::handle::Handle;
+use crate::handle::{Callback, Handle};
 
 #[pymethods]
 impl EventLoop {
@@ -175,22 +175,18 @@ impl EventLoop {
     fn _ready<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
         let py = this.py();
         this.get().drain_inbox(py);
-        let queued: Vec<Ready> = this.get().core.with(py, |core| {
-            let queued = core.ready.iter().filter_map(|ready| match ready {
-                Ready::Handle(handle) => Some(Ready::Handle(handle.clone_ref(py))),
-                Ready::Callback(callback) => Some(Ready::Callback(callback.duplicate(py))),
-                _ => None,
+        let queued: Vec<Result<Py<Handle>, Callback>> = this.get().core.with(py, |core| {
+            let queued = core.ready.callbacks().map(|queued| match queued {
+                Queued::Handle(handle) => Ok(handle.clone_ref(py)),
+                Queued::Callback(callback) => Err(callback.duplicate(py)),
             });
             queued.collect()
         });
         let handles = PyList::empty(py);
-        for ready in queued {
-            match ready {
-                Ready::Handle(handle) => handles.append(handle)?,
-                Ready::Callback(callback) => {
-                    handles.append(Handle::new(this.as_any(), callback)?)?;
-                }
-                _ => {}
+        for queued in queued {
+            match queued {
+                Ok(handle) => handles.append(handle)?,
+                Err(callback) => handles.append(Handle::new(this.as_any(), callback)?)?,
             }
         }
         Ok(handles)

@@ -10,10 +10,11 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::error::os_error;
-use crate::event_loop::source::{Readiness, Ready};
+use crate::event_loop::queue::Ready;
+use crate::event_loop::source::Readiness;
 use crate::event_loop::state::{Core, Entry, EventLoop, unschedule};
 use crate::handle::Handle;
-use crate::logic::inbox::Inbox;
+use crate::logic::inbox::{Inbox, Queue};
 use crate::logic::slab::Key;
 use crate::py::object;
 use crate::sys::clock;
@@ -153,7 +154,7 @@ impl EventLoop {
     fn run_next(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let event_loop = this.get();
-        let Some(ready) = event_loop.core.with(py, |core| core.ready.pop_front()) else {
+        let Some(ready) = event_loop.core.with(py, |core| core.ready.pop()) else {
             return Ok(());
         };
         let result = match ready {
@@ -165,10 +166,13 @@ impl EventLoop {
                     Handle::run_queued(handle)
                 }
             }
-            Ready::Callback(callback) if event_loop.is_debug() => {
-                Self::run_timed(this, &Handle::new(this.as_any(), callback)?)
-            }
-            Ready::Callback(callback) => Handle::run_without(this.as_any(), callback),
+            Ready::Callback => match event_loop.core.with(py, |core| core.ready.take_callback()) {
+                Some(callback) if event_loop.is_debug() => {
+                    Self::run_timed(this, &Handle::new(this.as_any(), callback)?)
+                }
+                Some(callback) => Handle::run_without(this.as_any(), callback),
+                None => Ok(()),
+            },
             Ready::Io(key, readiness) => match event_loop.source(py, key) {
                 Some(source) => {
                     let object = source.object.into_bound(py);
@@ -237,10 +241,7 @@ impl EventLoop {
     /// Between runs, whatever is queued is shown to the collector: nobody may ever run it.
     fn show_to_collector(&self, py: Python<'_>) {
         self.core.with(py, |core| {
-            let ready = core.ready.iter().filter_map(|ready| match ready {
-                Ready::Handle(handle) => Some(handle),
-                _ => None,
-            });
+            let ready = core.ready.handles();
             ready.chain(core.timers.iter()).for_each(object::track);
         });
     }
@@ -253,25 +254,25 @@ impl Core {
         for (token, readiness) in events.into_iter().flatten() {
             let key = Key(token);
             match self.entries.get(key) {
-                Some(Entry::Source(_)) => self.ready.push_back(Ready::Io(key, readiness)),
+                Some(Entry::Source(_)) => self.ready.push(Ready::Io(key, readiness)),
                 Some(Entry::Watch(watch)) => {
                     if readiness.readable
                         && let Some(reader) = &watch.reader
                     {
-                        self.ready.push_back(Ready::Handle(reader.clone_ref(py)));
+                        self.ready.push(Ready::Handle(reader.clone_ref(py)));
                     }
                     if readiness.writable
                         && let Some(writer) = &watch.writer
                     {
-                        self.ready.push_back(Ready::Handle(writer.clone_ref(py)));
+                        self.ready.push(Ready::Handle(writer.clone_ref(py)));
                     }
                 }
-                Some(Entry::Signals) => self.ready.push_back(Ready::Signals),
+                Some(Entry::Signals) => self.ready.push(Ready::Signals),
                 None => {}
             }
         }
         for key in self.resumed.drain(..) {
-            self.ready.push_back(Ready::Io(key, RESUMED));
+            self.ready.push(Ready::Io(key, RESUMED));
         }
     }
 
@@ -280,7 +281,7 @@ impl Core {
         let ready = &mut self.ready;
         self.timers.drain_due(now, |timer| {
             unschedule(&timer, py);
-            ready.push_back(Ready::Handle(timer));
+            ready.push(Ready::Handle(timer));
         });
     }
 }

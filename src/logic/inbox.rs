@@ -3,36 +3,32 @@
 //! No thread of its own: whoever shares it locks it. The one surprise: a sender wakes the loop only
 //! if the loop has said that it is about to sleep, so a burst from a busy thread costs one wake-up.
 
-use std::collections::VecDeque;
+/// Something that items are added to.
+pub trait Queue: Default {
+    /// Whether nothing is there.
+    fn is_empty(&self) -> bool;
+}
 
 /// A queue from many threads to one.
-pub struct Inbox<T> {
-    items: VecDeque<T>,
+#[derive(Default)]
+pub struct Inbox<Q> {
+    items: Q,
     /// Whether the loop sleeps, or is about to, and nobody has woken it yet.
     sleeping: bool,
 }
 
-impl<T> Default for Inbox<T> {
-    fn default() -> Self {
-        Self {
-            items: VecDeque::new(),
-            sleeping: false,
-        }
-    }
-}
-
-impl<T> Inbox<T> {
-    /// Adds `item`. True if the caller has to wake the loop.
+impl<Q: Queue> Inbox<Q> {
+    /// Has `add` add something. True if the caller has to wake the loop.
     #[inline]
-    pub fn push(&mut self, item: T) -> bool {
-        self.items.push_back(item);
+    pub fn add(&mut self, add: impl FnOnce(&mut Q)) -> bool {
+        add(&mut self.items);
         std::mem::take(&mut self.sleeping)
     }
 
-    /// What was added last.
+    /// What is there, to be changed and not to be added to.
     #[inline]
-    pub fn last_mut(&mut self) -> Option<&mut T> {
-        self.items.back_mut()
+    pub fn items_mut(&mut self) -> &mut Q {
+        &mut self.items
     }
 
     /// Whether something is there.
@@ -41,8 +37,8 @@ impl<T> Inbox<T> {
         !self.items.is_empty()
     }
 
-    /// Takes out everything, oldest first.
-    pub fn take(&mut self) -> VecDeque<T> {
+    /// Takes out everything.
+    pub fn take(&mut self) -> Q {
         std::mem::take(&mut self.items)
     }
 
@@ -57,33 +53,43 @@ impl<T> Inbox<T> {
         self.sleeping = false;
     }
 
-    /// What waits, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.items.iter()
+    /// What is there.
+    pub fn items(&self) -> &Q {
+        &self.items
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Inbox;
+    use super::{Inbox, Queue};
+
+    impl Queue for Vec<i32> {
+        fn is_empty(&self) -> bool {
+            Vec::is_empty(self)
+        }
+    }
+
+    fn push(inbox: &mut Inbox<Vec<i32>>, item: i32) -> bool {
+        inbox.add(|items| items.push(item))
+    }
 
     #[test]
     fn a_burst_wakes_a_sleeping_loop_once() {
         let mut inbox = Inbox::default();
-        assert!(!inbox.push(1), "a loop that is awake needs no waking");
+        assert!(!push(&mut inbox, 1), "a loop that is awake needs no waking");
         assert_eq!(inbox.take(), [1]);
         assert!(inbox.sleep());
-        assert!(inbox.push(2));
-        assert!(!inbox.push(3));
+        assert!(push(&mut inbox, 2));
+        assert!(!push(&mut inbox, 3));
         assert_eq!(inbox.take(), [2, 3]);
     }
 
     #[test]
     fn a_loop_with_mail_does_not_go_to_sleep() {
         let mut inbox = Inbox::default();
-        inbox.push(1);
+        push(&mut inbox, 1);
         assert!(!inbox.sleep());
-        assert!(!inbox.push(2));
+        assert!(!push(&mut inbox, 2));
     }
 
     #[test]
@@ -91,6 +97,6 @@ mod tests {
         let mut inbox = Inbox::default();
         assert!(inbox.sleep());
         inbox.wake();
-        assert!(!inbox.push(1));
+        assert!(!push(&mut inbox, 1));
     }
 }

@@ -102,7 +102,7 @@ pub fn open(
         };
         let key = event_loop.get().register(py, number, source())?;
         this.get().state.with(py, |state| state.key = Some(key));
-        event_loop.get().push(py, ready);
+        event_loop.get().push_prepared(py, ready);
         event_loop.get().push_step(py, source(), Step::Start as u8);
         Ok(())
     };

@@ -132,7 +132,7 @@ pub fn open<'py>(
     if let Some(server) = server {
         server.get().attach();
     }
-    event_loop.get().push(py, ready);
+    event_loop.get().push_prepared(py, ready);
     event_loop.get().push_step(py, source(), START);
     Ok(transport)
 }
