@@ -159,15 +159,15 @@ impl Direct {
         unsafe { self.session.read(room) }
     }
 
-    /// Decrypts into the buffer of `object` behind its first `from` bytes; `None` if it has no such
-    /// buffer.
+    /// Decrypts into the bytes of `object` from `from` to `to`; `None` if it has no such buffer.
     #[inline]
-    pub fn read_buffer(&self, object: &Bound<'_, PyAny>, from: usize) -> Option<Answer> {
+    pub fn read_buffer(&self, object: &Bound<'_, PyAny>, from: usize, to: usize) -> Option<Answer> {
         buffer::with_memory(object, |memory| {
-            let left = memory.len().checked_sub(from).filter(|left| *left > 0)?;
+            let end = memory.len().min(to);
+            let left = end.checked_sub(from).filter(|left| *left > 0)?;
             let start = memory.cast::<u8>().wrapping_add(from);
             let room = std::ptr::slice_from_raw_parts_mut(start, left);
-            // SAFETY: the rest of a writable buffer that is held during the call.
+            // SAFETY: a part of a writable buffer that is held during the call.
             Some(unsafe { self.session.read(room) })
         })
         .flatten()

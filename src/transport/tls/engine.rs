@@ -13,7 +13,7 @@ use pyo3::types::{PyBytes, PyInt, PyMemoryView, PySlice};
 
 use crate::py::ssl::{Attempt, Direct};
 use crate::py::window::Window;
-use crate::py::{asyncio, call};
+use crate::py::{asyncio, buffer, call};
 use crate::sys::openssl::Answer;
 
 /// Declares functions that look a method of a class of `_ssl` up once and return it.
@@ -62,8 +62,20 @@ pub enum Room<'a, 'py> {
     Buffer(&'a Bound<'py, PyAny>),
 }
 
+/// What a read came to.
+pub enum Read {
+    /// So many bytes.
+    Data(usize),
+    /// There is nothing yet.
+    Nothing,
+    /// The peer's close_notify.
+    Goodbye,
+    /// Nothing was asked for: the program has taken its buffer away.
+    NoRoom,
+}
+
 impl<'py> Room<'_, 'py> {
-    /// The part from `from` to `to` as a buffer for Python.
+    /// The bytes from `from` to `to` as a buffer for Python.
     fn part(&self, from: usize, to: usize) -> PyResult<Bound<'py, PyAny>> {
         match self {
             Self::Window(window) => {
@@ -76,10 +88,14 @@ impl<'py> Room<'_, 'py> {
     }
 }
 
-/// The part of `buffer` from `from` to `to`, without a copy.
+/// The bytes of `buffer` from `from` to `to`, without a copy.
 fn part<'py>(buffer: &Bound<'py, PyAny>, from: usize, to: usize) -> PyResult<Bound<'py, PyAny>> {
-    let range = PySlice::new(buffer.py(), from.cast_signed(), to.cast_signed(), 1);
-    PyMemoryView::from(buffer)?.as_any().get_item(range)
+    let py = buffer.py();
+    let range = PySlice::new(py, from.cast_signed(), to.cast_signed(), 1);
+    let view = PyMemoryView::from(buffer)?;
+    // A slice of a view counts its items, which may be longer than a byte.
+    let bytes = call::method1(&view, intern!(py, "cast"), intern!(py, "B"))?;
+    bytes.get_item(range)
 }
 
 impl Engine {
@@ -183,8 +199,7 @@ impl Engine {
         }
     }
 
-    /// Decrypts into `room` from `from` on, up to `to`; 0 at the peer's close_notify, `None` if there
-    /// is nothing yet.
+    /// Decrypts into the bytes of `room` from `from` to `to`.
     #[inline]
     pub fn read(
         &self,
@@ -192,26 +207,25 @@ impl Engine {
         room: &Room<'_, '_>,
         from: usize,
         to: usize,
-    ) -> PyResult<Option<usize>> {
+    ) -> PyResult<Read> {
         if let Some(direct) = &self.direct {
             let answer = match room {
                 Room::Window(window) => Some(direct.read_window(window, from, to)),
-                Room::Buffer(space) => direct.read_buffer(space, from),
+                Room::Buffer(space) => direct.read_buffer(space, from, to),
             };
             match answer {
-                Some(Answer::Done(count)) => return Ok(Some(count)),
-                Some(Answer::Again) => return Ok(None),
-                Some(Answer::Goodbye) => return Ok(Some(0)),
+                Some(Answer::Done(count)) => return Ok(Read::Data(count)),
+                Some(Answer::Again) => return Ok(Read::Nothing),
+                Some(Answer::Goodbye) => return Ok(Read::Goodbye),
                 Some(Answer::Refused) => {
                     if let Some(error) = direct.refusal(py, Attempt::Read) {
-                        return again(py, error).map(|()| None);
+                        return again(py, error).map(|()| Read::Nothing);
                     }
                 }
                 None => {}
             }
         }
-        // 0 means: as much as the buffer takes.
-        let size = PyInt::new(py, 0);
+        let size = PyInt::new(py, to.saturating_sub(from));
         let room = room.part(from, to)?;
         let inner = self.inner.bind(py);
         let read = if self.plain {
@@ -220,8 +234,13 @@ impl Engine {
             call::method2(inner, intern!(py, "read"), size.as_any(), &room)
         };
         match read {
-            Ok(count) => count.extract().map(Some),
-            Err(error) => again(py, error).map(|()| None),
+            Ok(count) => match count.extract()? {
+                // A read of nothing gives 0 too.
+                0 if buffer::writable_size(&room) == Some(0) => Ok(Read::NoRoom),
+                0 => Ok(Read::Goodbye),
+                count => Ok(Read::Data(count)),
+            },
+            Err(error) => again(py, error).map(|()| Read::Nothing),
         }
     }
 
