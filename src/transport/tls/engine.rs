@@ -11,10 +11,10 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyInt, PyMemoryView, PySlice};
 
-use crate::py::ssl::{Attempt, Direct};
+use crate::py::ssl::{self, Direct};
 use crate::py::window::Window;
 use crate::py::{asyncio, buffer, call};
-use crate::sys::openssl::Answer;
+use crate::sys::openssl::{Answer, OpenSsl};
 
 /// Declares functions that look a method of a class of `_ssl` up once and return it.
 macro_rules! methods {
@@ -52,6 +52,8 @@ pub struct Engine {
     plain: bool,
     /// What is within these, if OpenSSL can be called directly.
     direct: Option<Direct>,
+    /// Whose queue of errors OpenSSL looks into, if it can be asked to forget them.
+    openssl: Option<&'static OpenSsl>,
 }
 
 /// Where decrypted bytes go.
@@ -124,6 +126,7 @@ impl Engine {
         };
         Ok(Self {
             direct,
+            openssl: ssl::openssl(py),
             incoming: incoming.unbind(),
             outgoing: outgoing.unbind(),
             object: object.unbind(),
@@ -199,6 +202,15 @@ impl Engine {
         }
     }
 
+    /// Before each call that may come to nothing: what other code has left in the queue is no error
+    /// of this connection.
+    #[inline]
+    fn forget_errors(&self) {
+        if let Some(openssl) = self.openssl {
+            openssl.forget_errors();
+        }
+    }
+
     /// Decrypts into the bytes of `room` from `from` to `to`.
     #[inline]
     pub fn read(
@@ -208,6 +220,7 @@ impl Engine {
         from: usize,
         to: usize,
     ) -> PyResult<Read> {
+        self.forget_errors();
         if let Some(direct) = &self.direct {
             let answer = match room {
                 Room::Window(window) => Some(direct.read_window(window, from, to)),
@@ -217,12 +230,8 @@ impl Engine {
                 Some(Answer::Done(count)) => return Ok(Read::Data(count)),
                 Some(Answer::Again) => return Ok(Read::Nothing),
                 Some(Answer::Goodbye) => return Ok(Read::Goodbye),
-                Some(Answer::Refused) => {
-                    if let Some(error) = direct.refusal(py, Attempt::Read) {
-                        return again(py, error).map(|()| Read::Nothing);
-                    }
-                }
-                None => {}
+                // The method raises, with what is in the queue now.
+                Some(Answer::Refused) | None => {}
             }
         }
         let size = PyInt::new(py, to.saturating_sub(from));
@@ -261,10 +270,11 @@ impl Engine {
         from: usize,
         to: usize,
     ) -> PyResult<Option<usize>> {
+        self.forget_errors();
         if let Some(direct) = &self.direct
-            && let Some(written) = written(data.py(), direct, direct.write(data, from, to))
+            && let Ok(written) = written(direct.write(data, from, to))
         {
-            return written;
+            return Ok(written);
         }
         if (from, to) == (0, data.as_bytes().len()) {
             self.write_object(data.as_any())
@@ -280,10 +290,11 @@ impl Engine {
         window: &Bound<'_, Window>,
         count: usize,
     ) -> PyResult<Option<usize>> {
+        self.forget_errors();
         if let Some(direct) = &self.direct
-            && let Some(written) = written(window.py(), direct, direct.write_window(window, count))
+            && let Ok(written) = written(direct.write_window(window, count))
         {
-            return written;
+            return Ok(written);
         }
         window.get().show(0, count);
         self.write_object(window.as_any())
@@ -324,6 +335,7 @@ impl Engine {
 
     /// Goes on with the handshake. True when it is done.
     pub fn handshake(&self, py: Python<'_>) -> PyResult<bool> {
+        self.forget_errors();
         match call::method0(self.object.bind(py), intern!(py, "do_handshake")) {
             Ok(_) => Ok(true),
             Err(error) => again(py, error).map(|()| false),
@@ -332,6 +344,7 @@ impl Engine {
 
     /// Says goodbye, or goes on waiting for the peer's. True when it has come.
     pub fn unwrap_session(&self, py: Python<'_>) -> PyResult<bool> {
+        self.forget_errors();
         match call::method0(self.object.bind(py), intern!(py, "unwrap")) {
             Ok(_) => Ok(true),
             Err(error) => again(py, error).map(|()| false),
@@ -351,16 +364,13 @@ impl Engine {
     }
 }
 
-/// What OpenSSL's answer to a write comes to; `None` if it is to be asked through Python.
+/// What OpenSSL's answer to a write comes to; an error if the method is to raise.
 #[inline]
-fn written(py: Python<'_>, direct: &Direct, answer: Answer) -> Option<PyResult<Option<usize>>> {
+fn written(answer: Answer) -> Result<Option<usize>, ()> {
     match answer {
-        Answer::Done(count) => Some(Ok(Some(count))),
-        Answer::Again => Some(Ok(None)),
-        Answer::Goodbye | Answer::Refused => {
-            let error = direct.refusal(py, Attempt::Write)?;
-            Some(again(py, error).map(|()| None))
-        }
+        Answer::Done(count) => Ok(Some(count)),
+        Answer::Again => Ok(None),
+        Answer::Goodbye | Answer::Refused => Err(()),
     }
 }
 
