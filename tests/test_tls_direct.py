@@ -21,6 +21,7 @@ import ferroloop
 from support.certificates import certificate_files, client_context, server_context
 from support.errors import Reports
 from support.loops import run, until
+from support.programs import run_code
 from support.protocols import BufferedRecorder, Recorder, returning
 from support.sockets import reset, socket_pair
 from support.tls import HEADER, Peer, calling_openssl, peer_of
@@ -46,6 +47,22 @@ def test_openssl_is_called_directly_where_it_is_known() -> None:
         assert direct == is_expected()
     with calling_openssl(directly=False) as direct:
         assert not direct
+
+
+@pytest.mark.skipif(not is_expected(), reason="the objects of this Python are not known")
+@pytest.mark.parametrize("name", ["_SSLSocket", "MemoryBIO"])
+def test_objects_of_another_size_are_not_known(name: str) -> None:
+    source = f"""
+        import _ssl, ctypes
+        from ferroloop import _native
+
+        # Behind the type's own head and its name.
+        size = ctypes.c_ssize_t.from_address(id(_ssl.{name}) + object.__basicsize__ + 16)
+        assert size.value == _ssl.{name}.__basicsize__
+        size.value += 8
+        print(_native._call_openssl(True))
+        """
+    assert run_code("ferroloop", source) == (0, "False\n", "")
 
 
 def told(error: BaseException | None) -> tuple[object, ...]:

@@ -32,10 +32,21 @@ const BIO: usize = HEAD;
 /// Where an `_SSLSocket` keeps its `SSL *`: behind a weak reference to a socket.
 const SSL: usize = HEAD + size_of::<*const c_void>();
 
-/// The versions of CPython that it was tried with.
-fn is_known(py: Python<'_>) -> bool {
+/// The versions 3.x of CPython that it was tried with, and the sizes of their `_SSLSocket` and
+/// `MemoryBIO` in bytes. Where a size is another one, there are other fields.
+const KNOWN: [(u8, [usize; 2]); 6] = [
+    (10, [96, 32]),
+    (11, [96, 32]),
+    (12, [80, 32]),
+    (13, [80, 32]),
+    (14, [88, 32]),
+    (15, [72, 32]),
+];
+
+/// Whether objects of classes of these sizes are known.
+fn is_known(py: Python<'_>, sizes: [usize; 2]) -> bool {
     let version = py.version_info();
-    cfg!(not(Py_GIL_DISABLED)) && ((3, 10)..=(3, 15)).contains(&(version.major, version.minor))
+    cfg!(not(Py_GIL_DISABLED)) && version.major == 3 && KNOWN.contains(&(version.minor, sizes))
 }
 
 /// What was found out about this process.
@@ -213,19 +224,14 @@ fn look_up(py: Python<'_>) -> PyResult<Option<OpenSsl>> {
 impl Proof {
     /// Looks up what it takes; `None` if this is not what we know.
     fn new(py: Python<'_>) -> PyResult<Option<Self>> {
-        if !is_known(py) {
-            return Ok(None);
-        }
         let Some(functions) = openssl(py) else {
             return Ok(None);
         };
         let module = py.import("_ssl")?;
         let classes = [module.getattr("_SSLSocket")?, module.getattr("MemoryBIO")?];
-        for (class, place) in classes.iter().zip([SSL, BIO]) {
-            let size: usize = class.getattr("__basicsize__")?.extract()?;
-            if size < place + size_of::<*const c_void>() {
-                return Ok(None);
-            }
+        let size = |class: &Bound<'_, PyAny>| class.getattr("__basicsize__")?.extract();
+        if !is_known(py, [size(&classes[0])?, size(&classes[1])?]) {
+            return Ok(None);
         }
         let context = module.getattr("_SSLContext")?;
         let callbacks = [
@@ -329,8 +335,8 @@ fn pointer(
         return None;
     }
     let place = object.as_ptr().cast_const().wrapping_byte_add(offset);
-    // SAFETY: instances of the two classes are that large, which `Proof::new` has looked at, and
-    // aligned as pointers are.
+    // SAFETY: instances of the two classes are that large, by their sizes in `KNOWN`, and aligned as
+    // pointers are.
     let found = NonNull::new(unsafe { place.cast::<*mut c_void>().read() })?;
     // What is no address of an allocated object is not asked anything.
     found.cast::<*mut c_void>().is_aligned().then_some(found)
