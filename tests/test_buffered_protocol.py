@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import ctypes
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -77,8 +78,10 @@ Maker = Callable[[], Any]
         lambda: memoryview(bytearray(100)),
         lambda: memoryview(bytearray(100))[10:60],
         lambda: array.array("B", bytes(100)),
+        lambda: array.array("i", bytes(12)),
+        lambda: memoryview(bytearray(12)).cast("H"),
     ],
-    ids=["bytearray", "memoryview", "part of a memoryview", "array"],
+    ids=["bytearray", "memoryview", "part of a memoryview", "array", "wide array", "wide view"],
 )
 def test_any_writable_buffer_will_do(loop: Loop, pair: Pair, make: Maker) -> None:
     near, far = pair
@@ -90,19 +93,39 @@ def test_any_writable_buffer_will_do(loop: Loop, pair: Pair, make: Maker) -> Non
             return self.lent
 
         def buffer_updated(self, nbytes: int) -> None:
-            received.extend(bytes(self.lent[:nbytes]))
+            received.extend(memoryview(self.lent).cast("B")[:nbytes])
 
     protocol = Protocol()
 
     async def main() -> None:
         await attach(near, protocol)
-        far.send(b"data")
-        await until(lambda: len(received) == 4)
+        far.send(b"some more data")
+        await until(lambda: len(received) == 14)
         protocol.transport.abort()
         await protocol.wait_lost()
 
     run(loop, main())
-    assert received == b"data"
+    assert received == b"some more data"
+
+
+class Nothing(ctypes.Structure):
+    """Has no size."""
+
+
+@pytest.mark.ours_only("asyncio takes the read of nothing for the peer's end")
+def test_items_without_a_size_are_an_empty_buffer(loop: Loop, pair: Pair, reports: Reports) -> None:
+    near, far = pair
+    protocol: Any = BufferedRecorder()
+    protocol.get_buffer = lambda _: (Nothing * 5)()
+
+    async def main() -> None:
+        await attach(near, protocol)
+        far.send(b"x")
+        await protocol.wait_lost()
+
+    run(loop, main())
+    assert isinstance(reports.take()["exception"], RuntimeError)
+    assert "eof_received" not in protocol.events
 
 
 def test_a_buffer_may_be_resized_within_buffer_updated(loop: Loop, pair: Pair) -> None:

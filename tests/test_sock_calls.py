@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
 import gc
@@ -93,6 +94,15 @@ def test_no_more_is_received_than_asked_for(loop: Loop, pair: Pair) -> None:
     assert space == b"cde"
     assert run(loop, loop.sock_recv_into(near, bytearray())) == 0
     assert run(loop, loop.sock_recv(near, 100)) == b"f"
+
+
+def test_a_buffer_of_wide_items_is_filled_by_bytes(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+    far.send(b"abcdefgh")
+    space = array.array("H", bytes(6))
+    assert run(loop, loop.sock_recv_into(near, space)) == 6
+    assert space.tobytes() == b"abcdef"
+    assert run(loop, loop.sock_recv(near, 100)) == b"gh"
 
 
 @pytest.mark.parametrize("size", [1, 32 * 1024, 65536, 1 << 20])
@@ -295,6 +305,11 @@ def test_a_count_limits_what_is_received_into_a_buffer(loop: Loop) -> None:
         space = bytearray(10)
         count, _ = run(loop, newer(loop).sock_recvfrom_into(near, space, 2))
         assert (count, bytes(space[:3])) == (2, b"da\0")
+        # asyncio asks for as many bytes as the buffer has items.
+        far.sendto(b"more", near.getsockname())
+        items = array.array("H", bytes(6))
+        count, _ = run(loop, newer(loop).sock_recvfrom_into(near, items))
+        assert (count, items.tobytes()) == (3, b"mor\0\0\0")
 
 
 def test_blocking_sockets_are_refused_in_debug_mode(loop: Loop, pair: Pair) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import _ssl
 import asyncio
+import contextlib
+import ctypes
 import re
 import socket
 import ssl
@@ -18,8 +21,9 @@ import ferroloop
 from support.certificates import certificate_files, client_context, server_context
 from support.errors import Reports
 from support.loops import run, until
-from support.protocols import BufferedRecorder, Recorder
-from support.sockets import reset
+from support.programs import run_code
+from support.protocols import BufferedRecorder, Recorder, returning
+from support.sockets import reset, socket_pair
 from support.tls import HEADER, Peer, calling_openssl, peer_of
 
 Protocol = Recorder | BufferedRecorder
@@ -43,6 +47,22 @@ def test_openssl_is_called_directly_where_it_is_known() -> None:
         assert direct == is_expected()
     with calling_openssl(directly=False) as direct:
         assert not direct
+
+
+@pytest.mark.skipif(not is_expected(), reason="the objects of this Python are not known")
+@pytest.mark.parametrize("name", ["_SSLSocket", "MemoryBIO"])
+def test_objects_of_another_size_are_not_known(name: str) -> None:
+    source = f"""
+        import _ssl, ctypes
+        from ferroloop import _native
+
+        # Behind the type's own head and its name.
+        size = ctypes.c_ssize_t.from_address(id(_ssl.{name}) + object.__basicsize__ + 16)
+        assert size.value == _ssl.{name}.__basicsize__
+        size.value += 8
+        print(_native._call_openssl(True))
+        """
+    assert run_code("ferroloop", source) == (0, "False\n", "")
 
 
 def told(error: BaseException | None) -> tuple[object, ...]:
@@ -140,6 +160,16 @@ async def of_another_version(peer: Peer, _: Any) -> None:
     await peer.send_raw(record[:1] + b"\x02\x00" + record[3:])
 
 
+async def followed(peer: Peer, _: Any) -> None:
+    """A second attempt would find a record that is in order."""
+    await peer.send_raw(b"\x17\x03\x03\x00\x18" + bytes(24) + peer.records(b"good"))
+
+
+async def alert_of_another_version(peer: Peer, _: Any) -> None:
+    """OpenSSL answers those with no alert of its own where nothing is encrypted."""
+    await peer.send_raw(b"\x15\x03\x01\x00\x02\x02\x28" + peer.records(b"good"))
+
+
 async def alert(peer: Peer, _: Any) -> None:
     await peer.send_raw(b"\x15\x03\x03\x00\x02\x02\x28")
 
@@ -157,7 +187,10 @@ async def goodbye(peer: Peer, _: Any) -> None:
 @pytest.mark.parametrize("factory", [Recorder, BufferedRecorder])
 @pytest.mark.parametrize(
     "deed",
-    [tampered, foreign, too_long, empty, of_no_kind, of_another_version, alert],
+    [
+        *(tampered, foreign, too_long, empty, of_no_kind, of_another_version, followed),
+        *(alert, alert_of_another_version),
+    ],
     ids=lambda deed: deed.__name__,
 )
 def test_what_openssl_refuses_to_read_is_the_same_exception(
@@ -228,6 +261,61 @@ def test_a_certificate_asked_for_late_is_judged_the_same(trusted: bool) -> None:
     assert_same(seen, None if trusted else ssl.SSLCertVerificationError)
     if not trusted:
         assert seen[0].lost.verify_message
+
+
+#: OpenSSL's, which `ssl` has no name for: a full handshake, whatever the client remembers.
+OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION = 0x10000
+
+
+def renegotiate(tls: ssl.SSLObject) -> None:
+    """Begin another handshake, which `ssl` has no method for."""
+    place = id(tls._sslobj) + object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p)  # type: ignore[attr-defined]
+    begin = ctypes.CDLL(_ssl.__file__).SSL_renegotiate
+    assert begin(ctypes.c_void_p.from_address(place)) == 1
+    tls.do_handshake()
+
+
+@pytest.mark.skipif(not is_expected(), reason="the objects of this Python are not known")
+def test_a_name_that_changes_in_another_handshake_is_the_same_exception() -> None:
+    def context(name: str) -> ssl.SSLContext:
+        made = bound_to(ssl.TLSVersion.TLSv1_2, lambda: server_context(name))()
+        made.options |= ssl.OP_NO_TICKET | OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION
+        return made
+
+    async def renamed() -> Recorder:
+        protocol = Recorder()
+        with socket_pair() as (near, far):
+            peer = Peer(far, context("localhost"), server_side=True)
+            connecting = asyncio.ensure_future(
+                asyncio.get_running_loop().create_unix_connection(
+                    returning(protocol),
+                    sock=near,
+                    ssl=client_context("another.name"),
+                    server_hostname="localhost",
+                )
+            )
+            await peer.receive()
+            await peer.handshake()
+            await connecting
+            peer.tls.context = context("another.name")
+            renegotiate(peer.tls)
+            for _ in ("the request", "the certificate"):
+                await peer.flush()
+                await peer.receive()
+                with contextlib.suppress(ssl.SSLError):
+                    peer.tls.read(1)
+            await protocol.wait_lost()
+        return protocol
+
+    seen = []
+    for directly in (True, False):
+        loop = ferroloop.new_event_loop()
+        with calling_openssl(directly=directly):
+            seen.append(run(loop, renamed()))
+        loop.close()
+    assert told(seen[0].lost) == told(seen[1].lost)
+    assert isinstance(seen[0].lost, ssl.SSLCertVerificationError)
+    assert "'localhost'" in str(seen[0].lost)
 
 
 def test_an_exception_of_a_message_callback_is_the_same() -> None:

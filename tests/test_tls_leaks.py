@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from support.certificates import client_context, server_context
+from support.certificates import certificate_files, client_context, server_context
 from support.loops import run, until
 from support.memory import resident, tidy
+from support.programs import run_code
 from support.protocols import Recorder
 from support.sockets import listening
 from support.tls import peer_of
@@ -198,6 +199,41 @@ def test_what_the_collector_finds_it_can_free(loop: Loop) -> None:
     run(loop, main())
     tidy()
     assert seen[0]() is None
+
+
+def test_a_loop_that_nobody_closes_ends_quietly(kind: str) -> None:
+    """The interpreter frees connections, servers and their classes in an order of its own."""
+    certificate, key, authority = certificate_files()
+    source = f"""
+        import ssl
+
+        served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        served.load_cert_chain({str(certificate)!r}, {str(key)!r})
+        trusting = ssl.create_default_context(cafile={str(authority)!r})
+        accepted = []
+
+        class Protocol(asyncio.Protocol):
+            def connection_made(self, transport):
+                accepted.append(self)
+                self.transport = transport
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            server = await loop.create_server(Protocol, "127.0.0.1", 0, ssl=served)
+            place = server.sockets[0].getsockname()
+            transport, protocol = await loop.create_connection(
+                Protocol, *place, ssl=trusting, server_hostname="localhost"
+            )
+            while len(accepted) < 2:
+                await asyncio.sleep(0)
+            accepted.clear()
+            transport.abort()
+            server.close()
+
+        loop = new_loop()
+        loop.run_until_complete(main())
+        """
+    assert run_code(kind.partition("-")[0], source) == (0, "", "")
 
 
 @pytest.mark.slow

@@ -5,15 +5,13 @@
 //! that is not known, without the GIL, or when anything does not fit, there is no `Direct`, and
 //! callers use the Python methods.
 //!
-//! Data only, and no exceptions: `refusal` has `_ssl` itself make them, by failing a connection that is
-//! thrown away with the same errors.
+//! Data only, and no exceptions: what OpenSSL refuses is tried again through the Python method, which
+//! raises.
 
-use std::ffi::{CString, c_ulong, c_void};
+use std::ffi::{CString, c_void};
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -34,10 +32,21 @@ const BIO: usize = HEAD;
 /// Where an `_SSLSocket` keeps its `SSL *`: behind a weak reference to a socket.
 const SSL: usize = HEAD + size_of::<*const c_void>();
 
-/// The versions of CPython that it was tried with.
-fn is_known(py: Python<'_>) -> bool {
+/// The versions 3.x of CPython that it was tried with, and the sizes of their `_SSLSocket` and
+/// `MemoryBIO` in bytes. Where a size is another one, there are other fields.
+const KNOWN: [(u8, [usize; 2]); 6] = [
+    (10, [96, 32]),
+    (11, [96, 32]),
+    (12, [80, 32]),
+    (13, [80, 32]),
+    (14, [88, 32]),
+    (15, [72, 32]),
+];
+
+/// Whether objects of classes of these sizes are known.
+fn is_known(py: Python<'_>, sizes: [usize; 2]) -> bool {
     let version = py.version_info();
-    cfg!(not(Py_GIL_DISABLED)) && ((3, 10)..=(3, 15)).contains(&(version.major, version.minor))
+    cfg!(not(Py_GIL_DISABLED)) && version.major == 3 && KNOWN.contains(&(version.minor, sizes))
 }
 
 /// What was found out about this process.
@@ -48,17 +57,6 @@ struct Proof {
     /// `_SSLContext._msg_callback` and `_SSLContext.keylog_filename`, whose exceptions `_ssl` keeps
     /// until the method that led to them returns.
     callbacks: [Py<PyAny>; 2],
-    /// What connections are made from that are thrown away.
-    context: Py<PyAny>,
-}
-
-/// What OpenSSL was asked for.
-#[derive(Clone, Copy)]
-pub enum Attempt {
-    /// Decrypted data.
-    Read,
-    /// To encrypt data.
-    Write,
 }
 
 /// OpenSSL's side of one connection.
@@ -99,15 +97,6 @@ impl Direct {
     #[inline]
     pub fn feed(&self, data: &[u8]) -> bool {
         self.session.feed(data)
-    }
-
-    /// The exception for what OpenSSL has refused; `None` if it will say so again.
-    #[cold]
-    pub fn refusal(&self, py: Python<'_>, attempt: Attempt) -> Option<PyErr> {
-        let errors = self.session.take_errors();
-        let proof = proof(py).filter(|_| !errors.is_empty())?;
-        let raised = proof.raise(py, &self.session, errors, attempt);
-        Some(raised.unwrap_or_else(|error| error))
     }
 
     /// How much of what the peer has sent was not read.
@@ -159,15 +148,15 @@ impl Direct {
         unsafe { self.session.read(room) }
     }
 
-    /// Decrypts into the buffer of `object` behind its first `from` bytes; `None` if it has no such
-    /// buffer.
+    /// Decrypts into the bytes of `object` from `from` to `to`; `None` if it has no such buffer.
     #[inline]
-    pub fn read_buffer(&self, object: &Bound<'_, PyAny>, from: usize) -> Option<Answer> {
+    pub fn read_buffer(&self, object: &Bound<'_, PyAny>, from: usize, to: usize) -> Option<Answer> {
         buffer::with_memory(object, |memory| {
-            let left = memory.len().checked_sub(from).filter(|left| *left > 0)?;
+            let end = memory.len().min(to);
+            let left = end.checked_sub(from).filter(|left| *left > 0)?;
             let start = memory.cast::<u8>().wrapping_add(from);
             let room = std::ptr::slice_from_raw_parts_mut(start, left);
-            // SAFETY: the rest of a writable buffer that is held during the call.
+            // SAFETY: a part of a writable buffer that is held during the call.
             Some(unsafe { self.session.read(room) })
         })
         .flatten()
@@ -217,32 +206,32 @@ fn proof(py: Python<'_>) -> Option<&Proof> {
     proof.as_ref()
 }
 
-/// The OpenSSL of `_ssl`.
-fn functions(module: &Bound<'_, PyModule>) -> PyResult<Option<&'static OpenSsl>> {
-    static FUNCTIONS: OnceLock<Option<OpenSsl>> = OnceLock::new();
+/// The OpenSSL of `_ssl`, if its functions can be looked up.
+pub fn openssl(py: Python<'_>) -> Option<&'static OpenSsl> {
+    static OPENSSL: PyOnceLock<Option<OpenSsl>> = PyOnceLock::new();
+    let found = OPENSSL.get_or_init(py, || look_up(py).ok().flatten());
+    found.as_ref()
+}
+
+fn look_up(py: Python<'_>) -> PyResult<Option<OpenSsl>> {
+    let module = py.import("_ssl")?;
     let path: CString = module.getattr("__file__")?.extract()?;
     let number = module.getattr("OPENSSL_VERSION_NUMBER")?.extract()?;
     let text: String = module.getattr("OPENSSL_VERSION")?.extract()?;
-    let found = FUNCTIONS.get_or_init(|| OpenSsl::of(&path, number, text.as_bytes()));
-    Ok(found.as_ref())
+    Ok(OpenSsl::of(&path, number, text.as_bytes()))
 }
 
 impl Proof {
     /// Looks up what it takes; `None` if this is not what we know.
     fn new(py: Python<'_>) -> PyResult<Option<Self>> {
-        if !is_known(py) {
-            return Ok(None);
-        }
-        let module = py.import("_ssl")?;
-        let Some(functions) = functions(&module)? else {
+        let Some(functions) = openssl(py) else {
             return Ok(None);
         };
+        let module = py.import("_ssl")?;
         let classes = [module.getattr("_SSLSocket")?, module.getattr("MemoryBIO")?];
-        for (class, place) in classes.iter().zip([SSL, BIO]) {
-            let size: usize = class.getattr("__basicsize__")?.extract()?;
-            if size < place + size_of::<*const c_void>() {
-                return Ok(None);
-            }
+        let size = |class: &Bound<'_, PyAny>| class.getattr("__basicsize__")?.extract();
+        if !is_known(py, [size(&classes[0])?, size(&classes[1])?]) {
+            return Ok(None);
         }
         let context = module.getattr("_SSLContext")?;
         let callbacks = [
@@ -253,45 +242,47 @@ impl Proof {
             functions,
             classes: classes.map(Bound::unbind),
             callbacks,
-            context: context
-                .call1((module.getattr("PROTOCOL_TLS_SERVER")?,))?
-                .unbind(),
         }))
-    }
-
-    /// A connection that is going to be thrown away.
-    fn connection<'py>(&self, py: Python<'py>) -> PyResult<[Bound<'py, PyAny>; 3]> {
-        let memory = self.classes[1].bind(py);
-        let (incoming, outgoing) = (memory.call0()?, memory.call0()?);
-        let socket =
-            (self.context.bind(py)).call_method1("_wrap_bio", (&incoming, &outgoing, true))?;
-        Ok([socket, incoming, outgoing])
     }
 
     /// Tries everything on connections that are thrown away, errors included.
     fn holds(&self, py: Python<'_>) -> PyResult<bool> {
-        let [socket, incoming, outgoing] = &self.connection(py)?;
+        let module = py.import("_ssl")?;
+        let protocol = module.getattr("PROTOCOL_TLS_SERVER")?;
+        let context = module.getattr("_SSLContext")?.call1((protocol,))?;
+        let connection = || {
+            let memory = self.classes[1].bind(py);
+            let (incoming, outgoing) = (memory.call0()?, memory.call0()?);
+            let socket = context.call_method1("_wrap_bio", (&incoming, &outgoing, true))?;
+            Ok::<_, PyErr>([socket, incoming, outgoing])
+        };
+        let pending = |memory: &Bound<'_, PyAny>| memory.getattr("pending")?.extract::<usize>();
+        // A message of a handshake that is of no kind: OpenSSL sends an alert and is done for.
+        let nonsense = b"\x16\x03\x01\x00\x04\xff\x00\x00\x00";
+
+        let [socket, incoming, outgoing] = &connection()?;
         let Some(found) = self.within(socket, incoming, outgoing) else {
             return Ok(false);
         };
-        let pending = |memory: &Bound<'_, PyAny>| memory.getattr("pending")?.extract::<usize>();
-        let nonsense = b"GET / HTTP/1.1\r\n\r\n";
         let fed = found.feed(nonsense) && found.incoming_pending() == nonsense.len();
         if !fed || pending(incoming)? != nonsense.len() {
             return Ok(false);
         }
         let room = Window::new(py, 1)?;
-        let answer = found.read_window(&room, 0, 1);
-        let errors = found.session.take_errors();
-        if answer != Answer::Refused || errors.is_empty() {
+        self.functions.forget_errors();
+        if found.read_window(&room, 0, 1) != Answer::Refused || !self.functions.has_errors() {
             return Ok(false);
         }
+        let Err(raised) = socket.call_method1("read", (1,)) else {
+            return Ok(false);
+        };
         let alert = pending(outgoing)?;
-        let taken = found.outgoing_pending() == alert
+        let taken = alert > 0
+            && found.outgoing_pending() == alert
             && found.take_outgoing(py)?.as_bytes().len() == alert
             && pending(outgoing)? == 0;
-        let raised = self.raise(py, &found.session, errors, Attempt::Read)?;
-        let [socket, incoming, _] = &self.connection(py)?;
+
+        let [socket, incoming, outgoing] = &connection()?;
         incoming.call_method1("write", (PyBytes::new(py, nonsense),))?;
         let Err(expected) = socket.call_method1("read", (1,)) else {
             return Ok(false);
@@ -303,33 +294,8 @@ impl Proof {
                 of(&raised)
                     .is_ok_and(|it| of(&expected).is_ok_and(|other| it.eq(other).unwrap_or(false)))
             });
-        Ok(taken && same)
-    }
-
-    /// Has `_ssl` raise `errors`, which `session` has met: another connection meets them in its
-    /// place, because the methods of `_SSLSocket` forget what was there before, and an `SSL` names
-    /// its error once.
-    fn raise(
-        &self,
-        py: Python<'_>,
-        session: &Session,
-        errors: Vec<c_ulong>,
-        attempt: Attempt,
-    ) -> PyResult<PyErr> {
-        let [socket, incoming, outgoing] = &self.connection(py)?;
-        let other = self.within(socket, incoming, outgoing);
-        // Where there is something to read, OpenSSL does not take the failure for an end.
-        if let Some(other) = other.filter(|other| other.feed(b"x")) {
-            other.session.take_verdict(session);
-            let raised = other.session.failing(errors, || match attempt {
-                Attempt::Read => socket.call_method1("read", (1,)),
-                Attempt::Write => socket.call_method1("write", (PyBytes::new(py, b"x"),)),
-            });
-            if let Err(error) = raised {
-                return Ok(error);
-            }
-        }
-        Err(PyRuntimeError::new_err("OpenSSL did not say what is wrong"))
+        let left = self.functions.has_errors();
+        Ok(taken && same && pending(outgoing)? == alert && !left)
     }
 
     /// What is within these objects, if they are what they seem to be.
@@ -369,8 +335,8 @@ fn pointer(
         return None;
     }
     let place = object.as_ptr().cast_const().wrapping_byte_add(offset);
-    // SAFETY: instances of the two classes are that large, which `Proof::new` has looked at, and
-    // aligned as pointers are.
+    // SAFETY: instances of the two classes are that large, by their sizes in `KNOWN`, and aligned as
+    // pointers are.
     let found = NonNull::new(unsafe { place.cast::<*mut c_void>().read() })?;
     // What is no address of an allocated object is not asked anything.
     found.cast::<*mut c_void>().is_aligned().then_some(found)

@@ -5,14 +5,14 @@
 //! linked. The functions are looked up in what the other module brought, so that there is one OpenSSL;
 //! where they are not found, there is no `OpenSsl`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_long, c_ulong, c_void};
 use std::ptr::NonNull;
 
 /// More than this at a time leaves a memory `BIO` too large for a connection that rests.
 const LARGE: usize = 8 * 1024;
 
-/// OpenSSL 3.0, as `OpenSSL_version_num` says it. 1.1.1 sets errors in another way.
+/// OpenSSL 3.0, as `OpenSSL_version_num` says it. With 1.1.1 it was not tried.
 const OLDEST: c_ulong = 0x3000_0000;
 
 const SSL_ERROR_WANT_READ: c_int = 2;
@@ -21,8 +21,6 @@ const SSL_RECEIVED_SHUTDOWN: c_int = 2;
 const BIO_CTRL_PENDING: c_int = 10;
 const BIO_C_SET_BUF_MEM: c_int = 114;
 const BIO_CLOSE: c_long = 1;
-const BIO_CB_READ: c_int = 2;
-const ERR_LIB_SYS: c_int = 2;
 const OPENSSL_VERSION: c_int = 0;
 
 /// A loaded library, for as long as the process lives.
@@ -43,20 +41,6 @@ impl Library {
     }
 }
 
-/// What OpenSSL calls before and after each operation of a `BIO`; what it returns is the result.
-type BioCallback = unsafe extern "C" fn(
-    bio: *mut c_void,
-    operation: c_int,
-    data: *const c_char,
-    size: usize,
-    number: c_int,
-    other: c_long,
-    result: c_int,
-    processed: *mut usize,
-) -> c_long;
-/// Sets the error that `ERR_new` made room for.
-type SetError = unsafe extern "C" fn(c_int, c_int, *const c_char, ...);
-
 /// Declares `OpenSsl`, one field for each function, and how they are looked up.
 macro_rules! functions {
     ($($name:ident = $symbol:literal ($($argument:ty),*) $(-> $result:ty)?;)*) => {
@@ -66,7 +50,6 @@ macro_rules! functions {
         /// Each field is the function of that name, in one and the same OpenSSL from 3.0 on.
         pub struct OpenSsl {
             $($name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
-            err_set_error: SetError,
         }
 
         impl OpenSsl {
@@ -81,10 +64,7 @@ macro_rules! functions {
                         >(found)
                     };
                 )*
-                let found = library.symbol(c"ERR_set_error")?.as_ptr();
-                // SAFETY: as above; it takes arguments for its format.
-                let err_set_error = unsafe { std::mem::transmute::<*mut c_void, SetError>(found) };
-                Some(Self { $($name,)* err_set_error })
+                Some(Self { $($name,)* })
             }
         }
     };
@@ -101,11 +81,8 @@ functions! {
     ssl_get_rbio = c"SSL_get_rbio"(*const c_void) -> *mut c_void;
     ssl_get_wbio = c"SSL_get_wbio"(*const c_void) -> *mut c_void;
     ssl_get_ex_data = c"SSL_get_ex_data"(*const c_void, c_int) -> *mut c_void;
-    ssl_get_verify_result = c"SSL_get_verify_result"(*const c_void) -> c_long;
-    ssl_set_verify_result = c"SSL_set_verify_result"(*mut c_void, c_long);
-    err_get_error = c"ERR_get_error"() -> c_ulong;
-    err_new = c"ERR_new"();
-    bio_set_callback = c"BIO_set_callback_ex"(*mut c_void, Option<BioCallback>);
+    err_peek_error = c"ERR_peek_error"() -> c_ulong;
+    err_clear_error = c"ERR_clear_error"();
     bio_read = c"BIO_read"(*mut c_void, *mut c_void, c_int) -> c_int;
     bio_write = c"BIO_write"(*mut c_void, *const c_void, c_int) -> c_int;
     buf_mem_new = c"BUF_MEM_new"() -> *mut c_void;
@@ -127,63 +104,22 @@ impl OpenSsl {
         (same && version >= OLDEST).then_some(found)
     }
 
-    /// Takes the calling thread's queue of errors, oldest first.
-    pub fn take_errors(&self) -> Vec<c_ulong> {
-        std::iter::repeat_with(|| {
-            // SAFETY: no arguments, no conditions.
-            unsafe { (self.err_get_error)() }
-        })
-        .take_while(|error| *error != 0)
-        .collect()
-    }
-
-    /// Puts an error of such a queue behind the calling thread's.
-    fn put_error(&self, error: c_ulong) {
-        let (library, reason) = parts(error);
+    /// Whether the calling thread's queue of errors, which all uses of this OpenSSL share, has any.
+    #[inline]
+    pub fn has_errors(&self) -> bool {
         // SAFETY: no arguments, no conditions.
-        unsafe { (self.err_new)() };
-        // SAFETY: there is room for an error now; without a format there are no more arguments.
-        unsafe { (self.err_set_error)(library, reason, std::ptr::null()) };
+        unsafe { (self.err_peek_error)() != 0 }
     }
-}
 
-/// The library and the reason of an error: OpenSSL's `ERR_GET_LIB` and `ERR_GET_REASON`.
-fn parts(error: c_ulong) -> (c_int, c_int) {
-    let number = |bits: c_ulong| c_int::try_from(bits).unwrap_or(0);
-    if error & 0x8000_0000 != 0 {
-        return (ERR_LIB_SYS, number(error & 0x7fff_ffff));
-    }
-    (number(error >> 23 & 0xff), number(error & 0x7f_ffff))
-}
-
-thread_local! {
-    /// What `fail` fails with.
-    static FAILURE: RefCell<Option<(&'static OpenSsl, Vec<c_ulong>)>> =
-        const { RefCell::new(None) };
-}
-
-/// Fails an attempt to read and lets everything else happen.
-unsafe extern "C" fn fail(
-    _bio: *mut c_void,
-    operation: c_int,
-    _data: *const c_char,
-    _size: usize,
-    _number: c_int,
-    _other: c_long,
-    result: c_int,
-    _processed: *mut usize,
-) -> c_long {
-    if operation != BIO_CB_READ {
-        return c_long::from(result);
-    }
-    FAILURE.with_borrow(|failure| {
-        if let Some((functions, errors)) = failure {
-            for error in errors {
-                functions.put_error(*error);
-            }
+    /// Empties that queue. OpenSSL takes an error that other code has left there for its own when it
+    /// is asked why a call came to nothing.
+    #[inline]
+    pub fn forget_errors(&self) {
+        if self.has_errors() {
+            // SAFETY: no arguments, no conditions.
+            unsafe { (self.err_clear_error)() };
         }
-    });
-    -1
+    }
 }
 
 /// The addresses of the objects of a connection.
@@ -206,7 +142,7 @@ pub enum Answer {
     Again,
     /// The peer has said goodbye.
     Goodbye,
-    /// An error; OpenSSL's queue of errors says which.
+    /// An error: the queue of errors says which, and the same attempt is refused again.
     Refused,
 }
 
@@ -303,7 +239,8 @@ impl Session {
         count
     }
 
-    /// Decrypts into `room`, which is not empty.
+    /// Decrypts into `room`, which is not empty: OpenSSL would answer as it answers a goodbye. The
+    /// queue of errors is empty.
     ///
     /// # Safety
     /// `room` may be written to.
@@ -321,7 +258,7 @@ impl Session {
         }
     }
 
-    /// Encrypts `data`, which is not empty.
+    /// Encrypts `data`, which is not empty. The queue of errors is empty.
     ///
     /// # Safety
     /// `data` may be read.
@@ -385,32 +322,6 @@ impl Session {
             // else has a pointer into that.
             unsafe { (self.functions.bio_ctrl)(bio, BIO_C_SET_BUF_MEM, BIO_CLOSE, fresh) };
         }
-    }
-
-    /// Takes what OpenSSL has refused something for.
-    pub fn take_errors(&self) -> Vec<c_ulong> {
-        self.functions.take_errors()
-    }
-
-    /// Takes over what `other` knows of its peer's certificate.
-    pub fn take_verdict(&self, other: &Self) {
-        // SAFETY: the invariant.
-        let verdict = unsafe { (self.functions.ssl_get_verify_result)(other.objects.ssl.as_ptr()) };
-        // SAFETY: the invariant.
-        unsafe { (self.functions.ssl_set_verify_result)(self.objects.ssl.as_ptr(), verdict) };
-    }
-
-    /// Runs `attempt`, during which reading what the peer has sent fails with `errors`.
-    pub fn failing<R>(&self, errors: Vec<c_ulong>, attempt: impl FnOnce() -> R) -> R {
-        FAILURE.set(Some((self.functions, errors)));
-        let bio = self.objects.incoming.as_ptr();
-        // SAFETY: the invariant; the callback may be called at any time.
-        unsafe { (self.functions.bio_set_callback)(bio, Some(fail)) };
-        let result = attempt();
-        // SAFETY: the invariant.
-        unsafe { (self.functions.bio_set_callback)(bio, None) };
-        FAILURE.set(None);
-        result
     }
 
     /// How many decrypted bytes the last read has left.

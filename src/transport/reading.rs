@@ -214,13 +214,18 @@ impl StreamTransport {
             .state
             .with(py, |state| state.descriptor.number(py));
         let received = buffer::with_bytes_mut(&space, |space| {
-            socket::recv(number, space).map(|count| (count, space.len()))
+            // Items may have no size. The kernel would answer that as it answers at the end.
+            (!space.is_empty()).then(|| socket::recv(number, space).map(|it| (it, space.len())))
         });
         drop(space);
         let (count, room) = match received {
-            Ok(Ok(received)) => received,
-            Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Ok(Err(error)) => {
+            Ok(Some(Ok(received))) => received,
+            Ok(None) => {
+                let message = "Fatal error: protocol.get_buffer() call failed.";
+                return Self::failed(this, empty_buffer(), message);
+            }
+            Ok(Some(Err(error))) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Ok(Some(Err(error))) => {
                 let message = "Fatal read error on socket transport";
                 return Self::fatal_error(this, os_error(&error), message);
             }

@@ -55,12 +55,16 @@ impl ServerBase {
     pub fn detach(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let left = this.get().active.fetch_sub(1, Ordering::Relaxed) - 1;
-        // A server that the collector has cleared has nobody to wake.
+        // A server that the collector has cleared has nobody to wake. At the interpreter's end its
+        // class may be cleared before it.
         let Some(sockets) = this.getattr_opt(intern!(py, "_sockets"))? else {
             return Ok(());
         };
-        if left == 0 && sockets.is_none() {
-            this.call_method0(intern!(py, "_wakeup"))?;
+        if left == 0
+            && sockets.is_none()
+            && let Some(wakeup) = this.getattr_opt(intern!(py, "_wakeup"))?
+        {
+            wakeup.call0()?;
         }
         Ok(())
     }

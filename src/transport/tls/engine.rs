@@ -11,10 +11,10 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyInt, PyMemoryView, PySlice};
 
-use crate::py::ssl::{Attempt, Direct};
+use crate::py::ssl::{self, Direct};
 use crate::py::window::Window;
-use crate::py::{asyncio, call};
-use crate::sys::openssl::Answer;
+use crate::py::{asyncio, buffer, call};
+use crate::sys::openssl::{Answer, OpenSsl};
 
 /// Declares functions that look a method of a class of `_ssl` up once and return it.
 macro_rules! methods {
@@ -52,6 +52,8 @@ pub struct Engine {
     plain: bool,
     /// What is within these, if OpenSSL can be called directly.
     direct: Option<Direct>,
+    /// Whose queue of errors OpenSSL looks into, if it can be asked to forget them.
+    openssl: Option<&'static OpenSsl>,
 }
 
 /// Where decrypted bytes go.
@@ -62,8 +64,20 @@ pub enum Room<'a, 'py> {
     Buffer(&'a Bound<'py, PyAny>),
 }
 
+/// What a read came to.
+pub enum Read {
+    /// So many bytes.
+    Data(usize),
+    /// There is nothing yet.
+    Nothing,
+    /// The peer's close_notify.
+    Goodbye,
+    /// Nothing was asked for: the program has taken its buffer away.
+    NoRoom,
+}
+
 impl<'py> Room<'_, 'py> {
-    /// The part from `from` to `to` as a buffer for Python.
+    /// The bytes from `from` to `to` as a buffer for Python.
     fn part(&self, from: usize, to: usize) -> PyResult<Bound<'py, PyAny>> {
         match self {
             Self::Window(window) => {
@@ -76,10 +90,14 @@ impl<'py> Room<'_, 'py> {
     }
 }
 
-/// The part of `buffer` from `from` to `to`, without a copy.
+/// The bytes of `buffer` from `from` to `to`, without a copy.
 fn part<'py>(buffer: &Bound<'py, PyAny>, from: usize, to: usize) -> PyResult<Bound<'py, PyAny>> {
-    let range = PySlice::new(buffer.py(), from.cast_signed(), to.cast_signed(), 1);
-    PyMemoryView::from(buffer)?.as_any().get_item(range)
+    let py = buffer.py();
+    let range = PySlice::new(py, from.cast_signed(), to.cast_signed(), 1);
+    let view = PyMemoryView::from(buffer)?;
+    // A slice of a view counts its items, which may be longer than a byte.
+    let bytes = call::method1(&view, intern!(py, "cast"), intern!(py, "B"))?;
+    bytes.get_item(range)
 }
 
 impl Engine {
@@ -108,6 +126,7 @@ impl Engine {
         };
         Ok(Self {
             direct,
+            openssl: ssl::openssl(py),
             incoming: incoming.unbind(),
             outgoing: outgoing.unbind(),
             object: object.unbind(),
@@ -183,8 +202,16 @@ impl Engine {
         }
     }
 
-    /// Decrypts into `room` from `from` on, up to `to`; 0 at the peer's close_notify, `None` if there
-    /// is nothing yet.
+    /// Before each call that may come to nothing: what other code has left in the queue is no error
+    /// of this connection.
+    #[inline]
+    fn forget_errors(&self) {
+        if let Some(openssl) = self.openssl {
+            openssl.forget_errors();
+        }
+    }
+
+    /// Decrypts into the bytes of `room` from `from` to `to`.
     #[inline]
     pub fn read(
         &self,
@@ -192,26 +219,22 @@ impl Engine {
         room: &Room<'_, '_>,
         from: usize,
         to: usize,
-    ) -> PyResult<Option<usize>> {
+    ) -> PyResult<Read> {
+        self.forget_errors();
         if let Some(direct) = &self.direct {
             let answer = match room {
                 Room::Window(window) => Some(direct.read_window(window, from, to)),
-                Room::Buffer(space) => direct.read_buffer(space, from),
+                Room::Buffer(space) => direct.read_buffer(space, from, to),
             };
             match answer {
-                Some(Answer::Done(count)) => return Ok(Some(count)),
-                Some(Answer::Again) => return Ok(None),
-                Some(Answer::Goodbye) => return Ok(Some(0)),
-                Some(Answer::Refused) => {
-                    if let Some(error) = direct.refusal(py, Attempt::Read) {
-                        return again(py, error).map(|()| None);
-                    }
-                }
-                None => {}
+                Some(Answer::Done(count)) => return Ok(Read::Data(count)),
+                Some(Answer::Again) => return Ok(Read::Nothing),
+                Some(Answer::Goodbye) => return Ok(Read::Goodbye),
+                // The method raises, with what is in the queue now.
+                Some(Answer::Refused) | None => {}
             }
         }
-        // 0 means: as much as the buffer takes.
-        let size = PyInt::new(py, 0);
+        let size = PyInt::new(py, to.saturating_sub(from));
         let room = room.part(from, to)?;
         let inner = self.inner.bind(py);
         let read = if self.plain {
@@ -220,8 +243,13 @@ impl Engine {
             call::method2(inner, intern!(py, "read"), size.as_any(), &room)
         };
         match read {
-            Ok(count) => count.extract().map(Some),
-            Err(error) => again(py, error).map(|()| None),
+            Ok(count) => match count.extract()? {
+                // A read of nothing gives 0 too.
+                0 if buffer::writable_size(&room) == Some(0) => Ok(Read::NoRoom),
+                0 => Ok(Read::Goodbye),
+                count => Ok(Read::Data(count)),
+            },
+            Err(error) => again(py, error).map(|()| Read::Nothing),
         }
     }
 
@@ -242,10 +270,11 @@ impl Engine {
         from: usize,
         to: usize,
     ) -> PyResult<Option<usize>> {
+        self.forget_errors();
         if let Some(direct) = &self.direct
-            && let Some(written) = written(data.py(), direct, direct.write(data, from, to))
+            && let Ok(written) = written(direct.write(data, from, to))
         {
-            return written;
+            return Ok(written);
         }
         if (from, to) == (0, data.as_bytes().len()) {
             self.write_object(data.as_any())
@@ -261,10 +290,11 @@ impl Engine {
         window: &Bound<'_, Window>,
         count: usize,
     ) -> PyResult<Option<usize>> {
+        self.forget_errors();
         if let Some(direct) = &self.direct
-            && let Some(written) = written(window.py(), direct, direct.write_window(window, count))
+            && let Ok(written) = written(direct.write_window(window, count))
         {
-            return written;
+            return Ok(written);
         }
         window.get().show(0, count);
         self.write_object(window.as_any())
@@ -305,6 +335,7 @@ impl Engine {
 
     /// Goes on with the handshake. True when it is done.
     pub fn handshake(&self, py: Python<'_>) -> PyResult<bool> {
+        self.forget_errors();
         match call::method0(self.object.bind(py), intern!(py, "do_handshake")) {
             Ok(_) => Ok(true),
             Err(error) => again(py, error).map(|()| false),
@@ -313,6 +344,7 @@ impl Engine {
 
     /// Says goodbye, or goes on waiting for the peer's. True when it has come.
     pub fn unwrap_session(&self, py: Python<'_>) -> PyResult<bool> {
+        self.forget_errors();
         match call::method0(self.object.bind(py), intern!(py, "unwrap")) {
             Ok(_) => Ok(true),
             Err(error) => again(py, error).map(|()| false),
@@ -332,16 +364,13 @@ impl Engine {
     }
 }
 
-/// What OpenSSL's answer to a write comes to; `None` if it is to be asked through Python.
+/// What OpenSSL's answer to a write comes to; an error if the method is to raise.
 #[inline]
-fn written(py: Python<'_>, direct: &Direct, answer: Answer) -> Option<PyResult<Option<usize>>> {
+fn written(answer: Answer) -> Result<Option<usize>, ()> {
     match answer {
-        Answer::Done(count) => Some(Ok(Some(count))),
-        Answer::Again => Some(Ok(None)),
-        Answer::Goodbye | Answer::Refused => {
-            let error = direct.refusal(py, Attempt::Write)?;
-            Some(again(py, error).map(|()| None))
-        }
+        Answer::Done(count) => Ok(Some(count)),
+        Answer::Again => Ok(None),
+        Answer::Goodbye | Answer::Refused => Err(()),
     }
 }
 

@@ -9,10 +9,10 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::event_loop::Purpose;
-use crate::py::call;
 use crate::py::window::{self, Window};
+use crate::py::{buffer, call};
 use crate::transport::protocol::Kind;
-use crate::transport::tls::engine::Room;
+use crate::transport::tls::engine::{Read, Room};
 use crate::transport::tls::session::{Phase, Received, TlsProtocol};
 
 /// How much OpenSSL is fed at a time: the longest record.
@@ -266,8 +266,10 @@ impl TlsProtocol {
         };
         let hint = session.received_size(py)?.into_pyobject(py)?;
         let space = call::method1(&app, intern!(py, "get_buffer"), hint.as_any())?;
-        let size = space.len()?;
-        if size == 0 {
+        let items = space.len()?;
+        // What is no writable buffer is refused by the read.
+        let size = buffer::writable_size(&space).unwrap_or(items);
+        if items == 0 || size == 0 {
             let text = "get_buffer() returned an empty buffer";
             return Err(PyRuntimeError::new_err(text));
         }
@@ -311,18 +313,20 @@ impl TlsProtocol {
                     Err(error) => break End::Failed(error),
                 }
             }
-            if size - filled < least {
+            let left = size.saturating_sub(filled);
+            if left == 0 || left < least {
                 break End::Full;
             }
             match self.engine.read(py, room, filled, size) {
-                Ok(Some(0)) => break End::Goodbye,
-                Ok(Some(count)) => {
+                Ok(Read::Goodbye) => break End::Goodbye,
+                Ok(Read::NoRoom) => break End::Full,
+                Ok(Read::Data(count)) => {
                     filled += count;
                     if let Err(error) = self.note_read(py, filled == size) {
                         break End::Failed(error);
                     }
                 }
-                Ok(None) => {
+                Ok(Read::Nothing) => {
                     self.state.with(py, |state| state.input.records.none_left());
                     match self.feed_next(py) {
                         Ok(true) => {}
