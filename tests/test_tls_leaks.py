@@ -233,7 +233,8 @@ def test_a_loop_that_nobody_closes_ends_quietly(kind: str) -> None:
         loop = new_loop()
         loop.run_until_complete(main())
         """
-    assert run_code(kind.partition("-")[0], source) == (0, "", "")
+    quiet = {"PYTHONWARNINGS": "ignore::ResourceWarning"}
+    assert run_code(kind.partition("-")[0], source, env=quiet) == (0, "", "")
 
 
 @pytest.mark.slow
