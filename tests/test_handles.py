@@ -229,17 +229,33 @@ def test_a_failed_callback_is_reported_with_a_handle_though_nobody_kept_it(
 
     call(fail, 1, 2, context=context)
     call(fail, 3)
-    call(callback)
+    kept = call(callback)
     run_turns(loop)
     assert [report["exception"].args for report in reports] == [("set", 1, 2), ("unset", 3)]  # type: ignore[attr-defined]
     for report, args in zip(reports, [(1, 2), (3,)], strict=True):
         handle = report["handle"]
         assert isinstance(handle, asyncio.Handle)
+        assert handle.__class__ is kept.__class__
         assert not handle.cancelled()
         assert handle._callback is fail  # type: ignore[attr-defined]
         assert handle._args == args
         assert "fail(" in str(report["message"])
         assert "fail(" in repr(handle)
+
+
+def test_what_is_queued_can_be_looked_at_and_cancelled(loop: Loop) -> None:
+    seen: list[int] = []
+    for number in range(4):
+        loop.call_soon(seen.append, number)
+    first, *_ = queued = list(loop._ready)  # type: ignore[attr-defined]
+    assert [handle._args for handle in queued] == [(0,), (1,), (2,), (3,)]
+    for handle in queued[1:3]:
+        handle.cancel()
+    again = list(loop._ready)  # type: ignore[attr-defined]
+    assert all(one is other for one, other in zip(queued, again, strict=True))
+    assert not first.cancelled()
+    run_turns(loop)
+    assert seen == [0, 3]
 
 
 def test_a_cycle_through_a_queue_that_never_runs_is_collected(new_loop: Factory) -> None:

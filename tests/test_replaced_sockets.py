@@ -62,6 +62,26 @@ def test_a_socket_class_that_was_replaced_before_the_import_is_used(
     assert (status, out, err) == (0, "['made']\n", "")
 
 
+@pytest.mark.parametrize("name", ["__init__", "close", "detach"])
+def test_the_import_does_not_mind_what_a_test_has_put_in_place(kind: str, name: str) -> None:
+    if kind == "asyncio":
+        pytest.skip("asyncio is imported before")
+    status, out, err = run_code(
+        "asyncio",
+        f"""
+        import importlib, socket
+        from unittest import mock
+        with mock.patch.object(socket.socket, {name!r}):
+            new_loop = importlib.import_module({kind!r}).new_event_loop
+        loop = new_loop()
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        loop.close()
+        """,
+    )
+    assert (status, out, err) == (0, "", "")
+
+
 def test_a_socket_class_of_a_test_is_not_used_after_it(kind: str) -> None:
     status, out, err = run_code(
         kind,

@@ -247,6 +247,79 @@ def test_connections_that_waited_for_the_server_have_no_delay_either(loop: Loop)
     run(loop, main())
 
 
+class Pretender:
+    """Says that it is a socket, as proxies and mocks do, and is one only in what it passes on."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+
+    @property  # type: ignore[misc] # that is what they do
+    def __class__(self) -> type[socket.socket]:  # type: ignore[override]
+        return socket.socket
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "sock":
+            raise AttributeError(name)
+        return getattr(self.sock, name)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+@pytest.mark.parametrize("datagrams", [False, True])
+def test_a_socket_may_be_something_that_only_says_so(loop: Loop, datagrams: bool) -> None:
+    kind = socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM
+
+    async def main() -> socket.socket:
+        mine, peer = socket.socketpair(type=kind)
+        mine.setblocking(False)
+        given: Any = Pretender(mine)
+        if datagrams:
+            await loop.create_datagram_endpoint(asyncio.DatagramProtocol, sock=given)
+        else:
+            protocol = Recorder()
+            transport, _ = await loop.create_connection(returning(protocol), sock=given)
+            peer.sendall(b"in")
+            assert await protocol.wait_data(2) == b"in"
+            transport.write(b"out")
+            await asyncio.sleep(0)
+            assert peer.recv(10) == b"out"
+        return peer
+
+    with pytest.warns(ResourceWarning, match="unclosed transport"):
+        with run(loop, main()):
+            loop.close()
+            gc.collect()
+
+
+class Told(socket.socket):
+    """Notes that it was closed."""
+
+    closings = 0
+
+    def close(self) -> None:
+        type(self).closings += 1
+        super().close()
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_a_transport_that_nobody_closed_closes_its_socket_as_the_program_would(loop: Loop) -> None:
+    async def main() -> Any:
+        mine, peer = socket.socketpair()
+        sock = Told(fileno=mine.detach())
+        file = sock.makefile("rwb", buffering=0)
+        await loop.create_connection(asyncio.Protocol, sock=sock)
+        return file, peer
+
+    before = Told.closings
+    file, peer = run(loop, main())
+    loop.close()
+    gc.collect()
+    assert Told.closings == before + 1
+    file.write(b"still open")
+    assert peer.recv(100) == b"still open"
+    file.close()
+    peer.close()
+
+
 class Interruption(BaseException):
     """What a signal handler may raise anywhere."""
 

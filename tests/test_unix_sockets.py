@@ -14,7 +14,7 @@ import pytest
 
 from support.loops import run, until
 from support.places import short_folder
-from support.protocols import Recorder
+from support.protocols import BufferedRecorder, Recorder, returning
 
 Loop = asyncio.AbstractEventLoop
 
@@ -224,5 +224,43 @@ def test_streams_over_a_unix_socket(loop: Loop, folder: pathlib.Path) -> None:
         writer.close()
         await writer.wait_closed()
         server.close()
+
+    run(loop, main())
+
+
+@pytest.mark.parametrize("how", ["plain", "large", "buffered", "streams"])
+def test_what_follows_a_message_with_descriptors_is_read_too(loop: Loop, how: str) -> None:
+    """The kernel ends a read with such a message, and reports no second edge for what follows."""
+    size = 40_000 if how == "large" else 100
+
+    async def main() -> None:
+        mine, peer = socket.socketpair()
+        with peer:
+            peer.setblocking(False)
+            sent = bytearray()
+
+            def send(letter: bytes, numbers: list[int]) -> None:
+                sent.extend(letter * size)
+                assert socket.send_fds(peer, [letter * size], numbers) == size
+
+            protocol: Any = BufferedRecorder(size * 5) if how == "buffered" else Recorder()
+            if how == "streams":
+                reader, writer = await asyncio.open_connection(sock=mine)
+                transport: Any = writer.transport
+            else:
+                transport, _ = await loop.create_connection(returning(protocol), sock=mine)
+            if how == "large":
+                # Then the next read is a large one.
+                send(b"-", [])
+                await protocol.wait_data(size)
+            for letter, numbers in ((b"a", []), (b"b", [0]), (b"c", []), (b"d", [0]), (b"e", [])):
+                send(letter, numbers)
+            if how == "streams":
+                assert await reader.readexactly(len(sent)) == sent
+            else:
+                await until(lambda: len(protocol.data) >= len(sent))
+                assert protocol.data == sent
+            transport.abort()
+            await asyncio.sleep(0)
 
     run(loop, main())

@@ -33,10 +33,15 @@ __all__ = (
 )
 
 
+def _file_of(function: Any) -> str | None:
+    """The file that a function was written in, if it is one."""
+    return getattr(getattr(function, "__code__", None), "co_filename", None)
+
+
 #: What native code leaves out; None if a program had replaced it before we were imported.
 _socket_init: Any = (
     SOCKET_CLASS.__init__
-    if SOCKET_CLASS.__init__.__code__.co_filename == SOCKET_CLASS.close.__code__.co_filename
+    if _file_of(SOCKET_CLASS.__init__) == _file_of(SOCKET_CLASS.detach) is not None
     else None
 )
 #: `_make_transport`'s word for a plain connection.

@@ -34,7 +34,14 @@ def guard(loop: LoopBase) -> None:
 
 def _note() -> None:
     """Tell every loop that closing a descriptor may no longer end what the kernel watches of it."""
-    for loop in list(_loops):
+    while True:
+        try:
+            loops = list(_loops)
+            break
+        except RuntimeError:
+            # Another thread has made a loop meanwhile.
+            continue
+    for loop in loops:
         loop._note_fork()
 
 

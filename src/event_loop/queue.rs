@@ -10,31 +10,26 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::event_loop::source::{Readiness, Source};
-use crate::handle::{Callback, Handle};
+use crate::handle::{Callback, Flavour, Handle};
 use crate::logic::inbox::Queue;
 use crate::logic::slab::Key;
 use crate::py::object;
+
+/// With room for more than so many entries, an empty queue gives its memory back.
+const ROOMY: usize = 4096;
 
 /// One entry of the queue.
 pub enum Ready {
     /// A callback of `call_soon`, a due timer, or a watched descriptor.
     Handle(Py<Handle>),
-    /// A callback of `call_soon` whose handle nobody has kept: the next of `callbacks`.
-    Callback,
+    /// A callback whose handle nobody has kept, the next of `callbacks`, and what kind of handle.
+    Callback(Flavour),
     /// An event of a source.
     Io(Key, Readiness),
     /// A step of a source.
     Step(Box<(Source, u8)>),
     /// Signals arrived.
     Signals,
-}
-
-/// A queued callback, as `ReadyQueue::callbacks` shows it.
-pub enum Queued<'a> {
-    /// With its handle.
-    Handle(&'a Py<Handle>),
-    /// Without one.
-    Callback(&'a Callback),
 }
 
 /// A first-in-first-out queue.
@@ -69,7 +64,7 @@ impl ReadyQueue {
 
     /// Adds a callback without a handle.
     pub fn push_callback(&mut self, callback: Callback) {
-        self.entries.push_back(Ready::Callback);
+        self.entries.push_back(Ready::Callback(Flavour::Plain));
         self.callbacks.push_back(callback);
     }
 
@@ -93,8 +88,9 @@ impl ReadyQueue {
         let Ready::Handle(handle) = last else {
             return None;
         };
-        self.callbacks.push_back(Handle::give_up(py, handle)?);
-        match std::mem::replace(last, Ready::Callback) {
+        let (callback, flavour) = Handle::give_up(py, handle)?;
+        self.callbacks.push_back(callback);
+        match std::mem::replace(last, Ready::Callback(flavour)) {
             Ready::Handle(handle) => Some(handle.into_bound(py)),
             _ => None,
         }
@@ -117,14 +113,35 @@ impl ReadyQueue {
         })
     }
 
-    /// The callbacks with and without handles, in order.
-    pub fn callbacks(&self) -> impl Iterator<Item = Queued<'_>> {
-        let mut bare = self.callbacks.iter();
-        self.entries.iter().filter_map(move |ready| match ready {
-            Ready::Handle(handle) => Some(Queued::Handle(handle)),
-            Ready::Callback => bare.next().map(Queued::Callback),
+    /// The callbacks that have no handle, in order.
+    pub fn bare(&self) -> impl Iterator<Item = (&Callback, Flavour)> {
+        let flavours = self.entries.iter().filter_map(|ready| match ready {
+            Ready::Callback(flavour) => Some(*flavour),
             _ => None,
-        })
+        });
+        self.callbacks.iter().zip(flavours)
+    }
+
+    /// Takes `handles`, which were made for the first of these, in their place. The callbacks, which
+    /// the handles hold as well, are given back to be dropped outside any borrow.
+    pub fn dress(&mut self, handles: &mut Vec<Py<Handle>>) -> Vec<Callback> {
+        let count = handles.len().min(self.callbacks.len());
+        let bare = self
+            .entries
+            .iter_mut()
+            .filter(|ready| matches!(ready, Ready::Callback(_)));
+        for (ready, handle) in bare.zip(handles.drain(..count)) {
+            *ready = Ready::Handle(handle);
+        }
+        self.callbacks.drain(..count).collect()
+    }
+
+    /// Gives back what a burst has taken, if it is over.
+    #[inline]
+    pub fn shrink(&mut self) {
+        if self.entries.capacity() > ROOMY && self.is_empty() {
+            *self = Self::default();
+        }
     }
 
     /// Shows everything to the collector.
@@ -133,7 +150,7 @@ impl ReadyQueue {
             match ready {
                 Ready::Handle(handle) => visit_handle(handle, visit)?,
                 Ready::Step(step) => visit.call(&step.0.object)?,
-                Ready::Callback | Ready::Io(..) | Ready::Signals => {}
+                Ready::Callback(_) | Ready::Io(..) | Ready::Signals => {}
             }
         }
         self.callbacks.iter().try_for_each(|it| it.visit(visit))

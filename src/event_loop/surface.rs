@@ -9,10 +9,9 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-use crate::event_loop::queue::Queued;
 use crate::event_loop::state::EventLoop;
 use crate::event_loop::watchers::check_free;
-use crate::handle::{Callback, Handle};
+use crate::handle::Handle;
 
 #[pymethods]
 impl EventLoop {
@@ -175,21 +174,31 @@ impl EventLoop {
     fn _ready<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
         let py = this.py();
         this.get().drain_inbox(py);
-        let queued: Vec<Result<Py<Handle>, Callback>> = this.get().core.with(py, |core| {
-            let queued = core.ready.callbacks().map(|queued| match queued {
-                Queued::Handle(handle) => Ok(handle.clone_ref(py)),
-                Queued::Callback(callback) => Err(callback.duplicate(py)),
+        let core = &this.get().core;
+        loop {
+            let (turn, bare) = core.with(py, |core| {
+                let bare = core.ready.bare();
+                let bare = bare.map(|(callback, flavour)| (callback.duplicate(py), flavour));
+                (core.turn, bare.collect::<Vec<_>>())
             });
-            queued.collect()
-        });
-        let handles = PyList::empty(py);
-        for queued in queued {
-            match queued {
-                Ok(handle) => handles.append(handle)?,
-                Err(callback) => handles.append(Handle::new(this.as_any(), callback)?)?,
+            if bare.is_empty() {
+                break;
             }
+            let made = bare.into_iter().map(|(callback, flavour)| {
+                Handle::remade(this.as_any(), callback, flavour).map(Bound::unbind)
+            });
+            let mut made = made.collect::<PyResult<Vec<_>>>()?;
+            // Making them may have run the collector, and that the loop: then once more.
+            let dressed = core.with(py, |core| {
+                (core.turn == turn).then(|| core.ready.dress(&mut made))
+            });
+            drop((dressed, made));
         }
-        Ok(handles)
+        let handles: Vec<_> = core.with(py, |core| {
+            let handles = core.ready.handles();
+            handles.map(|handle| handle.clone_ref(py)).collect()
+        });
+        PyList::new(py, handles)
     }
 
     #[getter]

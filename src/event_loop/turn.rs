@@ -144,9 +144,13 @@ impl EventLoop {
         }
     }
 
-    /// A loop that goes to sleep keeps no context alive.
+    /// A loop that goes to sleep keeps no context alive, and no room that a burst has taken.
     fn forget_contexts(&self, py: Python<'_>) {
-        drop(self.core.with(py, |core| core.contexts.take()));
+        drop(self.core.with(py, |core| {
+            core.ready.shrink();
+            core.contexts.take()
+        }));
+        self.inbox.with(py, |inbox| inbox.items_mut().shrink());
     }
 
     /// Runs the entry at the head of the ready queue and sends what it wrote.
@@ -166,13 +170,17 @@ impl EventLoop {
                     Handle::run_queued(handle)
                 }
             }
-            Ready::Callback => match event_loop.core.with(py, |core| core.ready.take_callback()) {
-                Some(callback) if event_loop.is_debug() => {
-                    Self::run_timed(this, &Handle::new(this.as_any(), callback)?)
+            Ready::Callback(flavour) => {
+                let callback = event_loop.core.with(py, |core| core.ready.take_callback());
+                match callback {
+                    Some(callback) if event_loop.is_debug() => {
+                        let handle = Handle::remade(this.as_any(), callback, flavour)?;
+                        Self::run_timed(this, &handle)
+                    }
+                    Some(callback) => Handle::run_without(this.as_any(), callback, flavour),
+                    None => Ok(()),
                 }
-                Some(callback) => Handle::run_without(this.as_any(), callback),
-                None => Ok(()),
-            },
+            }
             Ready::Io(key, readiness) => match event_loop.source(py, key) {
                 Some(source) => {
                     let object = source.object.into_bound(py);

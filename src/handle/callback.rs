@@ -13,6 +13,15 @@ use pyo3::types::PyTuple;
 use crate::py::call::Args;
 use crate::py::context::Context;
 
+/// Which handle a callback had.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flavour {
+    /// `Handle`.
+    Plain,
+    /// One that other threads may wait for.
+    Threadsafe,
+}
+
 /// A callback with its arguments and its context.
 pub struct Callback {
     /// What is called.

@@ -4,12 +4,14 @@
 //! - `timer`: `TimerHandle`, which also has a deadline
 //! - `runner`: which thread runs a callback
 //! - `callback`: a callback outside of a handle
+//! - `bare`: handles that nobody keeps
 //! - `threadsafe`: cancelling from another thread
 //! - `owner`: what a handle asks of its loop
 //! - `cancel`: `cancel()` of both, in the fast calling convention
 //!
 //! Handles know their loop only as a Python object; the loop knows handles as what it runs.
 
+mod bare;
 mod callback;
 mod cancel;
 mod owner;
@@ -18,7 +20,7 @@ mod scheduled;
 mod threadsafe;
 mod timer;
 
-pub use callback::Callback;
+pub use callback::{Callback, Flavour};
 pub use cancel::cancel_handle;
 pub use owner::{Owner, set_owner};
 pub use scheduled::Handle;

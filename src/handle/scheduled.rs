@@ -36,7 +36,7 @@ pub(super) struct State {
     /// The loop, for debug mode and for error reports; `None` in a pooled handle.
     event_loop: Option<Py<PyAny>>,
     /// `None` once cancelled, and while it runs.
-    callback: Option<Callback>,
+    pub(super) callback: Option<Callback>,
     cancelled: bool,
     /// The thread that runs the callback now, for handles of `call_soon_threadsafe`.
     pub(super) runner: Runner,
@@ -188,49 +188,6 @@ impl Handle {
         result
     }
 
-    /// Runs a callback whose handle nobody has kept: as `run` does it with the handle.
-    ///
-    /// # Errors
-    /// As `run`.
-    #[inline]
-    pub fn run_without(event_loop: &Bound<'_, PyAny>, mut callback: Callback) -> PyResult<()> {
-        let py = event_loop.py();
-        match callback.run(py) {
-            Ok(()) => {
-                callback.release(py);
-                Ok(())
-            }
-            Err(error) => {
-                let handle = Self::new(event_loop, callback)?;
-                object::track(handle.as_unbound());
-                Self::report(&handle, error)
-            }
-        }
-    }
-
-    /// The callback of `handle` if nobody but its queue has it, and it needs no handle to run.
-    #[inline]
-    pub fn give_up(py: Python<'_>, handle: &Py<Self>) -> Option<Callback> {
-        if !pool::is_unseen(handle.bind(py)) {
-            return None;
-        }
-        handle.get().state.with(py, |state| {
-            if state.debug.is_some() {
-                return None;
-            }
-            state.callback.take()
-        })
-    }
-
-    /// Gives a handle that has given its callback up another one, to be made for the same loop.
-    #[inline]
-    pub fn refill(&self, py: Python<'_>, callback: Callback) {
-        self.state.with(py, |state| {
-            forget(state.callback.replace(callback));
-            state.runner = Runner::Untold;
-        });
-    }
-
     /// Puts the callback back into a handle that somebody holds, and shows it to the collector.
     fn keep(&self, this: &Bound<'_, Self>, callback: Callback) {
         let py = this.py();
@@ -248,7 +205,7 @@ impl Handle {
 
     /// Hands `error` to the loop's exception handler, with asyncio's text and keys.
     #[cold]
-    fn report(this: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
+    pub(super) fn report(this: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
         let py = this.py();
         if leaves_the_loop(py, &error) {
             return Err(error);

@@ -132,9 +132,16 @@ pub fn adopt(
 /// Whether the field of `socket` is where it was proven to be, and says `number`.
 fn follows(socket: &Bound<'_, PyAny>, number: RawFd) -> PyResult<bool> {
     let py = socket.py();
-    Ok(socket.is_instance(asyncio::c_socket(py)?)?
-        && is_long_enough(py)?
-        && read(socket.as_borrowed()) == number)
+    Ok(is_c_socket(socket)? && is_long_enough(py)? && read(socket.as_borrowed()) == number)
+}
+
+/// Whether `object` is a `_socket.socket`; something that only says so by its `__class__` is not.
+///
+/// # Errors
+/// What the import raises.
+pub fn is_c_socket(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let base = asyncio::c_socket(object.py())?;
+    object.get_type().is_subclass(base)
 }
 
 /// The field behind the head of the object.

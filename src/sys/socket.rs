@@ -45,6 +45,25 @@ pub fn recv(fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
     })
 }
 
+/// recvmsg(2) into `space`, and whether descriptors came along, which the kernel drops: a read ends
+/// with the message that carried them although more may be waiting.
+pub fn recv_unix(fd: RawFd, space: &mut [u8]) -> io::Result<(usize, bool)> {
+    let mut piece = libc::iovec {
+        iov_base: space.as_mut_ptr().cast(),
+        iov_len: space.len(),
+    };
+    // SAFETY: numbers and null pointers.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut piece;
+    header.msg_iovlen = 1;
+    let count = retried(|| {
+        // SAFETY: `header` names one piece, which is all of `space`, and room for nothing else.
+        let count = unsafe { libc::recvmsg(fd, &raw mut header, 0) };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    })?;
+    Ok((count, header.msg_flags & libc::MSG_CTRUNC != 0))
+}
+
 /// send(2) of `bytes`.
 #[inline]
 pub fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {

@@ -166,6 +166,6 @@ impl Drop for DatagramState {
         let descriptor = std::mem::replace(&mut self.descriptor, Descriptor::Closed);
         let number = descriptor.registered();
         let text = format!("unclosed transport <DatagramTransport fd={number}>");
-        warning::while_freeing::<PyResourceWarning>(&text, |py| descriptor.close(py));
+        warning::while_freeing::<PyResourceWarning>(&text, |py| descriptor.close_abandoned(py));
     }
 }

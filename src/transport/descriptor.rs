@@ -5,14 +5,14 @@
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyAttributeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::error::os_error;
 use crate::py::asyncio;
-use crate::py::socket::{Held, adopt};
+use crate::py::socket::{Held, adopt, is_c_socket};
 use crate::sys::nonblocking::Origin;
 
 /// A descriptor and its owner.
@@ -159,19 +159,22 @@ impl Descriptor {
     }
 
     /// Closes it when its transport is destroyed. The collector may have cleared the Python socket
-    /// already, whose own `close()` fails then; that of its C base does not.
+    /// already, whose own `close()` fails then; that of its C base does not. Anything else that was
+    /// cleared has nothing left to close.
     ///
     /// # Errors
-    /// What the C method raises.
+    /// What `socket.close()` raises.
     pub fn close_abandoned(self, py: Python<'_>) -> PyResult<()> {
-        if let Self::Socket { socket, .. } = &self
-            && let socket = socket.object()
-            && socket.bind(py).is_instance(asyncio::c_socket(py)?)?
-        {
-            asyncio::c_socket(py)?.call_method1(intern!(py, "close"), (socket,))?;
-            return Ok(());
+        let socket = self.socket().map(|socket| socket.clone_ref(py));
+        match (self.close(py), socket) {
+            (Err(error), Some(socket)) if error.is_instance_of::<PyAttributeError>(py) => {
+                if is_c_socket(socket.bind(py))? {
+                    asyncio::c_socket(py)?.call_method1(intern!(py, "close"), (socket,))?;
+                }
+                Ok(())
+            }
+            (closed, _) => closed,
         }
-        self.close(py)
     }
 
     /// Closes it.

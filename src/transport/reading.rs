@@ -117,8 +117,9 @@ impl StreamTransport {
 
     /// Receives once, into an object of the right size.
     fn receive<'py>(&self, py: Python<'py>) -> PyResult<Received<'py>> {
-        let (number, large) = self.state.with(py, |state| {
-            (state.descriptor.number(py), state.last_read >= LARGE)
+        let (number, unix, large) = self.state.with(py, |state| {
+            let number = state.descriptor.number(py);
+            (number, state.is_unix(), state.last_read >= LARGE)
         });
         if large {
             let waiting = socket::readable_bytes(number);
@@ -128,13 +129,20 @@ impl StreamTransport {
         }
         let mut data = None;
         let received = self.event_loop.bind(py).get().with_scratch(py, |scratch| {
-            let result = socket::recv(number, scratch);
-            if let Ok(count) = result {
+            let result = recv(number, unix, scratch);
+            if let Ok((count, _)) = result {
                 data = Some(PyBytes::new(py, &scratch[..count]));
             }
             result
         });
-        Ok(self.sort(py, received.map(|count| (count, MOST)), data))
+        Ok(self.sort(py, received, data))
+    }
+
+    /// The descriptor's number, and whether it is a Unix socket.
+    #[inline]
+    fn place(&self, py: Python<'_>) -> (RawFd, bool) {
+        self.state
+            .with(py, |state| (state.descriptor.number(py), state.is_unix()))
     }
 
     /// Receives what waits straight into its final object. Whatever comes after the kernel was
@@ -147,25 +155,29 @@ impl StreamTransport {
     ) -> PyResult<Received<'py>> {
         let size = waiting.min(MOST);
         let received = bytes::filled(py, size, |space| socket::recv(number, space))?;
-        let full = if waiting > MOST { MOST } else { usize::MAX };
         Ok(match received {
-            Ok(data) => self.sort(py, Ok((data.as_bytes().len(), full)), Some(data)),
+            Ok(data) => {
+                let count = data.as_bytes().len();
+                // A short read of a Unix socket ends with a message that carried descriptors.
+                let more = waiting > MOST || count < size;
+                self.sort(py, Ok((count, more)), Some(data))
+            }
             Err(error) => self.sort(py, Err(error), None),
         })
     }
 
-    /// Notes what a read says about the next one. `received` holds how much came, and from which
-    /// count on more may be waiting.
+    /// Notes what a read says about the next one. `received` holds how much came, and whether more
+    /// may be waiting.
     fn sort<'py>(
         &self,
         py: Python<'py>,
-        received: io::Result<(usize, usize)>,
+        received: io::Result<(usize, bool)>,
         data: Option<Bound<'py, PyBytes>>,
     ) -> Received<'py> {
         match received {
             Ok((0, _)) => Received::EndOfFile,
-            Ok((count, full)) => {
-                self.note_read(py, count, count >= full);
+            Ok((count, more)) => {
+                self.note_read(py, count, more || count == MOST);
                 data.map_or(Received::Nothing, Received::Data)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
@@ -210,15 +222,16 @@ impl StreamTransport {
                 return Self::failed(this, error, message);
             }
         };
-        let number = transport
-            .state
-            .with(py, |state| state.descriptor.number(py));
+        let (number, unix) = transport.place(py);
         let received = buffer::with_bytes_mut(&space, |space| {
             // Items may have no size. The kernel would answer that as it answers at the end.
-            (!space.is_empty()).then(|| socket::recv(number, space).map(|it| (it, space.len())))
+            (!space.is_empty()).then(|| {
+                let (count, more) = recv(number, unix, space)?;
+                Ok::<_, io::Error>((count, more || count == space.len()))
+            })
         });
         drop(space);
-        let (count, room) = match received {
+        let (count, more) = match received {
             Ok(Some(Ok(received))) => received,
             Ok(None) => {
                 let message = "Fatal error: protocol.get_buffer() call failed.";
@@ -238,7 +251,7 @@ impl StreamTransport {
             return Self::end_of_file(this);
         }
         // Asked, not tried: a protocol sees each call of its `get_buffer`.
-        let more = count == room && socket::readable_bytes(number) > 0;
+        let more = more && socket::readable_bytes(number) > 0;
         transport.note_read(py, count, more);
         let count = count.into_pyobject(py)?;
         match call::method1(&protocol, intern!(py, "buffer_updated"), &count) {
@@ -259,17 +272,15 @@ impl StreamTransport {
             return Ok(());
         };
         let event_loop = transport.event_loop.bind(py).get();
-        let number = transport
-            .state
-            .with(py, |state| state.descriptor.number(py));
+        let (number, unix) = transport.place(py);
         let window = event_loop.take_window(py, Purpose::Received)?;
         let received = window
             .get()
-            .with_mut(py, |space| socket::recv(number, &mut space[..MOST]));
+            .with_mut(py, |space| recv(number, unix, &mut space[..MOST]));
         let result = match received {
-            Ok(0) => Self::end_of_file(this),
-            Ok(count) => {
-                transport.note_read(py, count, count == MOST);
+            Ok((0, _)) => Self::end_of_file(this),
+            Ok((count, more)) => {
+                transport.note_read(py, count, more || count == MOST);
                 class
                     .received(&protocol, &window, count)
                     .or_else(|error| Self::failed(this, error, class.receiving_failed()))
@@ -357,6 +368,15 @@ impl StreamTransport {
             !state.life.is_closing() && state.reading != Reading::Paused
         })
     }
+}
+
+/// Receives into `space`; also whether more may be waiting although it is not full.
+#[inline]
+fn recv(number: RawFd, unix: bool, space: &mut [u8]) -> io::Result<(usize, bool)> {
+    if unix {
+        return socket::recv_unix(number, space);
+    }
+    Ok((socket::recv(number, space)?, false))
 }
 
 /// What `recv_into` says of a buffer that cannot be written to.

@@ -100,6 +100,14 @@ pub struct State {
     pub waiter: Option<Py<PyAny>>,
 }
 
+impl State {
+    /// Whether it is a Unix socket.
+    #[inline]
+    pub fn is_unix(&self) -> bool {
+        matches!(self.peer, Some(Address::Unix(_)))
+    }
+}
+
 /// A connected stream socket.
 #[pyclass(frozen, dict, weakref, module = "ferroloop._native")]
 pub struct StreamTransport {
