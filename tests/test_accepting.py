@@ -40,6 +40,19 @@ def no_more_descriptors() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+async def refused_for_want_of_descriptors(
+    address: tuple[str, int], reports: Reports
+) -> socket.socket:
+    """A client that waits for a server which cannot accept it, and has said so."""
+    client = socket.socket()
+    client.setblocking(False)
+    with no_more_descriptors():
+        with suppress(BlockingIOError):
+            client.connect(address)
+        await until(lambda: reports)
+    return client
+
+
 @pytest.mark.slow
 @pytest.mark.ours_only("asyncio reports it once for each place in the backlog")
 def test_out_of_descriptors_it_reports_and_goes_on_a_second_later(
@@ -89,14 +102,7 @@ def test_a_server_that_is_closed_while_it_backs_off_stays_closed(
     async def main() -> None:
         server = await loop.create_server(Recorder, sock=listening())
         address = server.sockets[0].getsockname()
-        client = socket.socket()
-        client.setblocking(False)
-        with no_more_descriptors():
-            try:
-                client.connect(address)
-            except BlockingIOError:
-                pass
-            await until(lambda: reports)
+        client = await refused_for_want_of_descriptors(address, reports)
         server.close()
         await asyncio.sleep(1.1)
         client.close()
@@ -113,12 +119,7 @@ def test_a_listener_that_its_owner_closes_while_it_backs_off_takes_nobodys_place
     async def main() -> None:
         listener = listening()
         await loop.create_server(Recorder, sock=listener)
-        client = socket.socket()
-        client.setblocking(False)
-        with no_more_descriptors():
-            with suppress(BlockingIOError):
-                client.connect(listener.getsockname())
-            await until(lambda: reports)
+        client = await refused_for_want_of_descriptors(listener.getsockname(), reports)
         with listening() as other:
             # The transport's descriptor gets the number of the listener.
             listener.close()

@@ -356,9 +356,7 @@ impl EventLoop {
         if !this.get().is_debug() {
             return Ok(Prepared::Callback(callback));
         }
-        let handle = Handle::new(this.as_any(), callback)?;
-        handle.get().note_source(this.py())?;
-        Ok(Prepared::Handle(handle.unbind()))
+        Ok(Prepared::Handle(make(this, callback, None)?.unbind()))
     }
 
     /// Queues what `prepare` gave, behind everything that is queued.

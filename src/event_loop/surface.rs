@@ -80,11 +80,12 @@ impl EventLoop {
         self.own_clock.store(true, Ordering::Relaxed);
     }
 
-    /// Give the loop up in a forked child: the parent's descriptors are closed here only.
+    /// Note that the process forks: a child may keep files open that this process closes.
     fn _note_fork(&self) {
         self.forked.store(true, Ordering::Relaxed);
     }
 
+    /// Give the loop up in a forked child: the parent's descriptors are closed here only.
     fn _abandon(&self, py: Python<'_>) {
         self.abandon(py);
     }

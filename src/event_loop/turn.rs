@@ -44,7 +44,7 @@ impl EventLoop {
         };
         event_loop.stopping.store(false, Ordering::Relaxed);
         event_loop.show_to_collector(this.py());
-        event_loop.forget_contexts(this.py());
+        event_loop.rest(this.py());
         result
     }
 
@@ -108,7 +108,7 @@ impl EventLoop {
     fn until_next_timer(this: &Bound<'_, Self>) -> PyResult<Option<f64>> {
         let py = this.py();
         let event_loop = this.get();
-        event_loop.forget_contexts(py);
+        event_loop.rest(py);
         while let Some(timer) = event_loop.core.with(py, |core| {
             core.timers.pop_dead(|timer| timer.get().is_cancelled(py))
         }) {
@@ -145,7 +145,7 @@ impl EventLoop {
     }
 
     /// A loop that goes to sleep keeps no context alive, and no room that a burst has taken.
-    fn forget_contexts(&self, py: Python<'_>) {
+    fn rest(&self, py: Python<'_>) {
         drop(self.core.with(py, |core| {
             core.ready.shrink();
             core.contexts.take()

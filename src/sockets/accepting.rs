@@ -51,10 +51,9 @@ impl FastMethod for Accept {
         }
         match socket::accept(number) {
             Ok((accepted, peer)) => {
-                let (family, class, _) = origin.for_python();
                 // Python keeps what the listener was made with, which the kernel may know better.
                 let proto = sock.getattr(intern!(py, "proto"))?.extract()?;
-                let made = adopt(py, accepted, (family, class, proto));
+                let made = adopt(py, accepted, origin.for_python(proto));
                 let made = made.map_err(|(_, error)| error)?;
                 Ok((made, address::to_python(py, &peer)?)
                     .into_pyobject(py)?

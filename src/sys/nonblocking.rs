@@ -68,8 +68,6 @@ pub struct Origin {
     pub family: i32,
     /// The type, without flags.
     pub class: i32,
-    /// The protocol.
-    pub proto: i32,
 }
 
 impl Origin {
@@ -78,13 +76,12 @@ impl Origin {
         Ok(Self {
             family: option(fd, libc::SO_DOMAIN)?,
             class: option(fd, libc::SO_TYPE)?,
-            proto: option(fd, libc::SO_PROTOCOL)?,
         })
     }
 
     /// Family, type and protocol of a socket that does not block, for Python's `socket.socket`.
-    pub fn for_python(&self) -> (i32, i32, i32) {
-        (self.family, self.class | libc::SOCK_NONBLOCK, self.proto)
+    pub fn for_python(self, proto: i32) -> (i32, i32, i32) {
+        (self.family, self.class | libc::SOCK_NONBLOCK, proto)
     }
 }
 
@@ -116,6 +113,11 @@ impl Family {
             _ => Self::Foreign,
         }
     }
+}
+
+/// The protocol of the socket `fd`.
+pub fn proto(fd: RawFd) -> io::Result<i32> {
+    option(fd, libc::SO_PROTOCOL)
 }
 
 /// getsockopt(2) of an int at the socket level.

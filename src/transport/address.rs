@@ -26,9 +26,13 @@ pub fn to_python<'py>(py: Python<'py>, address: &Address) -> PyResult<Bound<'py,
     }
 }
 
-/// Puts what `sock` says of itself into `extra`, where `get_extra_info` finds it.
-pub fn describe(extra: &Bound<'_, PyDict>, sock: &Bound<'_, PyAny>) -> PyResult<()> {
+/// `extra`, or a new dictionary, with what `sock` says of itself, where `get_extra_info` finds it.
+pub fn described<'py>(
+    extra: Option<Bound<'py, PyDict>>,
+    sock: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyDict>> {
     let py = sock.py();
+    let extra = extra.unwrap_or_else(|| PyDict::new(py));
     extra.set_item(
         intern!(py, "socket"),
         asyncio::transport_socket(py)?.call1((sock,))?,
@@ -42,15 +46,5 @@ pub fn describe(extra: &Bound<'_, PyDict>, sock: &Bound<'_, PyAny>) -> PyResult<
     if !extra.contains(intern!(py, "peername"))? {
         extra.set_item(intern!(py, "peername"), ask("getpeername"))?;
     }
-    Ok(())
-}
-
-/// `extra`, or a new dictionary, with what `sock` says of itself.
-pub fn described<'py>(
-    extra: Option<Bound<'py, PyDict>>,
-    sock: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyDict>> {
-    let extra = extra.unwrap_or_else(|| PyDict::new(sock.py()));
-    describe(&extra, sock)?;
     Ok(extra)
 }

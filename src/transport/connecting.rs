@@ -15,9 +15,7 @@ use crate::error::os_error;
 use crate::event_loop::EventLoop;
 use crate::py::audit;
 use crate::py::method::{Arguments, FastMethod};
-use crate::py::socket::adopt;
 use crate::sys::address::{Address, is_tcp_request};
-use crate::sys::nonblocking::Origin;
 use crate::sys::socket;
 use crate::transport::descriptor::Descriptor;
 use crate::transport::opening::{Parts, open};
@@ -111,8 +109,8 @@ fn under_way<'py>(
     connection: OwnedFd,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = host.py();
-    let origin = Origin::of(connection.as_raw_fd()).map_err(|error| os_error(&error))?;
-    let sock = adopt(py, connection, origin.for_python()).map_err(|(_, error)| error)?;
+    let connection = Descriptor::Owned(connection).adopt(py)?;
+    let sock = connection.socket();
     let address = if target.is_ipv4() {
         (host, target.port()).into_pyobject(py)?
     } else {

@@ -71,8 +71,7 @@ impl DatagramTransport {
     ) -> PyResult<Bound<'py, Self>> {
         let py = event_loop.py();
         event_loop.get().check_closed()?;
-        let extra = extra.unwrap_or_else(|| PyDict::new(py));
-        address::describe(&extra, sock)?;
+        let extra = address::described(extra, sock)?;
         let connected = match extra.get_item("peername")? {
             Some(peer) => peer.is_truthy()?,
             None => false,

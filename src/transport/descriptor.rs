@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use crate::error::os_error;
 use crate::py::asyncio;
 use crate::py::socket::{Held, adopt, is_c_socket};
-use crate::sys::nonblocking::Origin;
+use crate::sys::nonblocking::{self, Origin};
 
 /// A descriptor and its owner.
 pub enum Descriptor {
@@ -213,11 +213,12 @@ fn seen<'py>(
 /// Gives `owned` to a Python socket; gives it back with what `socket.socket` raised.
 fn given(py: Python<'_>, owned: OwnedFd) -> Result<Descriptor, (OwnedFd, PyErr)> {
     let number = owned.as_raw_fd();
-    let origin = match Origin::of(number) {
+    let origin = Origin::of(number).and_then(|it| Ok(it.for_python(nonblocking::proto(number)?)));
+    let origin = match origin {
         Ok(origin) => origin,
         Err(error) => return Err((owned, os_error(&error))),
     };
-    let socket = adopt(py, owned, origin.for_python())?;
+    let socket = adopt(py, owned, origin)?;
     Ok(Descriptor::Socket {
         socket: Held::adopted(socket, number),
         view: None,
