@@ -15,6 +15,7 @@ import resource
 import socket
 import ssl
 import sys
+from typing import Any
 
 from cases import BY_NAME
 from harness.case import InProcess, Served, ServerSocket
@@ -22,16 +23,28 @@ from harness.loops import new_loop
 
 
 def measure(name: str, loop_name: str, repeats: int) -> None:
-    """Runs the case once to warm up, then `repeats` times, each on a loop of its own."""
+    """Runs the case once to warm up, then `repeats` times, each on a loop of its own.
+
+    Raises RuntimeError if the loop called its exception handler: no case has a callback that fails on asyncio.
+    """
     case = BY_NAME[name]
     assert isinstance(case, InProcess)
     assert case.measure is not None
     figures = []
+    faults: list[str] = []
+
+    def fault(*arguments: Any) -> None:
+        context = arguments[-1]  # rloop leaves the loop out
+        faults.append(f"{context.get('message')}: {context.get('exception')!r}")
+
     for number in range(repeats + 1):
         loop = new_loop(loop_name)
+        loop.set_exception_handler(fault)
         # Every real program has a timer pending; some loops skip polling while there is none.
         loop.call_later(3600, loop.stop)
         figure = case.measure(loop)
+        if faults:
+            raise RuntimeError(f"{len(faults)} callbacks failed, the first: {faults[0]}")
         if number:
             figures.append(figure)
         loop.run_until_complete(loop.shutdown_default_executor())
