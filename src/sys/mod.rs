@@ -1,6 +1,7 @@
 //! The operating system: the only place that names `libc`, `mio` and `socket2`.
 //!
 //! - `poller`: readiness, one wait a turn
+//! - `timerfd`: what ends a short wait on time
 //! - `clock`: the monotonic clock
 //! - `socket`: one system call each on a stream socket
 //! - `nonblocking`: receiving and sending on a socket in whatever mode
@@ -22,4 +23,5 @@ pub mod pipe;
 pub mod poller;
 pub mod process;
 pub mod socket;
+pub mod timerfd;
 pub mod wakeup;

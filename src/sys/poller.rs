@@ -2,7 +2,9 @@
 //!
 //! Any thread may register and wake; one thread waits. The one surprise: mio is edge-triggered only
 //! and rounds time-outs up to whole milliseconds, so level-triggered watches and waits with
-//! nanoseconds go to the epoll descriptor directly.
+//! nanoseconds go to the epoll descriptor directly; and since the kernel lets a wait sleep 50
+//! microseconds longer than it was told (prctl(2), PR_SET_TIMERSLACK), a short one is ended by a
+//! timerfd, which it does not.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -12,8 +14,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mio::unix::SourceFd;
 use mio::{Interest, Poll, Token, Waker};
 
+use crate::sys::timerfd::Timerfd;
+
 /// The token of the waker; no slab key reaches it.
 const WAKER: u64 = u64::MAX;
+/// The token of the timer, likewise.
+const TIMER: u64 = u64::MAX - 1;
+/// Below so many seconds 50 microseconds more are worth a system call.
+const SHORT: f64 = 0.01;
 /// How many events one wait returns at most.
 const EVENTS: i32 = 512;
 /// What reading edge-triggered asks for. Urgent data is asked for because a read stops short of it.
@@ -55,11 +63,11 @@ impl Events {
         }
     }
 
-    /// The token and readiness of each event; the waker's own events are left out.
+    /// The token and readiness of each event; those of the waker and the timer are left out.
     pub fn iter(&self) -> impl Iterator<Item = (u64, Readiness)> {
         self.raw
             .iter()
-            .filter(|event| event.u64 != WAKER)
+            .filter(|event| event.u64 < TIMER)
             .map(|event| {
                 let flags = event.events.cast_signed();
                 let has = |mask: i32| flags & mask != 0;
@@ -74,29 +82,30 @@ impl Events {
                 )
             })
     }
-
-    /// Whether the wait returned nothing but wake-ups.
-    pub fn is_empty(&self) -> bool {
-        self.raw.is_empty()
-    }
 }
 
 /// The readiness of many descriptors.
 pub struct Poller {
     poll: Poll,
     waker: Waker,
+    timer: Timerfd,
     /// Whether `epoll_pwait2` exists (Linux 5.11); cleared when the kernel says no.
     precise: AtomicBool,
 }
 
 impl Poller {
-    /// A poller of its own, with its waker.
+    /// A poller of its own, with its waker and its timer.
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), Token(usize::MAX))?;
+        let waker = Waker::new(poll.registry(), as_token(WAKER))?;
+        let timer = Timerfd::new()?;
+        let watched = timer.as_raw_fd();
+        poll.registry()
+            .register(&mut SourceFd(&watched), as_token(TIMER), Interest::READABLE)?;
         Ok(Self {
             poll,
             waker,
+            timer,
             precise: AtomicBool::new(true),
         })
     }
@@ -216,14 +225,29 @@ impl Poller {
         events.raw.clear();
         let timeout = timeout.map(|seconds| seconds.clamp(0.0, LONGEST));
         let count = match timeout {
-            Some(seconds) if seconds > 0.0 && self.precise.load(Ordering::Relaxed) => {
-                self.wait_precisely(events, seconds)?
-            }
+            Some(seconds) if seconds > 0.0 => self.wait_until(events, seconds)?,
             _ => self.wait_milliseconds(events, timeout)?,
         };
         // SAFETY: the kernel filled `count` events, no more than the capacity it was given.
         unsafe { events.raw.set_len(count) };
         Ok(())
+    }
+
+    fn wait_until(&self, events: &mut Events, seconds: f64) -> io::Result<usize> {
+        let limit = timespec(seconds);
+        // If something else ends this wait, what the timer says later ends another for nothing.
+        if seconds < SHORT {
+            self.timer.arm(limit)?;
+        }
+        if self.precise.load(Ordering::Relaxed) {
+            match self.wait_precisely(events, limit) {
+                Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+                    self.precise.store(false, Ordering::Relaxed);
+                }
+                result => return result,
+            }
+        }
+        self.wait_milliseconds(events, Some(seconds))
     }
 
     fn wait_milliseconds(&self, events: &mut Events, timeout: Option<f64>) -> io::Result<usize> {
@@ -238,13 +262,7 @@ impl Poller {
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "at most a day")]
-    fn wait_precisely(&self, events: &mut Events, seconds: f64) -> io::Result<usize> {
-        let whole = seconds.trunc();
-        let limit = libc::timespec {
-            tv_sec: whole as i64,
-            tv_nsec: (((seconds - whole) * 1e9).ceil() as i64).min(999_999_999),
-        };
+    fn wait_precisely(&self, events: &mut Events, limit: libc::timespec) -> io::Result<usize> {
         // SAFETY: the arguments are those of epoll_pwait2(2): room for `EVENTS` events, a time-out
         // that outlives the call, no signal mask.
         let count = unsafe {
@@ -258,15 +276,16 @@ impl Poller {
                 size_of::<u64>(),
             )
         };
-        if let Ok(count) = usize::try_from(count) {
-            return Ok(count);
-        }
-        let error = io::Error::last_os_error();
-        if error.raw_os_error() == Some(libc::ENOSYS) {
-            self.precise.store(false, Ordering::Relaxed);
-            return self.wait_milliseconds(events, Some(seconds));
-        }
-        Err(error)
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "at most a day")]
+fn timespec(seconds: f64) -> libc::timespec {
+    let whole = seconds.trunc();
+    libc::timespec {
+        tv_sec: whole as i64,
+        tv_nsec: (((seconds - whole) * 1e9).ceil() as i64).min(999_999_999),
     }
 }
 
@@ -331,5 +350,18 @@ mod tests {
         let begin = Instant::now();
         assert!(tokens(&poller, 0.0003).is_empty());
         assert!(begin.elapsed() >= Duration::from_micros(300));
+    }
+
+    #[test]
+    fn a_timer_that_was_overtaken_shows_no_event() {
+        let poller = Poller::new().unwrap();
+        let (mut left, right) = UnixStream::pair().unwrap();
+        poller.add_edge(right.as_raw_fd(), 8).unwrap();
+        left.write_all(b"x").unwrap();
+        assert_eq!(tokens(&poller, 0.000_001), [8]);
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_micros(300) {
+            assert!(tokens(&poller, 0.02).is_empty());
+        }
     }
 }

@@ -1,0 +1,51 @@
+//! `Timerfd`: a timer of the kernel that ends a poll on time.
+//!
+//! The thread that waits. The one surprise: nobody ever reads it. It is watched edge-triggered, and
+//! arming it again takes back what it has to say.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+/// A timer on the clock that `time.monotonic()` reads.
+pub struct Timerfd(OwnedFd);
+
+impl Timerfd {
+    /// A timer that is not armed.
+    pub fn new() -> io::Result<Self> {
+        let flags = libc::TFD_NONBLOCK | libc::TFD_CLOEXEC;
+        // SAFETY: no pointers are passed.
+        let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, flags) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just given this descriptor to us alone.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Lets it expire once, `after` from now. Replaces what was set before.
+    pub fn arm(&self, after: libc::timespec) -> io::Result<()> {
+        let once = libc::itimerspec {
+            it_interval: libc::timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            },
+            it_value: after,
+        };
+        // SAFETY: `once` outlives the call, and nobody asks for the old setting.
+        let result = unsafe {
+            libc::timerfd_settime(self.0.as_raw_fd(), 0, &raw const once, ptr::null_mut())
+        };
+        if result < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl AsRawFd for Timerfd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
