@@ -334,3 +334,24 @@ def test_a_handle_may_run_while_its_content_is_being_looked_at(loop: Loop, shown
     gc.collect()
     assert seen == [(1, 2, 3)]
     assert all(taken)
+
+
+@pytest.mark.parametrize("kind_of_handle", ["soon", "later"])
+def test_a_cancelled_callback_does_not_run_though_it_cannot_be_shown(
+    loop: Loop, kind_of_handle: str
+) -> None:
+    class Shy:
+        def __call__(self) -> None:
+            called.append(self)
+
+        def __repr__(self) -> str:
+            raise ValueError("not for you")
+
+    called: list[Shy] = []
+    loop.set_debug(True)
+    handle = loop.call_soon(Shy()) if kind_of_handle == "soon" else loop.call_later(0, Shy())
+    with pytest.raises(ValueError, match="not for you"):
+        handle.cancel()
+    assert handle.cancelled()
+    run_turns(loop, 3)
+    assert not called

@@ -17,6 +17,7 @@ from support.errors import Reports
 from support.loops import run, run_turns
 from support.pipes import Writing, emptied, opened, reading, writing
 from support.protocols import Recorder
+from support.sockets import tcp_pair
 
 Loop = asyncio.AbstractEventLoop
 
@@ -194,3 +195,38 @@ def test_streams_run_over_pipes(loop: Loop) -> None:
 
     run(loop, main())
     run_turns(loop, 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "pipe2"), reason="only Linux has pipes of packets")
+def test_each_packet_of_a_pipe_is_read(loop: Loop) -> None:
+    """Only its writing end shows that a pipe gives one packet a read."""
+    packets = [b"one", b"two", b"three"]
+
+    async def main() -> None:
+        source, sink = os.pipe2(os.O_DIRECT)
+        _, protocol = await reading(source)
+        for packet in packets:
+            os.write(sink, packet)
+        await protocol.wait_data(len(b"".join(packets)))
+        assert protocol.events[1:] == ["data_received"] * 3
+        os.close(sink)
+        await protocol.wait_lost()
+
+    run(loop, main())
+
+
+def test_urgent_data_does_not_end_a_pipe_that_writes(loop: Loop) -> None:
+    async def main(ours: socket.socket, peer: socket.socket) -> None:
+        protocol = Writing()
+        transport, _ = await loop.connect_write_pipe(lambda: protocol, ours)
+        peer.send(b"!", socket.MSG_OOB)
+        for _ in range(10):
+            transport.write(b"x")
+            assert peer.recv(1) == b"x"
+            await asyncio.sleep(0)
+        assert not transport.is_closing()
+        transport.abort()
+        await protocol.wait_lost()
+
+    with tcp_pair() as pair:
+        run(loop, main(*pair))

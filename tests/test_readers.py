@@ -418,3 +418,28 @@ def test_a_writer_that_waits_sees_the_data_of_a_connect(loop: Loop) -> None:
         loop.remove_writer(sock)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
         sock.close()
+
+
+def test_a_number_that_is_no_descriptor_is_refused_however_large(loop: Loop) -> None:
+    for number in (2**31 - 1, 500_000_000):
+        for watch in (loop.add_reader, loop.add_writer):
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                watch(number, int)
+
+
+@pytest.mark.parametrize("direction", ["reader", "writer"])
+def test_an_object_that_was_closed_can_still_be_removed(loop: Loop, direction: str) -> None:
+    class Callback:
+        def __call__(self) -> None:
+            """Never called."""
+
+    ours, peer = socket.socketpair()
+    callback = Callback()
+    released = weakref.ref(callback)
+    getattr(loop, f"add_{direction}")(ours, callback)
+    del callback
+    ours.close()
+    assert getattr(loop, f"remove_{direction}")(ours) is True
+    gc.collect()
+    assert released() is None
+    peer.close()

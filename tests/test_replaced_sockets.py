@@ -194,3 +194,75 @@ def test_an_audit_hook_sees_accepted_sockets_and_lookups(kind: str) -> None:
     )
     expected = "{'socket.__new__'}\n['socket.getaddrinfo']\nPermissionError('no more sockets')\n"
     assert (status, out, err) == (0, expected, "")
+
+
+@pytest.mark.parametrize("method", ["sendto", "send", "recvfrom"])
+def test_a_datagram_sockets_own_methods_are_called(kind: str, method: str) -> None:
+    status, out, err = run_code(
+        kind,
+        f"""
+        import asyncio, socket
+        called = []
+
+        class Own(socket.socket):
+            def {method}(self, *args):
+                called.append({method!r})
+                return super().{method}(*args)
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            received = loop.create_future()
+
+            class Protocol(asyncio.DatagramProtocol):
+                def datagram_received(self, data, addr):
+                    received.set_result(data)
+
+            sock = Own(socket.AF_INET, socket.SOCK_DGRAM)
+            sock.bind(("127.0.0.1", 0))
+            if {method!r} == "send":
+                sock.connect(sock.getsockname())
+            transport, _ = await loop.create_datagram_endpoint(Protocol, sock=sock)
+            address = None if {method!r} == "send" else sock.getsockname()
+            transport.sendto(b"data", address)
+            print(await received, bool(called))
+            transport.close()
+
+        asyncio.run(main())
+        """,
+    )
+    assert (status, out.split(), err) == (0, ["b'data'", "True"], "")
+
+
+def test_an_audit_hook_hears_of_datagrams_and_may_refuse_them(kind: str) -> None:
+    status, out, err = run_code(
+        kind,
+        """
+        import asyncio, sys
+        heard = []
+
+        def hook(event, args):
+            if event == "socket.sendto":
+                heard.append(event)
+                raise PermissionError("no")
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda loop, context: None)
+            lost = loop.create_future()
+
+            class Protocol(asyncio.DatagramProtocol):
+                def error_received(self, exc):
+                    lost.set_result(exc)
+
+            transport, _ = await loop.create_datagram_endpoint(
+                Protocol, local_addr=("127.0.0.1", 0)
+            )
+            sys.addaudithook(hook)
+            transport.sendto(b"data", transport.get_extra_info("sockname"))
+            print(heard, repr(await lost))
+            transport.close()
+
+        asyncio.run(main())
+        """,
+    )
+    assert (status, out.strip(), err) == (0, "['socket.sendto'] PermissionError('no')", "")

@@ -131,3 +131,9 @@ def test_a_replaced_resolver_is_asked(loop: Loop, monkeypatch: pytest.MonkeyPatc
 
     run(loop, main())
     assert asked == ["some.name"]
+
+
+def test_a_lone_surrogate_is_refused_as_a_name(loop: Loop) -> None:
+    with pytest.raises(UnicodeError) as refused:
+        run(loop, loop.getaddrinfo("\ud800", 80, type=socket.SOCK_STREAM))
+    assert "idna" in str(refused.value)

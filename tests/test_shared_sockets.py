@@ -421,3 +421,48 @@ def test_a_connection_that_a_child_keeps_does_not_wake_its_parent(loop: Loop) ->
 
     run(loop, main())
     run_turns(loop)
+
+
+def test_what_was_written_comes_before_what_the_program_does_to_the_socket(loop: Loop) -> None:
+    ours, peer = socket.socketpair()
+
+    async def main() -> None:
+        transport, protocol = await loop.create_connection(Recorder, sock=ours)
+        transport.write(b"1")
+        os.write(transport.get_extra_info("socket").fileno(), b"2")
+        transport.write(b"3")
+        transport.get_extra_info("socket").shutdown(socket.SHUT_WR)
+        data = b""
+        while part := peer.recv(100):
+            data += part
+        assert data == b"123"
+        transport.close()
+        assert await protocol.wait_lost() is None
+
+    with peer:
+        run(loop, main())
+
+
+def test_two_socket_objects_of_one_descriptor_can_both_be_waited_for(loop: Loop) -> None:
+    ours, peer = socket.socketpair()
+    ours.setblocking(False)
+    twin = socket.socket(fileno=ours.fileno())
+    size = 1 << 20
+
+    def taken(count: int) -> None:
+        while count:
+            count -= len(peer.recv(65536))
+
+    async def main() -> None:
+        received = loop.create_task(loop.sock_recv(ours, 10))
+        await asyncio.sleep(0)
+        sent = loop.create_task(loop.sock_sendall(twin, bytes(size)))
+        await asyncio.sleep(0)
+        await loop.run_in_executor(None, taken, size)
+        await sent
+        peer.send(b"back")
+        assert await received == b"back"
+
+    with peer, ours:
+        run(loop, main())
+        twin.detach()

@@ -282,3 +282,23 @@ def test_a_deadline_that_is_no_number_is_due(loop: Loop, kind: str) -> None:
     loop.call_later(math.nan, loop.stop)
     loop.call_later(3600, loop.stop)
     loop.run_forever()
+
+
+def test_call_later_goes_through_the_call_at_of_a_subclass(loop: Loop) -> None:
+    kind: Any = type(loop)
+    made: list[float] = []
+
+    class Traced(kind):  # type: ignore[misc] # a class found at run time
+        def call_at(self, when: float, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:
+            made.append(when)
+            timer: asyncio.TimerHandle = super().call_at(when, *args, **kwargs)
+            return timer
+
+    traced = Traced()
+    before = traced.time()
+    timer = traced.call_later(10, int)
+    assert made == [timer.when()]
+    assert timer.when() >= before + 10
+    with pytest.raises(TypeError):
+        traced.call_later(None, int)
+    traced.close()

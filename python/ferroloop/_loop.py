@@ -29,6 +29,7 @@ from ferroloop import (
     _signals,
     _sockets,
     _subprocess,
+    _timers,
     _tls,
 )
 from ferroloop._asyncio_private import is_debug_mode
@@ -63,6 +64,12 @@ class Loop(LoopBase):
         if type(self).time is not Loop.time:
             self._follow_time()
         _fork.guard(self)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Have `call_later` go through the `call_at` of a subclass, as asyncio's does."""
+        super().__init_subclass__(**kwargs)
+        if cls.call_at is not Loop.call_at and cls.call_later is Loop.call_later:
+            cls.call_later = _timers.call_later  # type: ignore[method-assign, assignment]
 
     # Running and closing
     run_forever = _lifecycle.run_forever

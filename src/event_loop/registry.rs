@@ -8,12 +8,14 @@ use std::os::fd::RawFd;
 
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
+use pyo3::types::PyWeakrefReference;
 
 use crate::error::os_error;
 use crate::event_loop::queue::Ready;
 use crate::event_loop::source::Source;
 use crate::event_loop::state::{Entry, EventLoop};
 use crate::logic::slab::Key;
+use crate::sys::poller;
 
 impl EventLoop {
     /// Stores `entry` for the descriptor `number`; an older entry of that number, left by somebody
@@ -21,6 +23,11 @@ impl EventLoop {
     pub fn enter(&self, py: Python<'_>, number: RawFd, entry: Entry) -> PyResult<Key> {
         let place = usize::try_from(number)
             .map_err(|_| PyOverflowError::new_err("negative file descriptor"))?;
+        let known = self.core.with(py, |core| core.descriptors.len());
+        if place >= known {
+            // Room is made for numbers that exist, not for any that a program may give.
+            poller::check_open(number).map_err(|error| os_error(&error))?;
+        }
         let (key, stale) = self.core.with(py, |core| {
             let key = core.entries.insert(entry);
             if core.descriptors.len() <= place {
@@ -51,7 +58,7 @@ impl EventLoop {
     /// # Errors
     /// `OSError` if the kernel refuses.
     pub fn register(&self, py: Python<'_>, number: RawFd, source: Source) -> PyResult<Key> {
-        let key = self.enter(py, number, Entry::Source(source))?;
+        let key = self.enter(py, number, Entry::of(source))?;
         if let Err(error) = self.poller(py).and_then(|poller| {
             poller
                 .add_edge(number, key.0)
@@ -73,9 +80,43 @@ impl EventLoop {
         drop(entry);
     }
 
-    /// Has the source of `key` told `ready` once more after the next poll.
+    /// Has the source of `key` told `ready` once more after the next poll; once, however often it
+    /// asks, and together with what the kernel reports then.
     pub fn resume(&self, py: Python<'_>, key: Key) {
-        self.core.with(py, |core| core.resumed.push(key));
+        self.core.with(py, |core| {
+            if let Some(Entry::Source { resumes, .. }) = core.entries.get_mut(key)
+                && !std::mem::replace(resumes, true)
+            {
+                core.resumed.push(key);
+            }
+        });
+    }
+
+    /// Holds the source of `key` weakly from now on: nothing can happen to it unless somebody else
+    /// has it, so it may go when nobody does, as asyncio's transport that is not watched.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn loosen(&self, key: Key, object: &Bound<'_, PyAny>) -> PyResult<()> {
+        let weak = PyWeakrefReference::new(object)?.into_any().unbind();
+        self.set_object(object.py(), key, weak, true);
+        Ok(())
+    }
+
+    /// Holds the source of `key` again, which is `object`.
+    pub fn hold(&self, key: Key, object: &Bound<'_, PyAny>) {
+        self.set_object(object.py(), key, object.clone().unbind(), false);
+    }
+
+    fn set_object(&self, py: Python<'_>, key: Key, object: Py<PyAny>, weak: bool) {
+        let old = self.core.with(py, |core| match core.entries.get_mut(key) {
+            Some(Entry::Source { source, loose, .. }) if *loose != weak => {
+                *loose = weak;
+                std::mem::replace(&mut source.object, object)
+            }
+            _ => object,
+        });
+        drop(old);
     }
 
     /// Which turn this is.
@@ -104,10 +145,7 @@ impl EventLoop {
     /// The source that `key` names, if it still lives.
     #[inline]
     pub fn source(&self, py: Python<'_>, key: Key) -> Option<Source> {
-        self.core.with(py, |core| match core.entries.get(key)? {
-            Entry::Source(source) => Some(source.duplicate(py)),
-            _ => None,
-        })
+        self.core.with(py, |core| core.entries.get(key)?.source(py))
     }
 
     /// Whether the descriptor `number` is the one of a source.
@@ -116,18 +154,15 @@ impl EventLoop {
             let place = usize::try_from(number).ok();
             let key = place.and_then(|place| core.descriptors.get(place).copied().flatten());
             let entry = key.and_then(|key| core.entries.get(key));
-            matches!(entry, Some(Entry::Source(_)))
+            entry.is_some_and(|entry| entry.source(py).is_some())
         })
     }
 
     /// The objects of all sources.
     pub fn sources(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
         self.core.with(py, |core| {
-            let sources = core.entries.iter().filter_map(|entry| match entry {
-                Entry::Source(source) => Some(source.object.clone_ref(py)),
-                _ => None,
-            });
-            sources.collect()
+            let sources = core.entries.iter().filter_map(|entry| entry.source(py));
+            sources.map(|source| source.object).collect()
         })
     }
 }
@@ -152,7 +187,10 @@ impl EventLoop {
                 return Claim::Nobody;
             };
             match core.entries.get(key) {
-                Some(Entry::Source(source)) => Claim::Source(source.duplicate(py), key),
+                Some(entry @ Entry::Source { .. }) => match entry.source(py) {
+                    Some(source) => Claim::Source(source, key),
+                    None => Claim::Nobody,
+                },
                 Some(_) => Claim::Watch,
                 None => Claim::Nobody,
             }

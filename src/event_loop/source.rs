@@ -5,6 +5,7 @@
 //! so an event for a connection that has gone meanwhile finds nothing.
 
 use pyo3::prelude::*;
+use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
 use crate::handle::Handle;
 use crate::sys::poller::Directions;
@@ -46,11 +47,23 @@ impl Source {
             class: self.class,
         }
     }
+
+    /// The same for the object that this one's is a weak reference to, if that lives.
+    #[cold]
+    pub fn upgrade(&self, py: Python<'_>) -> Option<Self> {
+        let object = self.object.bind(py).cast::<PyWeakrefReference>().ok()?;
+        Some(Self {
+            object: object.upgrade()?.unbind(),
+            class: self.class,
+        })
+    }
 }
 
 /// The handles of one descriptor that a user watches.
 #[derive(Default)]
 pub struct Watch {
+    /// What it was begun with, unless that was a number: closed, it no longer tells its descriptor.
+    pub file: Option<Py<PyAny>>,
     /// Runs when the descriptor is readable.
     pub reader: Option<Py<Handle>>,
     /// Runs when the descriptor is writable.

@@ -22,6 +22,7 @@ use crate::py::cell::LoopCell;
 use crate::py::context::{self, Context, ContextCache};
 use crate::py::object;
 use crate::py::window::Window;
+use crate::sys::clock;
 use crate::sys::datagram::Batch;
 use crate::sys::poller::{Events, Poller};
 use crate::sys::wakeup::SignalPipe;
@@ -47,9 +48,40 @@ pub enum Entry {
     /// A descriptor of `add_reader` and `add_writer`.
     Watch(Watch),
     /// A transport or a listener.
-    Source(Source),
+    Source {
+        source: Source,
+        /// Whether it is among those that asked to be resumed.
+        resumes: bool,
+        /// Whether its object is a weak reference to that: see `EventLoop::loosen`.
+        loose: bool,
+    },
     /// The signal pipe.
     Signals,
+}
+
+impl Entry {
+    /// That of a source which nobody has heard of yet.
+    pub fn of(source: Source) -> Self {
+        Self::Source {
+            source,
+            resumes: false,
+            loose: false,
+        }
+    }
+
+    /// The source, if it is one and lives.
+    #[inline]
+    pub fn source(&self, py: Python<'_>) -> Option<Source> {
+        match self {
+            Self::Source {
+                source,
+                loose: false,
+                ..
+            } => Some(source.duplicate(py)),
+            Self::Source { source, .. } => source.upgrade(py),
+            _ => None,
+        }
+    }
 }
 
 /// What the loop's thread works on.
@@ -278,11 +310,15 @@ impl EventLoop {
         drop(spare);
     }
 
-    /// Whether anything is queued behind the callback that runs now, or the loop is to stop.
+    /// Whether anything is queued behind the callback that runs now, a timer is due, or the loop is
+    /// to stop.
     pub fn has_more_to_run(&self, py: Python<'_>) -> bool {
         self.stopping.load(Ordering::Relaxed)
             || self.has_mail(py)
-            || self.core.with(py, |core| !core.ready.is_empty())
+            || self.core.with(py, |core| {
+                let first = core.timers.first();
+                !core.ready.is_empty() || first.is_some_and(|first| first <= clock::monotonic())
+            })
     }
 
     /// Lends the read buffer to `read`.
@@ -341,11 +377,12 @@ impl EventLoop {
             for entry in core.entries.iter() {
                 match entry {
                     Entry::Watch(watch) => {
+                        visit.call(&watch.file)?;
                         for handle in watch.handles() {
                             visit_handle(handle, visit)?;
                         }
                     }
-                    Entry::Source(source) => visit.call(&source.object)?,
+                    Entry::Source { source, .. } => visit.call(&source.object)?,
                     Entry::Signals => {}
                 }
             }

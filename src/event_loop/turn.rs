@@ -20,13 +20,6 @@ use crate::py::object;
 use crate::sys::clock;
 use crate::sys::poller::Events;
 
-/// A source that asked to be resumed is told that it can read; it knows what else it waits for.
-const RESUMED: Readiness = Readiness {
-    readable: true,
-    writable: false,
-    read_closed: false,
-};
-
 impl EventLoop {
     /// Runs turns until `stop()` was called; forgets the stop afterwards.
     ///
@@ -261,8 +254,15 @@ impl Core {
         let events = self.events.as_ref().map(Events::iter);
         for (token, readiness) in events.into_iter().flatten() {
             let key = Key(token);
-            match self.entries.get(key) {
-                Some(Entry::Source(_)) => self.ready.push(Ready::Io(key, readiness)),
+            match self.entries.get_mut(key) {
+                Some(Entry::Source { resumes, .. }) => {
+                    let resumed = std::mem::take(resumes);
+                    let told = Readiness {
+                        resumed,
+                        ..readiness
+                    };
+                    self.ready.push(Ready::Io(key, told));
+                }
                 Some(Entry::Watch(watch)) => {
                     if readiness.readable
                         && let Some(reader) = &watch.reader
@@ -280,7 +280,15 @@ impl Core {
             }
         }
         for key in self.resumed.drain(..) {
-            self.ready.push(Ready::Io(key, RESUMED));
+            if let Some(Entry::Source { resumes, .. }) = self.entries.get_mut(key)
+                && std::mem::take(resumes)
+            {
+                let told = Readiness {
+                    resumed: true,
+                    ..Readiness::default()
+                };
+                self.ready.push(Ready::Io(key, told));
+            }
         }
     }
 

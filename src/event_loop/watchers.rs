@@ -16,7 +16,7 @@ use pyo3::types::{PyBool, PyInt};
 use crate::error::os_error;
 use crate::event_loop::registry::Claim;
 use crate::event_loop::source::{Direction, Watch};
-use crate::event_loop::state::{Entry, EventLoop};
+use crate::event_loop::state::{Core, Entry, EventLoop};
 use crate::handle::{Callback, Handle, cancel_handle};
 use crate::logic::slab::Key;
 use crate::py::call::Args;
@@ -78,10 +78,7 @@ pub fn check_free(this: &Bound<'_, EventLoop>, file: Borrowed<'_, '_, PyAny>) ->
     };
     let source = this.get().core.with(py, |core| {
         let key = core.descriptors.get(number).copied().flatten()?;
-        match core.entries.get(key)? {
-            Entry::Source(source) => Some(source.duplicate(py)),
-            _ => None,
-        }
+        core.entries.get(key)?.source(py)
     });
     if let Some(source) = source {
         let transport = source.object.bind(py);
@@ -135,7 +132,7 @@ fn add<'py>(
     if event_loop.is_debug() {
         handle.get().note_source(py)?;
     }
-    let replaced = watch(event_loop, py, number, direction, handle.clone().unbind())?;
+    let replaced = watch(event_loop, file, number, direction, handle.clone().unbind())?;
     if let Some(replaced) = replaced {
         cancel_handle(replaced.bind(py))?;
     }
@@ -149,11 +146,12 @@ fn add<'py>(
 /// Puts `handle` into the watch of `number` and gives back the one that it replaces.
 fn watch(
     event_loop: &EventLoop,
-    py: Python<'_>,
+    file: Borrowed<'_, '_, PyAny>,
     number: RawFd,
     direction: Direction,
     handle: Py<Handle>,
 ) -> PyResult<Option<Py<Handle>>> {
+    let py = file.py();
     let key = event_loop.watch_key(py, number);
     if let Some(key) = key {
         let (replaced, directions) = event_loop.core.with(py, |core| {
@@ -180,7 +178,10 @@ fn watch(
             .class
             .displaced(&object, direction == Direction::Read);
     }
-    let mut watch = Watch::default();
+    let mut watch = Watch {
+        file: (!file.is_instance_of::<PyInt>()).then(|| file.to_owned().unbind()),
+        ..Watch::default()
+    };
     *watch.place(direction) = Some(handle);
     let directions = watch.directions();
     let key = event_loop.enter(py, number, Entry::Watch(watch))?;
@@ -217,7 +218,10 @@ fn remove<'py>(
             Ok(number) => event_loop.unwatch(py, number, direction),
             // No such descriptor can be watched.
             Err(error) if error.is_instance_of::<PyOverflowError>(py) => None,
-            Err(error) => return Err(error),
+            Err(error) => match event_loop.watched_as(file) {
+                Some(number) => event_loop.unwatch(py, number, direction),
+                None => return Err(error),
+            },
         }
     };
     let found = removed.is_some();
@@ -228,6 +232,20 @@ fn remove<'py>(
 }
 
 impl EventLoop {
+    /// The number that `file` had when its watch began: it has been closed since.
+    #[cold]
+    fn watched_as(&self, file: Borrowed<'_, '_, PyAny>) -> Option<RawFd> {
+        let is_its = |key: &Key, core: &Core| match core.entries.get(*key) {
+            Some(Entry::Watch(watch)) => watch.file.as_ref().is_some_and(|own| own.is(&*file)),
+            _ => false,
+        };
+        self.core.with(file.py(), |core| {
+            let mut keys = core.descriptors.iter();
+            let place = keys.position(|key| key.is_some_and(|key| is_its(&key, core)))?;
+            RawFd::try_from(place).ok()
+        })
+    }
+
     /// The key of the watch of `number`, if there is one.
     fn watch_key(&self, py: Python<'_>, number: RawFd) -> Option<Key> {
         self.core.with(py, |core| {

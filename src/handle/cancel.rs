@@ -30,8 +30,13 @@ fn cancel<'py>(handle: &Bound<'py, Handle>) -> PyResult<Option<Bound<'py, PyAny>
     handle.get().mark_cancelled(py);
     if debug {
         // asyncio keeps the representation, for what is logged about the handle later.
-        let repr = handle.repr()?.into_any().unbind();
-        handle.get().keep_repr(py, repr);
+        match handle.repr() {
+            Ok(repr) => handle.get().keep_repr(py, repr.into_any().unbind()),
+            Err(error) => {
+                drop(handle.get().drop_callback(py));
+                return Err(error);
+            }
+        }
     }
     Ok(handle.get().drop_callback(py))
 }

@@ -38,6 +38,25 @@ pub fn number(sock: Borrowed<'_, '_, PyAny>) -> PyResult<Option<RawFd>> {
     asked(sock).map(Some)
 }
 
+/// Whether the class of `sock` has methods of its own among `names`, which a program expects to be
+/// called.
+///
+/// # Errors
+/// What the class raises when it is asked for them, `AttributeError` excepted.
+pub fn replaces(sock: &Bound<'_, PyAny>, names: &[&str]) -> PyResult<bool> {
+    let (class, plain) = (sock.get_type(), asyncio::socket(sock.py())?);
+    if class.is(plain) {
+        return Ok(false);
+    }
+    for name in names {
+        let own = class.getattr_opt(*name)?;
+        if own.is_none_or(|own| plain.getattr(*name).is_ok_and(|it| !it.is(&own))) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// A Python socket whose descriptor a transport uses. Programs may close it behind our back, and the
 /// number may be somebody else's then.
 pub struct Held {

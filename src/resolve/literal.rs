@@ -41,7 +41,10 @@ pub fn getaddrinfo_literal<'py>(
     let Some(info) = address::numeric_request(family, class, proto, flags) else {
         return Ok(None);
     };
-    let text = name.to_str()?;
+    // A lone surrogate is a name that Python's own function refuses.
+    let Ok(text) = name.to_str() else {
+        return Ok(None);
+    };
     let class = match info {
         AddressInfo { stream: true, .. } => asyncio::sock_stream(py)?,
         AddressInfo { stream: false, .. } => asyncio::sock_dgram(py)?,

@@ -59,7 +59,7 @@ impl SourceClass for WatchClass {
     fn ready(&self, object: &Bound<'_, PyAny>, readiness: Readiness) -> PyResult<()> {
         let py = object.py();
         let (reader, writer) = object.cast::<SocketWatch>()?.get().state.with(py, |state| {
-            let reader = if readiness.readable {
+            let reader = if readiness.reads() {
                 state.reader.take()
             } else {
                 None
@@ -91,23 +91,13 @@ impl SourceClass for WatchClass {
     /// As in asyncio, whoever waits for the same direction waits in vain from now on; the other
     /// direction tries again and then waits beside the user's watch.
     fn displaced(&self, object: &Bound<'_, PyAny>, reading: bool) {
-        let py = object.py();
-        let Ok(watch) = object.cast::<SocketWatch>() else {
-            return;
-        };
-        let (other, same) = watch.get().state.with(py, |state| {
-            let (reader, writer) = (state.reader.take(), state.writer.take());
-            if reading {
-                (writer, reader)
+        if let Ok(watch) = object.cast::<SocketWatch>() {
+            let direction = if reading {
+                Direction::Read
             } else {
-                (reader, writer)
-            }
-        });
-        drop(same);
-        if let Some(other) = other
-            && let Err(error) = wake(other.into_bound(py))
-        {
-            error.write_unraisable(py, None);
+                Direction::Write
+            };
+            watch.get().let_go(object.py(), direction);
         }
     }
 }
@@ -149,6 +139,23 @@ impl SocketWatch {
     fn is_of(&self, sock: Borrowed<'_, '_, PyAny>) -> bool {
         let py = sock.py();
         self.sock.bind(py).upgrade().is_some_and(|own| own.is(sock))
+    }
+
+    /// Another watch of the descriptor takes `direction` over.
+    fn let_go(&self, py: Python<'_>, direction: Direction) {
+        let (other, same) = self.state.with(py, |state| {
+            let (reader, writer) = (state.reader.take(), state.writer.take());
+            match direction {
+                Direction::Read => (writer, reader),
+                Direction::Write => (reader, writer),
+            }
+        });
+        drop(same);
+        if let Some(other) = other
+            && let Err(error) = wake(other.into_bound(py))
+        {
+            error.write_unraisable(py, None);
+        }
     }
 
     /// Puts `future` in the place of `direction`. Whoever waited there waits in vain, as in asyncio.
@@ -213,7 +220,12 @@ pub fn wait<'py>(
         Claim::Nobody => begin(this, sock, number)?,
         Claim::Source(source, key) => match source.object.into_bound(py).cast_into() {
             Ok(watch) if Bound::<SocketWatch>::get(&watch).is_of(sock) => (watch, key),
-            Ok(_) => begin(this, sock, number)?,
+            Ok(watch) => {
+                // Another socket object of that descriptor, which may live as well.
+                let begun = begin(this, sock, number)?;
+                watch.get().let_go(py, direction);
+                begun
+            }
             Err(_) => {
                 this.call_method1(intern!(py, "_ensure_fd_no_transport"), (number,))?;
                 begin(this, sock, number)?

@@ -30,15 +30,31 @@ const READ: Interest = Interest::READABLE.add(Interest::PRIORITY);
 const LONGEST: f64 = 24.0 * 3600.0;
 
 /// What one event says.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, as the kernel's flags are"
+)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
     /// Something can be read, or an error or end of file is to be picked up by reading.
     pub readable: bool,
+    /// Urgent data has come, which a level-triggered watch does not tell of.
+    pub urgent: bool,
     /// Something can be written, or an error is to be picked up by writing.
     pub writable: bool,
     /// A short read does not mean that nothing is left: the peer will send no more and reading on
     /// ends in end of file or an error, or urgent data stands in between.
     pub read_closed: bool,
+    /// Whoever is told has asked for it. The kernel never says so.
+    pub resumed: bool,
+}
+
+impl Readiness {
+    /// Whether it is time to read, for whatever reason.
+    #[inline]
+    pub fn reads(self) -> bool {
+        self.readable || self.urgent || self.resumed
+    }
 }
 
 /// Which directions a level-triggered watch asks for.
@@ -75,9 +91,11 @@ impl Events {
                 (
                     event.u64,
                     Readiness {
-                        readable: has(libc::EPOLLIN | libc::EPOLLPRI) || closed,
+                        readable: has(libc::EPOLLIN) || closed,
+                        urgent: has(libc::EPOLLPRI),
                         writable: has(libc::EPOLLOUT | libc::EPOLLERR | libc::EPOLLHUP),
                         read_closed: closed || has(libc::EPOLLPRI),
+                        resumed: false,
                     },
                 )
             })
@@ -287,6 +305,18 @@ fn timespec(seconds: f64) -> libc::timespec {
         tv_sec: whole as i64,
         tv_nsec: (((seconds - whole) * 1e9).ceil() as i64).min(999_999_999),
     }
+}
+
+/// Whether `fd` is a descriptor of this process.
+///
+/// # Errors
+/// What a watch of it would fail with: EBADF.
+pub fn check_open(fd: RawFd) -> io::Result<()> {
+    // SAFETY: the call has no pointers.
+    if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 #[allow(

@@ -40,8 +40,8 @@ pub struct DatagramState {
     pub reading: Reading,
     /// Whether the kernel may have datagrams.
     pub readable: bool,
-    /// Whether the loop was asked to call again, so that its next event may be nothing else.
-    pub resumed: bool,
+    /// In which turn the program resumed reading.
+    pub resumed: u64,
     /// Datagrams that were received and not delivered yet, with their senders.
     pub received: VecDeque<(Py<PyBytes>, Py<PyAny>)>,
     /// The last sender, whom the next datagram may come from and the next answer may go to.
@@ -108,7 +108,8 @@ impl DatagramTransport {
         let result = body();
         let left = context.leave(py, entered);
         let spare = self.state.with(py, |state| {
-            if state.life == Lifecycle::Lost {
+            // There is another one if `close()` was called meanwhile: that of the last callback.
+            if state.life == Lifecycle::Lost || state.context.is_some() {
                 return Some(context);
             }
             state.context.replace(context)

@@ -7,8 +7,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::error::leaves_the_loop;
-use crate::event_loop::{EventLoop, Readiness, Source, SourceClass};
+use crate::error::{leaves_the_loop, os_error};
+use crate::event_loop::{Entry, EventLoop, Readiness, Source, SourceClass};
 use crate::handle::Callback;
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::asyncio;
@@ -39,17 +39,18 @@ impl SourceClass for DatagramClass {
         let this = object.cast::<DatagramTransport>()?;
         let py = this.py();
         let transport = this.get();
+        // An edge comes once: both halves are served even if the first one raises.
         let read = transport.in_context(py, || DatagramTransport::read_ready(this, readiness));
-        read.or_else(|error| report(this, error, "_read_ready"))?;
+        let read = read.or_else(|error| report(this, error, "_read_ready"));
         let writes = transport.state.with(py, |state| {
             !state.life.is_lost()
                 && (state.sends_on || (readiness.writable && state.writing == Writing::Blocked))
         });
         if !writes {
-            return Ok(());
+            return read;
         }
         let written = transport.in_context(py, || DatagramTransport::write_ready(this));
-        written.or_else(|error| report(this, error, "_sendto_ready"))
+        read.and(written.or_else(|error| report(this, error, "_sendto_ready")))
     }
 
     fn step(&self, object: &Bound<'_, PyAny>, step: u8) -> PyResult<()> {
@@ -76,11 +77,10 @@ impl SourceClass for DatagramClass {
     }
 }
 
-/// Has the loop watch the endpoint, and queues `connection_made` and what follows it.
+/// Queues `connection_made` and what follows it.
 ///
 /// # Errors
-/// `OSError` if the descriptor cannot be watched, `AttributeError` if the protocol has no
-/// `connection_made`; the socket stays with the caller then.
+/// `AttributeError` if the protocol has no `connection_made`; the socket stays with the caller then.
 pub fn open(
     event_loop: &Bound<'_, EventLoop>,
     this: &Bound<'_, DatagramTransport>,
@@ -100,7 +100,7 @@ pub fn open(
             object: this.clone().into_any().unbind(),
             class: &DATAGRAM,
         };
-        let key = event_loop.get().register(py, number, source())?;
+        let key = event_loop.get().enter(py, number, Entry::of(source()))?;
         this.get().state.with(py, |state| state.key = Some(key));
         event_loop.get().push_prepared(py, ready);
         event_loop.get().push_step(py, source(), Step::Start as u8);
@@ -118,12 +118,28 @@ pub fn open(
 fn start(this: &Bound<'_, DatagramTransport>) -> PyResult<()> {
     let py = this.py();
     let transport = this.get();
-    let waiter = transport.state.with(py, |state| {
+    let (waiter, key, number, blocked) = transport.state.with(py, |state| {
         if state.life == Lifecycle::Starting {
             state.life = Lifecycle::Open;
         }
-        state.waiter.take()
+        let blocked = state.writing == Writing::Blocked;
+        (
+            state.waiter.take(),
+            state.key,
+            state.descriptor.registered(),
+            blocked,
+        )
     });
+    // What `connection_made` sent may have begun the watch already, for both directions.
+    if let Some(key) = key
+        && !blocked
+    {
+        let poller = transport.event_loop.bind(py).get().poller(py)?;
+        if let Err(error) = poller.add_edge(number, key.0) {
+            let message = "Fatal error on transport";
+            DatagramTransport::fatal_error(this, os_error(&error), message)?;
+        }
+    }
     transport.read_on(py);
     let woken = waiter.map_or(Ok(()), |waiter| asyncio::wake_waiter(waiter.bind(py)));
     woken.or_else(|error| report(this, error, "_start"))
@@ -196,6 +212,12 @@ impl DatagramTransport {
     fn lose(&self, py: Python<'_>, reason: Option<Py<PyAny>>) {
         if let Some(source) = self.unwatch(py, reason) {
             let event_loop = self.event_loop.bind(py).get();
+            // The last callback runs in the context of whoever ends the endpoint, as in asyncio.
+            if let Ok(context) = event_loop.capture_context(py)
+                && let Some(old) = self.state.with(py, |state| state.context.replace(context))
+            {
+                old.release(py);
+            }
             event_loop.push_step(py, source, Step::Lost as u8);
         }
     }

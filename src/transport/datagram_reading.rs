@@ -36,15 +36,17 @@ impl DatagramTransport {
     /// What the protocol raises.
     pub fn read_ready(this: &Bound<'_, Self>, readiness: Readiness) -> PyResult<()> {
         let py = this.py();
+        let turn = this.get().event_loop.bind(py).get().turn(py);
         let (reads, empty) = this.get().state.with(py, |state| {
-            let called_again = std::mem::take(&mut state.resumed);
-            state.readable |= readiness.readable && !called_again;
-            (state.reads(), state.received.is_empty())
+            state.readable |= readiness.readable;
+            // An event that was queued before the program resumed is none for asyncio either.
+            let resumed = std::mem::take(&mut state.resumed) == turn;
+            (state.reads() && !resumed, state.received.is_empty())
         });
         if reads && empty && !Self::receive(this)? {
             return Ok(());
         }
-        let result = Self::deliver(this);
+        let result = if reads { Self::deliver(this) } else { Ok(()) };
         this.get().read_on(py);
         result
     }
@@ -81,11 +83,11 @@ impl DatagramTransport {
     pub fn read_on(&self, py: Python<'_>) {
         let key = self.state.with(py, |state| {
             let more = state.readable || !state.received.is_empty();
-            if !more || state.resumed || !state.reads() {
-                return None;
+            if more && state.reads() {
+                state.key
+            } else {
+                None
             }
-            state.resumed = true;
-            state.key
         });
         if let Some(key) = key {
             self.event_loop.bind(py).get().resume(py, key);
@@ -218,10 +220,12 @@ impl DatagramTransport {
 
     /// `transport.resume_reading()`. True if it changed anything.
     pub fn resume_reading(&self, py: Python<'_>) -> bool {
+        let turn = self.event_loop.bind(py).get().turn(py);
         let resumes = self.state.with(py, |state| {
             let resumes = !state.life.is_closing() && state.reading == Reading::Paused;
             if resumes {
                 state.reading = Reading::On;
+                state.resumed = turn;
             }
             resumes
         });

@@ -15,6 +15,7 @@ use crate::logic::lifecycle::Lifecycle;
 use crate::py::asyncio;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
+use crate::py::socket;
 use crate::sys::nonblocking::Family;
 use crate::transport::address;
 use crate::transport::datagram::{DatagramState, DatagramTransport};
@@ -37,7 +38,7 @@ fn new_state(
         life: Lifecycle::Starting,
         reading: Reading::On,
         readable: false,
-        resumed: false,
+        resumed: 0,
         received: VecDeque::new(),
         peer: None,
         writing: Writing::Idle,
@@ -82,6 +83,11 @@ impl DatagramTransport {
         };
         let descriptor = Descriptor::of(sock)?;
         let number = descriptor.registered();
+        let family = if socket::replaces(sock, &["sendto", "send", "recvfrom"])? {
+            Family::Foreign
+        } else {
+            Family::of(number)
+        };
         let context = event_loop.get().capture_context(py)?;
         let version = py.version_info();
         let transport = Self {
@@ -89,7 +95,7 @@ impl DatagramTransport {
             number,
             address,
             connected,
-            family: Family::of(number),
+            family,
             header: if version >= (3, 13) { 8 } else { 0 },
             sends_empty: version >= (3, 13),
             state: LoopCell::new(new_state(descriptor, protocol, context, &extra, waiter)),

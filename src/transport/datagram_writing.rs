@@ -13,7 +13,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyInt, PyMemoryView, PyString, PyTuple};
 
 use crate::error::{leaves_the_loop, os_error, would_block};
 use crate::logic::flow_control::LOST_WRITES;
-use crate::py::{asyncio, buffer};
+use crate::py::{asyncio, audit, buffer};
 use crate::sys::address::{Address, RawAddress};
 use crate::sys::datagram;
 use crate::sys::nonblocking::{self, Family};
@@ -111,9 +111,14 @@ impl DatagramTransport {
         let raw = if self.connected {
             None
         } else {
-            self.raw_address(addr)
+            match audit::has_hooks(py) {
+                // Only Python's own method tells a hook.
+                Ok(heard) if heard => None,
+                Ok(_) => self.raw_address(addr),
+                Err(error) => return Sent::Failed(error),
+            }
         };
-        if raw.is_none() && !self.connected {
+        if raw.is_none() && !(self.connected && self.family != Family::Foreign) {
             return self.attempt_in_python(data, addr);
         }
         let to_kernel = |bytes: &[u8]| match &raw {
@@ -139,7 +144,12 @@ impl DatagramTransport {
         let Some(sock) = self.sock(py) else {
             return Sent::Yes;
         };
-        match sock.call_method1(intern!(py, "sendto"), (data, addr)) {
+        let sent = if self.connected {
+            sock.call_method1(intern!(py, "send"), (data,))
+        } else {
+            sock.call_method1(intern!(py, "sendto"), (data, addr))
+        };
+        match sent {
             Ok(_) => Sent::Yes,
             Err(error) if would_block(py, &error) => Sent::Blocked,
             Err(error) if error.is_instance_of::<PyOSError>(py) => Sent::Refused(error),
@@ -210,7 +220,8 @@ impl DatagramTransport {
                 Sent::Failed(error) => return Self::failed(this, error),
             }
         }
-        Self::maybe_resume(this)?;
+        // What leaves the loop here comes before the end, which the next event brings then.
+        Self::maybe_resume(this).inspect_err(|_| transport.send_on(py))?;
         Self::drained(this)
     }
 
@@ -218,7 +229,6 @@ impl DatagramTransport {
     fn send_on(&self, py: Python<'_>) {
         let key = self.state.with(py, |state| {
             state.sends_on = true;
-            state.resumed = true;
             state.key
         });
         if let Some(key) = key {

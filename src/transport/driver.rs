@@ -26,7 +26,7 @@ impl SourceClass for StreamClass {
         let this = object.cast::<StreamTransport>()?;
         this.get().in_context(this.py(), || {
             // An edge comes once: both halves are served even if the first one raises.
-            let read = if readiness.readable {
+            let read = if readiness.reads() {
                 StreamTransport::read_ready(this, readiness)
                     .or_else(|error| report(this, error, "_read_ready"))
             } else {
@@ -48,7 +48,8 @@ impl SourceClass for StreamClass {
 
     fn flush(&self, object: &Bound<'_, PyAny>) -> PyResult<()> {
         let this = object.cast::<StreamTransport>()?;
-        StreamTransport::settle(this).or_else(|error| report(this, error, "_flush"))
+        StreamTransport::settle(this).or_else(|error| report(this, error, "_flush"))?;
+        StreamTransport::loosen(this)
     }
 
     /// A user watches the descriptor of a closing transport: what it had to send is given up.

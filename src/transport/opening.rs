@@ -22,7 +22,7 @@ use crate::transport::descriptor::Descriptor;
 use crate::transport::driver::{START, STREAM};
 use crate::transport::protocol::Kind;
 use crate::transport::server::ServerBase;
-use crate::transport::stream::{Native, Reading, State, StreamTransport, Writing};
+use crate::transport::stream::{Hold, Native, Reading, State, StreamTransport, Writing};
 
 /// What a transport is made of.
 pub struct Parts<'py> {
@@ -61,6 +61,7 @@ impl Parts<'_> {
             eof: false,
             lost_writes: 1,
             key: None,
+            hold: Hold::Strong,
             queue: WriteQueue::default(),
             flow: FlowControl::default(),
             given: None,
@@ -107,7 +108,7 @@ pub fn open<'py>(
         context,
     };
     let opened = EventLoop::prepare(event_loop, callback).and_then(|ready| {
-        let entry = Entry::Source(source());
+        let entry = Entry::of(source());
         Ok((ready, event_loop.get().enter(py, number, entry)?))
     });
     let (ready, key) = match opened {

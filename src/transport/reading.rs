@@ -10,7 +10,7 @@ use std::os::fd::RawFd;
 use pyo3::exceptions::{PyBufferError, PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyInt};
+use pyo3::types::{PyBytes, PyInt, PyType};
 
 use crate::error::os_error;
 use crate::event_loop::{Purpose, Readiness};
@@ -111,7 +111,20 @@ impl StreamTransport {
     fn failed(this: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
         match Failure::of(this.py(), error) {
             Failure::Leaves(error) => Err(error),
-            Failure::Stays(error) => Self::fatal_error(this, error, message),
+            Failure::Stays(error) => {
+                // What was written before is sent: the peer may learn what went wrong.
+                Self::settle(this)?;
+                Self::fatal_error(this, error, message)
+            }
+        }
+    }
+
+    /// Asks to be told again of an event whose edge has come: what leaves the loop has stopped us
+    /// before it was used up.
+    #[cold]
+    fn read_again(&self, py: Python<'_>) {
+        if let Some(key) = self.state.with(py, |state| state.key) {
+            self.event_loop.bind(py).get().resume(py, key);
         }
     }
 
@@ -207,19 +220,12 @@ impl StreamTransport {
         let Some(protocol) = transport.protocol(py) else {
             return Ok(());
         };
-        let hint = PyInt::new(py, -1);
-        let space = call::method1(&protocol, intern!(py, "get_buffer"), &hint).and_then(|space| {
-            if space.len()? == 0 {
-                Err(empty_buffer())
-            } else {
-                Ok(space)
-            }
-        });
-        let space = match space {
+        let space = match lent(&protocol) {
             Ok(space) => space,
             Err(error) => {
                 let message = "Fatal error: protocol.get_buffer() call failed.";
-                return Self::failed(this, error, message);
+                return Self::failed(this, error, message)
+                    .inspect_err(|_| transport.read_again(py));
             }
         };
         let (number, unix) = transport.place(py);
@@ -230,6 +236,7 @@ impl StreamTransport {
                 Ok::<_, io::Error>((count, more || count == space.len()))
             })
         });
+        let class = space.get_type();
         drop(space);
         let (count, more) = match received {
             Ok(Some(Ok(received))) => received,
@@ -244,7 +251,7 @@ impl StreamTransport {
             }
             Err(error) => {
                 let message = "Fatal read error on socket transport";
-                return Self::failed(this, no_space(py, error), message);
+                return Self::failed(this, no_space(py, error, &class), message);
             }
         };
         if count == 0 {
@@ -254,6 +261,10 @@ impl StreamTransport {
         let more = more && socket::readable_bytes(number) > 0;
         transport.note_read(py, count, more);
         let count = count.into_pyobject(py)?;
+        // `get_buffer` may have set another one.
+        let Some(protocol) = transport.protocol(py) else {
+            return Ok(());
+        };
         match call::method1(&protocol, intern!(py, "buffer_updated"), &count) {
             Ok(_) => Ok(()),
             Err(error) => Self::failed(
@@ -312,13 +323,28 @@ impl StreamTransport {
         let kept = call::method0(&protocol, intern!(py, "eof_received"))
             .and_then(|answer| answer.is_truthy());
         match kept {
-            Ok(true) => Ok(()),
+            Ok(true) => {
+                // Reading that was paused and resumed meanwhile does not begin again, as in asyncio.
+                transport.state.with(py, |state| {
+                    if state.reading == Reading::On {
+                        (state.reading, state.readable) = (Reading::Ended, false);
+                    }
+                });
+                Self::loosen(this)
+            }
             Ok(false) => Self::close(this),
-            Err(error) => Self::failed(
-                this,
-                error,
-                "Fatal error: protocol.eof_received() call failed.",
-            ),
+            Err(error) => {
+                let message = "Fatal error: protocol.eof_received() call failed.";
+                Self::failed(this, error, message).inspect_err(|_| {
+                    // As in asyncio, the next run of the loop tells the protocol again.
+                    transport.state.with(py, |state| {
+                        if state.reading == Reading::Ended {
+                            state.reading = Reading::On;
+                        }
+                    });
+                    transport.read_again(py);
+                })
+            }
         }
     }
 
@@ -370,6 +396,21 @@ impl StreamTransport {
     }
 }
 
+/// The buffer that `protocol` lends.
+///
+/// # Errors
+/// What `get_buffer` raises, and `RuntimeError` for an empty one.
+fn lent<'py>(protocol: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = protocol.py();
+    let hint = PyInt::new(py, -1);
+    let space = call::method1(protocol, intern!(py, "get_buffer"), &hint)?;
+    if space.len()? == 0 {
+        Err(empty_buffer())
+    } else {
+        Ok(space)
+    }
+}
+
 /// Receives into `space`; also whether more may be waiting although it is not full.
 #[inline]
 fn recv(number: RawFd, unix: bool, space: &mut [u8]) -> io::Result<(usize, bool)> {
@@ -381,12 +422,15 @@ fn recv(number: RawFd, unix: bool, space: &mut [u8]) -> io::Result<(usize, bool)
 
 /// What `recv_into` says of a buffer that cannot be written to.
 #[cold]
-fn no_space(py: Python<'_>, error: PyErr) -> PyErr {
-    if error.is_instance_of::<PyBufferError>(py) {
-        let text = "recv_into() argument 1 must be read-write bytes-like object";
-        return PyTypeError::new_err(text);
+fn no_space(py: Python<'_>, error: PyErr, class: &Bound<'_, PyType>) -> PyErr {
+    let refused =
+        error.is_instance_of::<PyBufferError>(py) || error.is_instance_of::<PyTypeError>(py);
+    match class.name() {
+        Ok(name) if refused => PyTypeError::new_err(format!(
+            "recv_into() argument 1 must be read-write bytes-like object, not {name}"
+        )),
+        _ => error,
     }
-    error
 }
 
 #[cold]

@@ -20,6 +20,7 @@ impl StreamTransport {
     pub fn make_empty_waiter<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = this.py();
         Self::settle(this)?;
+        Self::hold(this);
         let future = this.get().new_future(py)?;
         let (busy, empty) = this.get().state.with(py, |state| {
             if state.transfer.is_some() {

@@ -56,6 +56,15 @@ pub enum Native {
     HandsOver,
 }
 
+/// How the loop holds a transport.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Until the connection is lost.
+    Strong,
+    /// For as long as somebody else does: the peer has ended, and nothing waits to be sent.
+    Weak,
+}
+
 /// The parts of a transport that change.
 pub struct State {
     pub descriptor: Descriptor,
@@ -81,6 +90,8 @@ pub struct State {
     pub lost_writes: u32,
     /// The key in the loop's registry, while it is watched.
     pub key: Option<Key>,
+    /// How the loop holds us.
+    pub hold: Hold,
     pub queue: WriteQueue<Data>,
     pub flow: FlowControl,
     /// The water marks as the program gave them.
@@ -177,6 +188,54 @@ impl StreamTransport {
         self.state.with(py, |state| {
             state.server.as_ref().is_some_and(|own| own.is(server))
         })
+    }
+
+    /// The peer has ended, and the program keeps its own side open: if nothing waits to be sent, only
+    /// the program can go on with the connection, and only as long as it has it.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    #[inline]
+    pub fn loosen(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let key = this.get().state.with(py, |state| {
+            let idle = state.reading == Reading::Ended
+                && state.hold == Hold::Strong
+                && state.life == Lifecycle::Open
+                && state.writing == Writing::Idle
+                && state.transfer.is_none();
+            if !idle {
+                return None;
+            }
+            state.hold = Hold::Weak;
+            state.key
+        });
+        match key {
+            Some(key) => {
+                let event_loop = this.get().event_loop.bind(py).get();
+                event_loop.loosen(key, this.as_any())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Has the loop hold us again, before it is to do something for us.
+    #[inline]
+    pub fn hold(this: &Bound<'_, Self>) {
+        let py = this.py();
+        let key = this.get().state.with(py, |state| {
+            match std::mem::replace(&mut state.hold, Hold::Strong) {
+                Hold::Weak => state.key,
+                Hold::Strong => None,
+            }
+        });
+        if let Some(key) = key {
+            this.get()
+                .event_loop
+                .bind(py)
+                .get()
+                .hold(key, this.as_any());
+        }
     }
 
     /// The waiter's turn: the connection is made.

@@ -113,6 +113,7 @@ impl StreamTransport {
 
     #[pyo3(name = "resume_reading")]
     fn py_resume_reading(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::hold(this);
         let changed = this.get().resume_reading(this.py());
         log(this, changed, "%r resumes reading")
     }
@@ -168,12 +169,12 @@ impl StreamTransport {
     /// socket, sockname, peername, or what the connection was made with; else default.
     #[pyo3(signature = (name, default=None))]
     fn get_extra_info<'py>(
-        &self,
-        py: Python<'py>,
+        this: &Bound<'py, Self>,
         name: &Bound<'py, PyAny>,
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let extra = self
+        let (py, transport) = (this.py(), this.get());
+        let extra = transport
             .state
             .with(py, |state| state.extra.as_ref().map(|it| it.clone_ref(py)));
         if let Some(extra) = extra
@@ -182,9 +183,13 @@ impl StreamTransport {
             return Ok(found);
         }
         let known = match name.extract::<&str>() {
-            Ok("peername") => Some(self.peer_address(py)?),
-            Ok("sockname") => Some(self.local_address(py)?),
-            Ok("socket") => self.socket(py)?,
+            Ok("peername") => Some(transport.peer_address(py)?),
+            Ok("sockname") => Some(transport.local_address(py)?),
+            Ok("socket") => {
+                // Whoever asks for it may shut it down, or send by himself.
+                Self::settle(this)?;
+                transport.socket(py)?
+            }
             Ok(_) => None,
             // asyncio looks every name up in a dictionary.
             Err(_) => PyDict::new(py).get_item(name)?,
@@ -201,6 +206,7 @@ impl StreamTransport {
 
     #[pyo3(signature = (exc, message="Fatal error on transport"))]
     fn _fatal_error(this: &Bound<'_, Self>, exc: Bound<'_, PyAny>, message: &str) -> PyResult<()> {
+        Self::settle(this)?;
         Self::fatal_error(this, PyErr::from_value(exc), message)
     }
 

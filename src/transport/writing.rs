@@ -101,6 +101,7 @@ impl StreamTransport {
     #[inline]
     fn go_on(this: &Bound<'_, Self>, next: (Next, Option<Key>)) -> PyResult<()> {
         let py = this.py();
+        Self::hold(this);
         match next {
             (Next::Gather, Some(key)) => {
                 if this.get().event_loop.bind(py).get().mark_dirty(py, key) {
@@ -370,6 +371,7 @@ impl StreamTransport {
         });
         if drained {
             transport.wake_transfer(py)?;
+            Self::loosen(this)?;
         }
         if closes {
             transport.unwatch(py);

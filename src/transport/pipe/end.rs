@@ -261,9 +261,13 @@ impl PipeTransport {
         };
         let result = body();
         let left = context.leave(py, entered);
-        let spare = self.end.with(py, |end| match end.life {
-            Lifecycle::Lost => Some(context),
-            _ => end.context.replace(context),
+        let spare = self.end.with(py, |end| {
+            // There is another one if `close()` was called meanwhile: that of the last callback.
+            if end.life == Lifecycle::Lost || end.context.is_some() {
+                Some(context)
+            } else {
+                end.context.replace(context)
+            }
         });
         if let Some(spare) = spare {
             spare.release(py);
@@ -295,6 +299,12 @@ impl PipeTransport {
         }
         if this.get().event_loop.bind(py).get().is_closed() {
             return this.get().finish(py);
+        }
+        // The last callback runs in the context of whoever ends the connection, as in asyncio.
+        let context = this.get().event_loop.bind(py).get().capture_context(py)?;
+        let old = this.get().end.with(py, |end| end.context.replace(context));
+        if let Some(old) = old {
+            old.release(py);
         }
         Self::push(this, Step::Lost);
         Ok(())

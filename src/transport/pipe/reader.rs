@@ -1,8 +1,8 @@
 //! `ReadPipeTransport`: from a pipe to its protocol, one read for each event.
 //!
-//! Loop thread only. The one surprise: a terminal gives one line a read and a datagram socket one
-//! message, so only a pipe is known to be drained after a read that came back short; everything
-//! else is read again after the next poll.
+//! Loop thread only. The one surprise: a short read does not say that a pipe is drained, since it may
+//! give one packet a read (O_DIRECT, which only its writer can see), so it is asked; a terminal gives
+//! one line a read and a datagram socket one message, and is read again after the next poll.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -36,6 +36,8 @@ struct State {
     reading: Reading,
     /// Whether the kernel reported data that was not read yet.
     readable: bool,
+    /// In which turn the program resumed reading.
+    resumed: u64,
     /// Whether the writer has gone, so that reading goes on until end of file.
     hung_up: bool,
     /// Whether the last read was large, so that the next goes into its final object.
@@ -92,16 +94,23 @@ impl ReadPipeTransport {
             .get()
             .end
             .with(py, |end| (end.life == Lifecycle::Open, end.number));
-        let (reads, large) = reader.state.with(py, |state| {
+        let event_loop = this.as_super().get().event_loop.bind(py);
+        let turn = event_loop.get().turn(py);
+        let (reads, early, large) = reader.state.with(py, |state| {
             state.hung_up |= readiness.read_closed;
             let reads = open && state.reading == Reading::On;
             state.readable = !reads;
-            (reads, state.large)
+            // An event that was queued before the program resumed is none for asyncio either.
+            let early = std::mem::take(&mut state.resumed) == turn;
+            (reads, early, state.large)
         });
         if !reads {
             return Ok(());
         }
-        let event_loop = this.as_super().get().event_loop.bind(py);
+        if early {
+            Self::look_again(this);
+            return Ok(());
+        }
         match receive(event_loop, number, large)? {
             Ok((data, _)) if data.as_bytes().is_empty() => Self::end_of_file(this),
             Ok((data, full)) => {
@@ -211,11 +220,17 @@ fn receive<'py>(
     if waiting >= LARGE {
         let size = waiting.min(MOST);
         let data = bytes::filled(py, size, |space| pipe::read(number, space))?;
-        return Ok(data.map(|data| (data, waiting > MOST)));
+        return Ok(data.map(|data| {
+            let more = waiting > data.as_bytes().len();
+            (data, more)
+        }));
     }
     Ok(event_loop.get().with_scratch(py, |scratch| {
         let count = pipe::read(number, scratch)?;
-        Ok((PyBytes::new(py, &scratch[..count]), count >= MOST))
+        Ok((
+            PyBytes::new(py, &scratch[..count]),
+            readable_bytes(number) > 0,
+        ))
     }))
 }
 
@@ -244,6 +259,7 @@ impl ReadPipeTransport {
             state: LoopCell::new(State {
                 reading: Reading::On,
                 readable: false,
+                resumed: 0,
                 hung_up: false,
                 large: false,
             }),
@@ -280,8 +296,10 @@ impl ReadPipeTransport {
         if !Self::is_open(this) || !this.get().is_paused(py) {
             return Ok(());
         }
+        let turn = this.as_super().get().event_loop.bind(py).get().turn(py);
         let readable = this.get().state.with(py, |state| {
             state.reading = Reading::On;
+            state.resumed = turn;
             state.readable
         });
         if readable {
