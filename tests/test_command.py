@@ -248,3 +248,9 @@ def test_interpreter_options_are_kept(folder: pathlib.Path) -> None:
     write(folder, "program.py", source)
     ours = finish(start(["-X", "dev", "-O", *OURS, "program.py"], cwd=folder))
     assert ours[:2] == (0, "True True 1\n")
+
+
+def test_a_program_text_has_plain_pythons_names() -> None:
+    text = "print(__loader__, sorted(name for name in globals() if name.startswith('__')))"
+    plain = finish(start(["-c", text]))
+    assert finish(start(["-m", "ferroloop", "-c", text])) == plain

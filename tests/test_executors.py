@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import sys
 import threading
+from typing import Any
 
 import pytest
 
@@ -164,3 +165,30 @@ def test_a_closed_loop_refuses(loop: Loop) -> None:
     loop.close()
     with pytest.raises(RuntimeError, match="^Event loop is closed$"):
         loop.run_in_executor(None, int)
+
+
+class AtOnce(concurrent.futures.ThreadPoolExecutor):
+    """Does the work in the caller's thread."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
+        work: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        work.set_running_or_notify_cancel()
+        work.set_result(fn(*args, **kwargs))
+        return work
+
+
+def test_a_result_that_is_there_at_once_comes_through_the_queue(loop: Loop) -> None:
+    order: list[str] = []
+
+    async def main() -> None:
+        loop.call_soon(order.append, "before")
+        future = loop.run_in_executor(AtOnce(), int)
+        assert not future.done()
+        future.add_done_callback(lambda _: order.append("done"))
+        loop.call_soon(order.append, "after")
+        assert await future == 0
+        second = loop.run_in_executor(AtOnce(), int)
+        assert second.cancel()
+
+    run(loop, main())
+    assert order == ["before", "after", "done"]

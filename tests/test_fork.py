@@ -286,3 +286,31 @@ def test_a_connection_that_a_child_keeps_does_not_reach_its_parent_again(loop: L
         await server.wait_closed()
 
     run(loop, main())
+
+
+@pytest.mark.parametrize("runner", ["run", "Runner"])
+def test_a_child_that_exits_within_a_coroutine_keeps_its_status(kind: str, runner: str) -> None:
+    if runner == "Runner" and sys.version_info < (3, 11):
+        pytest.skip("since 3.11")
+    status, out, err = run_code(
+        kind,
+        f"""
+        import os, sys
+
+        async def main():
+            child = os.fork()
+            if not child:
+                sys.exit(3)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+        if {runner!r} == "Runner":
+            with asyncio.Runner(loop_factory=new_loop) as runner:
+                runner.run(main())
+        else:
+            loop = new_loop()
+            loop.run_until_complete(main())
+            loop.close()
+        """,
+        env={"PYTHONWARNINGS": "ignore::DeprecationWarning"},
+    )
+    assert (status, out.split(), err) == (0, ["3"], "")

@@ -227,7 +227,9 @@ def test_a_datagram_sockets_own_methods_are_called(kind: str, method: str) -> No
             print(await received, bool(called))
             transport.close()
 
-        asyncio.run(main())
+        loop = new_loop()
+        loop.run_until_complete(main())
+        loop.close()
         """,
     )
     assert (status, out.split(), err) == (0, ["b'data'", "True"], "")
@@ -262,7 +264,9 @@ def test_an_audit_hook_hears_of_datagrams_and_may_refuse_them(kind: str) -> None
             print(heard, repr(await lost))
             transport.close()
 
-        asyncio.run(main())
+        loop = new_loop()
+        loop.run_until_complete(main())
+        loop.close()
         """,
     )
     assert (status, out.strip(), err) == (0, "['socket.sendto'] PermissionError('no')", "")

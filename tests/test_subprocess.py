@@ -433,3 +433,26 @@ def test_no_process_is_started_on_a_closed_loop(
     with pytest.raises(RuntimeError, match="Event loop is closed"):
         run(loop, closed.subprocess_exec(asyncio.SubprocessProtocol, "touch", str(made)))
     assert not made.exists()
+
+
+@pytest.mark.ours_only("asyncio has lost it since 3.12")
+def test_a_status_that_popen_took_is_reported(loop: Loop) -> None:
+    class Polling(asyncio.SubprocessProtocol):
+        def __init__(self) -> None:
+            self.exited = loop.create_future()
+
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+            transport.get_extra_info("subprocess").wait()
+
+        def process_exited(self) -> None:
+            self.exited.set_result(self.transport.get_returncode())
+
+    async def main() -> None:
+        transport, protocol = await loop.subprocess_exec(
+            Polling, sys.executable, "-c", "raise SystemExit(3)", stdin=None, stdout=None
+        )
+        assert await protocol.exited == 3
+        transport.close()
+
+    run(loop, main())

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import importlib.abc
+import importlib.machinery
 import importlib.util
 import io
 import linecache
@@ -136,8 +137,6 @@ def _new_main_module() -> dict[str, Any]:
     names["__builtins__"] = builtins
     if sys.version_info < (3, 14):
         names["__annotations__"] = {}
-    if sys.version_info < (3, 15):
-        names["__cached__"] = None
     sys.modules["__main__"] = module
     return names
 
@@ -149,6 +148,7 @@ def _run_module(name: str) -> None:
 
 def _run_text(code: str, namespace: dict[str, Any]) -> None:
     """Do what `python -c code` does."""
+    namespace["__loader__"] = importlib.machinery.BuiltinImporter
     _set_first_path("")
     if sys.version_info >= (3, 13):
         # From then on tracebacks show the lines.
@@ -168,6 +168,8 @@ def _run_path(path: str, namespace: dict[str, Any]) -> None:
     _set_first_path(os.path.dirname(os.path.realpath(full_path)))
     loader = SourcelessFileLoader if path.endswith(".pyc") else SourceFileLoader
     namespace.update(__file__=full_path, __loader__=loader("__main__", full_path))
+    if sys.version_info < (3, 15):
+        namespace["__cached__"] = None
     exec(code, namespace)  # noqa: S102 - the task
 
 

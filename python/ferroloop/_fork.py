@@ -8,11 +8,11 @@ every loop that it inherited, while its parent goes on undisturbed.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import weakref
 from typing import TYPE_CHECKING, Any
+
+from ferroloop import _wakeup
 
 if TYPE_CHECKING:
     from ferroloop._base import LoopBase
@@ -48,11 +48,8 @@ def _note() -> None:
 def _give_up() -> None:
     """Close this child's copies of the descriptors of every loop that it inherited."""
     for loop in list(_loops):
-        state = loop._state
-        if state is not None and state.wakeup_held:
-            # Signals of the child are not the parent's. asyncio does this itself since 3.12.
-            state.wakeup_held = False
-            with contextlib.suppress(ValueError, OSError):
-                signal.set_wakeup_fd(-1)
+        if loop._state is not None:
+            loop._state.wakeup_held = False
         loop._abandon()
     _loops.clear()
+    _wakeup.forget()

@@ -115,6 +115,12 @@ def run_until_complete(loop: LoopBase, future: Generator[Any, None, _T] | Awaita
     Raises RuntimeError if the loop is closed, a loop is running in this thread, or stop() came
     before the future was done. Mirrors asyncio's `run_until_complete`.
     """
+    if isinstance(sys.exc_info()[1], (SystemExit, KeyboardInterrupt)) and loop._is_inherited():
+        # A child that was forked in the middle of a run ends: what `asyncio.run` would do at the end
+        # of that run is its parent's business.
+        if asyncio.iscoroutine(future):
+            future.close()
+        return cast("_T", None)
     loop._check_closed()
     loop._check_running()
     is_new = not asyncio.isfuture(future)
@@ -127,7 +133,7 @@ def run_until_complete(loop: LoopBase, future: Generator[Any, None, _T] | Awaita
         try:
             loop.run_forever()
         except BaseException:
-            if is_new and task.done() and not task.cancelled():
+            if (is_new or loop._is_inherited()) and task.done() and not task.cancelled():
                 # Mark the exception as seen: the caller has no way to the task.
                 task.exception()
             raise

@@ -80,6 +80,11 @@ class SubprocessTransport(BaseSubprocessTransport):  # type: ignore[misc]  # the
         watch = self._watch
         returncode = None if watch is None else watch.returncode
         if returncode is None:
+            # `Popen.poll()` of the program's, or of asyncio's `close`, came first.
+            returncode = self._proc.returncode
+        elif self._proc.returncode is None:
+            self._proc.returncode = returncode
+        if returncode is None:
             logger.warning(_REAPED, self._pid)
             returncode = 255
         elif sys.version_info < (3, 12) and self._loop.get_debug():

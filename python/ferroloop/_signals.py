@@ -1,6 +1,6 @@
 """Signals: handlers of the program, and the wake-up descriptor that breaks a blocked poll.
 
-Owns `signal_handlers` and `wakeup_held` in LoopState. Handlers may be set in the main thread only;
+Owns `signal_handlers` in LoopState; `_wakeup` knows whose descriptor is written to. Handlers may be set in the main thread only;
 they run in the loop, in the context in which they were set.
 The surprise: the wake-up descriptor is held through every run in the main thread, handlers or not,
 so that a plain `signal.signal` handler (Ctrl-C) also runs while the loop is parked; between runs
@@ -18,6 +18,7 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from ferroloop import _wakeup
 from ferroloop._asyncio_private import is_coroutine_callback, logger
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ __all__ = (
     "check_signal",
     "handle_signal",
     "handle_signals",
-    "hold_wakeup_fd",
     "release_wakeup_fd",
     "remove_all_handlers",
     "remove_signal_handler",
@@ -55,7 +55,8 @@ def add_signal_handler(
     if not _in_main_thread():
         raise RuntimeError("set_wakeup_fd only works in main thread of the main interpreter")
     try:
-        hold_wakeup_fd(loop)
+        # Also if it is held: somebody may have taken it meanwhile.
+        _wakeup.hold(loop)
     except (ValueError, OSError) as exc:
         raise RuntimeError(str(exc)) from exc
 
@@ -72,7 +73,7 @@ def add_signal_handler(
         loop._unwatch_signal(sig)
         release_wakeup_fd(loop)
         if exc.errno == errno.EINVAL:
-            raise RuntimeError(f"sig {sig} cannot be caught") from exc
+            raise RuntimeError(f"sig {sig} cannot be caught")  # noqa: B904 - as asyncio chains it
         raise
 
 
@@ -93,7 +94,7 @@ def remove_signal_handler(loop: LoopBase, sig: int) -> bool:
         signal.signal(sig, default)
     except OSError as exc:
         if exc.errno == errno.EINVAL:
-            raise RuntimeError(f"sig {sig} cannot be caught") from exc
+            raise RuntimeError(f"sig {sig} cannot be caught")  # noqa: B904 - as asyncio chains it
         raise
     try:
         release_wakeup_fd(loop)
@@ -143,31 +144,19 @@ def handle_signal(loop: LoopBase, sig: int) -> None:
         loop.call_soon_threadsafe(_run, handle)
 
 
-def hold_wakeup_fd(loop: LoopBase) -> None:
-    """Have signals write to the loop's wake-up descriptor.
-
-    Raises ValueError outside the main thread of the main interpreter.
-    """
-    state = loop._state
-    if not state.wakeup_held:
-        loop._set_wakeup_fd()
-        state.wakeup_held = True
-
-
 def release_wakeup_fd(loop: LoopBase) -> None:
     """Give the previous wake-up descriptor back, unless a run or a handler still needs ours."""
     state = loop._state
     if state.wakeup_held and not state.signal_handlers and not loop.is_running():
-        state.wakeup_held = False
-        loop._restore_wakeup_fd()
+        _wakeup.give_back(loop)
 
 
 def hold_for_run(loop: LoopBase) -> None:
     """Hold the wake-up descriptor for a run, which goes on without where that is impossible."""
-    if _in_main_thread():
+    if _in_main_thread() and not loop._state.wakeup_held:
         # Embedded and sub-interpreters have a main thread that may not touch signals.
         with contextlib.suppress(ValueError, OSError):
-            hold_wakeup_fd(loop)
+            _wakeup.hold(loop)
 
 
 def release_after_run(loop: LoopBase) -> None:

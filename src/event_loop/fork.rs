@@ -6,10 +6,12 @@
 
 use std::sync::atomic::Ordering;
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::event_loop::state::EventLoop;
+use crate::py::thread;
 
 impl EventLoop {
     /// Whether another process made the loop.
@@ -21,9 +23,30 @@ impl EventLoop {
     /// belongs to the parent too and is left as it is.
     pub fn abandon(&self, py: Python<'_>) {
         self.closed.store(true, Ordering::Relaxed);
-        self.thread.store(0, Ordering::Relaxed);
+        if self.thread.swap(0, Ordering::Relaxed) == thread::ident() {
+            self.unwinding.store(true, Ordering::Relaxed);
+        }
         let signals = self.core.with(py, |core| core.signals.take());
         drop((self.take_poller(py), signals));
+    }
+
+    /// Refuses a callback for a closed loop, but not what a task queues when `sys.exit()` or Ctrl-C
+    /// ends it in the callback in which a child was forked: the task would raise that refusal instead.
+    /// It never runs.
+    ///
+    /// # Errors
+    /// `RuntimeError` if the loop is closed.
+    #[cold]
+    pub fn check_exits(&self, argument: Option<Borrowed<'_, '_, PyAny>>) -> PyResult<()> {
+        if self.unwinding.load(Ordering::Relaxed)
+            && let Some(task) = argument
+            && let Ok(error) = task.call_method0(intern!(task.py(), "exception"))
+            && (error.is_instance_of::<PySystemExit>()
+                || error.is_instance_of::<PyKeyboardInterrupt>())
+        {
+            return Ok(());
+        }
+        Err(self.refusal())
     }
 
     /// Refuses a run of an inherited loop, also if the fork went by CPython's hooks.

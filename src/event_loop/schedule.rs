@@ -107,7 +107,9 @@ fn check<'py>(
 ) -> PyResult<Callback> {
     let event_loop = this.get();
     let context = arguments.context(method, &["callback"])?;
-    event_loop.check_closed()?;
+    if event_loop.is_closed() {
+        event_loop.check_exits(arguments.get(1))?;
+    }
     let Some(callback) = arguments.get(0) else {
         return Err(PyTypeError::new_err(format!("{method}() needs a callback")));
     };

@@ -37,40 +37,13 @@ impl EventLoop {
         Ok(writer)
     }
 
-    /// Has CPython's signal handler write to our pipe.
+    /// Has CPython's signal handler write to our pipe: the number of that, and the one it wrote to.
     ///
     /// # Errors
     /// `ValueError` outside the main thread.
-    pub fn set_wakeup(&self, py: Python<'_>) -> PyResult<()> {
+    pub fn set_wakeup(&self, py: Python<'_>) -> PyResult<(i32, i32)> {
         let writer = self.wakeup_descriptor(py)?;
-        let previous = set_wakeup_fd(py, writer)?;
-        self.core.with(py, |core| {
-            if previous != writer {
-                core.previous_wakeup = Some(previous);
-            }
-        });
-        Ok(())
-    }
-
-    /// Gives the descriptor back that was there before, unless somebody set another one meanwhile.
-    ///
-    /// # Errors
-    /// `ValueError` outside the main thread.
-    pub fn restore_wakeup(&self, py: Python<'_>) -> PyResult<()> {
-        let (previous, ours) = self.core.with(py, |core| {
-            (
-                core.previous_wakeup.take(),
-                core.signals.as_ref().map(SignalPipe::writer),
-            )
-        });
-        let Some(previous) = previous else {
-            return Ok(());
-        };
-        let found = set_wakeup_fd(py, previous)?;
-        if Some(found) != ours {
-            set_wakeup_fd(py, found)?;
-        }
-        Ok(())
+        Ok((writer, set_wakeup_fd(py, writer)?))
     }
 
     /// Says whether `_handle_signals` is to be told about `signal`.

@@ -107,8 +107,6 @@ pub struct Core {
     pub events: Option<Events>,
     /// Where signals are written to, once somebody asked for it.
     pub signals: Option<SignalPipe>,
-    /// The wake-up descriptor that was there before ours.
-    pub previous_wakeup: Option<i32>,
     /// The signal numbers that `_handle_signals` is told about.
     pub watched_signals: [u64; 2],
     /// Room for reads, while nobody reads.
@@ -141,6 +139,8 @@ pub struct EventLoop {
     pub debug: AtomicBool,
     pub stopping: AtomicBool,
     pub closed: AtomicBool,
+    /// Whether this is a forked child within the very callback that forked it.
+    pub unwinding: AtomicBool,
     /// The thread that runs the loop; 0 when none does.
     pub thread: AtomicU64,
     /// The bits of `slow_callback_duration`, in seconds.
@@ -176,6 +176,7 @@ impl EventLoop {
             debug: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            unwinding: AtomicBool::new(false),
             thread: AtomicU64::new(0),
             slow: AtomicU64::new(0.1_f64.to_bits()),
             own_clock: AtomicBool::new(false),

@@ -85,6 +85,11 @@ impl EventLoop {
         self.forked.store(true, Ordering::Relaxed);
     }
 
+    /// Whether a parent process made the loop.
+    fn _is_inherited(&self) -> bool {
+        self.is_inherited()
+    }
+
     /// Give the loop up in a forked child: the parent's descriptors are closed here only.
     fn _abandon(&self, py: Python<'_>) {
         self.abandon(py);
@@ -103,12 +108,8 @@ impl EventLoop {
         self.close(py);
     }
 
-    fn _set_wakeup_fd(&self, py: Python<'_>) -> PyResult<()> {
+    fn _set_wakeup_fd(&self, py: Python<'_>) -> PyResult<(i32, i32)> {
         self.set_wakeup(py)
-    }
-
-    fn _restore_wakeup_fd(&self, py: Python<'_>) -> PyResult<()> {
-        self.restore_wakeup(py)
     }
 
     fn _watch_signal(&self, py: Python<'_>, signum: u8) {

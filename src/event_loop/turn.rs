@@ -36,6 +36,7 @@ impl EventLoop {
             }
         };
         event_loop.stopping.store(false, Ordering::Relaxed);
+        event_loop.unwinding.store(false, Ordering::Relaxed);
         event_loop.show_to_collector(this.py());
         event_loop.rest(this.py());
         result
