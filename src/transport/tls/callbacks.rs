@@ -119,6 +119,7 @@ impl TlsProtocol {
             },
             output: Output {
                 backlog: WriteQueue::default(),
+                handed: 0,
                 work: Work::Idle,
                 goodbye: false,
                 below_paused: false,

@@ -103,6 +103,8 @@ pub enum Work {
 pub struct Output {
     /// What is not encrypted yet.
     pub backlog: WriteQueue<Pinned>,
+    /// How many bytes at the front of it asyncio would have given to the transport below already.
+    pub handed: usize,
     pub work: Work,
     /// The goodbye waits for what is being encrypted.
     pub goodbye: bool,
