@@ -120,6 +120,8 @@ impl TlsProtocol {
             output: Output {
                 backlog: WriteQueue::default(),
                 handed: 0,
+                records: 0,
+                overhead: None,
                 work: Work::Idle,
                 goodbye: false,
                 below_paused: false,

@@ -105,6 +105,10 @@ pub struct Output {
     pub backlog: WriteQueue<Pinned>,
     /// How many bytes at the front of it asyncio would have given to the transport below already.
     pub handed: usize,
+    /// How many records asyncio would have made of the rest.
+    pub records: usize,
+    /// How much longer a record is than what it holds, once one was made.
+    pub overhead: Option<usize>,
     pub work: Work,
     /// The goodbye waits for what is being encrypted.
     pub goodbye: bool,

@@ -183,7 +183,13 @@ impl TlsProtocol {
         let in_parts = self.state.with(py, |state| {
             state.below.as_ref().is_some_and(Below::takes_parts)
         });
-        while let Some(piece) = self.state.with(py, |state| state.piece(py, share)) {
+        while let Some((piece, first)) = self.state.with(py, |state| {
+            let first = state.output.overhead.is_none();
+            Some((state.piece(py, share)?, first))
+        }) {
+            let before = first
+                .then(|| self.engine.outgoing_pending(py))
+                .transpose()?;
             let written = match piece {
                 Piece::Part(chunk, from, to) => self.engine.write(chunk.bind(py), from, to),
                 Piece::Joined => self.write_joined(py),
@@ -193,6 +199,12 @@ impl TlsProtocol {
                 self.state.with(py, |state| state.output.handed = 0);
                 return Ok(());
             };
+            if let Some(before) = before {
+                let made = self.engine.outgoing_pending(py)? - before;
+                self.state.with(py, |state| {
+                    state.output.overhead = Some(made.saturating_sub(count));
+                });
+            }
             let mut finished = None;
             let mut others = Vec::new();
             let (more, late) = self.state.with(py, |state| {
@@ -373,7 +385,7 @@ impl TlsProtocol {
         let paused = session.state.with(py, |state| {
             let output = &mut state.output;
             if encrypts && !output.below_paused {
-                output.handed = output.backlog.size();
+                output.hand_all();
             }
             output.below_paused
         });
@@ -389,15 +401,25 @@ impl TlsProtocol {
 }
 
 impl Output {
-    /// How many bytes asyncio would not have encrypted and handed over yet.
+    /// How long what is not handed over is, as records if asyncio would have made them.
     #[inline]
     pub fn waiting(&self) -> usize {
-        self.backlog.size() - self.handed
+        match self.backlog.size() - self.handed {
+            0 => 0,
+            waiting => waiting + self.records * self.overhead.unwrap_or(0),
+        }
+    }
+
+    /// Everything counts as handed over.
+    #[inline]
+    fn hand_all(&mut self) {
+        self.handed = self.backlog.size();
+        self.records = 0;
     }
 
     /// Takes out the backlog; the caller drops it.
     pub fn drop_backlog(&mut self) -> VecDeque<Pinned> {
-        self.handed = 0;
+        (self.handed, self.records) = (0, 0);
         self.backlog.take()
     }
 }
@@ -413,6 +435,9 @@ impl State {
             return if warn { Next::Warn } else { Next::Nothing };
         }
         for chunk in chunks {
+            if output.below_paused {
+                output.records += chunk.bytes().len().div_ceil(RECORD);
+            }
             output.backlog.push(chunk);
         }
         if self.phase != Phase::Wrapped || output.work == Work::Encrypting {
@@ -436,7 +461,7 @@ impl State {
     fn piece(&mut self, py: Python<'_>, share: Share) -> Option<Piece> {
         let output = &mut self.output;
         if share != Share::Handed && !output.below_paused {
-            output.handed = output.backlog.size();
+            output.hand_all();
         }
         let goes_on = match output.handed {
             0 => false,
