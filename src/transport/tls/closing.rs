@@ -308,9 +308,7 @@ impl TlsProtocol {
         let (app, tells, dropped) = session.state.with(py, |state| {
             let tells =
                 state.phase != Phase::DoHandshake && matches!(state.told, Told::Made | Told::Eof);
-            if tells {
-                state.told = Told::Lost;
-            }
+            state.told = Told::Lost;
             state.phase = Phase::Unwrapped;
             state.output.lost += 1;
             let dropped = (

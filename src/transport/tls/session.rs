@@ -54,7 +54,7 @@ pub enum Told {
     Made,
     /// `eof_received`.
     Eof,
-    /// `connection_lost`.
+    /// `connection_lost`, or nothing any more.
     Lost,
 }
 
@@ -147,7 +147,7 @@ pub struct State {
     pub told: Told,
     /// `None` before `connection_made` and after `connection_lost`.
     pub below: Option<Below>,
-    /// The program's protocol, until the connection is lost.
+    /// The program's protocol; `None` when the connection is lost, unless the program sets another.
     pub app: Option<Py<PyAny>>,
     pub kind: Kind,
     /// The program's transport, until the connection is lost.
@@ -188,7 +188,7 @@ impl TlsProtocol {
             .with(py, |state| Some(state.below.as_ref()?.duplicate(py)))
     }
 
-    /// The program's protocol, until the connection is lost.
+    /// The program's protocol: see `State::app`.
     #[inline]
     pub fn app<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.state.with(py, |state| {
