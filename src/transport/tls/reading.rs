@@ -66,6 +66,10 @@ impl TlsProtocol {
             session.hold(py);
         }
         let result = Self::go_on(this);
+        if result.is_err() {
+            // The transport below ends the connection; what was written before is sent.
+            Self::settle(this)?;
+        }
         if session.hold(py) {
             return result.and_then(|()| session.control_below(py));
         }
