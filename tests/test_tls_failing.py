@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import sys
 from typing import Any
 
 import pytest
 
+from support.certificates import server_context
 from support.errors import Reports
 from support.loops import run, until
 from support.protocols import BufferedRecorder, Recorder, returning
-from support.sockets import drain_socket
+from support.sockets import drain_socket, listening
 from support.tls import Peer, peer_of
 
 Loop = asyncio.AbstractEventLoop
@@ -154,3 +156,31 @@ def test_what_was_written_before_a_failing_end_is_sent(loop: Loop, reports: Repo
 
     run(loop, main())
     the_failure(reports, "Error calling eof_received()")
+
+
+def test_a_session_that_cannot_be_made_is_reported_with_its_protocol(
+    loop: Loop, kind: str, reports: Any
+) -> None:
+    if kind == "asyncio":
+        pytest.skip("asyncio leaves the connection to the collector")
+    loop.set_debug(True)
+    made: list[Recorder] = []
+
+    def factory() -> Recorder:
+        made.append(Recorder())
+        return made[0]
+
+    async def main() -> None:
+        options: dict[str, Any] = {"ssl": server_context(), "ssl_handshake_timeout": 0}
+        server = await loop.create_server(factory, sock=listening(), **options)
+        with socket.socket() as sock:
+            sock.setblocking(False)
+            await loop.sock_connect(sock, server.sockets[0].getsockname())
+            await until(lambda: reports)
+        server.close()
+
+    run(loop, main())
+    report = reports.take()
+    assert set(report) == {"exception", "message", "protocol"}
+    assert report["protocol"] is made[0]
+    assert isinstance(report["exception"], ValueError)
