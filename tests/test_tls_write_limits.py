@@ -112,6 +112,25 @@ def test_the_program_goes_on_when_what_was_written_first_is_sent(loop: Loop) -> 
     run(loop, main())
 
 
+def test_without_a_mark_each_write_and_each_read_tells_the_program(loop: Loop) -> None:
+    async def main() -> None:
+        async with writer() as (protocol, transport, peer):
+            transport.set_write_buffer_limits(high=0)
+            expected = ["pause_writing"]
+            assert protocol.events == expected
+            transport.write(b"one")
+            transport.write(b"two")
+            expected += ["resume_writing", "pause_writing"]
+            assert protocol.events == expected
+            await peer.send(b"go on")
+            await protocol.wait_data(5)
+            expected += ["data_received", "resume_writing"]
+            assert protocol.events == expected
+            assert await peer.read(6) == b"onetwo"
+
+    run(loop, main())
+
+
 def test_closing_behind_a_large_write_asks_nobody_to_pause(loop: Loop) -> None:
     async def main() -> None:
         async with writer() as (protocol, transport, peer):

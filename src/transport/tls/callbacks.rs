@@ -63,7 +63,15 @@ impl DirectClass for TlsClass {
 
     #[inline]
     fn flush(&self, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
-        TlsProtocol::flush(protocol.cast::<TlsProtocol>()?)
+        let protocol = protocol.cast::<TlsProtocol>()?;
+        let gathered = protocol
+            .get()
+            .state
+            .with(protocol.py(), |state| state.output.work == Work::Gathered);
+        if gathered {
+            return TlsProtocol::flush(protocol);
+        }
+        Ok(())
     }
 }
 

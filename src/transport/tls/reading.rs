@@ -195,7 +195,8 @@ impl TlsProtocol {
         if !matches!(session.phase(py), Phase::Wrapped | Phase::Flushing) {
             return Ok(());
         }
-        if session.reads(py) {
+        let reads = session.reads(py);
+        if reads {
             // Each delivery may exchange the protocol for one of another kind.
             while match session.state.with(py, |state| state.kind) {
                 Kind::Direct(class) if class.gathers() => Self::read_buffered(this)?,
@@ -205,7 +206,7 @@ impl TlsProtocol {
         } else {
             session.hold(py);
         }
-        Self::flush_answers(this)?;
+        Self::flush_answers(this, reads)?;
         session.engine.rest();
         session.control_below(py)
     }

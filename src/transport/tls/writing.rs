@@ -129,8 +129,9 @@ impl TlsProtocol {
         }
     }
 
-    /// After a read: what OpenSSL answers by itself, and what could not be written before.
-    pub fn flush_answers(this: &Bound<'_, Self>) -> PyResult<()> {
+    /// What OpenSSL answers by itself, and what could not be written before; `read` if the program
+    /// was reading.
+    pub fn flush_answers(this: &Bound<'_, Self>, read: bool) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
         let (idle, waits) = session.state.with(py, |state| {
@@ -145,6 +146,10 @@ impl TlsProtocol {
         }
         if session.engine.outgoing_pending(py)? > 0 {
             return Self::process_outgoing(this);
+        }
+        if read {
+            // asyncio asks after each read; without a mark the program is told something.
+            return Self::control_app(this);
         }
         Ok(())
     }
@@ -446,7 +451,8 @@ impl State {
         if output.below_paused {
             return Next::Control;
         }
-        if output.backlog.size() >= GATHERED {
+        // Without a mark the program is told at each write, even if nothing is left of it.
+        if output.backlog.size() >= GATHERED || output.marks.high == 0 {
             return Next::Flush;
         }
         if output.work == Work::Gathered {
