@@ -127,6 +127,9 @@ def test_without_a_mark_each_write_and_each_read_tells_the_program(loop: Loop) -
             expected += ["data_received", "resume_writing"]
             assert protocol.events == expected
             assert await peer.read(6) == b"onetwo"
+            transport.close()
+            expected += ["pause_writing", "resume_writing"]
+            assert protocol.events == expected
 
     run(loop, main())
 

@@ -158,10 +158,16 @@ impl TlsProtocol {
     pub fn encrypt(this: &Bound<'_, Self>, share: Share) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
-        let before = session.state.with(py, |state| {
-            std::mem::replace(&mut state.output.work, Work::Encrypting)
+        let begins = session.state.with(py, |state| {
+            let output = &mut state.output;
+            let wanted = share != Share::Everything || !output.backlog.is_empty();
+            let begins = wanted && output.work != Work::Encrypting;
+            if begins {
+                output.work = Work::Encrypting;
+            }
+            begins
         });
-        if before == Work::Encrypting {
+        if !begins {
             return Ok(());
         }
         let result = session.encrypt_pieces(py, share);
