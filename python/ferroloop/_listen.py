@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ferroloop._asyncio_private import logger
 from ferroloop._server import Server
 from ferroloop._sockets import check_ssl_socket
-from ferroloop._tls import check_timeouts, server_factory
+from ferroloop._tls import check_timeouts, server_side
 
 if TYPE_CHECKING:
     from ferroloop._base import AddressInfo, LoopBase, ProtocolFactory
@@ -152,10 +152,16 @@ async def _serve(
     for sock in sockets:
         sock.setblocking(False)
     context, *timeouts = tls
-    factory = protocol_factory
-    if context:
-        factory = server_factory(loop, protocol_factory, context, *timeouts)
-    server = Server(loop, sockets, factory, context, backlog, *timeouts, to_unlink=to_unlink)
+    server = Server(
+        loop,
+        sockets,
+        protocol_factory,
+        context,
+        backlog,
+        *timeouts,
+        tls=server_side(loop, context, *timeouts) if context else None,
+        to_unlink=to_unlink,
+    )
     if start_serving:
         try:
             server._start_serving()

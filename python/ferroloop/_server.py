@@ -20,6 +20,7 @@ from ferroloop._asyncio_private import logger
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from ferroloop._base import LoopBase, ProtocolFactory
 
@@ -39,16 +40,18 @@ class Server(_native.ServerBase, asyncio.Server):
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
         *,
+        tls: Callable[[asyncio.BaseProtocol], _native.TlsProtocol] | None = None,
         to_unlink: dict[Any, tuple[int, int]] | None = None,
     ) -> None:
         """Own `sockets`, bound and not yet listening.
 
-        `protocol_factory` makes what a connection's transport talks to, with TLS included;
-        `to_unlink` maps paths to the device and inode that they must still have at the end.
+        `tls` puts TLS around a protocol; `to_unlink` maps paths to the device and inode that they
+        must still have at the end.
         """
         self._loop = loop
         self._sockets: list[socket.socket] | None = sockets
         self._protocol_factory = protocol_factory
+        self._tls = tls
         self._ssl_context = ssl_context
         self._backlog = backlog
         self._ssl_handshake_timeout = ssl_handshake_timeout
@@ -102,7 +105,7 @@ class Server(_native.ServerBase, asyncio.Server):
         for sock in self._sockets:  # type: ignore[union-attr]  # see above
             sock.listen(self._backlog)
             listener = _native.Listener(
-                self._loop, sock, self._protocol_factory, self._backlog, self
+                self._loop, sock, self._protocol_factory, self._backlog, self, self._tls
             )
             self._listeners.append(listener)
             if sys.version_info >= (3, 15):

@@ -23,15 +23,16 @@ from ferroloop._asyncio_private import (
 if TYPE_CHECKING:
     import asyncio
     import socket
+    from collections.abc import Callable
 
-    from ferroloop._base import LoopBase, ProtocolFactory
+    from ferroloop._base import LoopBase
 
 __all__ = (
     "ClientTls",
     "check_timeouts",
     "make_protocol",
     "make_ssl_transport",
-    "server_factory",
+    "server_side",
     "start_tls",
 )
 
@@ -157,21 +158,19 @@ def make_ssl_transport(
     return ClientTls(loop, rawsock, tls, extra=extra, server=server).transport
 
 
-def server_factory(
+def server_side(
     loop: LoopBase,
-    protocol_factory: ProtocolFactory,
     context: Any,
     ssl_handshake_timeout: float | None,
     ssl_shutdown_timeout: float | None,
-) -> ProtocolFactory:
-    """Return a factory of TLS protocols around those of `protocol_factory`, for a listener.
+) -> Callable[[asyncio.BaseProtocol], _native.TlsProtocol]:
+    """Return what puts TLS around the protocol of an incoming connection, for a listener.
 
     A failed handshake closes its connection, and is reported to the exception handler in debug
     mode, as asyncio does it.
     """
 
-    def make() -> Any:
-        protocol = protocol_factory()
+    def make(protocol: asyncio.BaseProtocol) -> _native.TlsProtocol:
         waiter: asyncio.Future[None] = loop.create_future()
         tls = make_protocol(
             loop,

@@ -50,6 +50,8 @@ pub struct Listener {
     /// The listening `socket.socket`, which its server closes.
     sock: Held,
     protocol_factory: Py<PyAny>,
+    /// Puts TLS around a protocol.
+    tls: Option<Py<PyAny>>,
     backlog: usize,
     server: Option<Py<ServerBase>>,
     state: LoopCell<State>,
@@ -81,18 +83,20 @@ impl SourceClass for ListenerClass {
 #[pymethods]
 impl Listener {
     #[new]
-    #[pyo3(signature = (event_loop, sock, protocol_factory, backlog, server=None))]
+    #[pyo3(signature = (event_loop, sock, protocol_factory, backlog, server=None, tls=None))]
     fn make(
         event_loop: Py<EventLoop>,
         sock: Bound<'_, PyAny>,
         protocol_factory: Py<PyAny>,
         backlog: isize,
         server: Option<Py<ServerBase>>,
+        tls: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         Ok(Self {
             event_loop,
             sock: Held::new(sock)?,
             protocol_factory,
+            tls,
             backlog: usize::try_from(backlog).unwrap_or(0),
             server,
             state: LoopCell::new(State {
@@ -155,6 +159,7 @@ impl Listener {
             visit.call(&self.event_loop)?;
             visit.call(self.sock.object())?;
             visit.call(&self.protocol_factory)?;
+            visit.call(&self.tls)?;
             visit.call(&self.server)?;
             state
                 .context
@@ -266,11 +271,16 @@ impl Listener {
         context = context.separate(py)?;
         let entered = context.enter(py)?;
         let protocol = listener.protocol_factory.bind(py).call0();
+        let carried = match (&protocol, &listener.tls) {
+            (Ok(protocol), Some(tls)) => tls.bind(py).call1((protocol,)),
+            (Ok(protocol), None) => Ok(protocol.clone()),
+            (Err(error), _) => Err(error.clone_ref(py)),
+        };
         context.leave(py, entered)?;
-        let made = protocol.and_then(|protocol| {
+        let made = carried.and_then(|carried| {
             let parts = Parts {
                 descriptor,
-                protocol: protocol.clone(),
+                protocol: carried,
                 context,
                 server: listener
                     .server
@@ -286,13 +296,17 @@ impl Listener {
         match made {
             Ok(()) => Ok(()),
             Err(error) if leaves_the_loop(py, &error) => Err(error),
-            Err(error) => Self::report_refused(this, error),
+            Err(error) => Self::report_refused(this, error, protocol.ok()),
         }
     }
 
     /// asyncio mentions a connection that could not be made in debug mode only.
     #[cold]
-    fn report_refused(this: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
+    fn report_refused(
+        this: &Bound<'_, Self>,
+        error: PyErr,
+        protocol: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let py = this.py();
         let event_loop = this.get().event_loop.bind(py);
         if !event_loop.get().is_debug() {
@@ -304,6 +318,9 @@ impl Listener {
             "Error on transport creation for incoming connection",
         )?;
         context.set_item("exception", error.into_value(py))?;
+        if let Some(protocol) = protocol {
+            context.set_item("protocol", protocol)?;
+        }
         event_loop.call_method1(intern!(py, "call_exception_handler"), (context,))?;
         Ok(())
     }

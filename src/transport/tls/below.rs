@@ -54,6 +54,12 @@ impl Below {
         }
     }
 
+    /// Whether it makes no difference to it how many writes something comes in.
+    #[inline]
+    pub fn takes_parts(&self) -> bool {
+        matches!(self, Self::Stream(_))
+    }
+
     /// Whether what is written to it goes nowhere.
     #[inline]
     pub fn is_lost(&self, py: Python<'_>) -> bool {

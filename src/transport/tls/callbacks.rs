@@ -63,7 +63,15 @@ impl DirectClass for TlsClass {
 
     #[inline]
     fn flush(&self, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
-        TlsProtocol::flush(protocol.cast::<TlsProtocol>()?)
+        let protocol = protocol.cast::<TlsProtocol>()?;
+        let gathered = protocol
+            .get()
+            .state
+            .with(protocol.py(), |state| state.output.work == Work::Gathered);
+        if gathered {
+            return TlsProtocol::flush(protocol);
+        }
+        Ok(())
     }
 }
 
@@ -119,6 +127,9 @@ impl TlsProtocol {
             },
             output: Output {
                 backlog: WriteQueue::default(),
+                handed: 0,
+                records: 0,
+                overhead: None,
                 work: Work::Idle,
                 goodbye: false,
                 below_paused: false,

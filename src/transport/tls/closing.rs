@@ -12,6 +12,7 @@ use crate::error::leaves_the_loop;
 use crate::py::{asyncio, call};
 use crate::transport::protocol::report;
 use crate::transport::tls::session::{Phase, TlsProtocol, Told, Work};
+use crate::transport::tls::writing::Share;
 
 impl TlsProtocol {
     /// `transport.close()`: says goodbye behind everything that was written.
@@ -30,7 +31,7 @@ impl TlsProtocol {
                     return Ok(());
                 }
                 // The peer has ended, and the program will not read what it sent before.
-                let written = Self::encrypt(this, true);
+                let written = Self::encrypt(this, Share::Everything);
                 Self::contain(this, written, "Fatal error on SSL protocol")?;
                 Self::say_goodbye(this)
             }
@@ -105,7 +106,7 @@ impl TlsProtocol {
         let py = this.py();
         let session = this.get();
         Self::do_read(this)?;
-        let written = Self::encrypt(this, true);
+        let written = Self::encrypt(this, Share::Everything);
         Self::contain(this, written, "Fatal error on SSL protocol")?;
         if session.waits_for_reader(py) {
             return Ok(());
@@ -245,7 +246,7 @@ impl TlsProtocol {
                 if paused {
                     // Nothing can be written any more, so what was is not held back for a callback
                     // that would ask for more.
-                    Self::encrypt(this, true)?;
+                    Self::encrypt(this, Share::Everything)?;
                     return Ok(true);
                 }
                 Self::do_flush(this)?;
@@ -253,7 +254,7 @@ impl TlsProtocol {
             }
             Phase::Flushing => {
                 // A transport below that was paused and resumed meets its end once more.
-                Self::encrypt(this, true)?;
+                Self::encrypt(this, Share::Everything)?;
                 if session.waits_for_reader(py) {
                     return Ok(true);
                 }
@@ -307,13 +308,11 @@ impl TlsProtocol {
         let (app, tells, dropped) = session.state.with(py, |state| {
             let tells =
                 state.phase != Phase::DoHandshake && matches!(state.told, Told::Made | Told::Eof);
-            if tells {
-                state.told = Told::Lost;
-            }
+            state.told = Told::Lost;
             state.phase = Phase::Unwrapped;
             state.output.lost += 1;
             let dropped = (
-                state.output.backlog.take(),
+                state.output.drop_backlog(),
                 state.below.take(),
                 state.transport.take(),
                 state.space.take(),

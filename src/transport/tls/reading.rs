@@ -66,6 +66,10 @@ impl TlsProtocol {
             session.hold(py);
         }
         let result = Self::go_on(this);
+        if result.is_err() {
+            // The transport below ends the connection; what was written before is sent.
+            Self::settle(this)?;
+        }
         if session.hold(py) {
             return result.and_then(|()| session.control_below(py));
         }
@@ -191,7 +195,8 @@ impl TlsProtocol {
         if !matches!(session.phase(py), Phase::Wrapped | Phase::Flushing) {
             return Ok(());
         }
-        if session.reads(py) {
+        let reads = session.reads(py);
+        if reads {
             // Each delivery may exchange the protocol for one of another kind.
             while match session.state.with(py, |state| state.kind) {
                 Kind::Direct(class) if class.gathers() => Self::read_buffered(this)?,
@@ -201,7 +206,7 @@ impl TlsProtocol {
         } else {
             session.hold(py);
         }
-        Self::flush_answers(this)?;
+        Self::flush_answers(this, reads)?;
         session.engine.rest();
         session.control_below(py)
     }

@@ -54,7 +54,7 @@ pub enum Told {
     Made,
     /// `eof_received`.
     Eof,
-    /// `connection_lost`.
+    /// `connection_lost`, or nothing any more.
     Lost,
 }
 
@@ -103,6 +103,12 @@ pub enum Work {
 pub struct Output {
     /// What is not encrypted yet.
     pub backlog: WriteQueue<Pinned>,
+    /// How many bytes at the front of it asyncio would have given to the transport below already.
+    pub handed: usize,
+    /// How many records asyncio would have made of the rest.
+    pub records: usize,
+    /// How much longer a record is than what it holds, once one was made.
+    pub overhead: Option<usize>,
     pub work: Work,
     /// The goodbye waits for what is being encrypted.
     pub goodbye: bool,
@@ -141,7 +147,7 @@ pub struct State {
     pub told: Told,
     /// `None` before `connection_made` and after `connection_lost`.
     pub below: Option<Below>,
-    /// The program's protocol, until the connection is lost.
+    /// The program's protocol; `None` when the connection is lost, unless the program sets another.
     pub app: Option<Py<PyAny>>,
     pub kind: Kind,
     /// The program's transport, until the connection is lost.
@@ -182,7 +188,7 @@ impl TlsProtocol {
             .with(py, |state| Some(state.below.as_ref()?.duplicate(py)))
     }
 
-    /// The program's protocol, until the connection is lost.
+    /// The program's protocol: see `State::app`.
     #[inline]
     pub fn app<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.state.with(py, |state| {

@@ -18,7 +18,7 @@ use crate::transport::limits::water_marks;
 use crate::transport::protocol::Kind;
 use crate::transport::tls::callbacks::{READ_MARKS, WRITE_MARKS};
 use crate::transport::tls::session::{
-    Closed, Face, Marks, Phase, State, TlsProtocol, TlsTransport,
+    Closed, Face, Marks, Phase, State, TlsProtocol, TlsTransport, Told,
 };
 
 #[pymethods]
@@ -33,7 +33,14 @@ impl TlsTransport {
 
     /// Write every item of an iterable, in as few records as they fit into.
     fn writelines(this: &Bound<'_, Self>, list_of_data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let Some(session) = this.get().session(this.py()) else {
+            return Ok(());
+        };
         let mut chunks = Vec::new();
+        if session.get().phase(this.py()).is_over() {
+            // It counts as a write, whatever it is.
+            return TlsProtocol::append(&session, chunks);
+        }
         for item in list_of_data.try_iter()? {
             let chunk = held(&item?)?;
             if !chunk.bytes().is_empty() {
@@ -43,10 +50,7 @@ impl TlsTransport {
         if chunks.is_empty() {
             return Ok(());
         }
-        match this.get().session(this.py()) {
-            Some(session) => TlsProtocol::append(&session, chunks),
-            None => Ok(()),
-        }
+        TlsProtocol::append(&session, chunks)
     }
 
     /// Not possible over TLS: raises NotImplementedError.
@@ -69,7 +73,11 @@ impl TlsTransport {
             return TlsProtocol::start_shutdown(&session);
         }
         transport.face.with(py, |face| face.closed = Closed::Again);
-        if session.get().state.with(py, |state| state.app.is_none()) {
+        let lost = session
+            .get()
+            .state
+            .with(py, |state| state.told == Told::Lost);
+        if lost {
             transport.let_go(py);
         }
         Ok(())
@@ -136,9 +144,7 @@ impl TlsTransport {
         };
         let old = session.get().state.with(py, |state| {
             state.kind = kind;
-            // After the end nobody is told anything.
-            let app = state.app.as_mut()?;
-            Some(std::mem::replace(app, protocol.unbind()))
+            state.app.replace(protocol.unbind())
         });
         drop(old);
         Ok(())

@@ -1,7 +1,10 @@
 //! From the protocol to records: gathering, encrypting, flow control.
 //!
 //! Loop thread only. The one surprise: what waits for the transport below waits unencrypted, because
-//! a `MemoryBIO` never shrinks; only the end of the connection has everything encrypted at once.
+//! a `MemoryBIO` never shrinks; only the end of the connection has everything encrypted at once. What
+//! asyncio would have given to that transport already is counted as given: it is `Output::handed`.
+
+use std::collections::VecDeque;
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -13,12 +16,27 @@ use crate::logic::flow_control::LOST_WRITES;
 use crate::py::bytes::Pinned;
 use crate::py::{asyncio, call};
 use crate::transport::protocol::report;
-use crate::transport::tls::session::{Phase, State, TlsProtocol, Work};
+use crate::transport::tls::below::Below;
+use crate::transport::tls::session::{Output, Phase, State, TlsProtocol, Work};
 
 /// The most that a record holds.
 const RECORD: usize = 1 << 14;
 /// More than this is not gathered until the callback returns but encrypted at once.
 const GATHERED: usize = 64 * 1024;
+/// The last bytes that count as handed over follow at once, paused or not: more than the transport
+/// below takes before it pauses, so that it goes on when asyncio's would.
+const LAST: usize = 128 * 1024;
+
+/// How much of the backlog is encrypted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// What counts as handed over, as long as the transport below takes it.
+    Handed,
+    /// What is there, as long as the transport below takes it.
+    Accepted,
+    /// Everything.
+    Everything,
+}
 
 /// What `append` does next.
 enum Next {
@@ -87,7 +105,7 @@ impl TlsProtocol {
         if !ready {
             return Ok(());
         }
-        let result = Self::encrypt(this, false);
+        let result = Self::encrypt(this, Share::Accepted);
         this.get().engine.rest();
         Self::contain(this, result, "Fatal error on SSL protocol")
     }
@@ -111,8 +129,9 @@ impl TlsProtocol {
         }
     }
 
-    /// After a read: what OpenSSL answers by itself, and what could not be written before.
-    pub fn flush_answers(this: &Bound<'_, Self>) -> PyResult<()> {
+    /// What OpenSSL answers by itself, and what could not be written before; `read` if the program
+    /// was reading.
+    pub fn flush_answers(this: &Bound<'_, Self>, read: bool) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
         let (idle, waits) = session.state.with(py, |state| {
@@ -123,67 +142,101 @@ impl TlsProtocol {
             return Ok(());
         }
         if waits {
-            return Self::encrypt(this, false);
+            return Self::encrypt(this, Share::Accepted);
         }
         if session.engine.outgoing_pending(py)? > 0 {
             return Self::process_outgoing(this);
         }
+        if read {
+            // asyncio asks after each read; without a mark the program is told something.
+            return Self::control_app(this);
+        }
         Ok(())
     }
 
-    /// Encrypts what is written: as long as the transport below takes it, or everything. asyncio's
-    /// `_do_write`.
-    pub fn encrypt(this: &Bound<'_, Self>, everything: bool) -> PyResult<()> {
+    /// Encrypts this share of what is written, and hands it over: asyncio's `_do_write`.
+    pub fn encrypt(this: &Bound<'_, Self>, share: Share) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
-        let before = session.state.with(py, |state| {
-            std::mem::replace(&mut state.output.work, Work::Encrypting)
+        let begins = session.state.with(py, |state| {
+            let output = &mut state.output;
+            let wanted = share != Share::Everything || !output.backlog.is_empty();
+            let begins = wanted && output.work != Work::Encrypting;
+            if begins {
+                output.work = Work::Encrypting;
+            }
+            begins
         });
-        if before == Work::Encrypting {
+        if !begins {
             return Ok(());
         }
-        let result = session.encrypt_pieces(py, everything);
+        let result = session.encrypt_pieces(py, share);
         let goodbye = session.state.with(py, |state| {
             state.output.work = Work::Idle;
             std::mem::take(&mut state.output.goodbye)
         });
         result?;
-        Self::process_outgoing(this)?;
+        if share == Share::Handed {
+            session.hand_over(py, false)?;
+        } else {
+            Self::process_outgoing(this)?;
+        }
         if goodbye {
             // Code that ran meanwhile has closed the transport.
-            Self::encrypt(this, true)?;
+            Self::encrypt(this, Share::Everything)?;
             return Self::say_goodbye(this);
         }
         Ok(())
     }
 
-    fn encrypt_pieces(&self, py: Python<'_>, everything: bool) -> PyResult<()> {
-        while let Some(piece) = self.state.with(py, |state| state.piece(py, everything)) {
+    fn encrypt_pieces(&self, py: Python<'_>, share: Share) -> PyResult<()> {
+        // Each write counts at a transport that is not ours, so that it gets one, as from asyncio.
+        let in_parts = self.state.with(py, |state| {
+            state.below.as_ref().is_some_and(Below::takes_parts)
+        });
+        while let Some((piece, first)) = self.state.with(py, |state| {
+            let first = state.output.overhead.is_none();
+            Some((state.piece(py, share)?, first))
+        }) {
+            let before = first
+                .then(|| self.engine.outgoing_pending(py))
+                .transpose()?;
             let written = match piece {
                 Piece::Part(chunk, from, to) => self.engine.write(chunk.bind(py), from, to),
                 Piece::Joined => self.write_joined(py),
             };
             let Some(count) = written? else {
+                // OpenSSL wants to hear from the peer: asyncio's would have kept the rest.
+                self.state.with(py, |state| state.output.handed = 0);
                 return Ok(());
             };
+            if let Some(before) = before {
+                let made = self.engine.outgoing_pending(py)? - before;
+                self.state.with(py, |state| {
+                    state.output.overhead = Some(made.saturating_sub(count));
+                });
+            }
             let mut finished = None;
             let mut others = Vec::new();
-            let more = self.state.with(py, |state| {
-                let backlog = &mut state.output.backlog;
-                backlog.sent(count, |chunk| {
+            let (more, late) = self.state.with(py, |state| {
+                let output = &mut state.output;
+                let late = output.below_paused && output.handed > 0;
+                output.handed = output.handed.saturating_sub(count);
+                output.backlog.sent(count, |chunk| {
                     if let Some(before) = finished.replace(chunk) {
                         others.push(before);
                     }
                 });
-                !backlog.is_empty()
+                (!output.backlog.is_empty(), late)
             });
             others
                 .into_iter()
                 .chain(finished)
                 .for_each(|chunk| chunk.release(py));
-            if more && !self.hand_over(py)? {
+            let hands_over = late || more && in_parts;
+            if hands_over && !self.hand_over(py, late)? {
                 // The connection broke: the rest is not worth encrypting.
-                let dropped = self.state.with(py, |state| state.output.backlog.take());
+                let dropped = self.state.with(py, |state| state.output.drop_backlog());
                 drop(dropped);
             }
         }
@@ -196,12 +249,16 @@ impl TlsProtocol {
         let window = event_loop.take_window(py, Purpose::Plain)?;
         let count = window.get().with_mut(py, |memory| {
             self.state.with(py, |state| {
+                let most = match state.output.handed {
+                    0 => RECORD,
+                    handed => handed.min(RECORD),
+                };
                 let mut count = 0;
                 for chunk in state.output.backlog.unsent() {
-                    let size = chunk.len().min(RECORD - count);
+                    let size = chunk.len().min(most - count);
                     memory[count..count + size].copy_from_slice(&chunk[..size]);
                     count += size;
-                    if count == RECORD {
+                    if count == most {
                         break;
                     }
                 }
@@ -213,11 +270,11 @@ impl TlsProtocol {
         written
     }
 
-    /// Writes the records that OpenSSL has made, unless the transport below asked to pause. False if
-    /// that transport is lost.
-    fn hand_over(&self, py: Python<'_>) -> PyResult<bool> {
+    /// Writes the records that OpenSSL has made, unless the transport below asked to pause and they
+    /// are not `late`. False if that transport is lost.
+    fn hand_over(&self, py: Python<'_>, late: bool) -> PyResult<bool> {
         let below = self.state.with(py, |state| {
-            let open = !state.output.below_paused;
+            let open = late || !state.output.below_paused;
             open.then(|| Some(state.below.as_ref()?.duplicate(py)))
                 .flatten()
         });
@@ -239,13 +296,13 @@ impl TlsProtocol {
 
     /// Writes the records, and has the program pause or go on: asyncio's `_process_outgoing`.
     pub fn process_outgoing(this: &Bound<'_, Self>) -> PyResult<()> {
-        this.get().hand_over(this.py())?;
+        this.get().hand_over(this.py(), false)?;
         Self::control_app(this)
     }
 
     /// How much the transport below has not been given yet: `get_write_buffer_size()`.
     pub fn written_size(&self, py: Python<'_>) -> PyResult<usize> {
-        let waiting = self.state.with(py, |state| state.output.backlog.size());
+        let waiting = self.state.with(py, |state| state.output.waiting());
         Ok(waiting + self.engine.outgoing_pending(py)?)
     }
 
@@ -255,7 +312,7 @@ impl TlsProtocol {
         let session = this.get();
         let asks = session.state.with(py, |state| {
             let output = &state.output;
-            output.below_paused || output.paused || output.backlog.size() >= output.marks.high
+            output.below_paused || output.paused || output.waiting() >= output.marks.high
         });
         if !asks {
             return Ok(());
@@ -317,19 +374,64 @@ impl TlsProtocol {
     /// What leaves the loop.
     pub fn resume_writing(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
-        let (waits, encrypts) = this.get().state.with(py, |state| {
-            state.output.below_paused = false;
-            (
-                !state.output.backlog.is_empty(),
-                matches!(state.phase, Phase::Wrapped | Phase::Flushing),
-            )
+        let (encrypts, late) = this.get().state.with(py, |state| {
+            let output = &mut state.output;
+            output.below_paused = false;
+            let encrypts = matches!(state.phase, Phase::Wrapped | Phase::Flushing);
+            let encrypts = encrypts && !output.backlog.is_empty();
+            (encrypts, encrypts && output.handed > 0)
         });
-        let result = if waits && encrypts {
-            Self::hand_over(this.get(), py).and_then(|_| Self::encrypt(this, false))
+        let result = if late {
+            Self::encrypt(this, Share::Handed).and_then(|()| Self::resumed_below(this, encrypts))
         } else {
-            Self::process_outgoing(this)
+            Self::resumed_below(this, encrypts)
         };
         Self::contain(this, result, "Fatal error on SSL protocol")
+    }
+
+    /// The transport below has sent what asyncio would have given to it, unless it paused again.
+    fn resumed_below(this: &Bound<'_, Self>, encrypts: bool) -> PyResult<()> {
+        let py = this.py();
+        let session = this.get();
+        let paused = session.state.with(py, |state| {
+            let output = &mut state.output;
+            if encrypts && !output.below_paused {
+                output.hand_all();
+            }
+            output.below_paused
+        });
+        if paused {
+            return Ok(());
+        }
+        if encrypts {
+            session.hand_over(py, false)?;
+            return Self::encrypt(this, Share::Accepted);
+        }
+        Self::process_outgoing(this)
+    }
+}
+
+impl Output {
+    /// How long what is not handed over is, as records if asyncio would have made them.
+    #[inline]
+    pub fn waiting(&self) -> usize {
+        match self.backlog.size() - self.handed {
+            0 => 0,
+            waiting => waiting + self.records * self.overhead.unwrap_or(0),
+        }
+    }
+
+    /// Everything counts as handed over.
+    #[inline]
+    fn hand_all(&mut self) {
+        self.handed = self.backlog.size();
+        self.records = 0;
+    }
+
+    /// Takes out the backlog; the caller drops it.
+    pub fn drop_backlog(&mut self) -> VecDeque<Pinned> {
+        (self.handed, self.records) = (0, 0);
+        self.backlog.take()
     }
 }
 
@@ -344,6 +446,9 @@ impl State {
             return if warn { Next::Warn } else { Next::Nothing };
         }
         for chunk in chunks {
+            if output.below_paused {
+                output.records += chunk.bytes().len().div_ceil(RECORD);
+            }
             output.backlog.push(chunk);
         }
         if self.phase != Phase::Wrapped || output.work == Work::Encrypting {
@@ -352,7 +457,8 @@ impl State {
         if output.below_paused {
             return Next::Control;
         }
-        if output.backlog.size() >= GATHERED {
+        // Without a mark the program is told at each write, even if nothing is left of it.
+        if output.backlog.size() >= GATHERED || output.marks.high == 0 {
             return Next::Flush;
         }
         if output.work == Work::Gathered {
@@ -361,11 +467,19 @@ impl State {
         Next::Gather
     }
 
-    /// What is to be encrypted next.
+    /// What is to be encrypted next. Whatever is there while the transport below takes it counts as
+    /// handed over, even if that transport pauses before it has got everything.
     #[inline]
-    fn piece(&self, py: Python<'_>, everything: bool) -> Option<Piece> {
-        let output = &self.output;
-        if output.below_paused && !everything {
+    fn piece(&mut self, py: Python<'_>, share: Share) -> Option<Piece> {
+        let output = &mut self.output;
+        if share != Share::Handed && !output.below_paused {
+            output.hand_all();
+        }
+        let goes_on = match output.handed {
+            0 => false,
+            handed => !output.below_paused || handed <= LAST,
+        };
+        if !goes_on && share != Share::Everything {
             return None;
         }
         let (chunk, head) = output.backlog.first()?;

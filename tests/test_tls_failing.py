@@ -1,0 +1,186 @@
+"""TLS connections that fail: in a callback, which has written something, or before they begin."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import sys
+from typing import Any
+
+import pytest
+
+from support.certificates import server_context
+from support.errors import Reports
+from support.loops import run, until
+from support.protocols import BufferedRecorder, Recorder, returning
+from support.sockets import drain_socket, listening
+from support.tls import Peer, peer_of
+
+Loop = asyncio.AbstractEventLoop
+
+#: More than is gathered before it is encrypted.
+LONG = 100_000
+
+
+@pytest.fixture(autouse=True)
+def _since_3_11(kind: str) -> None:
+    """asyncio's TLS of 3.10 is another one."""
+    if kind == "asyncio" and sys.version_info < (3, 11):
+        pytest.skip("asyncio's TLS of 3.10 is another one")
+
+
+class Boom(Exception):
+    """What the callbacks raise."""
+
+
+class Stop(BaseException):
+    """What no TLS layer catches."""
+
+
+class Failing(Recorder):
+    """Answers in one callback, and fails in it."""
+
+    def __init__(self, where: str, answer: bytes, error: type[BaseException] = Boom) -> None:
+        super().__init__()
+        self.where, self.answer, self.error = where, answer, error
+
+    def fail(self, where: str) -> None:
+        if where == self.where:
+            self.transport.write(self.answer[:3])
+            self.transport.write(self.answer[3:])
+            raise self.error(where)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.fail("connection_made")
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self.fail("data_received")
+
+    def eof_received(self) -> bool | None:
+        super().eof_received()
+        self.fail("eof_received")
+        return None
+
+
+class FailingBuffered(BufferedRecorder):
+    def __init__(self, where: str, answer: bytes) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        super().buffer_updated(nbytes)
+        self.transport.write(self.answer)
+        raise Boom("buffer_updated")
+
+
+async def everything(peer: Peer) -> bytes:
+    """What is sent before the connection is cut."""
+    while await peer.receive():
+        pass
+    data = b""
+    with contextlib.suppress(ssl.SSLWantReadError):
+        while part := peer.tls.read(1 << 20):
+            data += part
+    return data
+
+
+def the_failure(reports: Reports, message: str, error: type[BaseException] = Boom) -> None:
+    """Take the one report, which is of the callback's exception."""
+    report = reports.take()
+    assert report["message"] == message
+    assert isinstance(report["exception"], error)
+
+
+@pytest.mark.parametrize("factory", [Failing, FailingBuffered])
+@pytest.mark.parametrize("goodbye", [False, True])
+@pytest.mark.parametrize("size", [8, LONG])
+def test_what_was_written_before_a_failure_is_sent(
+    loop: Loop, reports: Reports, factory: Any, goodbye: bool, size: int
+) -> None:
+    protocol = factory("data_received", bytes(size))
+
+    async def main() -> None:
+        async with peer_of(returning(protocol)) as peer:
+            await peer.handshake()
+            await until(lambda: protocol.events)
+            end = peer.goodbye if goodbye else bytes
+            await peer.send_raw(peer.records(b"request") + end())
+            # A peer that has said goodbye reads no more.
+            assert await drain_socket(peer.sock, 1 << 20) > size + 16
+            assert isinstance(await protocol.wait_lost(), Boom)
+
+    run(loop, main())
+    the_failure(reports, "Fatal error on SSL protocol")
+
+
+@pytest.mark.parametrize(
+    ("where", "error", "message"),
+    [
+        ("data_received", Boom, "Fatal error on SSL protocol"),
+        ("data_received", Stop, "Fatal error: protocol.buffer_updated() call failed."),
+        ("connection_made", Boom, "Fatal error: protocol.buffer_updated() call failed."),
+    ],
+)
+def test_what_was_written_before_a_failure_can_be_read(
+    loop: Loop, reports: Reports, where: str, error: type[BaseException], message: str
+) -> None:
+    protocol = Failing(where, b"HTTP 500", error)
+
+    async def main() -> None:
+        async with peer_of(returning(protocol)) as peer:
+            await peer.handshake()
+            if where == "data_received":
+                await until(lambda: protocol.events)
+                await peer.send(b"request")
+            assert await everything(peer) == b"HTTP 500"
+            assert isinstance(await protocol.wait_lost(), error)
+
+    run(loop, main())
+    the_failure(reports, message, error)
+
+
+def test_what_was_written_before_a_failing_end_is_sent(loop: Loop, reports: Reports) -> None:
+    protocol = Failing("eof_received", b"HTTP 500")
+
+    async def main() -> None:
+        async with peer_of(returning(protocol)) as peer:
+            await peer.handshake()
+            await until(lambda: protocol.events)
+            await peer.send_raw(peer.goodbye())
+            assert await drain_socket(peer.sock, 1 << 20) > len(b"HTTP 500") + 16
+            assert isinstance(await protocol.wait_lost(), Boom)
+
+    run(loop, main())
+    the_failure(reports, "Error calling eof_received()")
+
+
+def test_a_session_that_cannot_be_made_is_reported_with_its_protocol(
+    loop: Loop, kind: str, reports: Any
+) -> None:
+    if kind == "asyncio":
+        pytest.skip("asyncio leaves the connection to the collector")
+    loop.set_debug(True)
+    made: list[Recorder] = []
+
+    def factory() -> Recorder:
+        made.append(Recorder())
+        return made[0]
+
+    async def main() -> None:
+        options: dict[str, Any] = {"ssl": server_context(), "ssl_handshake_timeout": 0}
+        server = await loop.create_server(factory, sock=listening(), **options)
+        with socket.socket() as sock:
+            sock.setblocking(False)
+            await loop.sock_connect(sock, server.sockets[0].getsockname())
+            await until(lambda: reports)
+        server.close()
+
+    run(loop, main())
+    report = reports.take()
+    assert set(report) == {"exception", "message", "protocol"}
+    assert report["protocol"] is made[0]
+    assert isinstance(report["exception"], ValueError)
