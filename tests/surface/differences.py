@@ -68,7 +68,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference(
         "*/losses_that_fail/reported*",
-        "`connection_lost` of a pipe or an endpoint raises",
+        "a callback of a pipe's or an endpoint's protocol raises",
         "no handle is made for the last callback, so the report names the transport",
     ),
     Difference(
