@@ -202,8 +202,8 @@ def test_without_a_program_it_says_how_to_use_it() -> None:
 WAITING = """
     import asyncio
     async def main():
-        print("waiting", flush=True)
         try:
+            print("waiting", flush=True)
             await asyncio.sleep(1000)
         finally:
             print("cleaned up", flush=True)

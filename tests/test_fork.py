@@ -292,6 +292,8 @@ def test_a_connection_that_a_child_keeps_does_not_reach_its_parent_again(loop: L
 def test_a_child_that_exits_within_a_coroutine_keeps_its_status(kind: str, runner: str) -> None:
     if runner == "Runner" and sys.version_info < (3, 11):
         pytest.skip("since 3.11")
+    if sys.version_info >= (3, 14):
+        pytest.skip("the interpreter itself ends such a task with a RuntimeError")
     status, out, err = run_code(
         kind,
         f"""

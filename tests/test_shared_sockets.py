@@ -447,6 +447,7 @@ def test_two_socket_objects_of_one_descriptor_can_both_be_waited_for(loop: Loop)
     ours, peer = socket.socketpair()
     ours.setblocking(False)
     twin = socket.socket(fileno=ours.fileno())
+    twin.setblocking(False)
     size = 1 << 20
 
     def taken(count: int) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
+import types
 from asyncio import (
     base_subprocess,
     constants,
@@ -143,6 +144,15 @@ def set_running_loop(loop: asyncio.AbstractEventLoop | None) -> None:
     The function is looked up each time because CPython's tests replace it.
     """
     events._set_running_loop(loop)
+
+
+#: Whether a future that is chained to another is settled at once in the thread of its loop (3.14, late
+#: 3.13), or always through the loop's queue.
+CHAINS_AT_ONCE = any(
+    "_get_running_loop" in const.co_names
+    for const in asyncio.futures._chain_future.__code__.co_consts  # type: ignore[attr-defined]
+    if isinstance(const, types.CodeType)
+)
 
 
 def is_coroutine_callback(callback: object) -> bool:

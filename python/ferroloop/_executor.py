@@ -16,7 +16,11 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ferroloop._asyncio_private import is_coroutine_callback
+from ferroloop._asyncio_private import (
+    CHAINS_AT_ONCE,
+    get_running_loop_or_none,
+    is_coroutine_callback,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,6 +123,10 @@ def _deliver(
     loop: LoopBase, future: asyncio.Future[Any], work: concurrent.futures.Future[Any]
 ) -> None:
     """Bring the outcome of `work` into the loop; called in the worker's thread, as a rule."""
+    if CHAINS_AT_ONCE and get_running_loop_or_none() is loop:
+        # An executor that runs at once in the caller's thread, or work that was done or cancelled.
+        _copy_outcome(future, work)
+        return
     try:
         loop.call_soon_threadsafe(_copy_outcome, future, work)
     except RuntimeError:

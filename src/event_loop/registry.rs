@@ -17,14 +17,16 @@ use crate::event_loop::state::{Entry, EventLoop};
 use crate::logic::slab::Key;
 use crate::sys::poller;
 
+/// From this number on a descriptor is looked for before there is room for it.
+const LARGE: usize = 1 << 16;
+
 impl EventLoop {
     /// Stores `entry` for the descriptor `number`; an older entry of that number, left by somebody
     /// who closed it behind our back, is dropped.
     pub fn enter(&self, py: Python<'_>, number: RawFd, entry: Entry) -> PyResult<Key> {
         let place = usize::try_from(number)
             .map_err(|_| PyOverflowError::new_err("negative file descriptor"))?;
-        let known = self.core.with(py, |core| core.descriptors.len());
-        if place >= known {
+        if place >= LARGE && place >= self.core.with(py, |core| core.descriptors.len()) {
             // Room is made for numbers that exist, not for any that a program may give.
             poller::check_open(number).map_err(|error| os_error(&error))?;
         }
