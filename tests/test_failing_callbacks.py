@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -122,7 +123,9 @@ def waiting(sock: socket.socket) -> list[bytes]:
 
 
 @pytest.mark.parametrize("name", ["datagram_received", "resume_writing"])
-def test_an_interrupted_endpoint_sends_what_it_holds(loop: Loop, name: str) -> None:
+def test_an_interrupted_endpoint_sends_what_it_holds(kind: str, loop: Loop, name: str) -> None:
+    if (kind, name) == ("asyncio", "resume_writing") and sys.version_info[:2] == (3, 13):
+        pytest.skip("its count of what waits is off after a datagram that was put back (3.13)")
     ours, peer = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
     # With a name each, since asyncio takes a connection without one for none.
     for sock, place in ((ours, "\0ferroloop-interrupted"), (peer, "\0ferroloop-peer")):

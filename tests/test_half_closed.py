@@ -71,8 +71,8 @@ def test_a_kept_end_that_nobody_holds_is_collected(loop: Loop) -> None:
         await run_once
         gc.collect()
         assert len(open_descriptors()) == before
+        # asyncio of 3.12 would wait for the forgotten ones.
         server.close()
-        await server.wait_closed()
 
     run(loop, main())
 
