@@ -6,7 +6,7 @@ import asyncio
 import gc
 import socket
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -48,29 +48,45 @@ class Forgetful(asyncio.Protocol):
     """Keeps its side open, and no reference to its transport."""
 
     ended = 0
+    written = 0
+    transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keeps the transport until the end."""
+        self.transport = cast("asyncio.Transport", transport)
 
     def eof_received(self) -> bool:
-        """Counts, and keeps the connection."""
+        """Counts, writes a last time, and keeps the connection."""
         type(self).ended += 1
+        if self.transport is not None:
+            self.transport.write(bytes(self.written))
+            self.transport.resume_reading()
+        self.transport = None
         return True
 
 
 @forgotten
-def test_a_kept_end_that_nobody_holds_is_collected(loop: Loop) -> None:
+@pytest.mark.parametrize("written", [0, 10, 100_000])
+def test_a_kept_end_that_nobody_holds_is_collected(loop: Loop, written: int) -> None:
     Forgetful.ended = 0
+    Forgetful.written = written
 
     async def main() -> None:
+        peers: list[socket.socket] = []
         server = await loop.create_server(Forgetful, "127.0.0.1", 0)
         before = len(open_descriptors())
         for _ in range(10):
-            with socket.create_connection(server.sockets[0].getsockname()):
-                pass
+            peer = socket.create_connection(server.sockets[0].getsockname())
+            peers.append(peer)
+            peer.shutdown(socket.SHUT_WR)
         await until(lambda: Forgetful.ended == 10)
         run_once = loop.create_future()
         loop.call_soon(run_once.set_result, None)
         await run_once
         gc.collect()
-        assert len(open_descriptors()) == before
+        assert len(open_descriptors()) == before + len(peers)
+        for peer in peers:
+            peer.close()
         # asyncio of 3.12 would wait for the forgotten ones.
         server.close()
 

@@ -467,3 +467,28 @@ def test_two_socket_objects_of_one_descriptor_can_both_be_waited_for(loop: Loop)
     with peer, ours:
         run(loop, main())
         twin.detach()
+
+
+def test_two_waits_by_two_objects_of_one_descriptor_leave_the_loop_asleep(loop: Loop) -> None:
+    ours, peer = socket.socketpair()
+    ours.setblocking(False)
+    twin = socket.socket(fileno=ours.fileno())
+    twin.setblocking(False)
+
+    async def main() -> None:
+        sent = loop.create_task(loop.sock_sendall(ours, bytes(1 << 22)))
+        await asyncio.sleep(0)
+        received = loop.create_task(loop.sock_recv(twin, 10))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        # Nothing is queued but this task, turn after turn: nobody is woken for nothing.
+        for _ in range(10):
+            assert not list(getattr(loop, "_ready", ()))
+            await asyncio.sleep(0)
+        for task in (sent, received):
+            task.cancel()
+        await asyncio.wait([sent, received])
+
+    with peer, ours:
+        run(loop, main())
+        twin.detach()

@@ -193,20 +193,6 @@ def test_a_loop_of_another_thread_leaves_signals_alone(new_loop: Factory) -> Non
     assert done
 
 
-def test_the_wakeup_descriptor_of_the_program_is_put_back(loop: Loop) -> None:
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    before = signal.set_wakeup_fd(writer)
-    try:
-        run(loop, asyncio.sleep(0))
-        run_turns(loop)
-        assert signal.set_wakeup_fd(writer) == writer
-    finally:
-        signal.set_wakeup_fd(before)
-        os.close(reader)
-        os.close(writer)
-
-
 def test_a_python_handler_runs_while_the_loop_is_parked(loop: Loop) -> None:
     seen: list[int] = []
 
@@ -401,69 +387,3 @@ def test_what_a_python_handler_writes_is_sent(loop: Loop, *, raises: bool) -> No
         there.close()
         transport.abort()
     run_turns(loop)
-
-
-@pytest.mark.parametrize("order", ["as made", "while the other runs"])
-def test_signals_are_never_written_to_who_got_a_closed_loops_number(kind: str, order: str) -> None:
-    status, out, err = run_code(
-        kind,
-        f"""
-        import os, signal, socket
-
-        async def add(loop, number):
-            loop.add_signal_handler(number, print)
-
-        first, second = new_loop(), new_loop()
-        if {order!r} == "as made":
-            first.add_signal_handler(signal.SIGUSR1, print)
-            second.add_signal_handler(signal.SIGUSR2, print)
-        else:
-            first.run_until_complete(add(second, signal.SIGUSR2))
-        first.close()
-        pairs = [socket.socketpair() for _ in range(8)]
-        second.close()
-        signal.signal(signal.SIGUSR1, lambda *args: None)
-        os.kill(os.getpid(), signal.SIGUSR1)
-        for pair in pairs:
-            for end in pair:
-                end.setblocking(False)
-                try:
-                    print("stray", end.recv(10))
-                except BlockingIOError:
-                    pass
-        print(signal.set_wakeup_fd(-1))
-        """,
-    )
-    assert (status, out.split(), err) == (0, ["-1"], "")
-
-
-def test_adding_a_handler_takes_signals_back_from_another_loop(
-    loop: Loop, new_loop: Factory
-) -> None:
-    got: list[str] = []
-
-    async def main() -> None:
-        loop.add_signal_handler(signal.SIGTERM, got.append, "TERM")
-        other = new_loop()
-        other.add_signal_handler(signal.SIGUSR1, print)
-        loop.add_signal_handler(signal.SIGHUP, got.append, "HUP")
-        os.kill(os.getpid(), signal.SIGHUP)
-        os.kill(os.getpid(), signal.SIGTERM)
-        await until(lambda: sorted(got) == ["HUP", "TERM"])
-        other.close()
-
-    run(loop, main())
-
-
-def test_a_closed_descriptor_of_the_program_is_not_put_back(loop: Loop) -> None:
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-    signal.set_wakeup_fd(theirs.fileno())
-    try:
-        loop.add_signal_handler(signal.SIGUSR1, print)
-        theirs.close()
-        loop.remove_signal_handler(signal.SIGUSR1)
-        assert signal.set_wakeup_fd(-1) == -1
-    finally:
-        signal.set_wakeup_fd(-1)
-        ours.close()

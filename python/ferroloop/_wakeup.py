@@ -1,7 +1,7 @@
 """The wake-up descriptor: which loop's pipe CPython's signal handler writes to.
 
-Owns the list of the loops that hold it, the last one being written to, and the descriptor that was
-there before the first. The main thread of the main interpreter only.
+Owns the list of the loops that hold it, the last one being written to, with what each found that was
+not another's of them. The main thread of the main interpreter only.
 The surprise: a number that was there before cannot be trusted if it was another loop's, since that
 may be closed and its number be anybody's; so what comes next is looked up, not remembered.
 """
@@ -21,9 +21,18 @@ __all__ = ("forget", "give_back", "hold")
 #: No descriptor, for `signal.set_wakeup_fd`.
 _NONE = -1
 
-_holders: list[tuple[weakref.ref[Any], int]] = []
-#: What was there before the first of them, in a list so that it can be replaced.
-_foreign = [_NONE]
+
+class _Holder:
+    """A loop that holds the descriptor, or did when another took it."""
+
+    def __init__(self, loop: LoopBase, number: int, foreign: int | None) -> None:
+        """Keep the loop's own number, and the one it found unless that was another holder's."""
+        self.loop: weakref.ref[Any] = weakref.ref(loop)
+        self.number = number
+        self.foreign = foreign
+
+
+_holders: list[_Holder] = []
 
 
 def hold(loop: LoopBase) -> None:
@@ -32,12 +41,12 @@ def hold(loop: LoopBase) -> None:
     Raises ValueError outside the main thread of the main interpreter.
     """
     number, found = loop._set_wakeup_fd()
-    if found != number and all(found != held for _, held in _holders):
-        # The program's own, or that of another kind of loop.
-        _foreign[0] = found
-    _leave(loop)
-    _holders.append((weakref.ref(loop), number))
     loop._state.wakeup_held = True
+    if found == number and _holders and _holders[-1].loop() is loop:
+        return
+    _leave(loop)
+    known = found == number or any(holder.number == found for holder in _holders)
+    _holders.append(_Holder(loop, number, None if known else found))
 
 
 def give_back(loop: LoopBase) -> None:
@@ -46,16 +55,18 @@ def give_back(loop: LoopBase) -> None:
     Raises ValueError outside the main thread; `loop` holds nothing then either.
     """
     loop._state.wakeup_held = False
-    number = _leave(loop)
-    if number is None:
+    holder = _leave(loop)
+    if holder is None:
         return
-    heir = _holders[-1][1] if _holders else _foreign[0]
+    heir = holder.foreign
+    if heir is None:
+        heir = _holders[-1].number if _holders else _NONE
     try:
-        found = signal.set_wakeup_fd(heir, warn_on_full_buffer=not _holders)
-    except OSError:
-        # The program has closed its own meanwhile.
+        found = signal.set_wakeup_fd(heir)
+    except (OSError, ValueError):
+        # The program has closed its own meanwhile, and the number may be another file's.
         found = signal.set_wakeup_fd(_NONE)
-    if found != number:
+    if found != holder.number:
         # Somebody else has set another one since.
         with contextlib.suppress(ValueError, OSError):
             signal.set_wakeup_fd(found)
@@ -72,8 +83,15 @@ def forget() -> None:
             signal.set_wakeup_fd(_NONE)
 
 
-def _leave(loop: LoopBase) -> int | None:
-    """Take `loop` off the list, and whatever has gone; the number of its pipe, if it was there."""
-    mine = [number for holder, number in _holders if holder() is loop]
-    _holders[:] = [held for held in _holders if held[0]() not in (loop, None)]
-    return mine[0] if mine else None
+def _leave(loop: LoopBase) -> _Holder | None:
+    """Take `loop` off the list, and whatever has gone; its place, if it was the last."""
+    last = _holders[-1] if _holders else None
+    for holder in list(_holders):
+        if holder.loop() not in (loop, None):
+            continue
+        place = _holders.index(holder)
+        del _holders[place]
+        if place < len(_holders) and _holders[place].foreign is None:
+            # Who came after it now comes after what it found.
+            _holders[place].foreign = holder.foreign
+    return last if last is not None and last.loop() is loop else None

@@ -11,7 +11,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::event_loop::state::EventLoop;
-use crate::py::thread;
+use crate::py::{asyncio, thread};
 
 impl EventLoop {
     /// Whether another process made the loop.
@@ -40,6 +40,7 @@ impl EventLoop {
     pub fn check_exits(&self, argument: Option<Borrowed<'_, '_, PyAny>>) -> PyResult<()> {
         if self.unwinding.load(Ordering::Relaxed)
             && let Some(task) = argument
+            && task.is_instance(&asyncio::task(task.py())?)?
             && let Ok(error) = task.call_method0(intern!(task.py(), "exception"))
             && (error.is_instance_of::<PySystemExit>()
                 || error.is_instance_of::<PyKeyboardInterrupt>())

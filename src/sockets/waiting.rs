@@ -141,6 +141,17 @@ impl SocketWatch {
         self.sock.bind(py).upgrade().is_some_and(|own| own.is(sock))
     }
 
+    /// Takes over who waits for the same descriptor by another socket object.
+    fn inherit(&self, py: Python<'_>, older: &Self) {
+        let (reader, writer) = older
+            .state
+            .with(py, |state| (state.reader.take(), state.writer.take()));
+        self.state.with(py, |state| {
+            debug_assert!(state.reader.is_none() && state.writer.is_none());
+            (state.reader, state.writer) = (reader, writer);
+        });
+    }
+
     /// Another watch of the descriptor takes `direction` over.
     fn let_go(&self, py: Python<'_>, direction: Direction) {
         let (other, same) = self.state.with(py, |state| {
@@ -223,7 +234,7 @@ pub fn wait<'py>(
             Ok(watch) => {
                 // Another socket object of that descriptor, which may live as well.
                 let begun = begin(this, sock, number)?;
-                watch.get().let_go(py, direction);
+                begun.0.get().inherit(py, watch.get());
                 begun
             }
             Err(_) => {
@@ -239,7 +250,8 @@ pub fn wait<'py>(
         asyncio::loop_keyword(py)?,
     )?;
     watch.get().place(py, direction, future.clone().unbind());
-    if direction == Direction::Write {
+    let writes = watch.get().state.with(py, |state| state.writer.is_some());
+    if writes {
         watch_writing(event_loop, watch.get(), py, number, key)?;
     }
     Ok(future)

@@ -48,8 +48,7 @@ impl SourceClass for StreamClass {
 
     fn flush(&self, object: &Bound<'_, PyAny>) -> PyResult<()> {
         let this = object.cast::<StreamTransport>()?;
-        StreamTransport::settle(this).or_else(|error| report(this, error, "_flush"))?;
-        StreamTransport::loosen(this)
+        StreamTransport::settle(this).or_else(|error| report(this, error, "_flush"))
     }
 
     /// A user watches the descriptor of a closing transport: what it had to send is given up.

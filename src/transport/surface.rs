@@ -115,6 +115,7 @@ impl StreamTransport {
     fn py_resume_reading(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::hold(this);
         let changed = this.get().resume_reading(this.py());
+        Self::loosen(this)?;
         log(this, changed, "%r resumes reading")
     }
 
@@ -214,8 +215,9 @@ impl StreamTransport {
         Self::make_empty_waiter(this)
     }
 
-    fn _reset_empty_waiter(&self, py: Python<'_>) {
-        self.reset_empty_waiter(py);
+    fn _reset_empty_waiter(this: &Bound<'_, Self>) -> PyResult<()> {
+        this.get().reset_empty_waiter(this.py());
+        Self::loosen(this)
     }
 
     fn _wait_for_room<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {

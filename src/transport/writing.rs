@@ -130,7 +130,7 @@ impl StreamTransport {
     pub fn flush(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         match this.get().send(py) {
-            Sent::Everything => Ok(()),
+            Sent::Everything => Self::loosen(this),
             Sent::Blocked => {
                 this.get().watch_for_room(py)?;
                 Self::maybe_pause(this)

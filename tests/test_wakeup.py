@@ -1,0 +1,136 @@
+"""The wake-up descriptor: who hears signals while loops come and go, and what the program had set."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+
+import pytest
+
+from support.loops import Factory, run, run_turns, until
+from support.programs import run_code
+
+Loop = asyncio.AbstractEventLoop
+
+
+def test_the_wakeup_descriptor_of_the_program_is_put_back(loop: Loop) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer)
+    try:
+        run(loop, asyncio.sleep(0))
+        run_turns(loop)
+        assert signal.set_wakeup_fd(writer) == writer
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)
+
+
+@pytest.mark.parametrize("order", ["as made", "while the other runs"])
+def test_signals_are_never_written_to_who_got_a_closed_loops_number(kind: str, order: str) -> None:
+    status, out, err = run_code(
+        kind,
+        f"""
+        import os, signal, socket
+
+        async def add(loop, number):
+            loop.add_signal_handler(number, print)
+
+        first, second = new_loop(), new_loop()
+        if {order!r} == "as made":
+            first.add_signal_handler(signal.SIGUSR1, print)
+            second.add_signal_handler(signal.SIGUSR2, print)
+        else:
+            first.run_until_complete(add(second, signal.SIGUSR2))
+        first.close()
+        pairs = [socket.socketpair() for _ in range(8)]
+        second.close()
+        signal.signal(signal.SIGUSR1, lambda *args: None)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        for pair in pairs:
+            for end in pair:
+                end.setblocking(False)
+                try:
+                    print("stray", end.recv(10))
+                except BlockingIOError:
+                    pass
+        print(signal.set_wakeup_fd(-1))
+        """,
+    )
+    assert (status, out.split(), err) == (0, ["-1"], "")
+
+
+def test_adding_a_handler_takes_signals_back_from_another_loop(
+    loop: Loop, new_loop: Factory
+) -> None:
+    got: list[str] = []
+
+    async def main() -> None:
+        loop.add_signal_handler(signal.SIGTERM, got.append, "TERM")
+        other = new_loop()
+        other.add_signal_handler(signal.SIGUSR1, print)
+        loop.add_signal_handler(signal.SIGHUP, got.append, "HUP")
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until(lambda: sorted(got) == ["HUP", "TERM"])
+        other.close()
+
+    run(loop, main())
+
+
+def test_a_closed_descriptor_of_the_program_is_not_put_back(loop: Loop) -> None:
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    signal.set_wakeup_fd(theirs.fileno())
+    try:
+        loop.add_signal_handler(signal.SIGUSR1, print)
+        theirs.close()
+        loop.remove_signal_handler(signal.SIGUSR1)
+        assert signal.set_wakeup_fd(-1) == -1
+    finally:
+        signal.set_wakeup_fd(-1)
+        ours.close()
+
+
+def test_what_the_program_set_beside_a_loop_with_handlers_is_put_back(
+    loop: Loop, new_loop: Factory
+) -> None:
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    other = new_loop()
+    loop.add_signal_handler(signal.SIGUSR1, print)
+    try:
+        signal.set_wakeup_fd(theirs.fileno())
+        other.run_until_complete(asyncio.sleep(0))
+        assert signal.set_wakeup_fd(-1) == theirs.fileno()
+    finally:
+        other.close()
+        loop.remove_signal_handler(signal.SIGUSR1)
+        signal.set_wakeup_fd(-1)
+        ours.close()
+        theirs.close()
+
+
+def test_a_number_that_became_a_blocking_file_is_not_put_back(new_loop: Factory) -> None:
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    number = theirs.fileno()
+    signal.set_wakeup_fd(number)
+    loop = new_loop()
+
+    async def replace() -> None:
+        theirs.close()
+        os.dup2(ours.fileno(), number)
+        os.set_blocking(number, True)
+
+    try:
+        loop.run_until_complete(replace())
+        loop.close()
+        assert signal.set_wakeup_fd(-1) in (-1, number)
+    finally:
+        signal.set_wakeup_fd(-1)
+        os.close(number)
+        ours.close()
