@@ -39,6 +39,17 @@ class Counter:
         return most
 
 
+class Counted(Recorder):
+    """Has what it receives counted."""
+
+    def __init__(self, served: Counter) -> None:
+        super().__init__()
+        self.served = served
+
+    def data_received(self, data: bytes) -> None:
+        self.served(data)
+
+
 def filled(kind: int, size: int) -> tuple[socket.socket, socket.socket]:
     """A pair, of which the first has much to receive."""
     ours, peer = socket.socketpair(socket.AF_UNIX, kind)
@@ -57,16 +68,12 @@ def test_a_connection_is_served_once_a_turn(loop: Loop, shape: str) -> None:
     ours, peer = filled(socket.SOCK_STREAM, 100_000)
     served = Counter(peer)
 
-    class Plain(Recorder):
-        def data_received(self, data: bytes) -> None:
-            served(data)
-
     class Buffered(BufferedRecorder):
         def buffer_updated(self, nbytes: int) -> None:
             served(bytes(self.buffer[:nbytes]))
 
     async def main() -> None:
-        protocol: Any = Plain() if shape == "Protocol" else Buffered(4096)
+        protocol: Any = Counted(served) if shape == "Protocol" else Buffered(4096)
         transport, _ = await loop.create_connection(lambda: protocol, sock=ours)
         assert await served.most_in_a_turn() == 1
         transport.abort()
@@ -80,12 +87,8 @@ def test_a_pipe_is_served_once_a_turn(loop: Loop) -> None:
     ours, peer = filled(socket.SOCK_SEQPACKET, 10)
     served = Counter(peer)
 
-    class Protocol(Recorder):
-        def data_received(self, data: bytes) -> None:
-            served(data)
-
     async def main() -> None:
-        protocol = Protocol()
+        protocol = Counted(served)
         transport, _ = await loop.connect_read_pipe(lambda: protocol, ours)
         assert await served.most_in_a_turn() == 1
         transport.close()

@@ -91,13 +91,23 @@ impl SourceClass for WatchClass {
     /// As in asyncio, whoever waits for the same direction waits in vain from now on; the other
     /// direction tries again and then waits beside the user's watch.
     fn displaced(&self, object: &Bound<'_, PyAny>, reading: bool) {
-        if let Ok(watch) = object.cast::<SocketWatch>() {
-            let direction = if reading {
-                Direction::Read
+        let py = object.py();
+        let Ok(watch) = object.cast::<SocketWatch>() else {
+            return;
+        };
+        let (other, same) = watch.get().state.with(py, |state| {
+            let (reader, writer) = (state.reader.take(), state.writer.take());
+            if reading {
+                (writer, reader)
             } else {
-                Direction::Write
-            };
-            watch.get().let_go(object.py(), direction);
+                (reader, writer)
+            }
+        });
+        drop(same);
+        if let Some(other) = other
+            && let Err(error) = wake(other.into_bound(py))
+        {
+            error.write_unraisable(py, None);
         }
     }
 }
@@ -150,23 +160,6 @@ impl SocketWatch {
             debug_assert!(state.reader.is_none() && state.writer.is_none());
             (state.reader, state.writer) = (reader, writer);
         });
-    }
-
-    /// Another watch of the descriptor takes `direction` over.
-    fn let_go(&self, py: Python<'_>, direction: Direction) {
-        let (other, same) = self.state.with(py, |state| {
-            let (reader, writer) = (state.reader.take(), state.writer.take());
-            match direction {
-                Direction::Read => (writer, reader),
-                Direction::Write => (reader, writer),
-            }
-        });
-        drop(same);
-        if let Some(other) = other
-            && let Err(error) = wake(other.into_bound(py))
-        {
-            error.write_unraisable(py, None);
-        }
     }
 
     /// Puts `future` in the place of `direction`. Whoever waited there waits in vain, as in asyncio.

@@ -65,13 +65,9 @@ impl StreamTransport {
     fn defer(&self, py: Python<'_>, resumed: u64) -> bool {
         let event_loop = self.event_loop.bind(py).get();
         let same_turn = event_loop.turn(py) == resumed;
-        let key = self.state.with(py, |state| {
-            state.resumed = 0;
-            state.key
-        });
-        match key {
-            Some(key) if same_turn => event_loop.resume(py, key),
-            _ => {}
+        self.state.with(py, |state| state.resumed = 0);
+        if same_turn {
+            self.read_again(py);
         }
         same_turn
     }
@@ -119,9 +115,7 @@ impl StreamTransport {
         }
     }
 
-    /// Asks to be told again of an event whose edge has come: what leaves the loop has stopped us
-    /// before it was used up.
-    #[cold]
+    /// Asks to be told after the next poll that something can be read, of which no new edge comes.
     fn read_again(&self, py: Python<'_>) {
         if let Some(key) = self.state.with(py, |state| state.key) {
             self.event_loop.bind(py).get().resume(py, key);
@@ -201,16 +195,12 @@ impl StreamTransport {
     /// After a read of `count` bytes: asks to be resumed if more waits, be it only end of file.
     #[inline]
     fn note_read(&self, py: Python<'_>, count: usize, full: bool) {
-        let key = self.state.with(py, |state| {
+        let again = self.state.with(py, |state| {
             state.last_read = count;
-            if full || state.peer_closed {
-                state.key
-            } else {
-                None
-            }
+            full || state.peer_closed
         });
-        if let Some(key) = key {
-            self.event_loop.bind(py).get().resume(py, key);
+        if again {
+            self.read_again(py);
         }
     }
 
@@ -372,18 +362,17 @@ impl StreamTransport {
 
     /// `transport.resume_reading()`. True if it changed anything.
     pub fn resume_reading(&self, py: Python<'_>) -> bool {
-        let event_loop = self.event_loop.bind(py).get();
-        let turn = event_loop.turn(py);
-        let (resumes, key) = self.state.with(py, |state| {
+        let turn = self.event_loop.bind(py).get().turn(py);
+        let (resumes, readable) = self.state.with(py, |state| {
             if state.life.is_closing() || state.reading != Reading::Paused {
-                return (false, None);
+                return (false, false);
             }
             state.reading = Reading::On;
             state.resumed = turn;
-            (true, if state.readable { state.key } else { None })
+            (true, state.readable)
         });
-        if let Some(key) = key {
-            event_loop.resume(py, key);
+        if readable {
+            self.read_again(py);
         }
         resumes
     }
