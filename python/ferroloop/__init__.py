@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ferroloop._loop import Loop, new_event_loop
+from ferroloop._metrics import Metrics
 from ferroloop._policy import install, policy_class
 from ferroloop._runner import run
 from ferroloop._streams import (
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = (
     "EventLoopPolicy",
     "Loop",
+    "Metrics",
     "StreamReader",
     "StreamReaderProtocol",
     "StreamWriter",

@@ -22,6 +22,7 @@ from ferroloop import (
     _fork,
     _lifecycle,
     _listen,
+    _metrics,
     _native,
     _pipes,
     _resolve,
@@ -78,6 +79,7 @@ class Loop(LoopBase):
     set_debug = _lifecycle.set_debug
     shutdown_asyncgens = _generators.shutdown_asyncgens
     shutdown_default_executor = _executor.shutdown_default_executor
+    metrics = _metrics.metrics
     __repr__ = _lifecycle.describe
     __del__ = _lifecycle.finalize
 

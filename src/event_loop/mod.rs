@@ -12,12 +12,14 @@
 //! - `owner`: answers to handles
 //! - `tasks`: `create_future`, `create_task`
 //! - `turn`: one turn, and turns until `stop()`
+//! - `metrics`: what the loop has done, in numbers
 //! - `surface`: the methods that Python sees
 //!
 //! The loop never names a transport: it knows sources as objects with a `dyn SourceClass`.
 
 mod check;
 mod fork;
+mod metrics;
 mod owner;
 mod queue;
 mod registry;

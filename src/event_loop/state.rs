@@ -17,6 +17,7 @@ use crate::event_loop::source::{Source, Watch};
 use crate::handle::{Handle, TimerHandle};
 use crate::logic::inbox::{Inbox, Queue};
 use crate::logic::slab::{Key, Slab};
+use crate::logic::tally::Tally;
 use crate::logic::timer_heap::TimerHeap;
 use crate::py::cell::LoopCell;
 use crate::py::context::{self, Context, ContextCache};
@@ -96,6 +97,7 @@ pub struct Core {
     pub descriptors: Vec<Option<Key>>,
     /// Counts turns, so that a source can tell whether an event was queued before it paused.
     pub turn: u64,
+    pub tally: Tally,
     /// Sources that have more to read although no new edge will come.
     pub resumed: Vec<Key>,
     /// Sources that were written to in the callback that runs now.

@@ -9,6 +9,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
+use crate::event_loop::metrics::Snapshot;
 use crate::event_loop::state::EventLoop;
 use crate::event_loop::watchers::check_free;
 use crate::handle::Handle;
@@ -106,6 +107,11 @@ impl EventLoop {
 
     fn _close(&self, py: Python<'_>) {
         self.close(py);
+    }
+
+    /// The fields of Metrics.
+    fn _snapshot(&self, py: Python<'_>) -> Snapshot {
+        self.snapshot(py)
     }
 
     fn _set_wakeup_fd(&self, py: Python<'_>) -> PyResult<(i32, i32)> {

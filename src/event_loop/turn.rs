@@ -73,8 +73,15 @@ impl EventLoop {
                 std::mem::replace(&mut core.in_callback, true),
             )
         });
-        let result = (0..count).try_for_each(|_| Self::run_next(this));
-        event_loop.core.with(py, |core| core.in_callback = nested);
+        let mut begun = 0;
+        let result = (0..count).try_for_each(|_| {
+            begun += 1;
+            Self::run_next(this)
+        });
+        event_loop.core.with(py, |core| {
+            core.in_callback = nested;
+            core.tally.callbacks += begun;
+        });
         result
     }
 
@@ -126,7 +133,11 @@ impl EventLoop {
             self.look(py, &mut events)?
         } else {
             let poller = self.poller(py)?;
+            self.core
+                .with(py, |core| core.tally.fall_asleep(clock::monotonic()));
             let waited = py.detach(|| poller.wait(&mut events, timeout));
+            self.core
+                .with(py, |core| core.tally.wake_up(clock::monotonic()));
             self.inbox.with(py, Inbox::wake);
             waited
         };

@@ -2,6 +2,7 @@
 //!
 //! - `timer_heap`: deadlines, first in first out among equals
 //! - `slab`: entries under generational keys
+//! - `tally`: what the loop has done so far
 //! - `inbox`: the door for other threads
 //! - `write_queue`: chunks that the kernel has not taken yet
 //! - `flow_control`: high and low water
@@ -12,6 +13,7 @@ pub mod flow_control;
 pub mod inbox;
 pub mod lifecycle;
 pub mod slab;
+pub mod tally;
 pub mod timer_heap;
 pub mod tls_records;
 pub mod write_queue;

@@ -163,11 +163,16 @@ class Probe:
         return sock
 
     def listening(self) -> tuple[socket.socket, int]:
-        """A listening socket and its port."""
-        sock = self.open()
-        sock.bind(("127.0.0.1", 0))
-        sock.listen()
-        return sock, sock.getsockname()[1]
+        """A listening socket and its port, which /etc/services has no name for."""
+        while True:
+            sock = self.open()
+            sock.bind(("127.0.0.1", 0))
+            port = sock.getsockname()[1]
+            try:
+                socket.getservbyport(port)
+            except OSError:
+                sock.listen()
+                return sock, port
 
     def tls_socket(self) -> ssl.SSLSocket:
         """A socket of the ssl module, which loops refuse."""
