@@ -1,7 +1,8 @@
 """`loop.metrics()`: what a loop has done and has to do, in numbers.
 
-Any thread may call it, also while the loop waits. The surprise: counting costs so little that it is
-always on; what a program pays for is the call, which goes through all timers and descriptors.
+Any thread may call it, also while the loop waits. The surprise: idle time is measured from the first
+call on, since it costs two readings of the clock a wait; the call itself goes through all timers and
+descriptors.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Metrics(NamedTuple):
     callbacks: int
     #: Polls that waited because nothing was to be run.
     waits: int
-    #: Seconds spent in these, the present one included.
+    #: Seconds spent in these, the present one included, since the loop was first asked.
     idle: float
     #: What is queued to be run, by other threads too.
     ready: int

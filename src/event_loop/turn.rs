@@ -134,10 +134,10 @@ impl EventLoop {
         } else {
             let poller = self.poller(py)?;
             self.core
-                .with(py, |core| core.tally.fall_asleep(clock::monotonic()));
+                .with(py, |core| core.tally.fall_asleep(clock::monotonic));
             let waited = py.detach(|| poller.wait(&mut events, timeout));
             self.core
-                .with(py, |core| core.tally.wake_up(clock::monotonic()));
+                .with(py, |core| core.tally.wake_up(clock::monotonic));
             self.inbox.with(py, Inbox::wake);
             waited
         };

@@ -1,7 +1,7 @@
 //! `Tally`: what a loop has done so far, in numbers.
 //!
-//! Loop thread, or any attached one that borrows the loop's state. The one surprise: a wait that
-//! still goes on counts up to the moment of asking, so an idle loop never looks busy.
+//! Loop thread, or any attached one that borrows the loop's state. The one surprise: the clock is
+//! read around waits only once somebody has asked, since that costs a twentieth of a short turn.
 
 /// What a loop has done since it was made.
 #[derive(Default)]
@@ -10,31 +10,42 @@ pub struct Tally {
     pub callbacks: u64,
     /// How many polls had nothing to do but wait.
     pub waits: u64,
-    /// How long the finished ones among them took, in seconds.
-    idle: f64,
-    /// When the present one began.
+    /// Whether one of them goes on.
+    asleep: bool,
+    /// How long they took since somebody first asked, in seconds.
+    idle: Option<f64>,
+    /// When the present one began; `None` if none goes on, or nobody has asked.
     since: Option<f64>,
 }
 
 impl Tally {
-    /// Notes that a wait begins at `now`.
+    /// Notes that a wait begins; `clock` is asked if need be.
     #[inline]
-    pub fn fall_asleep(&mut self, now: f64) {
+    pub fn fall_asleep(&mut self, clock: impl FnOnce() -> f64) {
         self.waits += 1;
-        self.since = Some(now);
+        self.asleep = true;
+        if self.idle.is_some() {
+            self.since = Some(clock());
+        }
     }
 
-    /// Notes that the wait is over at `now`.
+    /// Notes that the wait is over; `clock` is asked if need be.
     #[inline]
-    pub fn wake_up(&mut self, now: f64) {
-        self.idle = self.idle_at(now);
-        self.since = None;
+    pub fn wake_up(&mut self, clock: impl FnOnce() -> f64) {
+        self.asleep = false;
+        if let (Some(idle), Some(since)) = (&mut self.idle, self.since.take()) {
+            *idle += clock() - since;
+        }
     }
 
-    /// How long the loop has waited at `now`, in seconds.
-    #[inline]
-    pub fn idle_at(&self, now: f64) -> f64 {
-        self.idle + self.since.map_or(0.0, |since| now - since)
+    /// How long the loop has waited at `now` since this was first asked, in seconds: a wait that
+    /// still goes on counts up to `now`.
+    pub fn idle_at(&mut self, now: f64) -> f64 {
+        let idle = *self.idle.get_or_insert(0.0);
+        if self.asleep && self.since.is_none() {
+            self.since = Some(now);
+        }
+        idle + self.since.map_or(0.0, |since| now - since)
     }
 }
 
@@ -47,12 +58,24 @@ mod tests {
     fn waits_add_up_and_the_present_one_counts_so_far() {
         let mut tally = Tally::default();
         assert_eq!(tally.idle_at(7.0), 0.0);
-        tally.fall_asleep(10.0);
-        tally.wake_up(12.0);
+        tally.fall_asleep(|| 10.0);
+        tally.wake_up(|| 12.0);
         assert_eq!(tally.idle_at(20.0), 2.0);
-        tally.fall_asleep(20.0);
+        tally.fall_asleep(|| 20.0);
         assert_eq!(tally.idle_at(21.0), 3.0);
-        tally.wake_up(24.0);
+        tally.wake_up(|| 24.0);
         assert_eq!((tally.waits, tally.idle_at(30.0)), (2, 6.0));
+    }
+
+    #[test]
+    fn idle_counts_from_the_first_question_on_and_the_clock_rests_before() {
+        let mut tally = Tally::default();
+        tally.fall_asleep(|| unreachable!());
+        tally.wake_up(|| unreachable!());
+        tally.fall_asleep(|| unreachable!());
+        assert_eq!((tally.waits, tally.idle_at(5.0)), (2, 0.0));
+        assert_eq!(tally.idle_at(6.0), 1.0);
+        tally.wake_up(|| 8.0);
+        assert_eq!(tally.idle_at(9.0), 3.0);
     }
 }
