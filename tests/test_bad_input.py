@@ -257,3 +257,32 @@ def test_it_is_refused_as_asyncio_refuses_it(loop: Loop, case: Case) -> None:
     finally:
         reference.close()
     assert outcome(loop, case) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "keywords"),
+    [
+        ("remove_reader", (), {}),
+        ("remove_reader", (1, 2), {}),
+        ("remove_reader", (), {"other": 1}),
+        ("remove_reader", (1,), {"fd": 1}),
+        ("time", (1,), {}),
+        ("time", (), {"other": 1}),
+        ("get_debug", (1, 2), {}),
+        ("create_future", (1,), {}),
+        ("create_task", (), {}),
+        ("create_task", (1, 2), {}),
+        ("call_soon", (), {}),
+        ("call_later", (1,), {}),
+        ("add_reader", (1,), {}),
+    ],
+)
+def test_wrong_arguments_are_told_in_the_words_of_python(
+    loop: Loop, name: str, arguments: tuple[int, ...], keywords: dict[str, int]
+) -> None:
+    words = {}
+    for kind in (type(loop), asyncio.SelectorEventLoop):
+        with pytest.raises(TypeError) as raised:
+            getattr(kind, name)(loop, *arguments, **keywords)
+        words[kind] = str(raised.value).rpartition(f"{name}() ")[2]
+    assert len(set(words.values())) == 1, words

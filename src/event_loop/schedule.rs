@@ -106,13 +106,10 @@ fn check<'py>(
     in_thread: bool,
 ) -> PyResult<Callback> {
     let event_loop = this.get();
-    let context = arguments.context(method, &["callback"])?;
+    let ([callback], context) = arguments.context(method, ["callback"])?;
     if event_loop.is_closed() {
         event_loop.check_exits(arguments.get(1))?;
     }
-    let Some(callback) = arguments.get(0) else {
-        return Err(PyTypeError::new_err(format!("{method}() needs a callback")));
-    };
     if event_loop.is_debug() {
         if in_thread {
             event_loop.check_thread()?;
@@ -174,10 +171,8 @@ impl FastMethod for CallLater {
         this: &Bound<'py, EventLoop>,
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let context = arguments.context("call_later", &["delay", "callback"])?;
-        let Some(delay) = arguments.get(0) else {
-            return Err(PyTypeError::new_err("call_later() needs a delay"));
-        };
+        let ([delay, callback], context) =
+            arguments.context("call_later", ["delay", "callback"])?;
         // 3.10 fails at the sum, in other words.
         if cfg!(Py_3_11) && delay.is_none() {
             return Err(PyTypeError::new_err("delay must not be None"));
@@ -187,7 +182,7 @@ impl FastMethod for CallLater {
             Ok(delay) => now + delay.value(),
             Err(_) => PyFloat::new(arguments.py, now).add(delay)?.extract()?,
         };
-        schedule(this, arguments, when, context)
+        schedule(this, arguments, when, callback, context)
     }
 }
 
@@ -205,15 +200,12 @@ impl FastMethod for CallAt {
         this: &Bound<'py, EventLoop>,
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let context = arguments.context("call_at", &["when", "callback"])?;
-        let Some(when) = arguments.get(0) else {
-            return Err(PyTypeError::new_err("call_at() needs a deadline"));
-        };
+        let ([when, callback], context) = arguments.context("call_at", ["when", "callback"])?;
         if when.is_none() {
             return Err(no_deadline(this.get()));
         }
         let when = when.extract()?;
-        schedule(this, arguments, when, context)
+        schedule(this, arguments, when, callback, context)
     }
 }
 
@@ -229,20 +221,18 @@ fn no_deadline(event_loop: &EventLoop) -> PyErr {
     }
 }
 
-/// Puts a timer with the callback at `arguments[1]` into the heap.
+/// Puts a timer with `callback` and the arguments from `arguments[2]` on into the heap.
 #[inline]
 fn schedule<'py>(
     this: &Bound<'py, EventLoop>,
     arguments: &Arguments<'_, 'py>,
     when: f64,
+    callback: Borrowed<'_, 'py, PyAny>,
     context: Option<Borrowed<'_, 'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = arguments.py;
     let event_loop = this.get();
     event_loop.check_closed()?;
-    let Some(callback) = arguments.get(1) else {
-        return Err(PyTypeError::new_err("a timer needs a callback"));
-    };
     let debug = event_loop.is_debug();
     if debug {
         event_loop.check_thread()?;
@@ -277,14 +267,10 @@ impl FastMethod for TimerHandleCancelled {
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.py;
-        arguments.exactly("_timer_handle_cancelled", 1)?;
-        let Some(timer) = arguments
-            .get(0)
-            .and_then(|timer| timer.cast::<TimerHandle>().ok())
-        else {
-            return Ok(py.None().into_bound(py));
-        };
-        if timer.get().is_scheduled(py) {
+        let [handle] = arguments.exactly("_timer_handle_cancelled", ["handle"])?;
+        if let Ok(timer) = handle.cast::<TimerHandle>()
+            && timer.get().is_scheduled(py)
+        {
             timer_cancelled(this, timer.as_any());
         }
         Ok(py.None().into_bound(py))
@@ -394,7 +380,7 @@ impl FastMethod for Time {
         _this: &Bound<'py, EventLoop>,
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        arguments.exactly("time", 0)?;
+        arguments.exactly("time", [])?;
         Ok(PyFloat::new(arguments.py, clock::monotonic()).into_any())
     }
 }

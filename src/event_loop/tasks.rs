@@ -35,7 +35,7 @@ impl FastMethod for CreateFuture {
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.py;
-        arguments.exactly("create_future", 0)?;
+        arguments.exactly("create_future", [])?;
         call::call_named(
             &asyncio::future(py)?,
             &[this.as_any()],
@@ -60,14 +60,7 @@ impl FastMethod for CreateTask {
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.py;
-        let Some(coro) = arguments.get(0) else {
-            return Err(PyTypeError::new_err(
-                "create_task() missing 1 required positional argument: 'coro'",
-            ));
-        };
-        if arguments.len() > 1 {
-            arguments.exactly("create_task", 1)?;
-        }
+        let coro = arguments.only("create_task", "coro")?;
         this.get().check_closed()?;
         let factory = this.get().slots.with(py, |slots| {
             slots.task_factory.as_ref().map(|it| it.clone_ref(py))
@@ -118,7 +111,7 @@ impl FastMethod for GetDebug {
         this: &Bound<'py, EventLoop>,
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        arguments.exactly("get_debug", 0)?;
+        arguments.exactly("get_debug", [])?;
         let debug = this.get().debug.load(Ordering::Relaxed);
         Ok(PyBool::new(arguments.py, debug).to_owned().into_any())
     }

@@ -103,17 +103,12 @@ fn add<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = this.py();
     let event_loop = this.get();
-    let context = arguments.context(method, &["fd", "callback"])?;
+    let ([file, callback], context) = arguments.context(method, ["fd", "callback"])?;
     if context.is_some() || arguments.has_keywords() {
         return Err(PyTypeError::new_err(format!(
             "{method}() got an unexpected keyword argument 'context'"
         )));
     }
-    let (Some(file), Some(callback)) = (arguments.get(0), arguments.get(1)) else {
-        return Err(PyTypeError::new_err(format!(
-            "{method}() needs a descriptor and a callback"
-        )));
-    };
     if checked {
         check_free(this, file)?;
     }
@@ -201,12 +196,7 @@ fn remove<'py>(
     checked: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = this.py();
-    arguments.exactly(method, 1)?;
-    let Some(file) = arguments.get(0) else {
-        return Err(PyTypeError::new_err(format!(
-            "{method}() needs a descriptor"
-        )));
-    };
+    let [file] = arguments.exactly(method, ["fd"])?;
     if checked {
         check_free(this, file)?;
     }

@@ -52,7 +52,7 @@ impl FastMethod for Cancel {
         this: &Bound<'py, Handle>,
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        arguments.exactly("cancel", 0)?;
+        arguments.exactly("cancel", [])?;
         cancel(this)?;
         Ok(arguments.py.None().into_bound(arguments.py))
     }
@@ -69,7 +69,7 @@ impl FastMethod for CancelTimer {
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.py;
-        arguments.exactly("cancel", 0)?;
+        arguments.exactly("cancel", [])?;
         if let (Some(event_loop), Some(owner)) = (cancel(this.as_super())?, owner())
             && this.get().is_scheduled(py)
         {

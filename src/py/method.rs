@@ -18,6 +18,9 @@ use pyo3::{PyClass, PyTypeInfo};
 
 use crate::py::cell::LoopCell;
 
+/// One argument.
+type Given<'a, 'py> = Borrowed<'a, 'py, PyAny>;
+
 /// The arguments of one call, borrowed from the caller's stack.
 pub struct Arguments<'a, 'py> {
     /// Proof of attachment.
@@ -122,27 +125,29 @@ impl<'a, 'py> Arguments<'a, 'py> {
         unsafe { Borrowed::from_ptr(self.py, self.values[index]) }
     }
 
-    /// Reads the arguments of `name(required…, *rest, context=None)`: the context, if one was
-    /// given, with every required argument checked to be there positionally.
+    /// Reads the arguments of `name(required…, *rest, context=None)`: the required ones, and the
+    /// context, if one was given.
     ///
     /// # Errors
     /// `TypeError` for a missing argument or a keyword other than `context`.
     #[inline]
-    pub fn context(
+    pub fn context<const N: usize>(
         &self,
         name: &str,
-        required: &[&str],
-    ) -> PyResult<Option<Borrowed<'a, 'py, PyAny>>> {
-        if self.positional < required.len() {
-            return Err(self.missing(name, required));
+        required: [&str; N],
+    ) -> PyResult<([Given<'a, 'py>; N], Option<Given<'a, 'py>>)> {
+        if self.positional < N {
+            return Err(self.missing(name, &required));
         }
+        let values = std::array::from_fn(|index| self.value(index));
         if !self.has_keywords() {
-            return Ok(None);
+            return Ok((values, None));
         }
-        if let Some(context) = self.only_context() {
-            return Ok((!context.is_none()).then_some(context));
-        }
-        self.odd_context(name)
+        let context = match self.only_context() {
+            Some(context) => (!context.is_none()).then_some(context),
+            None => self.odd_context(name)?,
+        };
+        Ok((values, context))
     }
 
     #[cold]
@@ -174,16 +179,59 @@ impl<'a, 'py> Arguments<'a, 'py> {
         ))
     }
 
-    /// Refuses keyword arguments and any count of positional ones but `count`.
+    /// Reads the arguments of `name(required…)`.
+    ///
+    /// # Errors
+    /// `TypeError`, in CPython's words, for a missing argument and for any other.
     #[inline]
-    pub fn exactly(&self, name: &str, count: usize) -> PyResult<()> {
-        if self.positional == count && !self.has_keywords() {
-            return Ok(());
+    pub fn exactly<const N: usize>(
+        &self,
+        name: &str,
+        required: [&str; N],
+    ) -> PyResult<[Given<'a, 'py>; N]> {
+        if self.positional == N && !self.has_keywords() {
+            return Ok(std::array::from_fn(|index| self.value(index)));
         }
-        Err(PyTypeError::new_err(format!(
-            "{name}() takes {count} positional arguments but {} were given",
-            self.values.len(),
-        )))
+        Err(self.refused(name, &required))
+    }
+
+    /// Reads the positional argument of `name(required, **keywords)`.
+    ///
+    /// # Errors
+    /// As `exactly`, but for keywords.
+    #[inline]
+    pub fn only(&self, name: &str, required: &str) -> PyResult<Borrowed<'a, 'py, PyAny>> {
+        if self.positional == 1 {
+            return Ok(self.value(0));
+        }
+        Err(self.miscounted(name, &[required]))
+    }
+
+    #[cold]
+    fn refused(&self, name: &str, required: &[&str]) -> PyErr {
+        if let Some((key, _)) = self.keywords().next() {
+            let key = key.to_string_lossy();
+            let fault = if required.contains(&key.as_ref()) {
+                "multiple values for argument"
+            } else {
+                "an unexpected keyword argument"
+            };
+            return PyTypeError::new_err(format!("{name}() got {fault} '{key}'"));
+        }
+        self.miscounted(name, required)
+    }
+
+    #[cold]
+    fn miscounted(&self, name: &str, required: &[&str]) -> PyErr {
+        if self.positional < required.len() {
+            return self.missing(name, required);
+        }
+        // CPython counts the object that the method belongs to.
+        let (takes, given) = (required.len() + 1, self.positional + 1);
+        let plural = if takes == 1 { "" } else { "s" };
+        PyTypeError::new_err(format!(
+            "{name}() takes {takes} positional argument{plural} but {given} were given"
+        ))
     }
 }
 

@@ -319,10 +319,8 @@ impl FastMethod for Wait {
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.py;
-        arguments.exactly("_sock_wait", 2)?;
-        if let (Some(sock), Some(write)) = (arguments.get(0), arguments.get(1))
-            && let Some(number) = number_of(this.get(), sock)?
-        {
+        let [sock, write] = arguments.exactly("_sock_wait", ["sock", "write"])?;
+        if let Some(number) = number_of(this.get(), sock)? {
             let direction = if write.is_truthy()? {
                 Direction::Write
             } else {

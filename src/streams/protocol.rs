@@ -135,11 +135,7 @@ impl FastMethod for DataReceived {
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.py;
-        arguments.exactly("data_received", 1)?;
-        let none = py.None().into_bound(py);
-        let Some(data) = arguments.get(0) else {
-            return Ok(none);
-        };
+        let [data] = arguments.exactly("data_received", ["data"])?;
         match data.cast_exact::<PyBytes>() {
             Ok(bytes) if !bytes.as_bytes().is_empty() => this.get().received_bytes(&bytes)?,
             _ => {
@@ -148,7 +144,7 @@ impl FastMethod for DataReceived {
                 }
             }
         }
-        Ok(none)
+        Ok(py.None().into_bound(py))
     }
 }
 

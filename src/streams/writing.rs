@@ -34,13 +34,11 @@ impl FastMethod for Write {
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.py;
-        arguments.exactly("write", 1)?;
+        let [data] = arguments.exactly("write", ["data"])?;
         let transport = field::object(&this.get().state, py, |state| &mut state.transport);
-        if let Some(data) = arguments.get(0) {
-            match StreamTransport::plain(&transport) {
-                Some(transport) => StreamTransport::write(transport, &data)?,
-                None => drop(call::method1(&transport, intern!(py, "write"), &data)?),
-            }
+        match StreamTransport::plain(&transport) {
+            Some(transport) => StreamTransport::write(transport, &data)?,
+            None => drop(call::method1(&transport, intern!(py, "write"), &data)?),
         }
         Ok(py.None().into_bound(py))
     }
@@ -59,7 +57,7 @@ impl FastMethod for Drain {
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.py;
-        arguments.exactly("drain", 0)?;
+        arguments.exactly("drain", [])?;
         if !this.get().is_exact {
             return asyncio::stream_writer(py)?.call_method1(intern!(py, "drain"), (this,));
         }

@@ -36,14 +36,10 @@ impl FastMethod for ConnectLiteral {
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.py;
-        arguments.exactly("_connect_literal", 5)?;
+        let names = ["protocol_factory", "host", "port", "family", "proto"];
+        let [factory, host, port, family, proto] = arguments.exactly("_connect_literal", names)?;
         let not_ours = Ok(py.None().into_bound(py));
-        let (Some(factory), Some(host), Some(port)) =
-            (arguments.get(0), arguments.get(1), arguments.get(2))
-        else {
-            return not_ours;
-        };
-        let Some(target) = target(host, port, arguments.get(3), arguments.get(4)) else {
+        let Some(target) = target(host, port, family, proto) else {
             return not_ours;
         };
         if this.get().is_debug() || audit::has_hooks(py)? {
@@ -61,8 +57,8 @@ impl FastMethod for ConnectLiteral {
 fn target(
     host: Borrowed<'_, '_, PyAny>,
     port: Borrowed<'_, '_, PyAny>,
-    family: Option<Borrowed<'_, '_, PyAny>>,
-    proto: Option<Borrowed<'_, '_, PyAny>>,
+    family: Borrowed<'_, '_, PyAny>,
+    proto: Borrowed<'_, '_, PyAny>,
 ) -> Option<SocketAddr> {
     let host = host.cast_exact::<PyString>().ok()?;
     let host = host.to_str().ok()?;
@@ -71,7 +67,7 @@ fn target(
         Ok(host) => IpAddr::V4(host),
         Err(_) => IpAddr::V6(host.parse::<Ipv6Addr>().ok()?),
     };
-    let (family, proto) = (family?.extract().ok()?, proto?.extract().ok()?);
+    let (family, proto) = (family.extract().ok()?, proto.extract().ok()?);
     is_tcp_request(host, family, proto).then(|| SocketAddr::new(host, port))
 }
 

@@ -28,7 +28,7 @@ impl FastMethod for Transports {
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.py;
-        arguments.exactly("_transports", 0)?;
+        arguments.exactly("_transports", [])?;
         let event_loop = this
             .getattr(intern!(py, "_loop"))?
             .cast_into::<EventLoop>()?;

@@ -4,7 +4,6 @@
 
 use std::ffi::CStr;
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -366,14 +365,7 @@ impl FastMethod for Write {
         this: &Bound<'py, StreamTransport>,
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let Some(data) = arguments.get(0) else {
-            return Err(PyTypeError::new_err(
-                "write() missing 1 required positional argument: 'data'",
-            ));
-        };
-        if arguments.len() > 1 || arguments.has_keywords() {
-            arguments.exactly("write", 1)?;
-        }
+        let [data] = arguments.exactly("write", ["data"])?;
         StreamTransport::write(this, &data)?;
         Ok(arguments.py.None().into_bound(arguments.py))
     }

@@ -369,14 +369,7 @@ impl FastMethod for Write {
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.py;
-        let Some(data) = arguments.get(0) else {
-            return Err(PyTypeError::new_err(
-                "write() missing 1 required positional argument: 'data'",
-            ));
-        };
-        if arguments.len() > 1 {
-            arguments.exactly("write", 1)?;
-        }
+        let [data] = arguments.exactly("write", ["data"])?;
         let known = data.is_instance_of::<PyBytes>()
             || data.is_instance_of::<PyByteArray>()
             || data.is_instance_of::<PyMemoryView>();
