@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -255,5 +257,19 @@ def test_the_default_context_is_made_for_true(loop: Loop) -> None:
                 pass
         with pytest.raises(TypeError, match="ssl argument must be an SSLContext or None"):
             await loop.create_server(Recorder, ssl=True)  # type: ignore[call-overload]
+
+    run(loop, main())
+
+
+@pytest.mark.ours_only("3.13.0 to 3.13.x and 3.14.0 to 3.14.7 accept any peer (gh-156793)")
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="goes by the patch release before 3.13")
+def test_start_tls_that_is_to_check_a_name_has_to_be_given_one(loop: Loop) -> None:
+    async def main() -> None:
+        near, far = socket.socketpair()
+        with far:
+            transport, protocol = await loop.create_connection(asyncio.Protocol, sock=near)
+            with pytest.raises(ValueError, match="check_hostname requires server_hostname"):
+                await loop.start_tls(transport, protocol, client_context())
+            transport.close()
 
     run(loop, main())

@@ -39,6 +39,10 @@ __all__ = (
 #: asyncio's calls before that have no such parameter.
 _HAS_SHUTDOWN_TIMEOUT: bool = sys.version_info >= (3, 11)
 
+#: `wrap_bio` refuses it since 3.14.8 and in late patches of 3.13 (gh-156793), an empty name too, which
+#: used to be the documented way to check none. Before, `start_tls` without a name accepted any peer.
+_REFUSES_NO_NAME: bool = sys.version_info >= (3, 13)
+
 
 def check_timeouts(
     tls: object, ssl_handshake_timeout: float | None, ssl_shutdown_timeout: float | None
@@ -70,8 +74,9 @@ def make_protocol(
 ) -> _native.TlsProtocol:
     """Return a TLS session around `protocol`; None as `context` makes a default one.
 
-    Raises ValueError for a timeout (seconds) that is not positive, RuntimeError without OpenSSL,
-    and what `context.wrap_bio` raises.
+    Raises ValueError for a timeout (seconds) that is not positive and, from Python 3.13 on, for a
+    client that is to check a name but is given none; RuntimeError without OpenSSL; and what
+    `context.wrap_bio` raises.
     """
     if ssl is None:
         raise RuntimeError("stdlib ssl module not available")
@@ -79,6 +84,9 @@ def make_protocol(
     shutdown_timeout = _timeout("ssl_shutdown", ssl_shutdown_timeout, SSL_SHUTDOWN_TIMEOUT)
     if not context:
         context = _default_context(server_side, server_hostname)
+    unnamed = server_hostname is None and not server_side
+    if unnamed and _REFUSES_NO_NAME and getattr(context, "check_hostname", False):
+        raise ValueError("check_hostname requires server_hostname")
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     ssl_object = context.wrap_bio(
         incoming,

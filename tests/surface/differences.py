@@ -61,6 +61,16 @@ DIFFERENCES: tuple[Difference, ...] = (
             "tls/reading/resume_reading() #3",
         )
     ),
+    *(
+        Difference(
+            "connections/start_tls/start_tls(*SSLContext, ssl_handshake_timeout=*",
+            "TLS on Python 3.10 to 3.13",
+            "a client that is to check a name but is given none is refused (gh-156793)",
+            since=since,
+            until=until,
+        )
+        for since, until in (((3, 13), (3, 14)), ((3, 14), (3, 14, 8)))
+    ),
     Difference(
         "tls/closing/get_write_buffer_size()*",
         "a TLS transport that was closed twice",

@@ -161,6 +161,7 @@ async def start_tls(p: Probe) -> None:
         )
     # A failed start closes the transport, and another on a closed one waits for ever.
     await p.wait(call, transport, protocol, TLS, ssl_handshake_timeout=0.01)
+    transport.abort()
     left, _ = p.pair()
     transport, protocol = await p.loop.create_connection(P, sock=left)
     await p.wait(*(call, transport, protocol, TLS), server_hostname="h", ssl_handshake_timeout=0.01)
