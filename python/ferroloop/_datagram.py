@@ -7,15 +7,14 @@ address only make a pair within one family, so the first family that has both an
 
 from __future__ import annotations
 
-import os
 import socket
-import stat
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from ferroloop import _native
 from ferroloop._asyncio_private import logger
+from ferroloop._binding import remove_stale, set_reuse_port
 
 if TYPE_CHECKING:
     import asyncio
@@ -188,21 +187,7 @@ def _check_paths(local_addr: Any, remote_addr: Any) -> None:
         if addr is not None and not isinstance(addr, str):
             raise TypeError("string is expected")
     if local_addr:
-        _remove_stale(local_addr)
-
-
-def _remove_stale(path: str) -> None:
-    """Remove the socket file that an earlier owner of `path` left; an abstract name has none."""
-    if path.startswith("\0"):
-        return
-    try:
-        if stat.S_ISSOCK(os.stat(path).st_mode):
-            os.remove(path)
-    except FileNotFoundError:
-        pass
-    except OSError as exc:
-        # A directory may let us make files and not look at them.
-        logger.error("Unable to check or remove stale UNIX socket %r: %r", path, exc)
+        remove_stale(local_addr)
 
 
 async def _open_first(
@@ -248,7 +233,7 @@ async def _prepare(
 ) -> None:
     """Set the options of a new socket, bind it and connect it."""
     if reuse_port:
-        _set_reuse_port(sock)
+        set_reuse_port(sock)
     if allow_broadcast:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
     sock.setblocking(False)
@@ -257,17 +242,6 @@ async def _prepare(
     # Connected, a socket could not hear the answers to a broadcast.
     if remote and not allow_broadcast:
         await loop.sock_connect(sock, remote)
-
-
-def _set_reuse_port(sock: socket.socket) -> None:
-    if not hasattr(socket, "SO_REUSEPORT"):
-        raise ValueError("reuse_port not supported by socket module")
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    except OSError:
-        raise ValueError(
-            "reuse_port not supported by socket module, SO_REUSEPORT defined but not implemented."
-        ) from None
 
 
 def _log_created(local_addr: Any, remote_addr: Any, transport: object, protocol: object) -> None:

@@ -13,11 +13,11 @@ import errno
 import itertools
 import os
 import socket
-import stat
 import sys
 from typing import TYPE_CHECKING, Any
 
 from ferroloop._asyncio_private import logger
+from ferroloop._binding import is_file, remove_stale, set_reuse_port
 from ferroloop._server import Server
 from ferroloop._sockets import check_ssl_socket
 from ferroloop._tls import check_timeouts, server_side
@@ -261,30 +261,18 @@ def _set_options(sock: socket.socket, options: dict[str, bool]) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
     # Since Linux 6.12.9 no other family may have it.
     if options["SO_REUSEPORT"] and sock.family in {socket.AF_INET, socket.AF_INET6}:
-        _set_reuse_port(sock)
+        set_reuse_port(sock)
     if options["SO_KEEPALIVE"]:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, True)
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, True)
 
 
-def _set_reuse_port(sock: socket.socket) -> None:
-    if not hasattr(socket, "SO_REUSEPORT"):
-        raise ValueError("reuse_port not supported by socket module")
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    except OSError:
-        raise ValueError(
-            "reuse_port not supported by socket module, SO_REUSEPORT defined but not implemented."
-        ) from None
-
-
 def _bind_path(path: str | bytes) -> socket.socket:
     """A Unix stream socket bound to `path`, in place of a stale one."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if _is_file(path):
-            _remove_stale(path)
+        remove_stale(path)
         try:
             sock.bind(path)
         except OSError as exc:
@@ -298,27 +286,10 @@ def _bind_path(path: str | bytes) -> socket.socket:
     return sock
 
 
-def _is_file(path: str | bytes) -> bool:
-    """Whether `path` is in the file system: not abstract, and not left to the kernel to choose."""
-    return path[:1] not in {"", b"", "\0", b"\0"}
-
-
-def _remove_stale(path: str | bytes) -> None:
-    """Remove a socket that nobody listens on; anything else stays and makes bind() fail."""
-    try:
-        if stat.S_ISSOCK(os.stat(path).st_mode):
-            os.remove(path)
-    except FileNotFoundError:
-        return
-    except OSError as exc:
-        # The directory's permissions may allow making the socket and no more.
-        logger.error("Unable to check or remove stale UNIX socket %r: %r", path, exc)
-
-
 def _file_of(sock: socket.socket) -> dict[Any, tuple[int, int]]:
     """The path of the bound `sock` with device and inode, to unlink it when the server closes."""
     path = sock.getsockname()
-    if not _is_file(path):
+    if not is_file(path):
         return {}
     try:
         info = os.stat(path)
