@@ -40,7 +40,7 @@ def render(rows: list[Row]) -> str:
             parts.append(f"## {HEADINGS[group]}\n\n{_table(chosen)}")
         if chosen and group == "echo":
             parts.append(f"## Echo, server CPU microseconds a message\n\n{_cpu_table(chosen)}")
-    return "\n\n".join([*parts, *_missing(rows), *_disturbed(rows)])
+    return "\n\n".join([*parts, *_short(rows), *_missing(rows), *_disturbed(rows)])
 
 
 def _loops(rows: list[Row]) -> list[str]:
@@ -101,6 +101,28 @@ def _judgement(row: Row) -> str:
     target = row.case.target
     text = number(ratio) if target is not None and target.absolute else f"{ratio:.2f}"
     return f"{text} {'met' if verdict else 'MISSED'}"
+
+
+def _short(rows: list[Row]) -> list[str]:
+    """The rows in which another loop is ahead of ours, or the target was missed."""
+    lines = []
+    for row in rows:
+        best = row.best_other()
+        ratio = row.ratio(best)
+        behind = ratio is not None and (ratio > 1 if row.case.less_is_better else ratio < 1)
+        target = row.case.target
+        missed = target is not None and row.verdict() is False
+        if not behind and not missed:
+            continue
+        parts = [f"{ratio:.2f} of {best}"] if ratio is not None else []
+        if missed and target is not None:
+            bound = target.text(less_is_better=row.case.less_is_better)
+            parts.append(f"{_judgement(row).split()[0]} where the target is {bound}")
+        less = " (less is better)" if row.case.less_is_better else ""
+        lines.append(f"- {row.case.title}{less}: {'; '.join(parts)}")
+    if not lines:
+        return []
+    return ["## Where another loop is ahead, or the target was missed\n\n" + "\n".join(lines)]
 
 
 def _missing(rows: list[Row]) -> list[str]:
