@@ -15,7 +15,7 @@ impl EventLoop {
     /// What Python's `loop.metrics()` gives. Goes through all timers and sources.
     pub fn snapshot(&self, py: Python<'_>) -> Snapshot {
         let now = clock::monotonic();
-        let arrived = self.inbox.with(py, |inbox| inbox.items_mut().len());
+        let arrived = self.inbox.with(py, |inbox| inbox.items().len());
         self.core.with(py, |core| {
             let live = core
                 .timers

@@ -122,8 +122,8 @@ impl ReadyQueue {
         self.callbacks.iter().zip(flavours)
     }
 
-    /// Takes `handles`, which were made for the first of these, in their place. The callbacks, which
-    /// the handles hold as well, are given back to be dropped outside any borrow.
+    /// Replaces the first callbacks by `handles`, which were made for them. The callbacks, which the
+    /// handles hold as well, are given back to be dropped outside any borrow.
     pub fn dress(&mut self, handles: &mut Vec<Py<Handle>>) -> Vec<Callback> {
         let count = handles.len().min(self.callbacks.len());
         let bare = self

@@ -62,7 +62,8 @@ impl Source {
 /// The handles of one descriptor that a user watches.
 #[derive(Default)]
 pub struct Watch {
-    /// What it was begun with, unless that was a number: closed, it no longer tells its descriptor.
+    /// The object given to `add_reader`, if it was no number: once closed, it no longer knows its
+    /// descriptor.
     pub file: Option<Py<PyAny>>,
     /// Runs when the descriptor is readable.
     pub reader: Option<Py<Handle>>,

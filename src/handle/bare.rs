@@ -1,7 +1,7 @@
 //! Handles that nobody keeps: they give their callback up, and serve again.
 //!
-//! Whoever shares the queue. The one surprise: a handle may be there again when its callback has run,
-//! because an exception handler wants to see one; it is another object then, which nobody can tell.
+//! Whoever shares the queue. The one surprise: if such a callback fails, a handle is made anew for the
+//! exception handler; nobody held the first, so nobody can tell.
 
 use std::mem::forget;
 

@@ -1,8 +1,8 @@
 //! `TimerHandle`: a handle with a deadline.
 //!
-//! Loop thread only. The one surprise: ordering compares deadlines and equality compares
-//! callbacks too, exactly as asyncio's class does, so `a <= b` and `b <= a` may hold for timers
-//! that are not equal only if their deadlines differ from what they were.
+//! Loop thread only. The one surprise: ordering compares deadlines, equality also callback,
+//! arguments and cancellation, as asyncio's class does: two timers of one deadline may be neither
+//! equal, nor less, nor greater.
 
 use pyo3::basic::CompareOp;
 use pyo3::prelude::*;

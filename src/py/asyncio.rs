@@ -1,8 +1,8 @@
-//! The classes and functions of asyncio that the native code calls, looked up once.
+//! The classes and functions of asyncio that the native code calls.
 //!
-//! Any attached thread may call it, and `Future` and `Task`, which are looked up each time. The one
-//! surprise: the others are looked up when first used, not when
-//! the module is imported, so importing ferroloop does not import more of asyncio than it must.
+//! Any attached thread. The one surprise: names are looked up at first use, so importing ferroloop
+//! imports no more of asyncio than it must; `Future` and `Task` are looked up at every call, because
+//! programs replace them.
 
 use pyo3::intern;
 use pyo3::prelude::*;

@@ -11,10 +11,8 @@ use crate::sys::socket::retried;
 /// What a descriptor is, as far as pipe transports care.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// A pipe without a name, or a FIFO whose writer learns from the kernel that its reader left.
+    /// A pipe, with or without a name.
     Fifo,
-    /// A FIFO with a name on a system that tells its writer nothing, or nonsense (gh-145030).
-    MuteFifo,
     /// A socket.
     Socket,
     /// A terminal or another character device.
@@ -22,15 +20,6 @@ pub enum Kind {
     /// A regular file, a directory, a block device.
     Other,
 }
-
-/// Systems on which the writing end of a FIFO with a name cannot see its reader go.
-const MUTE: bool = cfg!(any(
-    target_os = "macos",
-    target_os = "ios",
-    target_os = "tvos",
-    target_os = "watchos",
-    target_os = "solaris",
-));
 
 /// fstat(2): what `fd` is.
 pub fn kind(fd: RawFd) -> io::Result<Kind> {
@@ -43,7 +32,6 @@ pub fn kind(fd: RawFd) -> io::Result<Kind> {
     // SAFETY: the call succeeded and filled it.
     let status = unsafe { status.assume_init() };
     Ok(match status.st_mode & libc::S_IFMT {
-        libc::S_IFIFO if MUTE && status.st_nlink > 0 => Kind::MuteFifo,
         libc::S_IFIFO => Kind::Fifo,
         libc::S_IFSOCK => Kind::Socket,
         libc::S_IFCHR => Kind::Character,

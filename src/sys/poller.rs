@@ -2,9 +2,8 @@
 //!
 //! Any thread may register and wake; one thread waits. The one surprise: mio is edge-triggered only
 //! and rounds time-outs up to whole milliseconds, so level-triggered watches and waits with
-//! nanoseconds go to the epoll descriptor directly; and since the kernel lets a wait sleep 50
-//! microseconds longer than it was told (prctl(2), PR_SET_TIMERSLACK), a short one is ended by a
-//! timerfd, which it does not.
+//! nanoseconds go to the epoll descriptor directly; and the kernel may end a wait 50 microseconds
+//! late (timer slack, prctl(2)), but not a timerfd, which therefore ends short waits.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};

@@ -4,7 +4,7 @@
 //! first, a descriptor never does; so the descriptor is what is asked wherever the kernel allows it.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// A descriptor of the process `pid` that becomes readable when it exits, and which programs that
 /// are run do not inherit.
@@ -12,10 +12,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 /// # Errors
 /// `ESRCH` if somebody else has reaped it already, `ENOSYS` if the kernel has no such descriptors
 /// (before Linux 5.3), `EPERM` in some sandboxes, `EMFILE`.
-#[cfg(target_os = "linux")]
 pub fn open(pid: i32) -> io::Result<OwnedFd> {
-    use std::os::fd::FromRawFd;
-
     // SAFETY: the arguments are those of pidfd_open(2): a process and no flags.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     let Ok(fd @ 0..) = i32::try_from(fd) else {
@@ -25,18 +22,11 @@ pub fn open(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// There is no such thing on this system.
-#[cfg(not(target_os = "linux"))]
-pub fn open(_pid: i32) -> io::Result<OwnedFd> {
-    Err(io::Error::from_raw_os_error(libc::ENOSYS))
-}
-
 /// Takes the exit status of the child, as Python counts it: negative for a signal. `None` if it
 /// runs still.
 ///
 /// # Errors
 /// `ECHILD` if somebody else has reaped it.
-#[cfg(target_os = "linux")]
 pub fn reap(process: &OwnedFd, pid: i32) -> io::Result<Option<i32>> {
     let by_descriptor = wait(libc::P_PIDFD, process.as_raw_fd());
     match by_descriptor {
@@ -46,13 +36,6 @@ pub fn reap(process: &OwnedFd, pid: i32) -> io::Result<Option<i32>> {
     }
 }
 
-/// There is no such thing on this system.
-#[cfg(not(target_os = "linux"))]
-pub fn reap(_process: &OwnedFd, _pid: i32) -> io::Result<Option<i32>> {
-    Err(io::Error::from_raw_os_error(libc::ENOSYS))
-}
-
-#[cfg(target_os = "linux")]
 fn wait(kind: libc::idtype_t, number: i32) -> io::Result<Option<i32>> {
     let mut status = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
     let flags = libc::WEXITED | libc::WNOHANG;
@@ -80,7 +63,6 @@ fn wait(kind: libc::idtype_t, number: i32) -> io::Result<Option<i32>> {
 ///
 /// # Errors
 /// `ESRCH` if it has been reaped, `EPERM`, `EINVAL`.
-#[cfg(target_os = "linux")]
 pub fn send_signal(process: &OwnedFd, signal: i32) -> io::Result<()> {
     let no_information = std::ptr::null::<libc::siginfo_t>();
     let fd = process.as_raw_fd();
@@ -94,18 +76,12 @@ pub fn send_signal(process: &OwnedFd, signal: i32) -> io::Result<()> {
     }
 }
 
-/// There is no such thing on this system.
-#[cfg(not(target_os = "linux"))]
-pub fn send_signal(_process: &OwnedFd, _signal: i32) -> io::Result<()> {
-    Err(io::Error::from_raw_os_error(libc::ENOSYS))
-}
-
 /// Whether `error` says that somebody else has reaped the child.
 pub fn is_reaped(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ECHILD)
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
 

@@ -1,8 +1,8 @@
 //! From the protocol to the kernel: gathering, sending, flow control.
 //!
-//! Loop thread only. The one surprise: a write inside a callback is not sent before the callback
-//! returns or asks something that the answer to would show it; more than the high-water mark is sent
-//! at once.
+//! Loop thread only. The one surprise: within a callback, data is sent when the callback returns, or
+//! earlier if the program asks something whose answer would reveal that it was not sent; more than
+//! the high-water mark is sent at once.
 
 use std::io;
 

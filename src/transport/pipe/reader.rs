@@ -263,7 +263,7 @@ impl ReadPipeTransport {
                 hung_up: false,
                 large: false,
             }),
-            short_is_drained: matches!(kind, Kind::Fifo | Kind::MuteFifo),
+            short_is_drained: kind == Kind::Fifo,
         };
         let whole = PyClassInitializer::from(end).add_subclass(reader);
         let this = Bound::new(event_loop.py(), whole)?;
