@@ -1,7 +1,7 @@
-"""Sessions for contributors who like nox; each calls the command that CI calls.
+"""Sessions for contributors who like nox; most call the command that CI calls.
 
-`nox -l` lists them, `nox -s local` is what to run before a commit. Environments are those of
-`tools/run_tests.py`, so nothing is installed twice.
+`nox -l` lists them, `nox -s local` is what to run before a commit. Environments of the stages are
+those of `tools/run_tests.py`, so nothing is installed twice; the other tools are yours.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Metrics(NamedTuple):
     idle: float
     #: What is queued to be run, by other threads too.
     ready: int
-    #: Timers that are neither due nor cancelled.
+    #: Timers that were not cancelled and are not queued to run yet.
     timers: int
     #: Descriptors that the loop watches: connections, listeners, pipes, processes, `add_reader`.
     descriptors: int

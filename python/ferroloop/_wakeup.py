@@ -1,9 +1,9 @@
 """The wake-up descriptor: which loop's pipe CPython's signal handler writes to.
 
-Owns the list of the loops that hold it, the last one being written to, with what each found that was
-not another's of them. The main thread of the main interpreter only.
-The surprise: a number that was there before cannot be trusted if it was another loop's, since that
-may be closed and its number be anybody's; so what comes next is looked up, not remembered.
+Owns the stack of loops that hold the descriptor; signals go to the last. Each entry keeps the
+descriptor that it found, unless that was another loop's. The main thread of the main interpreter only.
+The surprise: another loop's number is not remembered, because that loop may be closed and the number
+reused.
 """
 
 from __future__ import annotations
