@@ -171,7 +171,7 @@ impl FastMethod for CallLater {
     const DOC: &'static CStr = c"call_later($self, delay, callback, *args, context=None)\n--\n\n\
         Call callback(*args) after delay seconds, never earlier.\n\n\
         Returns a TimerHandle. Raises RuntimeError if the loop is closed, TypeError if delay is no \
-        number; in debug mode also what call_soon() raises there. Mirrors asyncio's call_later on \
+        number; in debug mode also what call_soon() raises then. Mirrors asyncio's call_later on \
         3.10 to 3.15; equal deadlines run in the order of the calls, which asyncio leaves open.";
     const PARAMETERS: &'static [&'static str] = &["delay", "callback"];
 
@@ -203,9 +203,9 @@ impl FastMethod for CallAt {
     const DOC: &'static CStr = c"call_at($self, when, callback, *args, context=None)\n--\n\n\
         Call callback(*args) when loop.time() has reached when (seconds), never earlier.\n\n\
         Returns a TimerHandle. Raises RuntimeError if the loop is closed, TypeError if when is no \
-        number (AssertionError for None on 3.10); in debug mode also what call_soon() raises there. \
-        Mirrors asyncio's call_at on 3.10 to 3.15; equal deadlines run in the order of the calls, \
-        which asyncio leaves open.";
+        number (AssertionError for None on 3.10); in debug mode also what call_soon() raises \
+        then. Mirrors asyncio's call_at on 3.10 to 3.15; equal deadlines run in the order of the \
+        calls, which asyncio leaves open.";
     const PARAMETERS: &'static [&'static str] = &["when", "callback"];
 
     #[inline]

@@ -1,7 +1,8 @@
 //! `create_future`, `create_task` and `get_debug`, which every future asks for.
 //!
 //! Loop thread only. The one surprise: futures and tasks are asyncio's own, so `current_task`,
-//! debuggers and eager tasks keep working; what each Python version lets `create_task` take differs.
+//! debuggers and eager tasks keep working; what each Python version lets `create_task` take
+//! differs.
 
 use std::ffi::CStr;
 use std::sync::atomic::Ordering;

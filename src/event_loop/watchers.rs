@@ -1,7 +1,8 @@
 //! `add_reader` and `add_writer`: level-triggered watches with one handle for each direction.
 //!
-//! Loop thread only. The one surprise: a user may close a watched descriptor without telling us, and
-//! the kernel forgets it then; the poller mends the difference at the next watch of that number.
+//! Loop thread only. The one surprise: a user may close a watched descriptor without telling us,
+//! and the kernel forgets it then; the poller mends the difference at the next watch of that
+//! number.
 
 use std::ffi::CStr;
 use std::os::fd::RawFd;

@@ -116,8 +116,8 @@ impl DatagramTransport {
     ///
     /// Raises TypeError for other data, and ValueError for an addr other than the one that the
     /// endpoint was made with, if it was. What the socket refuses is told to the protocol's
-    /// error_received(). Mirrors asyncio's sendto; an empty datagram is sent from 3.13 on and dropped
-    /// before.
+    /// error_received(). Mirrors asyncio's sendto; an empty datagram is sent from 3.13 on and
+    /// dropped before.
     #[pyo3(name = "sendto", signature = (data, addr=None))]
     fn py_sendto<'py>(
         this: &Bound<'py, Self>,
@@ -129,8 +129,8 @@ impl DatagramTransport {
 
     /// Stop reading, and close once everything is sent; connection_lost(None) follows.
     ///
-    /// Does nothing if the endpoint is closing or lost. Mirrors asyncio's close on 3.10 to 3.15, but
-    /// raises no RuntimeError when the loop is closed.
+    /// Does nothing if the endpoint is closing or lost. Mirrors asyncio's close on 3.10 to 3.15,
+    /// but raises no RuntimeError when the loop is closed.
     #[pyo3(name = "close")]
     fn py_close(&self, py: Python<'_>) {
         self.close(py);
@@ -153,8 +153,8 @@ impl DatagramTransport {
 
     /// Deliver no more datagrams until resume_reading().
     ///
-    /// Does nothing if reading is paused or the endpoint is closing. Mirrors asyncio's pause_reading
-    /// of 3.11 to 3.15; on 3.10 that raises NotImplementedError.
+    /// Does nothing if reading is paused or the endpoint is closing. Mirrors asyncio's
+    /// pause_reading of 3.11 to 3.15; on 3.10 that raises NotImplementedError.
     #[pyo3(name = "pause_reading")]
     fn py_pause_reading(this: &Bound<'_, Self>) -> PyResult<()> {
         let changed = this.get().pause_reading(this.py());
@@ -163,8 +163,8 @@ impl DatagramTransport {
 
     /// Deliver datagrams again.
     ///
-    /// Does nothing unless reading is paused and the endpoint open. Mirrors asyncio's resume_reading
-    /// of 3.11 to 3.15; on 3.10 that raises NotImplementedError.
+    /// Does nothing unless reading is paused and the endpoint open. Mirrors asyncio's
+    /// resume_reading of 3.11 to 3.15; on 3.10 that raises NotImplementedError.
     #[pyo3(name = "resume_reading")]
     fn py_resume_reading(this: &Bound<'_, Self>) -> PyResult<()> {
         let changed = this.get().resume_reading(this.py());

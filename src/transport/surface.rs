@@ -71,9 +71,9 @@ impl StreamTransport {
 
     /// Send every item of an iterable, in one system call where the kernel takes it.
     ///
-    /// Raises TypeError for an item that is not bytes-like, RuntimeError after write_eof() and while
-    /// a file is sent; writes to a lost connection are treated as by write(). Mirrors asyncio's
-    /// writelines, which joins the items before 3.12.
+    /// Raises TypeError for an item that is not bytes-like, RuntimeError after write_eof() and
+    /// while a file is sent; writes to a lost connection are treated as by write(). Mirrors
+    /// asyncio's writelines, which joins the items before 3.12.
     #[pyo3(name = "writelines")]
     fn py_writelines(this: &Bound<'_, Self>, list_of_data: &Bound<'_, PyAny>) -> PyResult<()> {
         Self::writelines(this, list_of_data)
@@ -106,8 +106,8 @@ impl StreamTransport {
 
     /// Close at once; what the kernel has not taken is dropped, and connection_lost(None) follows.
     ///
-    /// Does nothing if the connection is lost. Mirrors asyncio's abort on 3.10 to 3.15, but raises no
-    /// RuntimeError when the loop is closed.
+    /// Does nothing if the connection is lost. Mirrors asyncio's abort on 3.10 to 3.15, but raises
+    /// no RuntimeError when the loop is closed.
     fn abort(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::settle(this)?;
         Self::force_close(this, None)

@@ -22,8 +22,8 @@ impl PipeTransport {
 
     /// Talk to protocol from now on.
     ///
-    /// Does nothing once the connection is lost; raises nothing. Mirrors asyncio's set_protocol, the
-    /// same on 3.10 to 3.15.
+    /// Does nothing once the connection is lost; raises nothing. Mirrors asyncio's set_protocol,
+    /// the same on 3.10 to 3.15.
     fn set_protocol(&self, py: Python<'_>, protocol: Py<PyAny>) {
         let old = self.end.with(py, |end| {
             if end.life == Lifecycle::Lost {
@@ -43,8 +43,8 @@ impl PipeTransport {
 
     /// pipe, or what the connection was made with; else default.
     ///
-    /// Raises TypeError for a name without a hash. Mirrors asyncio's get_extra_info, the same on 3.10
-    /// to 3.15.
+    /// Raises TypeError for a name without a hash. Mirrors asyncio's get_extra_info, the same on
+    /// 3.10 to 3.15.
     #[pyo3(signature = (name, default=None))]
     fn get_extra_info<'py>(
         &self,

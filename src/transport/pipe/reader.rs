@@ -1,8 +1,8 @@
 //! `ReadPipeTransport`: from a pipe to its protocol, one read for each event.
 //!
-//! Loop thread only. The one surprise: a short read does not say that a pipe is drained, since it may
-//! give one packet a read (O_DIRECT, which only its writer can see), so it is asked; a terminal gives
-//! one line a read and a datagram socket one message, and is read again after the next poll.
+//! Loop thread only. The one surprise: a short read does not say that a pipe is drained, since it
+//! may give one packet a read (O_DIRECT, which only its writer can see), so it is asked; a terminal
+//! gives one line a read and a datagram socket one message, and is read again after the next poll.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -47,6 +47,7 @@ struct State {
 /// The reading end of a pipe.
 #[pyclass(frozen, extends = PipeTransport, module = "ferroloop._native")]
 pub struct ReadPipeTransport {
+    /// The parts that change.
     state: LoopCell<State>,
     /// Whether a short read means that nothing is left.
     short_is_drained: bool,
@@ -321,8 +322,8 @@ impl ReadPipeTransport {
 
     /// Close at once; connection_lost(None) follows.
     ///
-    /// Does nothing if the transport is closing. Mirrors asyncio's close on 3.10 to 3.15, but raises
-    /// no RuntimeError when the loop is closed.
+    /// Does nothing if the transport is closing. Mirrors asyncio's close on 3.10 to 3.15, but
+    /// raises no RuntimeError when the loop is closed.
     fn close(this: &Bound<'_, Self>) -> PyResult<()> {
         if Self::is_open(this) {
             PipeTransport::lose(this.as_super(), None)?;

@@ -69,8 +69,8 @@ impl WritePipeTransport {
 
     /// Send all items of an iterable as one piece.
     ///
-    /// Raises TypeError for an item that is not bytes-like. Mirrors asyncio's writelines, the same on
-    /// 3.10 to 3.15.
+    /// Raises TypeError for an item that is not bytes-like. Mirrors asyncio's writelines, the same
+    /// on 3.10 to 3.15.
     fn writelines(this: &Bound<'_, Self>, list_of_data: &Bound<'_, PyAny>) -> PyResult<()> {
         let joined = PyBytes::new(this.py(), b"").call_method1("join", (list_of_data,))?;
         Self::write(this, &joined)
@@ -93,8 +93,8 @@ impl WritePipeTransport {
 
     /// Close once everything is sent; connection_lost(None) follows.
     ///
-    /// Does nothing if the transport is closing. Mirrors asyncio's close on 3.10 to 3.15, but raises
-    /// no RuntimeError when the loop is closed.
+    /// Does nothing if the transport is closing. Mirrors asyncio's close on 3.10 to 3.15, but
+    /// raises no RuntimeError when the loop is closed.
     #[pyo3(name = "close")]
     fn py_close(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::close(this)

@@ -1,8 +1,8 @@
 //! What the transport below calls: natively if it is a stream transport of ours, else as methods of
 //! a `BufferedProtocol`.
 //!
-//! Loop thread only. The one surprise: the class claims to be `asyncio.BufferedProtocol`, because any
-//! transport may carry TLS, another TLS connection too.
+//! Loop thread only. The one surprise: the class claims to be `asyncio.BufferedProtocol`, because
+//! any transport may carry TLS, another TLS connection too.
 
 use std::collections::VecDeque;
 
@@ -161,8 +161,8 @@ impl TlsProtocol {
 
     /// Take transport as the one below and begin the handshake.
     ///
-    /// Raises what the SSLObject, the time-out or the transport raise. Mirrors asyncio's SSLProtocol
-    /// of 3.11 to 3.15, as the other methods do.
+    /// Raises what the SSLObject, the time-out or the transport raise. Mirrors asyncio's
+    /// SSLProtocol of 3.11 to 3.15, as the other methods do.
     fn connection_made(this: &Bound<'_, Self>, transport: &Bound<'_, PyAny>) -> PyResult<()> {
         Self::start_handshake(this, transport)
     }
@@ -212,8 +212,8 @@ impl TlsProtocol {
 
     /// Use data, any buffer, as if it had come through get_buffer().
     ///
-    /// Raises TypeError for what has no buffer, and what ends the connection below. asyncio has this
-    /// method on 3.10 only.
+    /// Raises TypeError for what has no buffer, and what ends the connection below. asyncio has
+    /// this method on 3.10 only.
     fn data_received(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         Self::keep(this.get(), data)?;
         Self::go_on(this)

@@ -74,8 +74,8 @@ impl TlsTransport {
 
     /// Say goodbye behind everything that was written, and close when the peer has answered.
     ///
-    /// A peer that does not answer within ssl_shutdown_timeout seconds is cut off. Mirrors asyncio's
-    /// close of 3.11 to 3.15; raises nothing of its own.
+    /// A peer that does not answer within ssl_shutdown_timeout seconds is cut off. Mirrors
+    /// asyncio's close of 3.11 to 3.15; raises nothing of its own.
     fn close(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
