@@ -17,8 +17,8 @@ mod transport;
 
 use pyo3::prelude::*;
 
-/// The native half of ferroloop. A free-threaded Python is asked for its GIL, because nobody has tried
-/// this without.
+/// The native half of ferroloop. A free-threaded Python is asked for its GIL, because nobody has
+/// tried this without.
 #[pymodule(gil_used = true)]
 mod _native {
     use pyo3::prelude::*;
@@ -55,7 +55,8 @@ mod _native {
 /// Prepares what must be ready before the first loop exists.
 fn initialise(py: Python<'_>) -> PyResult<()> {
     py::context::prove_layout(py)?;
-    // At the interpreter's end nothing can be imported any more, and transports still warn and close.
+    // At the interpreter's end nothing can be imported any more, and transports still warn and
+    // close.
     py::asyncio::warn(py)?;
     py::asyncio::c_socket(py)?;
     handle::install(py)?;

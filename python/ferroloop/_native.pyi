@@ -1,8 +1,9 @@
-# The native half of ferroloop.
+# The native half of ferroloop: classes, then functions.
 #
-# `Handle`, `TimerHandle`, `StreamTransport`, `TlsTransport` and `TlsProtocol` are no subclasses of
-# asyncio's classes when they run, but `isinstance` says that they are (through `__class__`), and so
-# does this file.
+# `Handle`, `TimerHandle`, `StreamTransport`, `TlsTransport`, `TlsProtocol`, `DatagramTransport`,
+# `ReadPipeTransport` and `WritePipeTransport`, with their base `PipeTransport`, are no subclasses
+# of asyncio's classes when they run, but `isinstance` says that they are (through `__class__`), and
+# so does this file.
 
 import asyncio
 import socket
@@ -292,6 +293,30 @@ class TlsTransport(asyncio.Transport):
     def get_read_buffer_size(self) -> int: ...
     def set_read_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
 
+@final
+class DatagramTransport(asyncio.Transport, asyncio.DatagramTransport):
+    def __new__(
+        cls,
+        event_loop: EventLoop,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        address: Any = None,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> DatagramTransport: ...
+    @property
+    def _address(self) -> Any: ...
+    @property
+    def _extra(self) -> dict[str, Any]: ...
+    @property
+    def _loop(self) -> EventLoop | None: ...
+    @property
+    def _protocol(self) -> asyncio.BaseProtocol | None: ...
+    def _fatal_error(
+        self, exc: BaseException, message: str = "Fatal error on transport"
+    ) -> None: ...
+    def _force_close(self, exc: BaseException | None) -> None: ...
+
 @disjoint_base
 class PipeTransport(asyncio.BaseTransport):
     _pipe: Any
@@ -346,42 +371,6 @@ class ProcessWatch:
     def close(self) -> None: ...
     def send_signal(self, signal: int) -> None: ...
 
-def getaddrinfo_literal(
-    host: object,
-    port: object,
-    family: object,
-    type: object,  # noqa: A002 - asyncio's name
-    proto: object,
-    flags: object,
-) -> list[tuple[int, int, int, str, Any]] | None: ...
-def _accelerate(cls: type[Any]) -> None: ...
-def _accelerate_streams(reader: type[Any], writer: type[Any]) -> None: ...
-def _call_openssl(directly: bool) -> bool: ...
-
-@final
-class DatagramTransport(asyncio.Transport, asyncio.DatagramTransport):
-    def __new__(
-        cls,
-        event_loop: EventLoop,
-        sock: socket.socket,
-        protocol: asyncio.BaseProtocol,
-        address: Any = None,
-        waiter: asyncio.Future[None] | None = None,
-        extra: dict[str, Any] | None = None,
-    ) -> DatagramTransport: ...
-    @property
-    def _address(self) -> Any: ...
-    @property
-    def _extra(self) -> dict[str, Any]: ...
-    @property
-    def _loop(self) -> EventLoop | None: ...
-    @property
-    def _protocol(self) -> asyncio.BaseProtocol | None: ...
-    def _fatal_error(
-        self, exc: BaseException, message: str = "Fatal error on transport"
-    ) -> None: ...
-    def _force_close(self, exc: BaseException | None) -> None: ...
-
 @disjoint_base
 class StreamReaderBase:
     _buffer: bytearray
@@ -431,3 +420,15 @@ class StreamCoroutine(Coroutine[Any, Any, Any]):
     def send(self, value: Any, /) -> Any: ...
     def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any: ...
     def close(self) -> None: ...
+
+def getaddrinfo_literal(
+    host: object,
+    port: object,
+    family: object,
+    type: object,  # noqa: A002 - asyncio's name
+    proto: object,
+    flags: object,
+) -> list[tuple[int, int, int, str, Any]] | None: ...
+def _accelerate(cls: type[Any]) -> None: ...
+def _accelerate_streams(reader: type[Any], writer: type[Any]) -> None: ...
+def _call_openssl(directly: bool) -> bool: ...

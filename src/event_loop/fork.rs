@@ -31,8 +31,8 @@ impl EventLoop {
     }
 
     /// Refuses a callback for a closed loop, but not what a task queues when `sys.exit()` or Ctrl-C
-    /// ends it in the callback in which a child was forked: the task would raise that refusal instead.
-    /// It never runs.
+    /// ends it in the callback in which a child was forked: the task would raise that refusal
+    /// instead. It never runs.
     ///
     /// # Errors
     /// `RuntimeError` if the loop is closed.

@@ -39,7 +39,10 @@ impl FastMethod for CallSoon {
     const NAME: &'static CStr = c"call_soon";
     const DOC: &'static CStr = c"call_soon($self, callback, *args, context=None)\n--\n\n\
         Call callback(*args) in the next turn of the loop, in the order of the calls.\n\n\
-        Returns a Handle. Raises RuntimeError if the loop is closed. As asyncio's since 3.10.";
+        Returns a Handle. Raises RuntimeError if the loop is closed. In debug mode also raises \
+        RuntimeError in a thread other than the one that runs the loop, and TypeError if callback \
+        is a coroutine (function) or not callable. Mirrors asyncio's call_soon, the same on 3.10 \
+        to 3.15.";
     const PARAMETERS: &'static [&'static str] = &["callback"];
 
     #[inline]
@@ -65,7 +68,9 @@ impl FastMethod for CallSoonThreadsafe {
     const NAME: &'static CStr = c"call_soon_threadsafe";
     const DOC: &'static CStr = c"call_soon_threadsafe($self, callback, *args, context=None)\n\
         --\n\nLike call_soon(), from any thread; wakes the loop if it waits.\n\n\
-        Returns a Handle. Raises RuntimeError if the loop is closed. As asyncio's since 3.10.";
+        Returns a Handle, whose cancel() any thread may call from 3.14 on. Raises RuntimeError if \
+        the loop is closed; in debug mode also TypeError if callback is a coroutine (function) or \
+        not callable. Mirrors asyncio's call_soon_threadsafe on 3.10 to 3.15.";
     const PARAMETERS: &'static [&'static str] = &["callback"];
 
     #[inline]
@@ -163,7 +168,8 @@ impl FastMethod for CallLater {
     const DOC: &'static CStr = c"call_later($self, delay, callback, *args, context=None)\n--\n\n\
         Call callback(*args) after delay seconds, never earlier.\n\n\
         Returns a TimerHandle. Raises RuntimeError if the loop is closed, TypeError if delay is no \
-        number. As asyncio's since 3.10; equal deadlines run in the order of the calls.";
+        number; in debug mode also what call_soon() raises then. Mirrors asyncio's call_later on \
+        3.10 to 3.15; equal deadlines run in the order of the calls, which asyncio leaves open.";
     const PARAMETERS: &'static [&'static str] = &["delay", "callback"];
 
     #[inline]
@@ -192,7 +198,9 @@ impl FastMethod for CallAt {
     const DOC: &'static CStr = c"call_at($self, when, callback, *args, context=None)\n--\n\n\
         Call callback(*args) when loop.time() has reached when (seconds), never earlier.\n\n\
         Returns a TimerHandle. Raises RuntimeError if the loop is closed, TypeError if when is no \
-        number. As asyncio's since 3.10; equal deadlines run in the order of the calls.";
+        number (AssertionError for None on 3.10); in debug mode also what call_soon() raises \
+        then. Mirrors asyncio's call_at on 3.10 to 3.15; equal deadlines run in the order of the \
+        calls, which asyncio leaves open.";
     const PARAMETERS: &'static [&'static str] = &["when", "callback"];
 
     #[inline]
@@ -209,7 +217,8 @@ impl FastMethod for CallAt {
     }
 }
 
-/// What `call_at(None, …)` raises: 3.10 finds out by an assertion, when the loop is known to be open.
+/// What `call_at(None, …)` raises: 3.10 finds out by an assertion, when the loop is known to be
+/// open.
 #[cold]
 fn no_deadline(event_loop: &EventLoop) -> PyErr {
     if cfg!(Py_3_11) {
@@ -373,7 +382,8 @@ impl FastMethod for Time {
     type Class = EventLoop;
     const NAME: &'static CStr = c"time";
     const DOC: &'static CStr = c"time($self)\n--\n\n\
-        The time of the loop's clock in seconds: time.monotonic().";
+        The time of the loop's clock in seconds: time.monotonic().\n\n\
+        Any thread may ask. Mirrors asyncio's time, the same on 3.10 to 3.15.";
 
     #[inline]
     fn call<'py>(

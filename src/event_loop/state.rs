@@ -92,16 +92,19 @@ pub struct Core {
     pub ready: ReadyQueue,
     /// `TimerHandle`s, as the handles they extend.
     pub timers: TimerHeap<Py<Handle>>,
+    /// What each registered key stands for.
     pub entries: Slab<Entry>,
     /// The key of each registered descriptor, by its number.
     pub descriptors: Vec<Option<Key>>,
     /// Counts turns, so that a source can tell whether an event was queued before it paused.
     pub turn: u64,
+    /// Counts and times for `metrics()`.
     pub tally: Tally,
     /// Sources that have more to read although no new edge will come.
     pub resumed: Vec<Key>,
     /// Sources that were written to in the callback that runs now.
     pub dirty: Vec<Key>,
+    /// The last captured context, so that equal captures share it.
     pub contexts: ContextCache,
     /// Whether a callback runs now, so that writes wait for its end.
     pub in_callback: bool,
@@ -125,6 +128,7 @@ pub struct Core {
 pub struct Slots {
     /// The Python layer's own state.
     pub state: Option<Py<PyAny>>,
+    /// What `set_task_factory` was given; `None` for `asyncio.Task`.
     pub task_factory: Option<Py<PyAny>>,
     /// The handle that runs now, in debug mode.
     pub current: Option<Py<Handle>>,
@@ -133,13 +137,19 @@ pub struct Slots {
 /// The native half of `ferroloop.Loop`.
 #[pyclass(frozen, subclass, module = "ferroloop._native")]
 pub struct EventLoop {
+    /// What the loop's thread works on.
     pub core: LoopCell<Core>,
+    /// The Python objects that the loop keeps.
     pub slots: LoopCell<Slots>,
     /// `None` once the loop is closed. Shared, because a wait goes on while nothing is borrowed.
     poller: LoopCell<Option<Arc<Poller>>>,
+    /// What other threads handed in and the loop has not moved to its ready queue.
     pub inbox: LoopCell<Inbox<ReadyQueue>>,
+    /// Whether debug mode is on.
     pub debug: AtomicBool,
+    /// Whether `stop` was called: the run ends with the turn.
     pub stopping: AtomicBool,
+    /// Whether `close` was called, or a forked child gave the loop up.
     pub closed: AtomicBool,
     /// Whether this is a forked child within the very callback that forked it.
     pub unwinding: AtomicBool,

@@ -1,6 +1,8 @@
 //! The methods of `EventLoop` that Python sees, apart from the ones in the fast convention.
 //!
-//! A table of contents: each is one step away from the file that owns the matter.
+//! A table of contents: each is one step away from the file that owns the matter. Loop thread,
+//! except that any thread may ask for `is_running`, `is_closed` and the other flags. The one
+//! surprise: `_ready` makes the handles of the callbacks that were queued without one.
 
 use std::sync::atomic::Ordering;
 
@@ -23,24 +25,32 @@ impl EventLoop {
     }
 
     /// Whether the loop runs now.
+    ///
+    /// Any thread may ask. Mirrors asyncio's is_running, the same on 3.10 to 3.15.
     fn is_running(&self) -> bool {
         self.thread.load(Ordering::Relaxed) != 0
     }
 
     /// Whether close() was called.
+    ///
+    /// Any thread may ask. Mirrors asyncio's is_closed, the same on 3.10 to 3.15.
     #[pyo3(name = "is_closed")]
     fn py_is_closed(&self) -> bool {
         self.is_closed()
     }
 
     /// Finish the current turn, then leave run_forever(). Before a run: run exactly one turn.
+    ///
+    /// Raises nothing. It does not wake a loop that waits: another thread has to use
+    /// call_soon_threadsafe(loop.stop). Mirrors asyncio's stop, the same on 3.10 to 3.15.
     fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
     /// Use factory(loop, coro, **kwargs) in create_task(); None for asyncio.Task.
     ///
-    /// Raises TypeError if factory is neither callable nor None.
+    /// Raises TypeError if factory is neither callable nor None. Mirrors asyncio's
+    /// set_task_factory, the same on 3.10 to 3.15.
     fn set_task_factory(&self, py: Python<'_>, factory: Option<Py<PyAny>>) -> PyResult<()> {
         if factory
             .as_ref()
@@ -58,6 +68,8 @@ impl EventLoop {
     }
 
     /// The factory that set_task_factory() set, or None.
+    ///
+    /// Raises nothing. Mirrors asyncio's get_task_factory, the same on 3.10 to 3.15.
     fn get_task_factory(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.slots.with(py, |slots| {
             slots.task_factory.as_ref().map(|it| it.clone_ref(py))
@@ -168,6 +180,10 @@ impl EventLoop {
         self.stopping.store(stopping, Ordering::Relaxed);
     }
 
+    /// From how many seconds on a callback is reported as slow, in debug mode; 0.1 at first.
+    ///
+    /// Setting it raises TypeError for what is no number. Mirrors asyncio's attribute, the same on
+    /// 3.10 to 3.15, which takes anything.
     #[getter]
     fn slow_callback_duration(&self) -> f64 {
         f64::from_bits(self.slow.load(Ordering::Relaxed))

@@ -1,7 +1,8 @@
 //! `create_future`, `create_task` and `get_debug`, which every future asks for.
 //!
 //! Loop thread only. The one surprise: futures and tasks are asyncio's own, so `current_task`,
-//! debuggers and eager tasks keep working; what each Python version lets `create_task` take differs.
+//! debuggers and eager tasks keep working; what each Python version lets `create_task` take
+//! differs.
 
 use std::ffi::CStr;
 use std::sync::atomic::Ordering;
@@ -27,7 +28,9 @@ impl FastMethod for CreateFuture {
     type Class = EventLoop;
     const NAME: &'static CStr = c"create_future";
     const DOC: &'static CStr =
-        c"create_future($self)\n--\n\nA new asyncio.Future attached to this loop.";
+        c"create_future($self)\n--\n\nA new asyncio.Future attached to this loop.\n\n\
+        Raises nothing, also when the loop is closed. Mirrors asyncio's create_future, the same on \
+        3.10 to 3.15.";
 
     #[inline]
     fn call<'py>(
@@ -51,7 +54,8 @@ impl FastMethod for CreateTask {
     const DOC: &'static CStr = c"create_task($self, coro, **kwargs)\n--\n\n\
         A new asyncio.Task that runs coro in this loop.\n\nTakes name, since 3.11 context, since \
         3.13.3 whatever the task class takes (eager_start from 3.14). Raises RuntimeError if the \
-        loop is closed, TypeError if coro is no coroutine.";
+        loop is closed, TypeError if coro is no coroutine. Mirrors asyncio's create_task of the \
+        running Python.";
     const PARAMETERS: &'static [&'static str] = &["coro"];
 
     #[inline]
@@ -104,7 +108,8 @@ fn keywords<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyDict>>
 impl FastMethod for GetDebug {
     type Class = EventLoop;
     const NAME: &'static CStr = c"get_debug";
-    const DOC: &'static CStr = c"get_debug($self)\n--\n\nWhether debug mode is on.";
+    const DOC: &'static CStr = c"get_debug($self)\n--\n\nWhether debug mode is on.\n\n\
+        Raises nothing; any thread may ask. Mirrors asyncio's get_debug, the same on 3.10 to 3.15.";
 
     #[inline]
     fn call<'py>(

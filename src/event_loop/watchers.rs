@@ -1,7 +1,8 @@
 //! `add_reader` and `add_writer`: level-triggered watches with one handle for each direction.
 //!
-//! Loop thread only. The one surprise: a user may close a watched descriptor without telling us, and
-//! the kernel forgets it then; the poller mends the difference at the next watch of that number.
+//! Loop thread only. The one surprise: a user may close a watched descriptor without telling us,
+//! and the kernel forgets it then; the poller mends the difference at the next watch of that
+//! number.
 
 use std::ffi::CStr;
 use std::os::fd::RawFd;
@@ -306,18 +307,25 @@ macro_rules! watch_method {
 }
 
 watch_method!(
-    AddReader, "add_reader",
+    AddReader,
+    "add_reader",
     c"add_reader($self, fd, callback, *args)\n--\n\nCall callback(*args) whenever fd can be \
-      read, replacing an earlier callback.\n\nfd is a number or has fileno(). Raises ValueError for \
-      an invalid one, RuntimeError if a transport owns it. As asyncio's since 3.10.",
-    add, Read, true
+      read, replacing an earlier callback.\n\nfd is a number or has fileno(). Raises ValueError \
+      for an invalid one, OverflowError for one that is no C int, RuntimeError if a transport owns \
+      it or the loop is closed, OSError if the kernel cannot watch it. Mirrors asyncio's \
+      add_reader, the same on 3.10 to 3.15.",
+    add,
+    Read,
+    true
 );
 watch_method!(
     AddWriter,
     "add_writer",
     c"add_writer($self, fd, callback, *args)\n--\n\nCall callback(*args) whenever fd can be \
       written, replacing an earlier callback.\n\nfd is a number or has fileno(). Raises ValueError \
-      for an invalid one, RuntimeError if a transport owns it. As asyncio's since 3.10.",
+      for an invalid one, OverflowError for one that is no C int, RuntimeError if a transport owns \
+      it or the loop is closed, OSError if the kernel cannot watch it. Mirrors asyncio's \
+      add_writer, the same on 3.10 to 3.15.",
     add,
     Write,
     true
@@ -325,7 +333,9 @@ watch_method!(
 watch_method!(
     RemoveReader,
     "remove_reader",
-    c"remove_reader($self, fd)\n--\n\nStop watching fd for reading; True if it was watched.",
+    c"remove_reader($self, fd)\n--\n\nStop watching fd for reading; True if it was \
+      watched.\n\nfd is as for add_reader(). Raises ValueError for an invalid one, RuntimeError if \
+      a transport owns it. Mirrors asyncio's remove_reader, the same on 3.10 to 3.15.",
     remove,
     Read,
     true
@@ -333,7 +343,9 @@ watch_method!(
 watch_method!(
     RemoveWriter,
     "remove_writer",
-    c"remove_writer($self, fd)\n--\n\nStop watching fd for writing; True if it was watched.",
+    c"remove_writer($self, fd)\n--\n\nStop watching fd for writing; True if it was \
+      watched.\n\nfd is as for add_writer(). Raises ValueError for an invalid one, RuntimeError if \
+      a transport owns it. Mirrors asyncio's remove_writer, the same on 3.10 to 3.15.",
     remove,
     Write,
     true

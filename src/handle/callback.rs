@@ -1,8 +1,8 @@
 //! `Callback`: a callback outside of a handle, because it runs, or because it is queued and nobody
 //! has kept its handle.
 //!
-//! The thread that runs it. The one surprise: what was given as a context may be something else that
-//! has a `run`, as asyncio accepts it.
+//! The thread that runs it. The one surprise: what was given as a context may be something else
+//! that has a `run`, as asyncio accepts it.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};

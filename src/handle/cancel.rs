@@ -45,7 +45,9 @@ impl FastMethod for Cancel {
     type Class = Handle;
     const NAME: &'static CStr = c"cancel";
     const DOC: &'static CStr = c"cancel($self)\n--\n\n\
-        Cancel the callback: it will not run, and it and its arguments are released at once.";
+        Cancel the callback: it will not run, and it and its arguments are released at once.\n\n\
+        Does nothing if it was cancelled before. Mirrors asyncio's cancel on 3.10 to 3.15; from \
+        3.14 on any thread may call it on what call_soon_threadsafe() returned.";
 
     #[inline]
     fn call<'py>(

@@ -1,6 +1,7 @@
 //! `Runner`: which thread runs a callback, where other threads may ask.
 //!
-//! Any attached thread.
+//! Any attached thread. The one surprise: only `call_soon_threadsafe` on Python 3.14 and later asks
+//! for it; every other handle stays `Untold` and takes no note of threads.
 
 use std::num::NonZeroU32;
 

@@ -37,15 +37,18 @@ pub(super) struct State {
     event_loop: Option<Py<PyAny>>,
     /// `None` once cancelled, and while it runs.
     pub(super) callback: Option<Callback>,
+    /// Whether `cancel` was called.
     cancelled: bool,
     /// The thread that runs the callback now, for handles of `call_soon_threadsafe`.
     pub(super) runner: Runner,
+    /// `None` until debug mode or `cancel` has something to keep.
     pub(super) debug: Option<Box<Debug>>,
 }
 
 /// A callback that was given to `call_soon`, `call_soon_threadsafe`, `add_reader` or `add_writer`.
 #[pyclass(frozen, subclass, weakref, module = "ferroloop._native")]
 pub struct Handle {
+    /// The parts that change.
     pub(super) state: LoopCell<State>,
 }
 
@@ -163,8 +166,8 @@ impl Handle {
             handle.tell_finished(py)?;
         }
         match result {
-            // Only where the reference is known to be the queue's: CPython 3.14 does not count those
-            // of local variables.
+            // Only where the reference is known to be the queue's: CPython 3.14 does not count
+            // those of local variables.
             Ok(()) if queued && object::refcount(this.as_unbound()) == 1 => {
                 callback.release(py);
                 Ok(())
@@ -180,7 +183,8 @@ impl Handle {
         }
     }
 
-    /// As `run`, with the queue's reference: a handle that nobody else has goes to its pool at once.
+    /// As `run`, with the queue's reference: a handle that nobody else has goes to its pool at
+    /// once.
     #[inline]
     pub fn run_queued(this: Bound<'_, Self>) -> PyResult<()> {
         let result = Self::run_once(&this, true);

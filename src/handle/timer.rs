@@ -25,6 +25,7 @@ struct State {
 /// A callback that was given to `call_later` or `call_at`.
 #[pyclass(frozen, extends = Handle, module = "ferroloop._native")]
 pub struct TimerHandle {
+    /// The deadline and where the handle is.
     state: LoopCell<State>,
 }
 

@@ -12,6 +12,7 @@ pub trait Queue: Default {
 /// A queue from many threads to one.
 #[derive(Default)]
 pub struct Inbox<Q> {
+    /// What was handed in and not taken yet.
     items: Q,
     /// Whether the loop sleeps, or is about to, and nobody has woken it yet.
     sleeping: bool,

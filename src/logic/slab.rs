@@ -25,11 +25,13 @@ impl Key {
 struct Slot<T> {
     /// Counts the entries that this slot has held.
     generation: u32,
+    /// `None` while the slot is free.
     entry: Option<T>,
 }
 
 /// A growing table of entries.
 pub struct Slab<T> {
+    /// The table; a key holds the place of its slot and that generation.
     slots: Vec<Slot<T>>,
     /// Slots without an entry.
     free: Vec<u32>,

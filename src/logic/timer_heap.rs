@@ -23,6 +23,7 @@ struct Entry<T> {
     when: f64,
     /// Counts pushes, so that equal deadlines keep their order.
     sequence: u64,
+    /// What is due then.
     item: T,
 }
 

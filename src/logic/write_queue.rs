@@ -100,7 +100,8 @@ impl<C: Chunk> WriteQueue<C> {
         self.chunks.pop_front()
     }
 
-    /// Copies everything that waits to the front of `space`, which is large enough. How much it was.
+    /// Copies everything that waits to the front of `space`, which is large enough. How much it
+    /// was.
     #[inline]
     pub fn copy_to(&self, space: &mut [u8]) -> usize {
         let mut end = 0;

@@ -34,8 +34,11 @@ struct State {
 /// Waits for the exit of a child process.
 #[pyclass(frozen, weakref, module = "ferroloop._native")]
 pub struct ProcessWatch {
+    /// The loop that watches.
     event_loop: Py<EventLoop>,
+    /// The child's process number.
     pid: i32,
+    /// The parts that change.
     state: LoopCell<State>,
 }
 

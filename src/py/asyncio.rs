@@ -35,7 +35,8 @@ imported! {
     transport = "asyncio"."Transport";
     /// A class that is an `asyncio.Transport` and an `asyncio.DatagramTransport`, for `isinstance`.
     datagram_transport = "ferroloop._asyncio_private"."AnyDatagramTransport";
-    /// A class of asyncio's that is an `asyncio.Transport` and tells that it is TLS, for `isinstance`.
+    /// A class of asyncio's that is an `asyncio.Transport` and tells that it is TLS, for
+    /// `isinstance`.
     tls_transport = "ferroloop._asyncio_private"."AnyTlsTransport";
     /// How a transport sends files.
     sendfile_mode = "ferroloop._asyncio_private"."SendfileMode";

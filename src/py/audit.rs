@@ -1,7 +1,7 @@
 //! Whether somebody listens to audit events (PEP 578).
 //!
-//! Any attached thread may call it. The one surprise: CPython has no question for that. It builds an
-//! event's arguments only for a hook, though, and our argument notes that it was built; a hook
+//! Any attached thread may call it. The one surprise: CPython has no question for that. It builds
+//! an event's arguments only for a hook, though, and our argument notes that it was built; a hook
 //! therefore hears one event that means nothing, `ferroloop.hooks`.
 
 use std::ffi::{c_char, c_int, c_void};

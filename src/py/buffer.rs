@@ -57,8 +57,8 @@ pub fn with_memory<R>(object: &Bound<'_, PyAny>, write: impl FnOnce(*mut [u8]) -
     Some(write(memory))
 }
 
-/// How many bytes the writable memory of `object` has, however many items that are; `None` if it has
-/// no contiguous one.
+/// How many bytes the writable memory of `object` has, however many items that are; `None` if it
+/// has no contiguous one.
 pub fn writable_size(object: &Bound<'_, PyAny>) -> Option<usize> {
     with_memory(object, <*mut [u8]>::len)
 }

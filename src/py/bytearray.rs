@@ -16,7 +16,8 @@ pub fn append(queue: &Bound<'_, PyByteArray>, data: &[u8]) -> PyResult<()> {
     append_with(queue, data.len(), |space| space.copy_from_slice(data))
 }
 
-/// Puts `count` bytes behind what `queue` holds, which `fill`, that must not run Python code, writes.
+/// Puts `count` bytes behind what `queue` holds, which `fill`, that must not run Python code,
+/// writes.
 ///
 /// # Errors
 /// As `append`.

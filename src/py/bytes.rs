@@ -14,7 +14,9 @@ pub struct Pinned {
     /// # Invariant
     /// Keeps `data` alive; the bytes of a `bytes` object never move or change.
     object: Py<PyBytes>,
+    /// Where the bytes of `object` begin.
     data: *const u8,
+    /// How many they are.
     length: usize,
 }
 

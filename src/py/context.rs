@@ -223,7 +223,7 @@ impl Context {
     }
 
     /// A context with the same variables that no other holder changes. A shared one is that
-    /// already: whoever changes it becomes the owner of a context of his own.
+    /// already: whoever changes it becomes the owner of a context of its own.
     pub fn separate(&self, py: Python<'_>) -> PyResult<Self> {
         match self.referent(py) {
             Referent::Own(context) => Ok(Self::own(copy(py, &context.to_owned().unbind())?)),

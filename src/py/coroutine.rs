@@ -1,7 +1,7 @@
 //! How a native coroutine ends and is thrown into.
 //!
-//! Any attached thread may call it. The one surprise: a coroutine's result travels as the value of a
-//! `StopIteration`, and setting one in C costs half of what making a `PyErr` of it does.
+//! Any attached thread may call it. The one surprise: a coroutine's result travels as the value of
+//! a `StopIteration`, and setting one in C costs half of what making a `PyErr` of it does.
 
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyRuntimeWarning, PyTypeError};
 use pyo3::ffi;
@@ -16,8 +16,8 @@ use crate::py::warning;
 pub fn stop_with(value: &Bound<'_, PyBytes>) {
     // SAFETY: CPython sets it before any extension is loaded, and never again.
     let class = unsafe { ffi::PyExc_StopIteration };
-    // SAFETY: an exception class and an object that is alive; a `bytes` is taken as the one argument
-    // of the class, which a tuple or an exception would not be.
+    // SAFETY: an exception class and an object that is alive; a `bytes` is taken as the one
+    // argument of the class, which a tuple or an exception would not be.
     unsafe { ffi::PyErr_SetObject(class, value.as_ptr()) }
 }
 

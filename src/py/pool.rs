@@ -187,6 +187,7 @@ const DEEPEST: usize = 50;
 
 /// The destructors of pooled objects that this thread is in.
 struct Destroying {
+    /// How many of them are under way, each within the one before.
     depth: Cell<usize>,
     /// Objects without references whose turn comes when the outermost destructor is done.
     later: RefCell<Vec<(*mut ffi::PyObject, Finish)>>,

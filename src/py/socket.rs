@@ -1,8 +1,9 @@
-//! `socket.socket`: its descriptor, read where CPython keeps it, and sockets for descriptors of ours.
+//! `socket.socket`: its descriptor, read where CPython keeps it, and sockets for descriptors of
+//! ours.
 //!
 //! Any attached thread may call it. The one surprise: where the descriptor is belongs to CPython
-//! alone (it is the first field of the C structure since Python 2), so the first reading is compared
-//! with what `fileno()` says, and if they differ `fileno()` is asked from then on.
+//! alone (it is the first field of the C structure since Python 2), so the first reading is
+//! compared with what `fileno()` says, and if they differ `fileno()` is asked from then on.
 
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
@@ -57,9 +58,10 @@ pub fn replaces(sock: &Bound<'_, PyAny>, names: &[&str]) -> PyResult<bool> {
     Ok(false)
 }
 
-/// A Python socket whose descriptor a transport uses. Programs may close it behind our back, and the
-/// number may be somebody else's then.
+/// A Python socket whose descriptor a transport uses. Programs may close it behind our back, and
+/// the number may be somebody else's then.
 pub struct Held {
+    /// The Python socket, which owns the descriptor.
     socket: Py<PyAny>,
     /// What `fileno()` said at first.
     first: RawFd,
@@ -99,8 +101,8 @@ impl Held {
         self.first
     }
 
-    /// The descriptor that it has now: -1 once it is closed. Of something that is no `_socket.socket`,
-    /// the one that it had.
+    /// The descriptor that it has now: -1 once it is closed. Of something that is no
+    /// `_socket.socket`, the one that it had.
     #[inline]
     pub fn number(&self, py: Python<'_>) -> RawFd {
         if self.followed {
@@ -111,8 +113,8 @@ impl Held {
     }
 }
 
-/// A socket of the standard library's class for `owned`, which it takes over. It does not block, and
-/// knows that.
+/// A socket of the standard library's class for `owned`, which it takes over. It does not block,
+/// and knows that.
 ///
 /// # Errors
 /// What `socket.socket` raises, an audit hook among it; the descriptor is given back.

@@ -1,12 +1,13 @@
-//! `Direct`: the `SSL` and the two `BIO`s within an `_ssl._SSLSocket` and its two `_ssl.MemoryBIO`s.
+//! `Direct`: the `SSL` and the two `BIO`s within an `_ssl._SSLSocket` and its two
+//! `_ssl.MemoryBIO`s.
 //!
 //! Attached threads, one at a time. The one surprise: CPython does not publish where these objects
 //! keep what they wrap, so `Proof` tries it on objects made for that, once: on a version of CPython
 //! that is not known, without the GIL, or when anything does not fit, there is no `Direct`, and
 //! callers use the Python methods.
 //!
-//! Data only, and no exceptions: what OpenSSL refuses is tried again through the Python method, which
-//! raises.
+//! Data only, and no exceptions: what OpenSSL refuses is tried again through the Python method,
+//! which raises.
 
 use std::ffi::{CString, c_void};
 use std::ptr::NonNull;
@@ -51,6 +52,7 @@ fn is_known(py: Python<'_>, sizes: [usize; 2]) -> bool {
 
 /// What was found out about this process.
 struct Proof {
+    /// The functions of the OpenSSL that `_ssl` is linked with.
     functions: &'static OpenSsl,
     /// `_SSLSocket` and `MemoryBIO`.
     classes: [Py<PyAny>; 2],
@@ -62,10 +64,14 @@ struct Proof {
 /// OpenSSL's side of one connection.
 pub struct Direct {
     /// # Invariant
-    /// Its `SSL` belongs to `socket`, its `BIO`s to the other two; all are held and never exchanged.
+    /// Its `SSL` belongs to `socket`, its `BIO`s to the other two; all are held and never
+    /// exchanged.
     session: Session,
+    /// The `_ssl._SSLSocket`.
     socket: Py<PyAny>,
+    /// The `_ssl.MemoryBIO` that it reads.
     incoming: Py<PyAny>,
+    /// The `_ssl.MemoryBIO` that it writes.
     outgoing: Py<PyAny>,
 }
 
@@ -335,8 +341,8 @@ fn pointer(
         return None;
     }
     let place = object.as_ptr().cast_const().wrapping_byte_add(offset);
-    // SAFETY: instances of the two classes are that large, by their sizes in `KNOWN`, and aligned as
-    // pointers are.
+    // SAFETY: instances of the two classes are that large, by their sizes in `KNOWN`, and aligned
+    // as pointers are.
     let found = NonNull::new(unsafe { place.cast::<*mut c_void>().read() })?;
     // What is no address of an allocated object is not asked anything.
     found.cast::<*mut c_void>().is_aligned().then_some(found)

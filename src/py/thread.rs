@@ -1,6 +1,7 @@
 //! Which thread this is, as `threading.get_ident()` says it.
 //!
-//! Any thread.
+//! Any thread, attached or not. The one surprise: `number` is not Python's identifier but a count
+//! of our own, which fits into half the room.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,7 +1,7 @@
 //! Warnings of destructors: what nobody closed, what nobody awaited.
 //!
-//! Any thread may call it. The one surprise: an object may be freed while an exception is under way,
-//! which has to survive both the warning and what the warning raises.
+//! Any thread may call it. The one surprise: an object may be freed while an exception is under
+//! way, which has to survive both the warning and what the warning raises.
 
 use pyo3::PyTypeInfo;
 use pyo3::prelude::*;

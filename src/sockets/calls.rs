@@ -1,5 +1,5 @@
-//! `sock_recv`, `sock_recv_into`, `sock_recvfrom`, `sock_recvfrom_into`, `sock_sendall`: one attempt
-//! each, and a future where it came to nothing.
+//! `sock_recv`, `sock_recv_into`, `sock_recvfrom`, `sock_recvfrom_into`, `sock_sendall`: one
+//! attempt each, and a future where it came to nothing.
 //!
 //! Loop thread only. The one surprise: `sock_recv` receives into the loop's own buffer and copies
 //! what came, because allocating what was asked for and cutting it costs more than the system call;
@@ -264,8 +264,8 @@ impl FastMethod for SendAll {
     }
 }
 
-/// Sends `bytes` from `sent` on until nothing is left (`None`) or the kernel takes no more (how much
-/// is sent by then).
+/// Sends `bytes` from `sent` on until nothing is left (`None`) or the kernel takes no more (how
+/// much is sent by then).
 #[inline]
 fn send_from(number: RawFd, bytes: &[u8], mut sent: usize) -> io::Result<Option<usize>> {
     loop {

@@ -6,9 +6,9 @@
 //!
 //! The Python layer's coroutines call these; each answers with a result, or with a future that is
 //! done when trying again makes sense, or with `NotImplemented` for anything out of the ordinary
-//! (a subclass of `socket.socket`, odd arguments, a descriptor that the user watches himself), which
-//! Python does in asyncio's own way. A system call is made only by the coroutine that wants its
-//! result, never ahead of it, so a cancellation cannot lose data.
+//! (a subclass of `socket.socket`, odd arguments, a descriptor that the program itself watches),
+//! which Python does in asyncio's own way. A system call is made only by the coroutine that wants
+//! its result, never ahead of it, so a cancellation cannot lose data.
 
 mod accepting;
 mod calls;

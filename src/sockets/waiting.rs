@@ -1,8 +1,8 @@
 //! `SocketWatch`: what the loop watches of one socket of the user's.
 //!
-//! Loop thread only. The one surprise: the registration outlives the call that needed it, so the next
-//! call on the same socket costs no `epoll_ctl`; whether it is still the same socket under that
-//! number is told by a weak reference to the Python object. Events that nobody waits for are
+//! Loop thread only. The one surprise: the registration outlives the call that needed it, so the
+//! next call on the same socket costs no `epoll_ctl`; whether it is still the same socket under
+//! that number is told by a weak reference to the Python object. Events that nobody waits for are
 //! forgotten, which is safe because every call tries before it waits.
 
 use std::ffi::CStr;
@@ -46,6 +46,7 @@ struct State {
 pub struct SocketWatch {
     /// The `socket.socket`, weakly: forgetting to close it must not keep it open.
     sock: Py<PyWeakrefReference>,
+    /// The parts that change.
     state: LoopCell<State>,
 }
 
@@ -162,7 +163,8 @@ impl SocketWatch {
         });
     }
 
-    /// Puts `future` in the place of `direction`. Whoever waited there waits in vain, as in asyncio.
+    /// Puts `future` in the place of `direction`. Whoever waited there waits in vain, as in
+    /// asyncio.
     fn place(&self, py: Python<'_>, direction: Direction, future: Py<PyAny>) {
         let displaced = self.state.with(py, |state| match direction {
             Direction::Read => state.reader.replace(future),
@@ -205,7 +207,7 @@ pub fn blocks(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 /// A future that is done when `sock`, whose descriptor is `number`, may be ready; `NotImplemented`
-/// if the user watches that descriptor himself.
+/// if the program itself watches that descriptor.
 ///
 /// # Errors
 /// `RuntimeError` if the loop is closed or a transport owns the descriptor, `OSError` if the kernel
@@ -312,7 +314,7 @@ impl FastMethod for Wait {
     const NAME: &'static CStr = c"_sock_wait";
     const DOC: &'static CStr = c"_sock_wait($self, sock, write, /)\n--\n\n\
         A future that is done when sock may be ready to be read, or written; NotImplemented for \
-        anything but an ordinary socket that the user does not watch himself.";
+        anything but an ordinary socket that the program itself does not watch.";
 
     fn call<'py>(
         this: &Bound<'py, EventLoop>,

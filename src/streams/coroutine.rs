@@ -1,8 +1,8 @@
 //! `StreamCoroutine`: one call of `read`, `readexactly`, `readline`, `readuntil` or `drain`.
 //!
-//! The thread of the loop; pooled. The one surprise: what does not simply succeed or wait is begun anew as
-//! asyncio's own coroutine of the same name, which finds everything as it was, because nothing is
-//! taken out of the buffer before the whole result is there.
+//! The thread of the loop; pooled. The one surprise: what does not simply succeed or wait is begun
+//! anew as asyncio's own coroutine of the same name, which finds everything as it was, because
+//! nothing is taken out of the buffer before the whole result is there.
 
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -42,13 +42,16 @@ enum Step<'py> {
 
 /// One call: what it does and how far it is.
 struct State {
+    /// Which method of which stream was called, with its arguments.
     work: Work,
+    /// How far it is.
     phase: Phase,
 }
 
 /// A coroutine of a stream.
 #[pyclass(frozen, weakref, module = "ferroloop._native")]
 pub struct StreamCoroutine {
+    /// What it does and how far it is.
     state: LoopCell<State>,
 }
 
@@ -90,7 +93,8 @@ impl StreamCoroutine {
     }
 
     /// Takes out what it does and how far it is. Meanwhile it runs, and afterwards it holds nothing
-    /// but its name unless it has to wait: a task keeps its coroutine for as long as it lives itself.
+    /// but its name unless it has to wait: a task keeps its coroutine for as long as it lives
+    /// itself.
     #[inline]
     fn take(&self, py: Python<'_>) -> (Work, Phase) {
         self.state.with(py, |state| {

@@ -13,8 +13,8 @@
 //! The Python classes derive from these and, behind them, from asyncio's own: every field of
 //! asyncio's that a class here keeps has asyncio's name and can be set, so that asyncio's methods
 //! work on it. What is here is the way of a message that succeeds; whatever is out of the ordinary
-//! (an exception, the end, a limit, an odd argument, a derived class) is left to asyncio's method of
-//! the same name, from its beginning, on the same fields.
+//! (an exception, the end, a limit, an odd argument, a derived class) is left to asyncio's method
+//! of the same name, from its beginning, on the same fields.
 
 mod buffered;
 mod coroutine;
@@ -46,8 +46,8 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
     method::<protocol::DataReceived>(&StreamProtocolBase::type_object(py))
 }
 
-/// Puts the methods that are called for every message on `reader` and `writer`, which are the native
-/// classes or derived from them.
+/// Puts the methods that are called for every message on `reader` and `writer`, which are the
+/// native classes or derived from them.
 ///
 /// Raises TypeError for other classes.
 #[pyfunction]

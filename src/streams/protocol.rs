@@ -1,7 +1,7 @@
 //! `StreamProtocolBase`: the way of received data from the transport to a stream reader.
 //!
-//! The thread of the loop. The one surprise: the protocol holds its reader weakly, as asyncio's does:
-//! what comes for a reader that nobody has any more is dropped.
+//! The thread of the loop. The one surprise: the protocol holds its reader weakly, as asyncio's
+//! does: what comes for a reader that nobody has any more is dropped.
 
 use std::ffi::CStr;
 
@@ -25,13 +25,16 @@ use crate::transport::{DirectClass, DirectProtocol};
 struct State {
     /// A weak reference to the reader.
     reader: Option<Py<PyAny>>,
+    /// Whether the transport has asked to pause writing.
     paused: bool,
+    /// Whether `connection_lost` was called.
     lost: bool,
 }
 
 /// The native half of a stream protocol.
 #[pyclass(frozen, subclass, extends = DirectProtocol, module = "ferroloop._native")]
 pub struct StreamProtocolBase {
+    /// asyncio's fields.
     state: LoopCell<State>,
     /// As in the reader.
     is_exact: bool,

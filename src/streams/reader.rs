@@ -1,9 +1,9 @@
 //! `StreamReaderBase`: the fields of a stream reader, and what every message does to them.
 //!
-//! The thread of the reader's loop. The one surprise: the buffer is a real `bytearray`, the one that
-//! Python finds as `_buffer`, and programs and asyncio's own methods may change it at any time; but
-//! what comes while it is empty stays a `bytes` until somebody looks, because most messages are taken
-//! out as they came in.
+//! The thread of the reader's loop. The one surprise: the buffer is a real `bytearray`, the one
+//! that Python finds as `_buffer`, and programs and asyncio's own methods may change it at any
+//! time; but what comes while it is empty stays a `bytes` until somebody looks, because most
+//! messages are taken out as they came in.
 
 use pyo3::exceptions::{PyNotImplementedError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -17,6 +17,7 @@ use crate::streams::field;
 
 /// asyncio's fields.
 pub struct State {
+    /// `_buffer`; `None` until asyncio's `__init__` sets it.
     buffer: Option<Py<PyByteArray>>,
     /// What is in the buffer and was not put there yet.
     ///
@@ -27,19 +28,26 @@ pub struct State {
     pub limit: Option<usize>,
     /// The limit as it was given.
     given_limit: Option<Py<PyAny>>,
+    /// Whether `feed_eof` was called.
     pub eof: bool,
+    /// Whether the transport was paused because the buffer holds more than twice the limit.
     paused: bool,
+    /// The future that a reading coroutine waits for; `None` while none waits.
     waiter: Option<Py<PyAny>>,
     /// The address of the last waiter that was marked done here.
     woken: Option<usize>,
+    /// What `set_exception` was given, which every read raises.
     pub exception: Option<Py<PyAny>>,
+    /// What is paused and resumed; `None` until it is set, or if it cannot be paused.
     transport: Option<Py<PyAny>>,
+    /// The loop that makes the waiters.
     event_loop: Option<Py<PyAny>>,
 }
 
 /// The native half of a stream reader.
 #[pyclass(frozen, subclass, module = "ferroloop._native")]
 pub struct StreamReaderBase {
+    /// asyncio's fields.
     pub state: LoopCell<State>,
     /// Whether it is a `ferroloop.StreamReader` and of no class derived from that one, which may
     /// have replaced any method.
@@ -116,8 +124,8 @@ impl StreamReaderBase {
         Ok(taken)
     }
 
-    /// Whether data may stay outside of the buffer: it is empty, and nobody who has a reference to it
-    /// or a view of it could miss the data there.
+    /// Whether data may stay outside of the buffer: it is empty, and nobody who has a reference to
+    /// it or a view of it could miss the data there.
     #[inline]
     fn keeps_chunks(&self, py: Python<'_>) -> bool {
         self.state.with(py, |state| {

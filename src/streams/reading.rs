@@ -1,7 +1,7 @@
 //! The methods of a stream reader that every message calls.
 //!
-//! The thread of the reader's loop. The one surprise: a derived class, an odd argument and a missing
-//! one are asyncio's affair, whose method then gets the very same arguments.
+//! The thread of the reader's loop. The one surprise: a derived class, an odd argument and a
+//! missing one are asyncio's affair, whose method then gets the very same arguments.
 
 use std::ffi::CStr;
 
@@ -138,8 +138,8 @@ impl FastMethod for ReadLine {
     type Class = StreamReaderBase;
     const NAME: &'static CStr = c"readline";
     const DOC: &'static CStr = c"readline($self)\n--\n\n\
-        A coroutine: a line with its newline; what there is, or b\"\", at the end. Raises ValueError \
-        for a line beyond the limit.";
+        A coroutine: a line with its newline; what there is, or b\"\", at the end. Raises \
+        ValueError for a line beyond the limit.";
 
     #[inline]
     fn call<'py>(
@@ -157,8 +157,8 @@ impl FastMethod for ReadUntil {
     type Class = StreamReaderBase;
     const NAME: &'static CStr = c"readuntil";
     const DOC: &'static CStr = c"readuntil($self, separator=b'\\n')\n--\n\n\
-        A coroutine: what comes up to the separator (since 3.13 one of several, as a tuple) and the \
-        separator. Raises IncompleteReadError at the end, LimitOverrunError beyond the limit.";
+        A coroutine: what comes up to the separator (since 3.13 one of several, as a tuple) and \
+        the separator. Raises IncompleteReadError at the end, LimitOverrunError beyond the limit.";
 
     #[inline]
     fn call<'py>(

@@ -1,6 +1,7 @@
 //! What a stream's coroutine is to do.
 //!
-//! The thread of the loop. The one surprise: none of it is looked at before the coroutine is awaited.
+//! The thread of the loop. The one surprise: none of it is looked at before the coroutine is
+//! awaited.
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;

@@ -17,15 +17,20 @@ use crate::transport::StreamTransport;
 
 /// asyncio's fields.
 pub struct State {
+    /// What is written to.
     pub transport: Option<Py<PyAny>>,
+    /// The protocol, which knows whether the transport has asked to pause.
     protocol: Option<Py<PyAny>>,
+    /// The reader of the same connection, whose exception `drain` raises; `None` without one.
     reader: Option<Py<PyAny>>,
+    /// The loop of the writer.
     event_loop: Option<Py<PyAny>>,
 }
 
 /// The native half of a stream writer.
 #[pyclass(frozen, subclass, module = "ferroloop._native")]
 pub struct StreamWriterBase {
+    /// asyncio's fields.
     pub state: LoopCell<State>,
     /// As in the reader.
     pub is_exact: bool,

@@ -1,7 +1,8 @@
 //! The methods of a stream writer that every message calls.
 //!
-//! The thread of the writer's loop. The one surprise: a transport may be one of TLS, of another loop or
-//! of a test, or have a method that was put on the object itself, and then that method is called.
+//! The thread of the writer's loop. The one surprise: a transport may be one of TLS, of another
+//! loop or of a test, or have a method that was put on the object itself, and then that method is
+//! called.
 
 use std::ffi::CStr;
 

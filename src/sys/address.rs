@@ -22,7 +22,9 @@ pub enum Address {
 /// Room for the kernel to write an address into, or an address for it to read.
 #[derive(Clone)]
 pub struct RawAddress {
+    /// The bytes, of which the first `length` are set.
     storage: MaybeUninit<libc::sockaddr_storage>,
+    /// How many bytes the address has, or the kernel may write.
     length: libc::socklen_t,
 }
 

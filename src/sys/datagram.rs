@@ -1,7 +1,7 @@
 //! Datagrams: several received by one system call, one sent.
 //!
-//! Any thread. The one surprise: sending has no counterpart of `Batch`. `sendmmsg` measured 1 to 2 %
-//! less than as many `sendto`s, and an error of one datagram would come late; `recvmmsg` measured
+//! Any thread. The one surprise: sending has no counterpart of `Batch`. `sendmmsg` measured 1 to 2
+//! % less than as many `sendto`s, and an error of one datagram would come late; `recvmmsg` measured
 //! 4 % less than as many `recvfrom`s, and says besides whether anything is left.
 
 use std::io;
@@ -22,8 +22,11 @@ pub const LARGEST_OTHER: usize = 256 * 1024;
 
 /// Room for datagrams, and what the last call put there.
 pub struct Batch {
+    /// What was received, in slots of `slot` bytes.
     space: Vec<u8>,
+    /// The sender of each datagram.
     names: Vec<RawAddress>,
+    /// How many bytes each datagram has.
     lengths: [usize; MOST],
     /// How many bytes each datagram has room for.
     slot: usize,

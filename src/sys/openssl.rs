@@ -2,8 +2,8 @@
 //! `Session`: the data path of one TLS connection over them.
 //!
 //! A session belongs to the thread that uses it. The one surprise: nothing is loaded and nothing is
-//! linked. The functions are looked up in what the other module brought, so that there is one OpenSSL;
-//! where they are not found, there is no `OpenSsl`.
+//! linked. The functions are looked up in what the other module brought, so that there is one
+//! OpenSSL; where they are not found, there is no `OpenSsl`.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_long, c_ulong, c_void};
@@ -111,8 +111,8 @@ impl OpenSsl {
         unsafe { (self.err_peek_error)() != 0 }
     }
 
-    /// Empties that queue. OpenSSL takes an error that other code has left there for its own when it
-    /// is asked why a call came to nothing.
+    /// Empties that queue. OpenSSL takes an error that other code has left there for its own when
+    /// it is asked why a call came to nothing.
     #[inline]
     pub fn forget_errors(&self) {
         if self.has_errors() {
@@ -151,7 +151,9 @@ pub enum Answer {
 /// # Invariant
 /// The three objects outlive the session, and no two threads call it at once.
 pub struct Session {
+    /// The functions of the OpenSSL that made the objects.
     functions: &'static OpenSsl,
+    /// The `SSL` and its two `BIO`s.
     objects: Objects,
     /// Whether the `BIO`s have grown, as the handshake makes them: incoming, outgoing.
     grown: [Cell<bool>; 2],
@@ -296,7 +298,8 @@ impl Session {
         }
     }
 
-    /// Nothing may happen for long: `BIO`s that have grown give their memory back, if they are empty.
+    /// Nothing may happen for long: `BIO`s that have grown give their memory back, if they are
+    /// empty.
     #[inline]
     pub fn rest(&self) {
         let [incoming, outgoing] = &self.grown;
@@ -318,8 +321,8 @@ impl Session {
         let fresh = unsafe { (self.functions.buf_mem_new)() };
         if !fresh.is_null() {
             let bio = bio.as_ptr();
-            // SAFETY: the invariant: a memory BIO, which takes `fresh` and frees what it had. Nobody
-            // else has a pointer into that.
+            // SAFETY: the invariant: a memory BIO, which takes `fresh` and frees what it had.
+            // Nobody else has a pointer into that.
             unsafe { (self.functions.bio_ctrl)(bio, BIO_C_SET_BUF_MEM, BIO_CLOSE, fresh) };
         }
     }

@@ -67,6 +67,7 @@ pub struct Directions {
 
 /// The events of one wait.
 pub struct Events {
+    /// As epoll_wait(2) wrote them.
     raw: Vec<libc::epoll_event>,
 }
 
@@ -103,8 +104,11 @@ impl Events {
 
 /// The readiness of many descriptors.
 pub struct Poller {
+    /// The epoll set.
     poll: Poll,
+    /// What other threads end a wait with.
     waker: Waker,
+    /// What ends a short wait on time.
     timer: Timerfd,
     /// Whether `epoll_pwait2` exists (Linux 5.11); cleared when the kernel says no.
     precise: AtomicBool,

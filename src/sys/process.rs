@@ -1,7 +1,8 @@
 //! A child process behind a descriptor: its exit, its status, signals to it.
 //!
 //! Any thread. The one surprise: a number names another process as soon as somebody has reaped the
-//! first, a descriptor never does; so the descriptor is what is asked wherever the kernel allows it.
+//! first, a descriptor never does; so the descriptor is what is asked wherever the kernel allows
+//! it.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

@@ -116,8 +116,8 @@ pub fn accept(fd: RawFd) -> io::Result<(OwnedFd, Address)> {
     Ok((unsafe { OwnedFd::from_raw_fd(accepted) }, raw.address()))
 }
 
-/// Whether a connection waits on a listening socket: poll(2). An accept(2) that finds none costs ten
-/// times as much, because it makes the new socket first.
+/// Whether a connection waits on a listening socket: poll(2). An accept(2) that finds none costs
+/// ten times as much, because it makes the new socket first.
 pub fn has_waiting(fd: RawFd) -> bool {
     let mut asked = libc::pollfd {
         fd,
@@ -207,5 +207,27 @@ pub fn peer_address(fd: RawFd) -> io::Result<Address> {
         Err(io::Error::last_os_error())
     } else {
         Ok(raw.address())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_accept_says_what_the_listener_has_to_do() {
+        let of = |number| AcceptError::of(&io::Error::from_raw_os_error(number));
+        assert_eq!(of(libc::EAGAIN), AcceptError::Nothing);
+        assert_eq!(of(libc::ECONNABORTED), AcceptError::Aborted);
+        for number in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
+            assert_eq!(of(number), AcceptError::Exhausted, "{number}");
+        }
+        assert_eq!(of(libc::EBADF), AcceptError::Broken);
+    }
+
+    #[test]
+    fn an_error_without_a_number_breaks_the_listener() {
+        let error = io::Error::other("no system call");
+        assert_eq!(AcceptError::of(&error), AcceptError::Broken);
     }
 }

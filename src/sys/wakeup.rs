@@ -9,7 +9,9 @@ use std::os::unix::net::UnixStream;
 
 /// Both ends; neither blocks.
 pub struct SignalPipe {
+    /// What the loop polls and empties.
     reader: UnixStream,
+    /// What CPython's signal handler writes to.
     writer: UnixStream,
 }
 

@@ -1,6 +1,7 @@
 //! Addresses as Python's `socket` module gives them.
 //!
-//! Any attached thread.
+//! Any attached thread. The one surprise: a Unix name that begins with a zero byte, one of Linux's
+//! abstract names, is `bytes`; every other one is a `str`, an empty one too.
 
 use pyo3::intern;
 use pyo3::prelude::*;

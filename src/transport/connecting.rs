@@ -1,7 +1,8 @@
 //! `create_connection` to an address: socket, connection, protocol and transport in one call.
 //!
-//! Loop thread only. The one surprise: most calls are not for it. A name, an option, debug mode or an
-//! audit hook, which has to see the Python socket, are answered with `None`, and Python does it all.
+//! Loop thread only. The one surprise: most calls are not for it. A name, an option, debug mode or
+//! an audit hook, which has to see the Python socket, are answered with `None`, and Python does it
+//! all.
 
 use std::ffi::CStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -33,10 +33,13 @@ pub struct Peer {
 
 /// The parts of an endpoint that change.
 pub struct DatagramState {
+    /// Who owns the descriptor; `Closed` once the endpoint is lost.
     pub descriptor: Descriptor,
     /// `None` once the endpoint is lost.
     pub protocol: Option<Py<PyAny>>,
+    /// Where the endpoint stands.
     pub life: Lifecycle,
+    /// Whether datagrams are delivered; `Ended` is not used.
     pub reading: Reading,
     /// Whether the kernel may have datagrams.
     pub readable: bool,
@@ -46,6 +49,7 @@ pub struct DatagramState {
     pub received: VecDeque<(Py<PyBytes>, Py<PyAny>)>,
     /// The last sender, whom the next datagram may come from and the next answer may go to.
     pub peer: Option<Peer>,
+    /// Whether the loop watches for room; `Gathered` is not used.
     pub writing: Writing,
     /// Whether sending goes on with the next event although the kernel says nothing new.
     pub sends_on: bool,
@@ -53,6 +57,7 @@ pub struct DatagramState {
     pub queue: VecDeque<(Py<PyBytes>, Py<PyAny>)>,
     /// What `get_write_buffer_size` says.
     pub size: usize,
+    /// The water marks in bytes, and whether the protocol was asked to pause.
     pub flow: FlowControl,
     /// The water marks as the program gave them.
     pub given: Given,
@@ -73,6 +78,7 @@ pub struct DatagramState {
 /// An endpoint for datagrams.
 #[pyclass(frozen, dict, weakref, module = "ferroloop._native")]
 pub struct DatagramTransport {
+    /// The loop of the endpoint.
     pub event_loop: Py<EventLoop>,
     /// The number of the descriptor, also when it is closed.
     pub number: i32,
@@ -86,6 +92,7 @@ pub struct DatagramTransport {
     pub header: usize,
     /// Whether empty datagrams are sent.
     pub sends_empty: bool,
+    /// The parts that change.
     pub state: LoopCell<DatagramState>,
 }
 

@@ -80,7 +80,8 @@ impl SourceClass for DatagramClass {
 /// Queues `connection_made` and what follows it.
 ///
 /// # Errors
-/// `AttributeError` if the protocol has no `connection_made`; the socket stays with the caller then.
+/// `AttributeError` if the protocol has no `connection_made`; the socket stays with the caller
+/// then.
 pub fn open(
     event_loop: &Bound<'_, EventLoop>,
     this: &Bound<'_, DatagramTransport>,

@@ -1,6 +1,7 @@
 //! The methods of `DatagramTransport` that Python sees.
 //!
-//! A table of contents: each is one step away from the file that owns the matter.
+//! A table of contents: each is one step away from the file that owns the matter. Loop thread only.
+//! The one surprise: reading can be paused on Python 3.10 too, where asyncio's endpoints cannot.
 
 use std::collections::VecDeque;
 
@@ -113,7 +114,10 @@ impl DatagramTransport {
 
     /// Send one datagram: bytes, bytearray or memoryview, to addr, or to the endpoint's own peer.
     ///
-    /// What the socket refuses is told to the protocol's error_received().
+    /// Raises TypeError for other data, and ValueError for an addr other than the one that the
+    /// endpoint was made with, if it was. What the socket refuses is told to the protocol's
+    /// error_received(). Mirrors asyncio's sendto; an empty datagram is sent from 3.13 on and
+    /// dropped before.
     #[pyo3(name = "sendto", signature = (data, addr=None))]
     fn py_sendto<'py>(
         this: &Bound<'py, Self>,
@@ -123,33 +127,53 @@ impl DatagramTransport {
         Self::sendto(this, data, addr)
     }
 
-    /// Close once everything is sent.
+    /// Stop reading, and close once everything is sent; connection_lost(None) follows.
+    ///
+    /// Does nothing if the endpoint is closing or lost. Mirrors asyncio's close on 3.10 to 3.15,
+    /// but raises no RuntimeError when the loop is closed.
     #[pyo3(name = "close")]
     fn py_close(&self, py: Python<'_>) {
         self.close(py);
     }
 
-    /// Close at once; what is not sent is dropped.
+    /// Close at once; what is not sent is dropped, and connection_lost(None) follows.
+    ///
+    /// Does nothing if the endpoint is lost. Mirrors asyncio's abort on 3.10 to 3.15, but raises no
+    /// RuntimeError when the loop is closed.
     fn abort(&self, py: Python<'_>) {
         self.force_close(py, None);
     }
 
+    /// Whether the endpoint is closing or lost.
+    ///
+    /// Mirrors asyncio's is_closing, the same on 3.10 to 3.15.
     fn is_closing(&self, py: Python<'_>) -> bool {
         self.state.with(py, |state| state.life.is_closing())
     }
 
+    /// Deliver no more datagrams until resume_reading().
+    ///
+    /// Does nothing if reading is paused or the endpoint is closing. Mirrors asyncio's
+    /// pause_reading of 3.11 to 3.15; on 3.10 that raises NotImplementedError.
     #[pyo3(name = "pause_reading")]
     fn py_pause_reading(this: &Bound<'_, Self>) -> PyResult<()> {
         let changed = this.get().pause_reading(this.py());
         log(this, changed, "%r pauses reading")
     }
 
+    /// Deliver datagrams again.
+    ///
+    /// Does nothing unless reading is paused and the endpoint open. Mirrors asyncio's
+    /// resume_reading of 3.11 to 3.15; on 3.10 that raises NotImplementedError.
     #[pyo3(name = "resume_reading")]
     fn py_resume_reading(this: &Bound<'_, Self>) -> PyResult<()> {
         let changed = this.get().resume_reading(this.py());
         log(this, changed, "%r resumes reading")
     }
 
+    /// Whether reading is not paused and the endpoint not closing.
+    ///
+    /// Mirrors asyncio's is_reading of 3.11 to 3.15; on 3.10 that raises NotImplementedError.
     fn is_reading(&self, py: Python<'_>) -> bool {
         self.state.with(py, |state| {
             !state.life.is_closing() && state.reading == Reading::On
@@ -157,6 +181,9 @@ impl DatagramTransport {
     }
 
     /// Talk to protocol from now on.
+    ///
+    /// Does nothing once the endpoint is lost; raises nothing. Mirrors asyncio's set_protocol, the
+    /// same on 3.10 to 3.15.
     fn set_protocol(&self, py: Python<'_>, protocol: Bound<'_, PyAny>) {
         let old = self.state.with(py, |state| {
             if state.life == Lifecycle::Lost {
@@ -167,6 +194,9 @@ impl DatagramTransport {
         drop(old);
     }
 
+    /// The protocol; None once the endpoint is lost.
+    ///
+    /// Mirrors asyncio's get_protocol, the same on 3.10 to 3.15.
     fn get_protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.protocol(py)
     }
@@ -186,6 +216,9 @@ impl DatagramTransport {
     }
 
     /// Set the water marks, in bytes. Raises ValueError unless high >= low >= 0.
+    ///
+    /// Without high it is 4 * low, or 64 KiB without both; without low it is a quarter of high.
+    /// Mirrors asyncio's set_write_buffer_limits, the same on 3.10 to 3.15.
     #[pyo3(signature = (high=None, low=None))]
     fn set_write_buffer_limits(
         this: &Bound<'_, Self>,

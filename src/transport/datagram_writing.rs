@@ -1,8 +1,8 @@
 //! From a datagram protocol to the kernel: each datagram at once, or queued while there is no room.
 //!
 //! Loop thread only. The one surprise: numeric addresses, and above all the address of the last
-//! sender, are read here; every other one goes through Python's own `socket.sendto`, whose rules and
-//! errors (names that are resolved, paths, texts) nobody wants twice.
+//! sender, are read here; every other one goes through Python's own `socket.sendto`, whose rules
+//! and errors (names that are resolved, paths, texts) nobody wants twice.
 
 use std::io;
 

@@ -1,4 +1,5 @@
-//! Water marks as `set_write_buffer_limits` takes them and `get_write_buffer_limits` gives them back.
+//! Water marks as `set_write_buffer_limits` takes them and `get_write_buffer_limits` gives them
+//! back.
 //!
 //! Any attached thread. The one surprise: asyncio compares whatever it is given, so marks may be
 //! fractions, infinite or larger than any buffer; they are kept as given beside what they come to.
@@ -20,11 +21,12 @@ pub struct Marks {
     pub high: usize,
     /// In bytes, not more than `high`.
     pub low: usize,
+    /// What `get_write_buffer_limits` gives back, if it is not those two.
     pub given: Given,
 }
 
-/// The marks; what is not given follows from the other as in asyncio, and the high mark is `default`
-/// if neither is given.
+/// The marks; what is not given follows from the other as in asyncio, and the high mark is
+/// `default` if neither is given.
 ///
 /// # Errors
 /// `ValueError` with asyncio's text unless `high >= low >= 0`; what the arithmetic of these objects

@@ -1,7 +1,7 @@
 //! `Listener`: accepts connections and makes their transports.
 //!
-//! Loop thread only. The one surprise: one event may stand for many connections, so it accepts up to
-//! `backlog + 1` of them, and asks to be resumed if there may be more.
+//! Loop thread only. The one surprise: one event may stand for many connections, so it accepts up
+//! to `backlog + 1` of them, and asks to be resumed if there may be more.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -46,14 +46,19 @@ struct State {
 /// Accepts connections on a listening socket.
 #[pyclass(frozen, weakref, module = "ferroloop._native")]
 pub struct Listener {
+    /// The loop that accepts.
     event_loop: Py<EventLoop>,
     /// The listening `socket.socket`, which its server closes.
     sock: Held,
+    /// Makes the protocol of each connection.
     protocol_factory: Py<PyAny>,
     /// Puts TLS around a protocol.
     tls: Option<Py<PyAny>>,
+    /// One event accepts at most one connection more than this.
     backlog: usize,
+    /// What counts the connections; `None` without a server.
     server: Option<Py<ServerBase>>,
+    /// The parts that change.
     state: LoopCell<State>,
 }
 
@@ -356,7 +361,8 @@ impl Listener {
         Ok(())
     }
 
-    /// Anything else that accept(2) or an audit hook says is reported as an exception of the accepting callback.
+    /// Anything else that accept(2) or an audit hook says is reported as an exception of the
+    /// accepting callback.
     #[cold]
     fn report_broken(this: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
         let py = this.py();

@@ -1,7 +1,7 @@
 //! The transports that belong to a server.
 //!
-//! Loop thread only. The one surprise: they are found by asking every transport of the loop, because
-//! closing all clients is rare and a list of them would cost every connection.
+//! Loop thread only. The one surprise: they are found by asking every transport of the loop,
+//! because closing all clients is rare and a list of them would cost every connection.
 
 use std::ffi::CStr;
 

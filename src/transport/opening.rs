@@ -79,7 +79,8 @@ impl Parts<'_> {
 /// Makes a transport and queues `connection_made` and what follows it.
 ///
 /// # Errors
-/// `AttributeError` if the protocol has no `connection_made`. The descriptor is closed then, unless a Python socket owns it.
+/// `AttributeError` if the protocol has no `connection_made`. The descriptor is closed then, unless
+/// a Python socket owns it.
 pub fn open<'py>(
     event_loop: &Bound<'py, EventLoop>,
     parts: Parts<'py>,

@@ -60,7 +60,8 @@ impl StreamTransport {
         }
     }
 
-    /// Puts an event off to the next turn if reading was paused and resumed in this one. True if so.
+    /// Puts an event off to the next turn if reading was paused and resumed in this one. True if
+    /// so.
     #[cold]
     fn defer(&self, py: Python<'_>, resumed: u64) -> bool {
         let event_loop = self.event_loop.bind(py).get();
@@ -314,7 +315,8 @@ impl StreamTransport {
             .and_then(|answer| answer.is_truthy());
         match kept {
             Ok(true) => {
-                // Reading that was paused and resumed meanwhile does not begin again, as in asyncio.
+                // Reading that was paused and resumed meanwhile does not begin again, as in
+                // asyncio.
                 transport.state.with(py, |state| {
                     if state.reading == Reading::On {
                         (state.reading, state.readable) = (Reading::Ended, false);

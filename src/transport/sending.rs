@@ -43,9 +43,9 @@ impl StreamTransport {
         }
     }
 
-    /// Sends several small chunks, such as the head and the body of a response, as one piece: a copy
-    /// costs less than what the kernel does for a list of pieces. `None` if they are not small, or
-    /// nothing may be sent.
+    /// Sends several small chunks, such as the head and the body of a response, as one piece: a
+    /// copy costs less than what the kernel does for a list of pieces. `None` if they are not
+    /// small, or nothing may be sent.
     fn send_joined(&self, py: Python<'_>) -> Option<Sent> {
         self.state.with(py, |state| {
             let small = state.queue.len() > 1 && state.queue.size() <= JOINED;

@@ -1,7 +1,7 @@
 //! `ServerBase`: the connections that belong to a server.
 //!
-//! Loop thread only. The one surprise: nothing is stored per connection; the members are found by
-//! asking the transports of the loop, which happens only when a server closes its clients.
+//! Loop thread only. The one surprise: the count is native, and the last connection of a closed
+//! server calls Python's `_wakeup`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PyTuple};
 /// The native half of `ferroloop`'s servers.
 #[pyclass(frozen, subclass, weakref, module = "ferroloop._native")]
 pub struct ServerBase {
+    /// How many connections are open.
     active: AtomicUsize,
 }
 

@@ -67,13 +67,19 @@ pub enum Hold {
 
 /// The parts of a transport that change.
 pub struct State {
+    /// Who owns the descriptor; what is left of that once the connection is lost.
     pub descriptor: Descriptor,
     /// `None` once the connection is lost.
     pub protocol: Option<Py<PyAny>>,
+    /// How the protocol wants to receive.
     pub kind: Kind,
+    /// Where the connection stands.
     pub life: Lifecycle,
+    /// What the reading side is doing.
     pub reading: Reading,
+    /// What the writing side is doing.
     pub writing: Writing,
+    /// What the native protocol is doing, if it is one.
     pub native: Native,
     /// Whether the kernel reported data that was not read yet.
     pub readable: bool,
@@ -92,7 +98,9 @@ pub struct State {
     pub key: Option<Key>,
     /// How the loop holds us.
     pub hold: Hold,
+    /// What was written and the kernel has not taken.
     pub queue: WriteQueue<Data>,
+    /// The water marks in bytes, and whether the protocol was asked to pause.
     pub flow: FlowControl,
     /// The water marks as the program gave them.
     pub given: Given,
@@ -100,6 +108,7 @@ pub struct State {
     pub transfer: Option<Box<Transfer>>,
     /// The context that read and write callbacks run in; `None` while one runs.
     pub context: Option<Context>,
+    /// The server that accepted the connection; `None` without one, or once it is lost.
     pub server: Option<Py<ServerBase>>,
     /// The peer's address, if `accept` told it.
     pub peer: Option<Address>,
@@ -122,7 +131,9 @@ impl State {
 /// A connected stream socket.
 #[pyclass(frozen, dict, weakref, module = "ferroloop._native")]
 pub struct StreamTransport {
+    /// The loop of the connection.
     pub event_loop: Py<EventLoop>,
+    /// The parts that change.
     pub state: LoopCell<State>,
 }
 
@@ -190,8 +201,8 @@ impl StreamTransport {
         })
     }
 
-    /// The peer has ended, and the program keeps its own side open: if nothing waits to be sent, only
-    /// the program can go on with the connection, and only as long as it has it.
+    /// The peer has ended, and the program keeps its own side open: if nothing waits to be sent,
+    /// only the program can go on with the connection, and only as long as it has it.
     ///
     /// # Errors
     /// `MemoryError`.

@@ -1,6 +1,8 @@
 //! The methods of `StreamTransport` that Python sees.
 //!
-//! A table of contents: each is one step away from the file that owns the matter.
+//! A table of contents: each is one step away from the file that owns the matter. Loop thread only.
+//! The one surprise: what would show whether everything is sent (the buffer's size, the socket,
+//! `abort`) sends what was gathered first.
 
 use std::ffi::CStr;
 
@@ -67,34 +69,53 @@ impl StreamTransport {
     }
 
     /// Send every item of an iterable, in one system call where the kernel takes it.
+    ///
+    /// Raises TypeError for an item that is not bytes-like, RuntimeError after write_eof() and
+    /// while a file is sent; writes to a lost connection are treated as by write(). Mirrors
+    /// asyncio's writelines, which joins the items before 3.12.
     #[pyo3(name = "writelines")]
     fn py_writelines(this: &Bound<'_, Self>, list_of_data: &Bound<'_, PyAny>) -> PyResult<()> {
         Self::writelines(this, list_of_data)
     }
 
     /// End our side once everything is sent; reading goes on.
+    ///
+    /// Does nothing after close() or a second time. Raises OSError if shutdown(2) fails. Mirrors
+    /// asyncio's write_eof, the same on 3.10 to 3.15.
     #[pyo3(name = "write_eof")]
     fn py_write_eof(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::write_eof(this)
     }
 
+    /// True: write_eof() is possible.
+    ///
+    /// Mirrors asyncio's can_write_eof, the same on 3.10 to 3.15.
     fn can_write_eof(&self) -> bool {
         true
     }
 
-    /// Close once everything is sent.
+    /// Stop reading, and close once everything is sent; connection_lost(None) follows.
+    ///
+    /// Does nothing if the connection is closing or lost. Mirrors asyncio's close on 3.10 to 3.15,
+    /// but raises no RuntimeError when the loop is closed.
     #[pyo3(name = "close")]
     fn py_close(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::close(this)
     }
 
-    /// Close at once; what is not sent is dropped.
+    /// Close at once; what the kernel has not taken is dropped, and connection_lost(None) follows.
+    ///
+    /// Does nothing if the connection is lost. Mirrors asyncio's abort on 3.10 to 3.15, but raises
+    /// no RuntimeError when the loop is closed.
     fn abort(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::settle(this)?;
         Self::force_close(this, None)
     }
 
     /// Whether the connection is closing or lost.
+    ///
+    /// Sends what was gathered first, so that a broken connection shows. Mirrors asyncio's
+    /// is_closing, the same on 3.10 to 3.15.
     #[pyo3(name = "is_closing")]
     fn py_is_closing(this: &Bound<'_, Self>) -> PyResult<bool> {
         Self::is_closing(this)
@@ -104,12 +125,20 @@ impl StreamTransport {
         Self::connection_lost(this, exc)
     }
 
+    /// Deliver no more data until resume_reading().
+    ///
+    /// Does nothing if reading is paused or the connection is closing. Mirrors asyncio's
+    /// pause_reading, the same on 3.10 to 3.15.
     #[pyo3(name = "pause_reading")]
     fn py_pause_reading(this: &Bound<'_, Self>) -> PyResult<()> {
         let changed = this.get().pause_reading(this.py());
         log(this, changed, "%r pauses reading")
     }
 
+    /// Deliver data again, not before the next turn of the loop.
+    ///
+    /// Does nothing unless reading is paused and the connection open. Mirrors asyncio's
+    /// resume_reading, the same on 3.10 to 3.15.
     #[pyo3(name = "resume_reading")]
     fn py_resume_reading(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::hold(this);
@@ -118,12 +147,18 @@ impl StreamTransport {
         log(this, changed, "%r resumes reading")
     }
 
+    /// Whether reading is not paused and the connection not closing.
+    ///
+    /// Mirrors asyncio's is_reading, the same on 3.10 to 3.15.
     #[pyo3(name = "is_reading")]
     fn py_is_reading(&self, py: Python<'_>) -> bool {
         self.is_reading(py)
     }
 
-    /// Talk to protocol from now on.
+    /// Talk to protocol from now on; a BufferedProtocol lends its buffer from now on.
+    ///
+    /// Does nothing once the connection is lost. Raises nothing of its own. Mirrors asyncio's
+    /// set_protocol, the same on 3.10 to 3.15.
     fn set_protocol(&self, py: Python<'_>, protocol: Bound<'_, PyAny>) -> PyResult<()> {
         let kind = Kind::of(&protocol)?;
         let old = self.state.with(py, |state| {
@@ -137,6 +172,9 @@ impl StreamTransport {
         Ok(())
     }
 
+    /// The protocol; None once the connection is lost.
+    ///
+    /// Mirrors asyncio's get_protocol, the same on 3.10 to 3.15.
     fn get_protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.protocol(py)
     }
@@ -157,6 +195,9 @@ impl StreamTransport {
     }
 
     /// Set the water marks, in bytes. Raises ValueError unless high >= low >= 0.
+    ///
+    /// Without high it is 4 * low, or 64 KiB without both; without low it is a quarter of high.
+    /// Mirrors asyncio's set_write_buffer_limits, the same on 3.10 to 3.15.
     #[pyo3(signature = (high=None, low=None))]
     fn set_write_buffer_limits(
         this: &Bound<'_, Self>,
@@ -186,7 +227,7 @@ impl StreamTransport {
             Ok("peername") => Some(transport.peer_address(py)?),
             Ok("sockname") => Some(transport.local_address(py)?),
             Ok("socket") => {
-                // Whoever asks for it may shut it down, or send by himself.
+                // Whoever asks for it may shut it down, or send on it without us.
                 Self::settle(this)?;
                 transport.socket(py)?
             }
@@ -356,8 +397,9 @@ impl FastMethod for Write {
     const NAME: &'static CStr = c"write";
     const DOC: &'static CStr = c"write($self, data)\n--\n\n\
         Send data: bytes, bytearray or memoryview.\n\nWhat is written within one callback is sent \
-        when the callback returns. After the connection is lost: does nothing. Raises TypeError for \
-        other data, RuntimeError after write_eof().";
+        when the callback returns. Raises TypeError for other data, RuntimeError after write_eof() \
+        and while a file is sent. Once the connection is lost nothing is sent, and from the fifth \
+        such write on a warning is logged. Mirrors asyncio's write, the same on 3.10 to 3.15.";
     const PARAMETERS: &'static [&'static str] = &["data"];
 
     #[inline]

@@ -1,6 +1,7 @@
 //! `Transfer`: what waits while a file is sent on a transport's descriptor.
 //!
-//! Loop thread only.
+//! Loop thread only. The one surprise: there may be a transfer without anybody waiting in it, and
+//! already that refuses every write.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;

@@ -211,9 +211,9 @@ impl StreamTransport {
         Self::go_on(this, next.map_err(PyRuntimeError::new_err)?)
     }
 
-    /// Sends what `fill` puts into a room at once, if nothing waits and it would be sent next: for a
-    /// native protocol that hands over what it has gathered, without an object in between. What the
-    /// kernel does not take is written as `write_bytes` does. False if `fill` may have more.
+    /// Sends what `fill` puts into a room at once, if nothing waits and it would be sent next: for
+    /// a native protocol that hands over what it has gathered, without an object in between. What
+    /// the kernel does not take is written as `write_bytes` does. False if `fill` may have more.
     ///
     /// # Errors
     /// As `write`.

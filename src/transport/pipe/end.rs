@@ -54,6 +54,7 @@ pub struct End {
     pub number: RawFd,
     /// `None` once the connection is lost.
     pub protocol: Option<Py<PyAny>>,
+    /// Where the connection stands.
     pub life: Lifecycle,
     /// What the loop watches, if anything yet.
     pub watch: Option<Watch>,
@@ -82,9 +83,11 @@ pub struct Parts<'a, 'py> {
 /// The base class of `ReadPipeTransport` and `WritePipeTransport`.
 #[pyclass(frozen, subclass, weakref, dict, module = "ferroloop._native")]
 pub struct PipeTransport {
+    /// The loop of the transport.
     pub event_loop: Py<EventLoop>,
     /// What the loop calls.
     class: &'static dyn SourceClass,
+    /// The parts that change.
     pub end: LoopCell<End>,
 }
 

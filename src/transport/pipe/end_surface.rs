@@ -12,12 +12,18 @@ use crate::transport::pipe::end::PipeTransport;
 
 #[pymethods]
 impl PipeTransport {
+    /// Whether the transport is closing or lost.
+    ///
+    /// Mirrors asyncio's is_closing, the same on 3.10 to 3.15.
     #[pyo3(name = "is_closing")]
     fn py_is_closing(&self, py: Python<'_>) -> bool {
         self.is_closing(py)
     }
 
     /// Talk to protocol from now on.
+    ///
+    /// Does nothing once the connection is lost; raises nothing. Mirrors asyncio's set_protocol,
+    /// the same on 3.10 to 3.15.
     fn set_protocol(&self, py: Python<'_>, protocol: Py<PyAny>) {
         let old = self.end.with(py, |end| {
             if end.life == Lifecycle::Lost {
@@ -28,11 +34,17 @@ impl PipeTransport {
         drop(old);
     }
 
+    /// The protocol; None once the connection is lost.
+    ///
+    /// Mirrors asyncio's get_protocol, the same on 3.10 to 3.15.
     fn get_protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.protocol(py)
     }
 
     /// pipe, or what the connection was made with; else default.
+    ///
+    /// Raises TypeError for a name without a hash. Mirrors asyncio's get_extra_info, the same on
+    /// 3.10 to 3.15.
     #[pyo3(signature = (name, default=None))]
     fn get_extra_info<'py>(
         &self,

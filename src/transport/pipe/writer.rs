@@ -33,6 +33,7 @@ const WRITE_ERROR: &str = "Fatal write error on pipe transport";
 pub struct State {
     /// What the kernel has not taken. While it holds anything, the loop watches for room.
     pub queue: WriteQueue<Data>,
+    /// The water marks in bytes, and whether the protocol was asked to pause.
     pub flow: FlowControl,
     /// The water marks as the program gave them.
     pub given: Given,
@@ -45,6 +46,7 @@ pub struct State {
 /// The writing end of a pipe.
 #[pyclass(frozen, extends = PipeTransport, module = "ferroloop._native")]
 pub struct WritePipeTransport {
+    /// The parts that change.
     pub state: LoopCell<State>,
     /// Whether the kernel says when the reader has gone. It does so for pipes and sockets, by
     /// calling the writing end readable.

@@ -84,8 +84,8 @@ impl Below {
         }
     }
 
-    /// Sends the records that `fill` puts into a room, if it can without an object in between. False
-    /// if `fill` may have more.
+    /// Sends the records that `fill` puts into a room, if it can without an object in between.
+    /// False if `fill` may have more.
     #[inline]
     pub fn send_filled(
         &self,

@@ -1,8 +1,8 @@
 //! What the transport below calls: natively if it is a stream transport of ours, else as methods of
 //! a `BufferedProtocol`.
 //!
-//! Loop thread only. The one surprise: the class claims to be `asyncio.BufferedProtocol`, because any
-//! transport may carry TLS, another TLS connection too.
+//! Loop thread only. The one surprise: the class claims to be `asyncio.BufferedProtocol`, because
+//! any transport may carry TLS, another TLS connection too.
 
 use std::collections::VecDeque;
 
@@ -159,15 +159,21 @@ impl TlsProtocol {
         Ok(asyncio::buffered_protocol(py)?.clone().unbind())
     }
 
+    /// Take transport as the one below and begin the handshake.
+    ///
+    /// Raises what the SSLObject, the time-out or the transport raise. Mirrors asyncio's
+    /// SSLProtocol of 3.11 to 3.15, as the other methods do.
     fn connection_made(this: &Bound<'_, Self>, transport: &Bound<'_, PyAny>) -> PyResult<()> {
         Self::start_handshake(this, transport)
     }
 
+    /// The transport below is lost; exc is its exception or None, and the program is told later.
     #[pyo3(name = "connection_lost")]
     fn py_connection_lost(this: &Bound<'_, Self>, exc: &Bound<'_, PyAny>) -> PyResult<()> {
         Self::connection_lost(this, exc)
     }
 
+    /// A bytearray of 64 KiB to receive into, whatever sizehint (bytes) says.
     fn get_buffer<'py>(
         &self,
         py: Python<'py>,
@@ -187,6 +193,7 @@ impl TlsProtocol {
         Ok(fresh)
     }
 
+    /// Use the first nbytes bytes of the buffer. Raises what ends the connection below.
     fn buffer_updated(this: &Bound<'_, Self>, nbytes: usize) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -203,21 +210,29 @@ impl TlsProtocol {
         Self::go_on(this)
     }
 
+    /// Use data, any buffer, as if it had come through get_buffer().
+    ///
+    /// Raises TypeError for what has no buffer, and what ends the connection below. asyncio has
+    /// this method on 3.10 only.
     fn data_received(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         Self::keep(this.get(), data)?;
         Self::go_on(this)
     }
 
+    /// The peer of the transport below has ended. True keeps that open: something is not read yet.
     #[pyo3(name = "eof_received")]
     fn py_eof_received(this: &Bound<'_, Self>) -> PyResult<Option<bool>> {
         Ok(Self::eof_received(this)?.then_some(true))
     }
 
+    /// The transport below has enough: encrypt no more until resume_writing(). Raises nothing.
     #[pyo3(name = "pause_writing")]
     fn py_pause_writing(&self, py: Python<'_>) {
         self.pause_writing(py);
     }
 
+    /// The transport below takes more: encrypt what waits. Raises what the program's protocol lets
+    /// leave the loop.
     #[pyo3(name = "resume_writing")]
     fn py_resume_writing(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::resume_writing(this)

@@ -1,7 +1,8 @@
 //! The ends of a session: goodbye on either side, a cut connection, `abort`, errors.
 //!
-//! Loop thread only. The one surprise: what the peer sent before our goodbye is still delivered after
-//! `close()`, and `eof_received` is called when the peer's goodbye answers ours, as in asyncio.
+//! Loop thread only. The one surprise: what the peer sent before our goodbye is still delivered
+//! after `close()`, and `eof_received` is called when the peer's goodbye answers ours, as in
+//! asyncio.
 
 use pyo3::exceptions::{PyBaseException, PyException, PyOSError};
 use pyo3::intern;
@@ -97,8 +98,8 @@ impl TlsProtocol {
         }
     }
 
-    /// Reads what has come, encrypts what was written, and goes on to the goodbye, unless the program
-    /// has paused before it has read everything that the peer sent before its end.
+    /// Reads what has come, encrypts what was written, and goes on to the goodbye, unless the
+    /// program has paused before it has read everything that the peer sent before its end.
     ///
     /// # Errors
     /// What leaves the loop.

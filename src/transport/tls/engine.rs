@@ -1,9 +1,9 @@
 //! `Engine`: one connection's `SSLObject` and its two `MemoryBIO`s, and the calls of these.
 //!
-//! Loop thread only; any call may run Python code (a key log, a message callback). The one surprise:
-//! an `SSLObject` of exactly that class is bypassed for the `_ssl._SSLSocket` within it, and for data
-//! that one too where OpenSSL can be called directly; a class that a program derived is called
-//! itself.
+//! Loop thread only; any call may run Python code (a key log, a message callback). The one
+//! surprise: an `SSLObject` of exactly that class is bypassed for the `_ssl._SSLSocket` within it,
+//! and for data that one too where OpenSSL can be called directly; a class that a program derived
+//! is called itself.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -261,8 +261,8 @@ impl Engine {
         }
     }
 
-    /// Encrypts the part of `data` from `from` to `to`; how much of it, or `None` if the peer has to
-    /// say something first.
+    /// Encrypts the part of `data` from `from` to `to`; how much of it, or `None` if the peer has
+    /// to say something first.
     #[inline]
     pub fn write(
         &self,

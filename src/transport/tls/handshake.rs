@@ -1,7 +1,7 @@
 //! The beginning: the handshake and its time-out.
 //!
-//! Loop thread only. The one surprise: the program hears of the connection only when the handshake is
-//! done, and what came in the same batch of records is delivered right then.
+//! Loop thread only. The one surprise: the program hears of the connection only when the handshake
+//! is done, and what came in the same batch of records is delivered right then.
 
 use pyo3::exceptions::{PyConnectionAbortedError, PyConnectionResetError, PyException};
 use pyo3::intern;

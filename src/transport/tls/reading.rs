@@ -211,8 +211,8 @@ impl TlsProtocol {
         session.control_below(py)
     }
 
-    /// Decrypts into the window that the loop's connections share, and delivers in one piece. True if
-    /// there is more.
+    /// Decrypts into the window that the loop's connections share, and delivers in one piece. True
+    /// if there is more.
     fn read_plain(this: &Bound<'_, Self>) -> PyResult<bool> {
         let py = this.py();
         let session = this.get();
@@ -301,8 +301,8 @@ impl TlsProtocol {
         }
     }
 
-    /// Decrypts what has come into the `size` bytes of `room`, until less than `least` bytes are left.
-    /// What failed comes after what was decrypted before.
+    /// Decrypts what has come into the `size` bytes of `room`, until less than `least` bytes are
+    /// left. What failed comes after what was decrypted before.
     fn decrypt(
         &self,
         py: Python<'_>,
@@ -372,8 +372,8 @@ impl TlsProtocol {
         Ok(())
     }
 
-    /// How much was received and is not decrypted: `get_read_buffer_size()`. What has come of a record
-    /// does not count while the program waits for the rest: OpenSSL would have taken it.
+    /// How much was received and is not decrypted: `get_read_buffer_size()`. What has come of a
+    /// record does not count while the program waits for the rest: OpenSSL would have taken it.
     pub fn received_size(&self, py: Python<'_>) -> PyResult<usize> {
         let (waiting, begun) = self.state.with(py, |state| {
             let input = &state.input;

@@ -61,14 +61,19 @@ pub enum Told {
 /// Marks between which something is paused and resumed, in bytes.
 #[derive(Clone, Copy)]
 pub struct Marks {
+    /// From this many bytes on it is paused.
     pub high: usize,
+    /// At this many bytes or fewer it is resumed.
     pub low: usize,
 }
 
 /// Received bytes in a window, of which those before `at` were fed to OpenSSL.
 pub struct Received {
+    /// The room that they are in, which other connections use too.
     pub window: Py<Window>,
+    /// Where the bytes that were not fed begin.
     pub at: usize,
+    /// Where the received bytes end.
     pub end: usize,
 }
 
@@ -78,11 +83,13 @@ pub struct Input {
     pub now: Option<Received>,
     /// What came while nobody read it.
     pub held: VecDeque<u8>,
+    /// Follows what was fed to OpenSSL, and knows whether it holds a whole record.
     pub records: Records,
     /// The program called `pause_reading`.
     pub paused: bool,
     /// The transport below was paused.
     pub below_paused: bool,
+    /// When the transport below is paused and resumed.
     pub marks: Marks,
     /// The transport below has seen the peer's end.
     pub ended: bool,
@@ -109,6 +116,7 @@ pub struct Output {
     pub records: usize,
     /// How much longer a record is than what it holds, once one was made.
     pub overhead: Option<usize>,
+    /// What becomes of the backlog.
     pub work: Work,
     /// The goodbye waits for what is being encrypted.
     pub goodbye: bool,
@@ -116,6 +124,7 @@ pub struct Output {
     pub below_paused: bool,
     /// The program's protocol was asked to pause.
     pub paused: bool,
+    /// When the program's protocol is asked to pause and to resume.
     pub marks: Marks,
     /// Writes after the end, for the warning.
     pub lost: u32,
@@ -123,6 +132,7 @@ pub struct Output {
 
 /// What `get_extra_info` knows of TLS.
 pub struct Details {
+    /// The `ssl.SSLContext` that the connection was made with.
     pub sslcontext: Py<PyAny>,
     /// `None` until the handshake is made.
     pub negotiated: Option<Negotiated>,
@@ -130,35 +140,49 @@ pub struct Details {
 
 /// What the handshake came to, each as Python shows it.
 pub struct Negotiated {
+    /// `getpeercert()`.
     pub peercert: Py<PyAny>,
+    /// `cipher()`: shared with other connections if equal.
     pub cipher: Py<PyAny>,
+    /// `compression()`.
     pub compression: Py<PyAny>,
 }
 
 /// Both time-outs, in seconds, as they were given.
 pub struct Timeouts {
+    /// From `connection_made` to the end of the handshake.
     pub handshake: Py<PyAny>,
+    /// From `close()`, and again from the peer's goodbye, to the end of the connection.
     pub shutdown: Py<PyAny>,
 }
 
 /// The parts of a session that change.
 pub struct State {
+    /// Where the session stands.
     pub phase: Phase,
+    /// What the program's protocol has been told.
     pub told: Told,
     /// `None` before `connection_made` and after `connection_lost`.
     pub below: Option<Below>,
     /// The program's protocol; `None` when the connection is lost, unless the program sets another.
     pub app: Option<Py<PyAny>>,
+    /// How that protocol wants to receive.
     pub kind: Kind,
     /// The program's transport, until the connection is lost.
     pub transport: Option<Py<TlsTransport>>,
+    /// The future that is done when the handshake is made or has failed; `None` from then on.
     pub waiter: Option<Py<PyAny>>,
+    /// The timer of the time-out, while the handshake goes on.
     pub handshake_timer: Option<Py<PyAny>>,
+    /// The timer of the time-out, once the shutdown has begun.
     pub shutdown_timer: Option<Py<PyAny>>,
     /// When the handshake began, in debug mode.
     pub began: Option<f64>,
+    /// What `get_extra_info` knows of TLS.
     pub details: Details,
+    /// The reading side.
     pub input: Input,
+    /// The writing side.
     pub output: Output,
     /// What a transport below that is not ours receives into.
     pub space: Option<Py<PyAny>>,
@@ -167,10 +191,15 @@ pub struct State {
 /// One TLS connection.
 #[pyclass(frozen, weakref, extends = DirectProtocol, module = "ferroloop._native")]
 pub struct TlsProtocol {
+    /// The loop of the connection.
     pub event_loop: Py<EventLoop>,
+    /// OpenSSL, behind its Python objects.
     pub engine: Engine,
+    /// How long the peer has for the handshake and for its goodbye.
     pub timeouts: Timeouts,
+    /// Whether this is the side that waits for the handshake to begin.
     pub is_server: bool,
+    /// The parts that change.
     pub state: LoopCell<State>,
 }
 
@@ -285,6 +314,7 @@ pub struct Face {
     /// `None` when the connection is lost and the program has closed the transport again, as in
     /// asyncio: nothing of the session is kept alive by a transport that nobody uses.
     pub session: Option<Py<TlsProtocol>>,
+    /// How often it was closed.
     pub closed: Closed,
 }
 
@@ -302,6 +332,7 @@ impl Face {
 /// What a program writes to: the face of a TLS connection.
 #[pyclass(frozen, dict, weakref, module = "ferroloop._native")]
 pub struct TlsTransport {
+    /// The parts that change.
     pub face: LoopCell<Face>,
 }
 
