@@ -254,3 +254,20 @@ def test_a_program_text_has_plain_pythons_names() -> None:
     text = "print(__loader__, sorted(name for name in globals() if name.startswith('__')))"
     plain = finish(start(["-c", text]))
     assert finish(start(["-m", "ferroloop", "-c", text])) == plain
+
+
+@pytest.mark.parametrize("options", [(), ("-X", "dev", "-W", "ignore::ResourceWarning")])
+def test_a_loop_that_is_left_to_the_end_of_the_interpreter_says_nothing(
+    folder: pathlib.Path, options: tuple[str, ...]
+) -> None:
+    path = write(
+        folder,
+        "program.py",
+        """
+        import asyncio
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(asyncio.sleep(0))
+        """,
+    )
+    assert finish(start([*options, *OURS, str(path)])) == (0, "", "")

@@ -178,15 +178,20 @@ def close(loop: LoopBase) -> None:
             executor.shutdown(wait=False)
 
 
-def finalize(loop: LoopBase, _warn: Any = warnings.warn) -> None:
+def finalize(
+    loop: LoopBase, _warn: Any = warnings.warn, _is_finalizing: Any = sys.is_finalizing
+) -> None:
     """Warn with ResourceWarning about a loop that nobody closed, and close it.
 
-    `_warn` is bound early because the interpreter may be ending. Mirrors asyncio's `__del__`.
+    The functions are bound early because the interpreter may be ending, when modules have lost their
+    names already; then only descriptors are left to close. Mirrors asyncio's `__del__`.
     """
     if loop.is_closed() or loop._state is None:
         return
     _warn(f"unclosed event loop {loop!r}", ResourceWarning, source=loop)
-    if not loop.is_running():
+    if _is_finalizing():
+        loop._close()
+    elif not loop.is_running():
         loop.close()
 
 

@@ -9,6 +9,7 @@ that wants its result, so a cancellation at any point finds the data still in th
 from __future__ import annotations
 
 import _socket
+import asyncio
 import functools
 import socket
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ferroloop._asyncio_private import ssl
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from ferroloop._base import LoopBase
@@ -180,7 +180,9 @@ async def sock_sendall(loop: LoopBase, sock: socket.socket, data: Any) -> None:
     with memoryview(data) as view:
         while rest is not None:
             sent, ready = rest
-            if ready is NotImplemented:
+            if ready is None:
+                await asyncio.sleep(0)
+            elif ready is NotImplemented:
                 await _wait_watched(loop, sock, True)
             else:
                 try:

@@ -13,7 +13,7 @@ use pyo3::types::PyWeakrefReference;
 use crate::error::os_error;
 use crate::event_loop::queue::Ready;
 use crate::event_loop::source::Source;
-use crate::event_loop::state::{Entry, EventLoop};
+use crate::event_loop::state::{Entry, EventLoop, Written};
 use crate::logic::slab::Key;
 use crate::sys::poller;
 
@@ -133,7 +133,8 @@ impl EventLoop {
     pub fn mark_dirty(&self, py: Python<'_>, key: Key) -> bool {
         self.core.with(py, |core| {
             if core.in_callback {
-                core.dirty.push(key);
+                let place = core.ready.len();
+                core.dirty.push(Written { key, place });
             }
             core.in_callback
         })

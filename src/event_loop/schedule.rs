@@ -16,6 +16,7 @@ use crate::error::os_error;
 use crate::event_loop::queue::Ready;
 use crate::event_loop::state::{EventLoop, unschedule};
 use crate::handle::{Callback, Handle, TimerHandle};
+use crate::logic::slab::Key;
 use crate::py::call::Args;
 use crate::py::context::Context;
 use crate::py::method::{Arguments, FastMethod};
@@ -342,6 +343,38 @@ impl EventLoop {
         };
         let callback = Self::prepare(this, callback)?;
         this.get().push_prepared(py, callback);
+        Ok(())
+    }
+
+    /// As `call_soon`, for the end of the source `key`. If that failed to send what the last callback
+    /// wrote, the end comes before whatever the callback queued after writing, as in asyncio, where
+    /// the write itself fails.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn call_where_written(
+        this: &Bound<'_, Self>,
+        key: Option<Key>,
+        function: Bound<'_, PyAny>,
+        args: Args,
+    ) -> PyResult<()> {
+        let py = this.py();
+        let event_loop = this.get();
+        let written = event_loop.core.with(py, |core| {
+            core.flushed.take_if(|written| Some(written.key) == key)
+        });
+        let Some(written) = written else {
+            return Self::call_soon(this, function, args);
+        };
+        let callback = Callback {
+            function: function.unbind(),
+            args,
+            context: event_loop.capture_context(py)?,
+        };
+        let handle = make(this, callback, None)?.unbind();
+        event_loop
+            .core
+            .with(py, |core| core.ready.insert(written.place, handle));
         Ok(())
     }
 

@@ -85,6 +85,15 @@ impl Entry {
     }
 }
 
+/// A source that was written to in a callback.
+#[derive(Clone, Copy)]
+pub struct Written {
+    /// The source.
+    pub key: Key,
+    /// How much was queued when that was written: what a failure queues comes behind it.
+    pub place: usize,
+}
+
 /// What the loop's thread works on.
 #[derive(Default)]
 pub struct Core {
@@ -103,7 +112,9 @@ pub struct Core {
     /// Sources that have more to read although no new edge will come.
     pub resumed: Vec<Key>,
     /// Sources that were written to in the callback that runs now.
-    pub dirty: Vec<Key>,
+    pub dirty: Vec<Written>,
+    /// The one among them that is being flushed, unless it was lost meanwhile.
+    pub flushed: Option<Written>,
     /// The last captured context, so that equal captures share it.
     pub contexts: ContextCache,
     /// Whether a callback runs now, so that writes wait for its end.
@@ -344,7 +355,7 @@ impl EventLoop {
     }
 
     /// Drops every handle, timer and source. Their descriptors are closed by whoever owns them.
-    fn clear(&self, py: Python<'_>) {
+    pub fn clear(&self, py: Python<'_>) {
         let (ready, timers, entries, context, signals) = self.core.with(py, |core| {
             core.descriptors.clear();
             core.resumed.clear();

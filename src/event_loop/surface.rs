@@ -243,6 +243,8 @@ impl EventLoop {
     fn __clear__(&self) -> PyResult<()> {
         Python::try_attach(|py| {
             self.close(py);
+            // A closed loop may have been given something since.
+            self.clear(py);
             let (state, factory) = self
                 .slots
                 .with(py, |slots| (slots.state.take(), slots.task_factory.take()));

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use crate::error::os_error;
 use crate::event_loop::queue::Ready;
 use crate::event_loop::source::Readiness;
-use crate::event_loop::state::{Core, Entry, EventLoop, unschedule};
+use crate::event_loop::state::{Core, Entry, EventLoop, Written, unschedule};
 use crate::handle::Handle;
 use crate::logic::inbox::{Inbox, Queue};
 use crate::logic::slab::Key;
@@ -210,9 +210,15 @@ impl EventLoop {
         let mut result = Ok(());
         loop {
             let mut dirty = self.core.with(py, |core| std::mem::take(&mut core.dirty));
-            for key in dirty.drain(..) {
+            let mut lost = 0;
+            for Written { key, place } in dirty.drain(..) {
                 if let Some(source) = self.source(py, key) {
+                    let place = place + lost;
+                    self.core
+                        .with(py, |core| core.flushed = Some(Written { key, place }));
                     result = result.and(source.class.flush(&source.object.into_bound(py)));
+                    let flushed = self.core.with(py, |core| core.flushed.take());
+                    lost += usize::from(flushed.is_none());
                 }
             }
             let done = self.core.with(py, |core| {

@@ -6,6 +6,7 @@
 
 use std::mem::{forget, replace};
 
+use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -120,7 +121,11 @@ impl Handle {
 
     /// Notes where the handle was made; for debug mode.
     pub fn note_source(&self, py: Python<'_>) -> PyResult<()> {
-        let frame = asyncio::getframe(py)?.call1((0,))?;
+        // A thread of another language has no frame of Python's.
+        let frame = match asyncio::getframe(py)?.call1((0,)) {
+            Err(error) if error.is_instance_of::<PyValueError>(py) => return Ok(()),
+            frame => frame?,
+        };
         let stack = asyncio::extract_stack(py)?.call1((frame,))?.unbind();
         self.state.with(py, |state| {
             state.debug.get_or_insert_default().source_traceback = Some(stack);

@@ -229,8 +229,9 @@ impl FastMethod for SendAll {
     type Class = EventLoop;
     const NAME: &'static CStr = c"_sock_sendall";
     const DOC: &'static CStr = c"_sock_sendall($self, sock, data, sent, /)\n--\n\n\
-        Send data from its byte sent on. None if everything is out, else (sent, future after which \
-        to go on; NotImplemented if the caller has to wait for itself), or NotImplemented.";
+        Send data from its byte sent on. None if everything is out, else (sent, what to wait for: \
+        a future; None for the next turn; NotImplemented if the caller has to see to it), or \
+        NotImplemented.";
 
     #[inline]
     fn call<'py>(
@@ -255,8 +256,9 @@ impl FastMethod for SendAll {
             },
         };
         match progress.map_err(|error| os_error(&error))? {
-            None => Ok(py.None().into_bound(py)),
-            Some(sent) => {
+            Progress::Done => Ok(py.None().into_bound(py)),
+            Progress::Enough(sent) => Ok((sent, py.None()).into_pyobject(py)?.into_any()),
+            Progress::Blocked(sent) => {
                 let ready = wait(this, sock, number, Direction::Write)?;
                 Ok((sent, ready).into_pyobject(py)?.into_any())
             }
@@ -264,18 +266,33 @@ impl FastMethod for SendAll {
     }
 }
 
-/// Sends `bytes` from `sent` on until nothing is left (`None`) or the kernel takes no more (how
-/// much is sent by then).
+/// How far sending has come; with how many bytes are out, unless all are.
+enum Progress {
+    /// To the end.
+    Done,
+    /// The kernel takes no more.
+    Blocked(usize),
+    /// The kernel may take more, and others are to have their turn.
+    Enough(usize),
+}
+
+/// How often one turn sends for one call: a peer that keeps up would keep the loop for ever.
+const SENDS: usize = 4;
+
+/// Sends `bytes` from `sent` on.
 #[inline]
-fn send_from(number: RawFd, bytes: &[u8], mut sent: usize) -> io::Result<Option<usize>> {
-    loop {
+fn send_from(number: RawFd, bytes: &[u8], mut sent: usize) -> io::Result<Progress> {
+    for _ in 0..SENDS {
         match nonblocking::send(number, bytes.get(sent..).unwrap_or_default()) {
             Ok(count) => sent += count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Some(sent)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok(Progress::Blocked(sent));
+            }
             Err(error) => return Err(error),
         }
         if sent >= bytes.len() {
-            return Ok(None);
+            return Ok(Progress::Done);
         }
     }
+    Ok(Progress::Enough(sent))
 }

@@ -74,15 +74,20 @@ impl StreamTransport {
         reported.and(closed)
     }
 
-    /// Ends the watch and queues the last callback.
+    /// Ends the watch and queues the last callback; a closed loop runs nothing any more, so the
+    /// descriptor is closed at once then.
     fn lose(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
         let py = this.py();
+        let key = this.get().state.with(py, |state| state.key);
         this.get().unwatch(py);
         let event_loop = this.get().event_loop.bind(py);
+        if event_loop.get().is_closed() {
+            return this.get().finish(py);
+        }
         let callback = this.getattr(intern!(py, "_call_connection_lost"))?;
         let reason = reason.unwrap_or_else(|| py.None()).into_bound(py);
         let args = Args::new(py, std::iter::once(reason.as_borrowed()))?;
-        EventLoop::call_soon(event_loop, callback, args)
+        EventLoop::call_where_written(event_loop, key, callback, args)
     }
 
     /// Ends the watch; nothing goes in or out from here on.
@@ -131,6 +136,7 @@ impl StreamTransport {
         self.keep_addresses(py);
         let (descriptor, protocol, context, server, waiter) = self.state.with(py, |state| {
             state.life = Lifecycle::Lost;
+            state.last_number = state.descriptor.registered();
             let remains = state.descriptor.remains(py);
             (
                 std::mem::replace(&mut state.descriptor, remains),

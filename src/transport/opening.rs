@@ -60,6 +60,7 @@ impl Parts<'_> {
             last_read: 0,
             eof: false,
             lost_writes: 1,
+            last_number: -1,
             key: None,
             hold: Hold::Strong,
             queue: WriteQueue::default(),

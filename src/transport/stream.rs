@@ -3,6 +3,8 @@
 //! Loop thread only. The one surprise: whatever is written within one callback is gathered and sent
 //! when the callback returns; everything that would let a program notice sends first.
 
+use std::os::fd::RawFd;
+
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -94,6 +96,8 @@ pub struct State {
     pub eof: bool,
     /// Writes after the connection was lost, and its loss, for the warning.
     pub lost_writes: u32,
+    /// The number that the descriptor had, once the connection is lost: for `repr`.
+    pub last_number: RawFd,
     /// The key in the loop's registry, while it is watched.
     pub key: Option<Key>,
     /// How the loop holds us.

@@ -320,11 +320,10 @@ impl StreamTransport {
 
     fn __repr__(&self, py: Python<'_>) -> String {
         self.state.with(py, |state| {
-            let life = match state.life {
-                Lifecycle::Lost => " closed",
-                life if life.is_closing() => " closing",
-                _ => "",
-            };
+            let life = state.life.adjective();
+            if state.life == Lifecycle::Lost {
+                return format!("<StreamTransport{life} fd={}>", state.last_number);
+            }
             let reads = state.life == Lifecycle::Open && state.reading == Reading::On;
             let reads = if reads { "polling" } else { "idle" };
             let writes = if state.writing == Writing::Blocked {
