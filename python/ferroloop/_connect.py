@@ -18,7 +18,7 @@ from ferroloop._asyncio_private import logger
 from ferroloop._attempts import close_quietly, connect_any, interleave_infos
 from ferroloop._resolve import ensure_resolved
 from ferroloop._sockets import SOCKET_CLASS, check_ssl_socket, sock_connect, wait_connected
-from ferroloop._tls import ClientTls, check_timeouts, make_protocol
+from ferroloop._tls import SocketTls, check_timeouts, make_protocol
 
 if TYPE_CHECKING:
     import asyncio
@@ -304,7 +304,7 @@ def _put_tls(
     waiter: asyncio.Future[None],
     tls: tuple[Any, str | None, float | None, float | None],
     server_side: bool,
-) -> ClientTls:
+) -> SocketTls:
     """Put TLS on `sock`; `tls` as in _make_transport."""
     context, server_hostname, handshake_timeout, shutdown_timeout = tls
     ssl_protocol = make_protocol(
@@ -317,7 +317,7 @@ def _put_tls(
         ssl_handshake_timeout=handshake_timeout,
         ssl_shutdown_timeout=shutdown_timeout,
     )
-    return ClientTls(loop, sock, ssl_protocol)
+    return SocketTls(loop, sock, ssl_protocol)
 
 
 def _check_stream_socket(sock: socket.socket | None) -> None:

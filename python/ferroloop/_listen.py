@@ -20,7 +20,7 @@ from ferroloop._asyncio_private import logger
 from ferroloop._binding import is_file, remove_stale, set_reuse_port
 from ferroloop._server import Server
 from ferroloop._sockets import check_ssl_socket
-from ferroloop._tls import check_timeouts, server_side
+from ferroloop._tls import check_timeouts, protocol_wrapper
 
 if TYPE_CHECKING:
     from ferroloop._base import AddressInfo, LoopBase, ProtocolFactory
@@ -159,7 +159,7 @@ async def _serve(
         context,
         backlog,
         *timeouts,
-        tls=server_side(loop, context, *timeouts) if context else None,
+        tls=protocol_wrapper(loop, context, *timeouts) if context else None,
         to_unlink=to_unlink,
     )
     if start_serving:

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from ferroloop._base import LoopBase
 
 __all__ = (
-    "ClientTls",
+    "SocketTls",
     "check_timeouts",
     "make_protocol",
     "make_ssl_transport",
-    "server_side",
+    "protocol_wrapper",
     "start_tls",
 )
 
@@ -127,7 +127,7 @@ def _default_context(server_side: bool, server_hostname: str | None) -> Any:
     return context
 
 
-class ClientTls:
+class SocketTls:
     """One TLS transport over the socket transport that it owns, until its handshake is done."""
 
     __slots__ = ("_below", "_protocol", "transport")
@@ -163,10 +163,10 @@ def make_ssl_transport(
     Mirrors asyncio's method of the same purpose, `_make_ssl_transport`.
     """
     tls = make_protocol(loop, protocol, sslcontext, waiter, **options)
-    return ClientTls(loop, rawsock, tls, extra=extra, server=server).transport
+    return SocketTls(loop, rawsock, tls, extra=extra, server=server).transport
 
 
-def server_side(
+def protocol_wrapper(
     loop: LoopBase,
     context: Any,
     ssl_handshake_timeout: float | None,
