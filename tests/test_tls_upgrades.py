@@ -301,7 +301,7 @@ def test_paused_writing_stays_paused(loop: Loop) -> None:
             upgrading = loop.create_task(
                 loop.start_tls(one, near, client_context(), server_hostname="localhost")
             )
-            await asyncio.sleep(0.005)
+            await until(lambda: one.get_protocol() is not near)
             peer = Peer(right, server_side=True)
             total = 0
             while total < 1 << 20:
@@ -339,7 +339,7 @@ def test_a_cancelled_upgrade_closes_the_connection(loop: Loop) -> None:
         task = loop.create_task(
             loop.start_tls(one, near, client_context(), server_hostname="localhost")
         )
-        await asyncio.sleep(0.005)
+        await far.wait_data(1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
