@@ -426,6 +426,7 @@ MANY = """
 """
 
 
+@pytest.mark.slow
 def test_a_flood_of_signals_overruns_nothing(kind: str) -> None:
     status, out, _ = run_code(kind, MANY)
     assert (status, out) == (0, "seen True\n")
