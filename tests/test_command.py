@@ -87,6 +87,7 @@ def test_every_usual_way_to_a_loop_leads_to_ours(folder: pathlib.Path) -> None:
     assert (status, out) == (0, "{'ferroloop'} True\n"), err
 
 
+@pytest.mark.slow
 def test_argv_name_and_paths_are_as_plain_python_has_them(folder: pathlib.Path) -> None:
     source = """
         import sys
@@ -100,6 +101,7 @@ def test_argv_name_and_paths_are_as_plain_python_has_them(folder: pathlib.Path) 
     both(folder, "./program.py", "")
 
 
+@pytest.mark.slow
 def test_a_module_is_run_as_plain_python_runs_it(folder: pathlib.Path) -> None:
     write(folder, "package/__init__.py", "print('package imported')")
     write(folder, "package/__main__.py", "import sys; print(sys.argv, __name__, __package__)")
@@ -110,6 +112,7 @@ def test_a_module_is_run_as_plain_python_runs_it(folder: pathlib.Path) -> None:
     assert status == 1 and "No module named" in err
 
 
+@pytest.mark.slow
 def test_folders_and_archives_run(folder: pathlib.Path) -> None:
     write(folder, "program/__main__.py", "import sys, other; print(sys.argv, other.value)")
     write(folder, "program/other.py", "value = 5")
@@ -187,6 +190,7 @@ def test_futures_of_the_program_are_its_own(folder: pathlib.Path) -> None:
     assert status == (1 if sys.version_info < (3, 14) else 0)
 
 
+@pytest.mark.slow
 def test_without_a_program_it_says_how_to_use_it() -> None:
     status, out, err = finish(start(OURS))
     assert status == 2

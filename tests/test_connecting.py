@@ -312,6 +312,7 @@ def test_a_peer_that_resets_at_once_is_no_error_of_the_loop(loop: Loop) -> None:
     run(loop, main())
 
 
+@pytest.mark.slow
 def test_hundreds_of_connections_at_once(loop: Loop) -> None:
     async def main() -> None:
         accepted: list[Recorder] = []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from support.loops import run
+from support.loops import run, turns, until
 from support.programs import run_code
 from support.protocols import Recorder, returning
 from support.sockets import listening, silent_listener
@@ -130,15 +130,18 @@ def test_a_connection_that_has_to_wait_is_made(loop: Loop) -> None:
         connecting = loop.create_task(
             loop.create_connection(returning(protocol), *silent.getsockname())
         )
-        await asyncio.sleep(0.05)
+        await turns()
         assert not connecting.done()
         # Room in the queue: the kernel knocks again within a second or two.
         silent.setblocking(False)
         accepted: list[socket.socket] = []
-        while not connecting.done():
+
+        def made() -> bool:
             with contextlib.suppress(BlockingIOError):
                 accepted.append(silent.accept()[0])
-            await asyncio.sleep(0.01)
+            return connecting.done()
+
+        await until(made)
         transport, _ = await connecting
         assert transport.get_extra_info("peername") == silent.getsockname()
         sock = transport.get_extra_info("socket")

@@ -184,6 +184,89 @@ def test_an_endpoint_with_a_peer_sends_to_nobody_else(loop: Loop) -> None:
     run(loop, main())
 
 
+def test_an_ipv6_peer_is_named_with_flow_and_scope(loop: Loop) -> None:
+    async def main() -> None:
+        server = await endpoint(local_addr=("::1", 0))
+        host, port = server.address[:2]
+        client = await endpoint(remote_addr=(host, port))
+        assert client.transport.get_extra_info("peername") == (host, port, 0, 0)
+        client.transport.sendto(b"1", (host, port, 0, 0))
+        for other in ((host, port), (host, port, 0), (host, port, 1, 0), (host, port, 0, 1)):
+            with pytest.raises(ValueError, match=r"Invalid address: must be None or \('::1'"):
+                client.transport.sendto(b"2", other)
+        client.transport.sendto(b"3")
+        await server.wait_data(b"1", b"3")
+        assert server.datagrams[0][1] == client.address
+        assert len(client.address) == 4
+        await client.close()
+        await server.close()
+
+    run(loop, main())
+
+
+def link_local() -> tuple[str, str, int]:
+    """An address that means something on one interface only, its name and its number."""
+    for line in Path("/proc/net/if_inet6").read_text(encoding="ascii").splitlines():
+        address, index, _, scope, flags, name = line.split()
+        if scope == "20" and not int(flags, 16) & 0x40:  # of a link, and no longer tentative
+            packed = bytes.fromhex(address)
+            return socket.inet_ntop(socket.AF_INET6, packed), name, int(index, 16)
+    pytest.skip("no interface has a link-local address")
+
+
+def test_the_scope_of_a_link_local_peer_counts(loop: Loop) -> None:
+    host, name, number = link_local()
+
+    async def main() -> None:
+        server = await endpoint(local_addr=(f"{host}%{name}", 0))
+        assert server.address[2:] == (0, number)
+        port = server.address[1]
+        client = await endpoint(remote_addr=(f"{host}%{name}", port))
+        assert client.transport.get_extra_info("peername") == server.address
+        client.transport.sendto(b"there", server.address)
+        for scope in (0, number + 1):
+            with pytest.raises(ValueError, match="Invalid address: must be None or"):
+                client.transport.sendto(b"elsewhere", (host, port, 0, scope))
+        await server.wait_data(b"there")
+        sender = server.datagrams[0][1]
+        assert sender == client.address
+        assert sender[2:] == (0, number)
+        server.transport.sendto(b"back", sender)
+        await client.wait_data(b"back")
+        assert client.datagrams[0][1] == server.address
+        await client.close()
+        await server.close()
+
+    run(loop, main())
+
+
+def test_what_is_longer_than_256_kib_is_cut_there(loop: Loop) -> None:
+    """UDP has no such datagrams, Unix sockets have."""
+    limit = 256 * 1024
+
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    far.setblocking(False)
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * limit)
+    if far.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) < limit + 10_000:
+        near.close()
+        far.close()
+        pytest.skip("no buffers of that size here (net.core.wmem_max)")
+
+    async def main() -> None:
+        with far:
+            receiver = await endpoint(sock=near)
+            for size in (limit - 1, limit, limit + 1, limit + 5000, 1):
+                data = os.urandom(size)
+                far.send(data)
+                await until(lambda: receiver.datagrams)
+                assert receiver.data == [data[:limit]]
+                receiver.datagrams.clear()
+            assert not receiver.errors
+            await receiver.close()
+
+    run(loop, main())
+
+
 def test_a_name_is_sent_to_as_the_socket_would(loop: Loop) -> None:
     async def main() -> None:
         server = await endpoint(local_addr=HERE)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from support.loops import Factory, run, until
+from support.loops import Factory, run, turns, until
 from support.pipes import reading
 from support.programs import finish, run_code, start
 from support.protocols import Recorder
@@ -160,7 +160,7 @@ def test_signals_of_a_child_are_not_its_parents(loop: Loop, kind: str) -> None:
             os.kill(os.getpid(), signal.SIGUSR1)
 
         in_child(body)
-        await asyncio.sleep(0.01)
+        await turns()
         assert not heard
         os.kill(os.getpid(), signal.SIGUSR1)
         await until(lambda: heard == [1])

@@ -123,6 +123,7 @@ def test_a_handler_of_streams_that_forgets_to_close_leaves_no_descriptor(
     run(loop, main())
 
 
+@pytest.mark.slow
 def test_a_kept_end_sends_everything_though_the_program_has_let_go_of_it(loop: Loop) -> None:
     ours, peer = socket.socketpair()
     size = 4 << 20

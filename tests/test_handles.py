@@ -296,6 +296,7 @@ def test_a_cycle_through_a_queued_handle_is_collected_with_the_loop(new_loop: Fa
     assert gone() is None
 
 
+@pytest.mark.slow
 def test_a_long_chain_of_handles_is_released(loop: Loop) -> None:
     """Each is an argument of the next: destroying the last must not use up the stack."""
     handle = loop.call_soon(callback)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from support.errors import Reports
-from support.loops import run, run_turns
+from support.loops import run, run_turns, turns
 from support.pipes import Writing, emptied, opened, reading, writing
 from support.protocols import Recorder
 from support.sockets import tcp_pair
@@ -28,10 +28,11 @@ def test_a_fifo_with_a_name_works_in_both_directions(loop: Loop, tmp_path: Path)
         os.mkfifo(path)
         _, reader = await reading(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
         writer, protocol = await writing(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
-        await asyncio.sleep(0.01)
+        await turns()
         assert not reader.is_lost
         writer.write(b"through the fifo")
-        await asyncio.sleep(0.01)
+        await reader.wait_data(16)
+        await turns()
         assert not writer.is_closing()
         writer.close()
         await protocol.wait_lost()

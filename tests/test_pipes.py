@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from support.errors import Reports
-from support.loops import Factory, run, until
+from support.loops import Factory, run, turns, until
 from support.pipes import emptied, opened, reading, writing
 from support.protocols import Recorder
 
@@ -79,7 +79,7 @@ def test_a_paused_reader_gets_nothing_until_it_resumes(loop: Loop) -> None:
         transport.pause_reading()
         os.write(w, b"!")
         os.close(w)
-        await asyncio.sleep(0.01)
+        await turns()
         assert not protocol.is_lost
         transport.resume_reading()
         await protocol.wait_lost()
@@ -100,7 +100,7 @@ def test_pausing_inside_data_received_holds_the_rest_back(loop: Loop) -> None:
         transport, protocol = await reading(r, Pausing())
         await protocol.wait_data(5)
         os.write(w, b"second")
-        await asyncio.sleep(0.01)
+        await turns()
         assert bytes(protocol.data) == b"first"
         transport.resume_reading()
         await protocol.wait_data(11)

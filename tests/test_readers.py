@@ -127,6 +127,50 @@ def test_reading_comes_before_writing_of_one_descriptor(loop: Loop, pair: Pair) 
     loop.remove_writer(near)
 
 
+def test_what_becomes_readable_and_writable_at_once_is_told_of_both(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+    fill(near)
+    seen: list[object] = []
+
+    def writable() -> None:
+        seen.append("write")
+        loop.remove_writer(near)
+
+    loop.add_writer(near, writable)
+    loop.add_reader(near, lambda: seen.append(near.recv(100)))
+    run_turns(loop, 3)
+    assert not seen
+    for _ in range(3):
+        # Between two turns, so one wait finds both changes.
+        with pytest.raises(BlockingIOError):
+            while True:
+                far.recv(1 << 20)
+        far.send(b"data")
+        run_turns(loop, 2)
+        assert seen == [b"data", "write"]
+        seen.clear()
+        fill(near)
+        loop.add_writer(near, writable)
+    loop.remove_reader(near)
+    loop.remove_writer(near)
+
+
+def test_a_reader_may_remove_the_writer_of_the_same_event(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+    seen: list[bytes] = []
+
+    def readable() -> None:
+        seen.append(near.recv(100))
+        assert loop.remove_writer(near) is True
+
+    far.send(b"data")
+    loop.add_writer(near, pytest.fail, "the writer was removed")
+    loop.add_reader(near, readable)
+    run_turns(loop, 3)
+    assert seen == [b"data"]
+    loop.remove_reader(near)
+
+
 def test_adding_again_replaces_and_cancels_the_old_one(loop: Loop, pair: Pair) -> None:
     near, far = pair
     seen: list[str] = []

@@ -126,6 +126,7 @@ def test_what_a_callback_returns_is_dropped(loop: Loop) -> None:
     run_turns(loop)
 
 
+@pytest.mark.slow
 def test_three_hundred_thousand_callbacks_can_wait_at_once(loop: Loop) -> None:
     count = 0
 

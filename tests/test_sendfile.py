@@ -13,7 +13,8 @@ from typing import IO, Any, cast
 import pytest
 
 from support.attaching import attach
-from support.loops import run, until
+from support.descriptors import arrived
+from support.loops import run, turns, until
 from support.protocols import Recorder
 from support.sockets import drain_socket, fill, tcp_pair
 
@@ -100,6 +101,7 @@ def test_what_was_written_before_comes_first(loop: Loop, pair: Pair, file: IO[by
 
 def test_nothing_is_written_or_read_meanwhile(loop: Loop, pair: Pair, file: IO[bytes]) -> None:
     near, far = pair
+    descriptor = near.fileno()
 
     async def main() -> None:
         protocol = Recorder()
@@ -111,7 +113,8 @@ def test_nothing_is_written_or_read_meanwhile(loop: Loop, pair: Pair, file: IO[b
             transport.write(b"x")
         assert not transport.is_reading()
         far.send(b"later")
-        await asyncio.sleep(0.01)
+        await until(lambda: arrived(descriptor))
+        await turns()
         assert not protocol.data
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import socket
 import sys
@@ -296,6 +297,67 @@ def test_one_host_twice_is_bound_once(loop: Loop) -> None:
     async def main() -> None:
         server: Any = await loop.create_server(Recorder, ["127.0.0.1", "127.0.0.1"], 0)
         assert len(server.sockets) == 1
+        server.close()
+
+    run(loop, main())
+
+
+async def on_both_protocols(first: Any, then: Any) -> list[Any]:
+    """Servers on one port: a free one of the first host; another program may have it elsewhere."""
+    loop = asyncio.get_running_loop()
+    for attempt in range(20):
+        server: Any = await loop.create_server(Recorder, first, 0)
+        port = server.sockets[0].getsockname()[1]
+        try:
+            return [server, await loop.create_server(Recorder, then, port)]
+        except OSError as error:
+            server.close()
+            if error.errno != errno.EADDRINUSE or attempt == 19:
+                raise
+    raise AssertionError
+
+
+@pytest.mark.parametrize(("first", "then"), [("::", "0.0.0.0"), ("0.0.0.0", "::")])
+def test_one_port_is_served_by_one_server_for_each_protocol(
+    loop: Loop, first: str, then: str
+) -> None:
+    async def main() -> None:
+        for server in await on_both_protocols(first, then):
+            (sock,) = server.sockets
+            if sock.family == socket.AF_INET6:
+                assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            server.close()
+
+    run(loop, main())
+
+
+@pytest.mark.parametrize("host", [None, "", ["::", "0.0.0.0"]])
+def test_every_interface_means_a_socket_for_each_protocol(loop: Loop, host: Any) -> None:
+    async def main() -> None:
+        # The port is free on one of them; nobody else binds it on both in the meantime.
+        for attempt in range(20):
+            with listening(socket.AF_INET6) as free:
+                port = free.getsockname()[1]
+            serving = Serving()
+            try:
+                server: Any = await loop.create_server(serving.factory, host, port)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or attempt == 19:
+                    raise
+                continue
+            break
+        assert {sock.getsockname()[:2] for sock in server.sockets} == {
+            ("0.0.0.0", port),
+            ("::", port),
+        }
+        for address in ("127.0.0.1", "::1"):
+            with socket.create_connection((address, port)) as client:
+                await until(lambda: serving.protocols and serving.protocols[-1].events)
+                transport = serving.protocols[-1].transport
+                # An IPv4 client is not seen as ::ffff:127.0.0.1.
+                assert transport.get_extra_info("peername") == client.getsockname()
+                transport.abort()
+                await serving.protocols.pop().wait_lost()
         server.close()
 
     run(loop, main())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import ctypes
 import os
 import signal
 import socket
+import struct
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -227,6 +229,100 @@ def test_what_a_python_handler_raises_leaves_the_loop(loop: Loop) -> None:
     run(loop, asyncio.sleep(0))
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_python_handler_of_another_signal_takes_nothing_away(loop: Loop, when: str) -> None:
+    seen: list[str] = []
+
+    def handler(*_: object) -> None:
+        seen.append("the program's")
+
+    def add() -> None:
+        loop.add_signal_handler(signal.SIGUSR1, seen.append, "the loop's")
+
+    previous = signal.getsignal(signal.SIGUSR2)
+    try:
+        if when == "after":
+            add()
+        signal.signal(signal.SIGUSR2, handler)
+        if when == "before":
+            add()
+        kill(signal.SIGUSR1)
+        run(loop, until(lambda: len(seen) == 1))
+        kill(signal.SIGUSR2)
+        run(loop, until(lambda: len(seen) == 2))
+    finally:
+        signal.signal(signal.SIGUSR2, previous)
+        loop.remove_signal_handler(signal.SIGUSR1)
+    assert seen == ["the loop's", "the program's"]
+
+
+def test_a_python_handler_of_the_same_signal_runs_beside_the_loops(loop: Loop) -> None:
+    """CPython tells the wake-up descriptor of every signal that has a handler in Python."""
+    seen: list[str] = []
+
+    def handler(*_: object) -> None:
+        seen.append("the program's")
+
+    loop.add_signal_handler(signal.SIGUSR1, seen.append, "the loop's")
+    try:
+        signal.signal(signal.SIGUSR1, handler)
+        for _ in range(2):
+            seen.clear()
+            loop.call_soon(kill, signal.SIGUSR1)
+            run(loop, until(lambda: len(seen) == 2))
+            assert sorted(seen) == ["the loop's", "the program's"]
+        # It ends both, as asyncio's does.
+        assert loop.remove_signal_handler(signal.SIGUSR1) is True
+        assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+
+
+def test_a_signal_that_the_program_ignores_later_is_ignored(loop: Loop) -> None:
+    seen: list[str] = []
+    loop.add_signal_handler(signal.SIGUSR1, seen.append, "ignored")
+    loop.add_signal_handler(signal.SIGUSR2, seen.append, "heard")
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    kill(signal.SIGUSR1)
+    kill(signal.SIGUSR2)
+    run(loop, until(lambda: seen))
+    run_turns(loop, 3)
+    assert seen == ["heard"]
+    loop.add_signal_handler(signal.SIGUSR1, seen.append, "heard again")
+    kill(signal.SIGUSR1)
+    run(loop, until(lambda: len(seen) == 2))
+    loop.remove_signal_handler(signal.SIGUSR1)
+    loop.remove_signal_handler(signal.SIGUSR2)
+
+
+def restarts(number: signal.Signals) -> bool:
+    """Whether the kernel starts a system call again that the signal has interrupted."""
+    flag = 0x10000000  # SA_RESTART
+    # struct sigaction of libc: the handler, 1024 bits of mask, then the flags.
+    action = ctypes.create_string_buffer(256)
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.sigaction(int(number), None, action) == 0, os.strerror(ctypes.get_errno())
+    (flags,) = struct.unpack_from("i", action, struct.calcsize("P") + 1024 // 8)
+    return bool(flags & flag)
+
+
+def test_system_calls_of_others_are_not_interrupted_by_a_handled_signal(loop: Loop) -> None:
+    before = signal.signal(signal.SIGUSR2, print)
+    try:
+        assert not restarts(signal.SIGUSR2), "CPython's own handlers interrupt"
+        for _ in range(2):
+            loop.add_signal_handler(signal.SIGUSR1, print)
+            assert restarts(signal.SIGUSR1)
+        signal.siginterrupt(signal.SIGUSR1, True)
+        assert not restarts(signal.SIGUSR1)
+        loop.add_signal_handler(signal.SIGUSR1, print)
+        assert restarts(signal.SIGUSR1)
+        assert not restarts(signal.SIGUSR2)
+        loop.remove_signal_handler(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+
+
 PARKED = """
     loop = new_loop()
     try:
@@ -330,6 +426,7 @@ MANY = """
 """
 
 
+@pytest.mark.slow
 def test_a_flood_of_signals_overruns_nothing(kind: str) -> None:
     status, out, _ = run_code(kind, MANY)
     assert (status, out) == (0, "seen True\n")

@@ -172,6 +172,7 @@ class Derived(ferroloop.StreamReader):
         super().feed_data(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader_class", [ferroloop.StreamReader, Derived])
 def test_a_script_leaves_the_same_trace_on_both_readers(
     loop: Loop, reader_class: type[asyncio.StreamReader]

@@ -6,12 +6,15 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.loops import run
+from support.pipes import emptied
+from support.programs import run_code
 
 Loop = asyncio.AbstractEventLoop
 PIPE = asyncio.subprocess.PIPE
@@ -77,16 +80,78 @@ def test_options_of_popen_pass_through(loop: Loop, tmp_path: Path) -> None:
         session = b"cut -d' ' -f6 /proc/$$/stat; echo $$"
         first, second = (await output_of("sh", "-c", session, start_new_session=True)).split()
         assert first == second
+
+    run(loop, main())
+
+
+@pytest.fixture
+def inheritable() -> Iterator[tuple[int, int]]:
+    """A pipe that every program would inherit, were it not closed on the way."""
+    r, w = os.pipe()
+    os.set_inheritable(r, True)
+    os.set_inheritable(w, True)
+    yield r, w
+    os.close(r)
+    os.close(w)
+
+
+def test_descriptors_are_closed_even_if_inheritable(
+    loop: Loop, inheritable: tuple[int, int]
+) -> None:
+    r, w = inheritable
+    is_there = f"for n in {r} {w}; do test -e /proc/self/fd/$n && echo $n; done; true"
+
+    async def main() -> None:
+        assert await output_of("sh", "-c", is_there) == b""
+        assert await output_of("sh", "-c", is_there, pass_fds=(w,)) == b"%d\n" % w
+        assert await output_of("sh", "-c", is_there, close_fds=False) == b"%d\n%d\n" % (r, w)
+
+    run(loop, main())
+
+
+def test_a_descriptor_that_is_passed_keeps_its_number_and_its_mode(loop: Loop) -> None:
+    async def main() -> None:
         r, w = os.pipe()
-        writing = f"echo passed > /proc/self/fd/{w}"
-        await output_of("sh", "-c", writing, pass_fds=(w,))
-        assert os.read(r, 100) == b"passed\n"
-        hidden = await output_of("sh", "-c", f"{writing} 2>/dev/null || echo closed")
-        assert b"closed" in hidden
+        os.set_blocking(w, False)
+        assert not os.get_inheritable(w)
+        await output_of("sh", "-c", f"echo passed > /proc/self/fd/{w}", pass_fds=(w,))
+        assert emptied(r) == b"passed\n"
+        assert not os.get_blocking(w)
+        assert not os.get_inheritable(w)
         os.close(r)
         os.close(w)
 
     run(loop, main())
+
+
+HOOKS = """
+    import os
+    ran = []
+    os.register_at_fork(
+        before=lambda: ran.append("before"),
+        after_in_parent=lambda: ran.append("parent"),
+        after_in_child=lambda: os.write(1, b"a hook in the child"),
+    )
+
+    async def main():
+        await (await asyncio.create_subprocess_exec("true")).wait()
+        await (await asyncio.create_subprocess_shell("true", start_new_session=True)).wait()
+        await (await asyncio.create_subprocess_exec("true", preexec_fn=None, cwd="/")).wait()
+        print(ran)
+        await (await asyncio.create_subprocess_exec("true", preexec_fn=int)).wait()
+        print(ran)
+
+    loop = new_loop()
+    loop.run_until_complete(main())
+    loop.close()
+"""
+
+
+def test_hooks_of_fork_run_only_where_python_runs_in_the_child(kind: str) -> None:
+    status, out, _ = run_code(kind, HOOKS)
+    assert status == 0
+    assert out.splitlines()[0] == "[]"
+    assert out.endswith("['before', 'parent']\n")
 
 
 def test_a_function_can_run_before_the_program(loop: Loop) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from support.certificates import client_context, server_context
-from support.loops import run, until
+from support.descriptors import arrived, open_descriptors
+from support.loops import run, turns, until
 from support.places import short_folder
 from support.protocols import BufferedRecorder, Recorder
 from support.sockets import listening
@@ -97,6 +98,7 @@ def test_the_transport_tells_about_the_encryption(loop: Loop) -> None:
 def test_a_certificate_that_is_not_trusted_is_an_error(loop: Loop, reports: list[Any]) -> None:
     async def main() -> None:
         server = await tls_server()
+        before = open_descriptors()
         with pytest.raises(ssl.SSLCertVerificationError):
             await asyncio.open_connection(
                 *address_of(server), ssl=ssl.create_default_context(), server_hostname="localhost"
@@ -105,8 +107,10 @@ def test_a_certificate_that_is_not_trusted_is_an_error(loop: Loop, reports: list
             await asyncio.open_connection(
                 *address_of(server), ssl=client_context(), server_hostname="another.name"
             )
+        await until(lambda: open_descriptors() == before)
+        # The refused ones are reported by then, in debug mode a moment later.
+        await turns()
         server.close()
-        await asyncio.sleep(0.01)
 
     run(loop, main())
     reports.clear()
@@ -120,12 +124,13 @@ def test_a_peer_that_speaks_no_tls_is_an_error(loop: Loop) -> None:
 
     async def main() -> None:
         server = await asyncio.start_server(plain, sock=listening())
+        before = open_descriptors()
         with pytest.raises(ssl.SSLError):
             await asyncio.open_connection(
                 *address_of(server), ssl=client_context(), server_hostname="localhost"
             )
+        await until(lambda: open_descriptors() == before)
         server.close()
-        await asyncio.sleep(0.01)
 
     run(loop, main())
 
@@ -147,16 +152,20 @@ def test_a_silent_peer_ends_in_the_handshakes_timeout(loop: Loop) -> None:
 def test_a_cancelled_handshake_leaks_nothing(loop: Loop) -> None:
     async def main() -> None:
         with listening() as listener:
+            listener.setblocking(False)
+            before = open_descriptors()
             task = loop.create_task(
                 asyncio.open_connection(
                     *listener.getsockname(), ssl=client_context(), server_hostname="localhost"
                 )
             )
-            await asyncio.sleep(0.01)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            await asyncio.sleep(0.01)
+            peer, _ = await loop.sock_accept(listener)
+            with peer:
+                await until(lambda: arrived(peer.fileno()))
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            await until(lambda: open_descriptors() == before)
 
     run(loop, main())
 

@@ -71,14 +71,10 @@ def test_a_finished_connection_is_gone(loop: Loop, end: str) -> None:
             getattr(transport, end)()
         server.close()
         await until(lambda: protocol.__dict__.keys() == {"seen"})
-        await asyncio.sleep(0.01)
 
     with no_collector():
         run(loop, main())
-        for _ in range(3):
-            loop.run_until_complete(asyncio.sleep(0))
-        alive = [ref() for ref in seen if ref() is not None]
-        assert not alive
+        run(loop, until(lambda: not any(ref() for ref in seen)))
 
 
 @pytest.mark.ours_only("asyncio does so since 3.11, and its other methods raise from then on")
@@ -166,15 +162,12 @@ def test_a_failed_handshake_leaves_nothing(
                 else None
             )
             await connect(options(context, listener.getsockname()[1]))
-            await asyncio.sleep(0.01)
             if server is not None:
                 server.close()
 
     with no_collector():
         run(loop, main())
-        loop.run_until_complete(asyncio.sleep(0.01))
-        alive = [ref() for ref in seen if ref() is not None]
-        assert not alive
+        run(loop, until(lambda: not any(ref() for ref in seen)))
 
 
 def test_what_the_collector_finds_it_can_free(loop: Loop) -> None:
@@ -278,6 +271,10 @@ def test_an_idle_connection_takes_little(loop: Loop, kind: str) -> None:
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
                 accepted.append(transport)
 
+            def connection_lost(self, exc: Exception | None) -> None:
+                lost.append(exc)
+
+        lost: list[Exception | None] = []
         server = await loop.create_server(Idle, sock=listening(), ssl=server_context())
         context, place = client_context(), server.sockets[0].getsockname()
 
@@ -299,7 +296,7 @@ def test_an_idle_connection_takes_little(loop: Loop, kind: str) -> None:
         for transport in first + second:
             transport.abort()
         server.close()
-        await asyncio.sleep(0.05)
+        await until(lambda: len(lost) == 2 * count)
 
     run(loop, main(), patience=30)
 

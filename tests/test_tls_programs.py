@@ -167,7 +167,6 @@ async def talk(context: ssl.SSLContext, options: list[str], command: bytes, sign
             part = await process.stdout.read(4096)
             assert part, seen
             seen += part
-        await asyncio.sleep(0.05)
     process.stdin.write(b"Q\n")
     await process.communicate()
     server.close()

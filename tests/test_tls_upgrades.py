@@ -6,10 +6,12 @@ import asyncio
 import socket
 import ssl
 import sys
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+import ferroloop
 from support.certificates import client_context, server_context
 from support.loops import run, until
 from support.protocols import BufferedRecorder, Recorder
@@ -221,6 +223,73 @@ def test_the_beginning_of_the_handshake_may_sit_in_the_reader(loop: Loop) -> Non
     run(loop, main())
 
 
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def upgraded_streams(streams: Any, **options: Any) -> tuple[Any, Streams, Streams]:
+    """A server, its end and the client's of a connection that became TLS in use."""
+    accepted: asyncio.Future[Streams] = asyncio.get_running_loop().create_future()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"go\n")
+        upgrading: Any = writer
+        await upgrading.start_tls(server_context())
+        accepted.set_result((reader, writer))
+
+    server = await streams.start_server(serve, sock=listening(), **options)
+    place = server.sockets[0].getsockname()
+    reader, writer = await streams.open_connection(*place, **options)
+    writer.write(b"STARTTLS\n")
+    assert await reader.readline() == b"go\n"
+    await writer.start_tls(client_context(), server_hostname="localhost")
+    return server, await accepted, (reader, writer)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="StreamWriter.start_tls: since 3.11")
+def test_the_reader_is_told_of_the_upgrade_as_with_asyncios_streams(loop: Loop) -> None:
+    """Its transport is the encrypted one since late patches of 3.13 and 3.14 (gh-152431)."""
+
+    async def told(streams: Any) -> list[bool]:
+        server, *ends = await upgraded_streams(streams)
+        found = []
+        for reader, writer in ends:
+            assert writer.get_extra_info("ssl_object").version()
+            found.append(reader._transport is writer.transport)  # type: ignore[attr-defined]
+            writer.transport.abort()
+        server.close()
+        for reader, _ in ends:
+            await until(reader.at_eof)
+        return found
+
+    async def main() -> None:
+        assert await told(ferroloop) == await told(asyncio)
+
+    run(loop, main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="StreamWriter.start_tls: since 3.11")
+def test_an_upgraded_reader_stops_the_sender_and_loses_nothing(
+    loop: Loop, streams: ModuleType
+) -> None:
+    size = 4_000_000
+
+    async def main() -> None:
+        server, (reader, far), (near, writer) = await upgraded_streams(streams, limit=10_000)
+        writer.write(b"x" * size)
+        await until(lambda: reader._paused)  # type: ignore[attr-defined]
+        assert await reader.readexactly(size) == b"x" * size
+        await writer.drain()
+        far.write(b"answer")
+        far.close()
+        assert await near.read() == b"answer"
+        writer.close()
+        await until(reader.at_eof)
+        server.close()
+
+    run(loop, main())
+
+
 @pytest.mark.ours_only("asyncio fails an assertion")
 def test_paused_writing_stays_paused(loop: Loop) -> None:
     async def main() -> None:
@@ -232,7 +301,7 @@ def test_paused_writing_stays_paused(loop: Loop) -> None:
             upgrading = loop.create_task(
                 loop.start_tls(one, near, client_context(), server_hostname="localhost")
             )
-            await asyncio.sleep(0.005)
+            await until(lambda: one.get_protocol() is not near)
             peer = Peer(right, server_side=True)
             total = 0
             while total < 1 << 20:
@@ -270,7 +339,7 @@ def test_a_cancelled_upgrade_closes_the_connection(loop: Loop) -> None:
         task = loop.create_task(
             loop.start_tls(one, near, client_context(), server_hostname="localhost")
         )
-        await asyncio.sleep(0.005)
+        await far.wait_data(1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

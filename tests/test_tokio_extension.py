@@ -1,4 +1,4 @@
-"""An extension written with `pyo3-async-runtimes`, built as its README says, awaited on the loop."""
+"""An extension written with `pyo3-async-runtimes`, built with cargo, awaited on the loop."""
 
 from __future__ import annotations
 

@@ -101,6 +101,80 @@ def test_a_protocol_may_keep_writing_after_the_peers_end(loop: Loop, pair: Pair)
     assert protocol.events.count("eof_received") == 1
 
 
+def empty(sock: socket.socket) -> int:
+    """Read until nothing is left; how much it was."""
+    total = 0
+    with contextlib.suppress(BlockingIOError):
+        while part := sock.recv(1 << 20):
+            total += len(part)
+    return total
+
+
+def test_what_becomes_readable_and_writable_at_once_is_read_and_written(
+    loop: Loop, pair: Pair
+) -> None:
+    near, far = pair
+    protocol = Recorder()
+    size = 1 << 20
+
+    async def main() -> None:
+        transport = await attach(near, protocol)
+        transport.write(bytes(size))
+        assert transport.get_write_buffer_size()
+        await until(lambda: protocol.events[-1] == "pause_writing")
+        sent = received = 0
+        while received < size:
+            # No turn lies between the two, so the loop finds both at once.
+            received += empty(far)
+            far.send(b"data")
+            sent += 4
+            await protocol.wait_data(sent)
+        assert received == size
+        await until(lambda: "resume_writing" in protocol.events)
+        assert not transport.get_write_buffer_size()
+        transport.close()
+        await protocol.wait_lost()
+
+    run(loop, main())
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+def test_an_end_while_reading_holds_for_the_writing_of_the_same_event(
+    loop: Loop, pair: Pair, end: str
+) -> None:
+    near, far = pair
+
+    class Protocol(Recorder):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            getattr(self.transport, end)()
+
+    protocol = Protocol()
+    size = 1 << 20
+
+    async def main() -> None:
+        transport = await attach(near, protocol)
+        transport.write(bytes(size))
+        await until(lambda: protocol.events[-1] == "pause_writing")
+        received = empty(far)
+        far.send(b"data")
+        await protocol.wait_data(4)
+
+        def lost() -> bool:
+            nonlocal received
+            received += empty(far)
+            return protocol.is_lost
+
+        await until(lost)
+        received += empty(far)
+        assert received == size if end == "close" else received < size
+        assert protocol.events.count("connection_lost") == 1
+        if end == "abort":
+            assert protocol.events[-2:] == ["data_received", "connection_lost"]
+
+    run(loop, main())
+
+
 def test_a_reset_ends_the_connection_with_its_error(loop: Loop) -> None:
     protocol = Recorder()
 

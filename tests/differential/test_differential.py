@@ -71,6 +71,7 @@ class LastFirst(asyncio.SelectorEventLoop):
         super()._run_once()  # type: ignore[misc]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_loop_with_another_order_is_found_out_and_the_program_narrowed_down() -> None:

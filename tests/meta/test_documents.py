@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from meta.project import ROOT, files, package_files, shown
+from meta.project import ROOT, files, shown
 
 DOCUMENTS = files(".md")
 README = ROOT / "README.md"
@@ -32,19 +32,6 @@ def test_commands_run_programs_that_exist(path: Path) -> None:
     commands = "\n".join(_blocks(path, "(?:sh|console)"))
     programs = re.findall(r"(?:^|\s)((?:tools|examples|benches|tests|\.ci)/[\w./-]+)", commands)
     assert not [name for name in programs if not (ROOT / name).exists()]
-
-
-def test_what_the_loop_cannot_do_yet_is_documented() -> None:
-    text = (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8")
-    listed = set(
-        re.findall(
-            r"`(\w+)`",
-            text.partition("## Not there yet")[2].partition("\n\n")[2].partition("\n\n")[0],
-        )
-    )
-    docstrings = "".join(path.read_text(encoding="utf-8") for path in package_files())
-    missing = set(re.findall(r"Raise NotImplementedError: asyncio's `(\w+)`", docstrings))
-    assert listed - {"NotImplementedError"} == missing
 
 
 def test_the_readme_starts_with_the_two_commands() -> None:

@@ -14,6 +14,7 @@ import stages
 import tables
 
 
+@pytest.mark.slow
 def test_this_python_is_found_first() -> None:
     found = interpreters.find()
     assert found[0].minor == sys.version_info[1]
@@ -31,6 +32,7 @@ def test_what_follows_two_dashes_goes_to_pytest() -> None:
     assert options.pytest_arguments == ["-k", "layers and not cycle"]
 
 
+@pytest.mark.slow
 def test_a_python_that_is_not_there_is_named() -> None:
     with pytest.raises(environments.SetupError, match=r"no Python 3\.99 here"):
         run_tests.choose(interpreters.find(), ["3.99"])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import gc
 import os
+import termios
 
 FOLDER = "/proc/self/fd"
 
@@ -26,3 +29,10 @@ def new_since(before: dict[int, str]) -> dict[int, str]:
         gc.collect()
         left = {number: to for number, to in open_descriptors().items() if before.get(number) != to}
     return left
+
+
+def arrived(descriptor: int) -> int:
+    """How many bytes wait to be read."""
+    count = array.array("i", [0])
+    fcntl.ioctl(descriptor, termios.FIONREAD, count)
+    return count[0]

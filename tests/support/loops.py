@@ -36,6 +36,12 @@ def run_turns(loop: asyncio.AbstractEventLoop, turns: int = 1) -> None:
         loop.run_forever()
 
 
+async def turns(count: int = 5) -> None:
+    """Let the loop do what it can do now, and look for events, so many times."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 async def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
     """Wait, with the loop running, until a condition holds."""
     loop = asyncio.get_running_loop()
