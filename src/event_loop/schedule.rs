@@ -352,6 +352,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// `MemoryError`.
+    #[cold]
     pub fn call_where_written(
         this: &Bound<'_, Self>,
         key: Option<Key>,

@@ -120,6 +120,7 @@ impl Handle {
     }
 
     /// Notes where the handle was made; for debug mode.
+    #[cold]
     pub fn note_source(&self, py: Python<'_>) -> PyResult<()> {
         // A thread of another language has no frame of Python's.
         let frame = match asyncio::getframe(py)?.call1((0,)) {

@@ -130,7 +130,11 @@ impl<'a, 'py> Arguments<'a, 'py> {
     ///
     /// # Errors
     /// `TypeError` for a missing argument or a keyword other than `context`.
-    #[inline]
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "else `call_later`, which has two, calls it: 4 % more instructions"
+    )]
     pub fn context<const N: usize>(
         &self,
         name: &str,
@@ -140,14 +144,20 @@ impl<'a, 'py> Arguments<'a, 'py> {
             return Err(self.missing(name, &required));
         }
         let values = std::array::from_fn(|index| self.value(index));
-        if !self.has_keywords() {
-            return Ok((values, None));
-        }
-        let context = match self.only_context() {
-            Some(context) => (!context.is_none()).then_some(context),
-            None => self.odd_context(name)?,
+        let context = if self.has_keywords() {
+            self.keyword_context(name)?
+        } else {
+            None
         };
         Ok((values, context))
+    }
+
+    /// Apart, so that the rest is small enough to be inlined.
+    fn keyword_context(&self, name: &str) -> PyResult<Option<Given<'a, 'py>>> {
+        match self.only_context() {
+            Some(context) => Ok((!context.is_none()).then_some(context)),
+            None => self.odd_context(name),
+        }
     }
 
     #[cold]
