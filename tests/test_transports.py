@@ -15,7 +15,7 @@ import pytest
 
 from support.attaching import attach
 from support.errors import Reports
-from support.loops import PATIENCE, run, run_turns, until
+from support.loops import run, run_turns, until
 from support.protocols import Lenient, Recorder
 from support.sockets import receive_exactly, reset, socket_pair, tcp_pair
 
@@ -475,44 +475,6 @@ def test_a_transport_that_nobody_closed_complains(loop: Loop, reports: Reports) 
             gc.collect()
     reports.clear()
     near.close()
-
-
-@pytest.mark.parametrize("ending", ["close", "abort", "write and close", "write_eof and close"])
-@pytest.mark.parametrize("side", ["client", "server"])
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_a_connection_ended_after_its_loop_was_closed_leaves_nothing(
-    loop: Loop, reports: Reports, ending: str, side: str
-) -> None:
-    accepted = Recorder()
-
-    async def main() -> tuple[Any, socket.socket]:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            address = listener.getsockname()
-            if side == "client":
-                transport, _ = await loop.create_connection(asyncio.Protocol, *address)
-                return transport, listener.accept()[0]
-            server = await loop.create_server(lambda: accepted, sock=listener)
-            far = socket.create_connection(address)
-            await until(lambda: accepted.events)
-            server.close()
-            return accepted.transport, far
-
-    transport, far = run(loop, main())
-    del accepted.transport
-    loop.close()
-    with far:
-        # asyncio refuses, and leaves the connection to the collector.
-        with contextlib.suppress(RuntimeError):
-            if ending.startswith("write_eof"):
-                transport.write_eof()
-            elif ending.startswith("write"):
-                transport.write(b"last")
-            (transport.abort if ending == "abort" else transport.close)()
-        del transport
-        gc.collect()
-        far.settimeout(PATIENCE)
-        assert far.recv(100) in {b"", b"last"}
-    reports.clear()
 
 
 def test_a_lost_transport_says_which_number_it_had(loop: Loop, pair: Pair) -> None:
