@@ -275,10 +275,16 @@ def test_it_is_refused_as_asyncio_refuses_it(loop: Loop, case: Case) -> None:
         ("call_soon", (), {}),
         ("call_later", (1,), {}),
         ("add_reader", (1,), {}),
+        ("call_later", (), {"callback": int}),
+        ("call_later", (), {"delay": 1, "other": 1}),
+        ("call_soon", (), {"other": 1}),
+        ("call_soon", (int,), {"other": 1}),
+        ("call_soon", (int,), {"callback": int}),
+        ("time", (), {"self": 1}),
     ],
 )
 def test_wrong_arguments_are_told_in_the_words_of_python(
-    loop: Loop, name: str, arguments: tuple[int, ...], keywords: dict[str, int]
+    loop: Loop, name: str, arguments: tuple[int, ...], keywords: dict[str, Any]
 ) -> None:
     words = {}
     for kind in (type(loop), asyncio.SelectorEventLoop):

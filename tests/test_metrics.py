@@ -114,3 +114,4 @@ def test_a_closed_loop_still_answers() -> None:
     loop.close()
     seen = loop.metrics()
     assert (seen.turns > 0, seen.ready, seen.timers, seen.descriptors) == (True, 0, 0, 0)
+    assert loop.metrics().idle == seen.idle

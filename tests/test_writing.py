@@ -20,13 +20,6 @@ from support.sockets import drain_socket, receive_exactly, reset, socket_pair, t
 Loop = asyncio.AbstractEventLoop
 Pair = tuple[socket.socket, socket.socket]
 
-CLOSED = 7
-"""TCP_CLOSE: the state of a connection that was reset."""
-
-
-def tcp_state(sock: socket.socket) -> int:
-    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-
 
 @pytest.fixture(params=["tcp", "unix"])
 def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
@@ -441,27 +434,3 @@ def test_a_write_within_each_protocol_call_is_sent(loop: Loop, pair: Pair) -> No
 
     run(loop, main())
     assert receive_exactly(far, 13) == b"made,data,eof"
-
-
-def test_a_write_that_fails_ends_the_connection_before_what_was_queued_after_it(loop: Loop) -> None:
-    seen: list[str] = []
-    with tcp_pair() as (near, far):
-
-        class Watched(Recorder):
-            def connection_lost(self, exc: Exception | None) -> None:
-                seen.append("lost")
-                super().connection_lost(exc)
-
-        async def main() -> None:
-            protocol = Watched()
-            transport = await attach(near, protocol)
-            transport.pause_reading()
-            reset(far)
-            await until(lambda: tcp_state(near) == CLOSED)
-            loop.call_soon(seen.append, "queued before")
-            transport.write(b"nobody reads it")
-            loop.call_soon(seen.append, "queued after")
-            await protocol.wait_lost()
-
-        run(loop, main())
-    assert seen == ["queued before", "lost", "queued after"]

@@ -184,15 +184,19 @@ def finalize(
     """Warn with ResourceWarning about a loop that nobody closed, and close it.
 
     The functions are bound early because the interpreter may be ending, when modules have lost their
-    names already; then only descriptors are left to close. Mirrors asyncio's `__del__`.
+    names already; then descriptors are all that is left to close. Mirrors asyncio's `__del__`.
     """
     if loop.is_closed() or loop._state is None:
         return
     _warn(f"unclosed event loop {loop!r}", ResourceWarning, source=loop)
-    if _is_finalizing():
-        loop._close()
-    elif not loop.is_running():
+    if loop.is_running():
+        return
+    try:
         loop.close()
+    except Exception:
+        if not _is_finalizing():
+            raise
+        loop._close()
 
 
 def set_debug(loop: LoopBase, enabled: bool) -> None:

@@ -32,7 +32,8 @@ class Metrics(NamedTuple):
     ready: int
     #: Timers that were not cancelled and are not queued to run yet.
     timers: int
-    #: Descriptors that the loop watches: connections, listeners, pipes, processes, `add_reader`.
+    #: Descriptors that the loop watches: connections, endpoints, listeners, pipes, processes,
+    #: `add_reader`; those of `sock_*` calls that had to wait until their number is used again.
     descriptors: int
 
     def utilization(self, since: Metrics) -> float:

@@ -15,6 +15,15 @@ impl EventLoop {
     /// What Python's `loop.metrics()` gives. Goes through all timers and sources.
     pub fn snapshot(&self, py: Python<'_>) -> Snapshot {
         let now = clock::monotonic();
+        if self.is_closed() {
+            return self.core.with(py, |core| {
+                // In a forked child the parent's wait would go on for ever.
+                core.tally.wake_up(|| now);
+                let tally = &mut core.tally;
+                let idle = tally.idle_at(now);
+                (now, core.turn, tally.callbacks, tally.waits, idle, 0, 0, 0)
+            });
+        }
         let arrived = self.inbox.with(py, |inbox| inbox.items().len());
         self.core.with(py, |core| {
             let live = core

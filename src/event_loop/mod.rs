@@ -34,7 +34,7 @@ mod watchers;
 
 pub use registry::Claim;
 pub use source::{Readiness, Source, SourceClass};
-pub use state::{Entry, EventLoop, Purpose, SCRATCH};
+pub use state::{Entry, EventLoop, Purpose, SCRATCH, Written};
 
 use pyo3::PyTypeInfo;
 use pyo3::prelude::*;

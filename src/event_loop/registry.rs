@@ -127,16 +127,17 @@ impl EventLoop {
         self.core.with(py, |core| core.turn)
     }
 
-    /// Whether a callback of this loop runs, so that writes are gathered until it returns. If so,
-    /// the source of `key` is flushed then.
+    /// If a callback of this loop runs, so that writes are gathered until it returns: has the source
+    /// of `key` flushed then, and tells the moment.
     #[inline]
-    pub fn mark_dirty(&self, py: Python<'_>, key: Key) -> bool {
+    pub fn mark_dirty(&self, py: Python<'_>, key: Key) -> Option<Written> {
+        // What other threads handed in comes before whatever the callback queues from now on.
+        self.drain_inbox(py);
         self.core.with(py, |core| {
-            if core.in_callback {
-                let place = core.ready.len();
-                core.dirty.push(Written { key, place });
-            }
-            core.in_callback
+            core.in_callback.then(|| {
+                core.dirty.push(key);
+                core.moment()
+            })
         })
     }
 

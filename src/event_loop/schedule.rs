@@ -361,10 +361,7 @@ impl EventLoop {
     ) -> PyResult<()> {
         let py = this.py();
         let event_loop = this.get();
-        let written = event_loop.core.with(py, |core| {
-            core.flushed.take_if(|written| Some(written.key) == key)
-        });
-        let Some(written) = written else {
+        let Some(place) = event_loop.core.with(py, |core| core.place_of_end(key)) else {
             return Self::call_soon(this, function, args);
         };
         let callback = Callback {
@@ -375,7 +372,7 @@ impl EventLoop {
         let handle = make(this, callback, None)?.unbind();
         event_loop
             .core
-            .with(py, |core| core.ready.insert(written.place, handle));
+            .with(py, |core| core.ready.insert(place, handle));
         Ok(())
     }
 

@@ -85,13 +85,45 @@ impl Entry {
     }
 }
 
-/// A source that was written to in a callback.
+/// The moment of a write within a callback.
 #[derive(Clone, Copy)]
 pub struct Written {
-    /// The source.
-    pub key: Key,
-    /// How much was queued when that was written: what a failure queues comes behind it.
-    pub place: usize,
+    /// Which callback it was, by `Core::writers`.
+    writer: u32,
+    /// How much was queued: what a failure queues comes behind it.
+    place: u32,
+    /// How many of `Core::ends` that includes.
+    ends: u32,
+}
+
+impl Core {
+    /// This moment, within a callback.
+    #[inline]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "four thousand million entries are not queued"
+    )]
+    pub fn moment(&self) -> Written {
+        Written {
+            writer: self.writers,
+            place: self.ready.len() as u32,
+            ends: self.ends.len() as u32,
+        }
+    }
+
+    /// Where in the queue the end of the source `key` belongs, if that has failed to send what this
+    /// callback wrote; notes that it is put there.
+    pub fn place_of_end(&mut self, key: Option<Key>) -> Option<usize> {
+        let (_, written) = self.failed.take_if(|(failed, _)| Some(*failed) == key)?;
+        if written.writer != self.writers {
+            return None;
+        }
+        let place = written.place as usize;
+        let since = self.ends.iter().skip(written.ends as usize);
+        let place = place + since.filter(|end| **end <= place).count();
+        self.ends.push(place);
+        Some(place)
+    }
 }
 
 /// What the loop's thread works on.
@@ -112,9 +144,13 @@ pub struct Core {
     /// Sources that have more to read although no new edge will come.
     pub resumed: Vec<Key>,
     /// Sources that were written to in the callback that runs now.
-    pub dirty: Vec<Written>,
-    /// The one among them that is being flushed, unless it was lost meanwhile.
-    pub flushed: Option<Written>,
+    pub dirty: Vec<Key>,
+    /// Counts the callbacks that wrote something.
+    pub writers: u32,
+    /// The source that has just failed to send what the callback wrote, and when that was.
+    pub failed: Option<(Key, Written)>,
+    /// Where in the queue ends of sources were put since the callback began.
+    pub ends: Vec<usize>,
     /// The last captured context, so that equal captures share it.
     pub contexts: ContextCache,
     /// Whether a callback runs now, so that writes wait for its end.
@@ -360,6 +396,7 @@ impl EventLoop {
             core.descriptors.clear();
             core.resumed.clear();
             core.dirty.clear();
+            core.ends.clear();
             (
                 std::mem::take(&mut core.ready),
                 core.timers.take(),

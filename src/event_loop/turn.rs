@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use crate::error::os_error;
 use crate::event_loop::queue::Ready;
 use crate::event_loop::source::Readiness;
-use crate::event_loop::state::{Core, Entry, EventLoop, Written, unschedule};
+use crate::event_loop::state::{Core, Entry, EventLoop, unschedule};
 use crate::handle::Handle;
 use crate::logic::inbox::{Inbox, Queue};
 use crate::logic::slab::Key;
@@ -75,8 +75,11 @@ impl EventLoop {
         });
         let mut begun = 0;
         let result = (0..count).try_for_each(|_| {
+            let Some(ready) = event_loop.core.with(py, |core| core.ready.pop()) else {
+                return Ok(());
+            };
             begun += 1;
-            Self::run_next(this)
+            Self::run_entry(this, ready)
         });
         event_loop.core.with(py, |core| {
             core.in_callback = nested;
@@ -158,14 +161,11 @@ impl EventLoop {
         self.inbox.with(py, |inbox| inbox.items_mut().shrink());
     }
 
-    /// Runs the entry at the head of the ready queue and sends what it wrote.
+    /// Runs an entry of the ready queue and sends what it wrote.
     #[inline]
-    fn run_next(this: &Bound<'_, Self>) -> PyResult<()> {
+    fn run_entry(this: &Bound<'_, Self>, ready: Ready) -> PyResult<()> {
         let py = this.py();
         let event_loop = this.get();
-        let Some(ready) = event_loop.core.with(py, |core| core.ready.pop()) else {
-            return Ok(());
-        };
         let result = match ready {
             Ready::Handle(handle) => {
                 let handle = handle.into_bound(py);
@@ -210,21 +210,17 @@ impl EventLoop {
         let mut result = Ok(());
         loop {
             let mut dirty = self.core.with(py, |core| std::mem::take(&mut core.dirty));
-            let mut lost = 0;
-            for Written { key, place } in dirty.drain(..) {
+            for key in dirty.drain(..) {
                 if let Some(source) = self.source(py, key) {
-                    let place = place + lost;
-                    self.core
-                        .with(py, |core| core.flushed = Some(Written { key, place }));
                     result = result.and(source.class.flush(&source.object.into_bound(py)));
-                    let flushed = self.core.with(py, |core| core.flushed.take());
-                    lost += usize::from(flushed.is_none());
                 }
             }
             let done = self.core.with(py, |core| {
                 let done = core.dirty.is_empty();
                 if done {
                     core.dirty = dirty;
+                    core.writers = core.writers.wrapping_add(1);
+                    core.ends.clear();
                 }
                 done
             });

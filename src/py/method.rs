@@ -141,11 +141,12 @@ impl<'a, 'py> Arguments<'a, 'py> {
         required: [&str; N],
     ) -> PyResult<([Given<'a, 'py>; N], Option<Given<'a, 'py>>)> {
         if self.positional < N {
-            return Err(self.missing(name, &required));
+            let odd = self.odd_keyword(name, &required, &["context"]);
+            return Err(odd.unwrap_or_else(|| self.missing(name, &required)));
         }
         let values = std::array::from_fn(|index| self.value(index));
         let context = if self.has_keywords() {
-            self.keyword_context(name)?
+            self.keyword_context(name, &required)?
         } else {
             None
         };
@@ -153,32 +154,38 @@ impl<'a, 'py> Arguments<'a, 'py> {
     }
 
     /// Apart, so that the rest is small enough to be inlined.
-    fn keyword_context(&self, name: &str) -> PyResult<Option<Given<'a, 'py>>> {
+    fn keyword_context(&self, name: &str, required: &[&str]) -> PyResult<Option<Given<'a, 'py>>> {
         match self.only_context() {
             Some(context) => Ok((!context.is_none()).then_some(context)),
-            None => self.odd_context(name),
+            None => self.odd_context(name, required),
         }
     }
 
     #[cold]
-    fn odd_context(&self, name: &str) -> PyResult<Option<Borrowed<'a, 'py, PyAny>>> {
+    fn odd_context(
+        &self,
+        name: &str,
+        required: &[&str],
+    ) -> PyResult<Option<Borrowed<'a, 'py, PyAny>>> {
         let mut context = None;
-        for (key, value) in self.keywords() {
-            if key.to_str()? != "context" {
-                return Err(PyTypeError::new_err(format!(
-                    "{name}() got an unexpected keyword argument '{}'",
-                    key.to_str()?
-                )));
-            }
+        for (_, value) in self.keywords() {
             context = (!value.is_none()).then_some(value);
         }
-        Ok(context)
+        match self.odd_keyword(name, required, &["context"]) {
+            Some(error) => Err(error),
+            None => Ok(context),
+        }
     }
 
     #[cold]
     fn missing(&self, name: &str, required: &[&str]) -> PyErr {
+        let given = |name: &str| {
+            self.keywords()
+                .any(|(key, _)| key.to_string_lossy() == name)
+        };
         let missing: Vec<_> = required[self.positional..]
             .iter()
+            .filter(|name| !given(name))
             .map(|name| format!("'{name}'"))
             .collect();
         let plural = if missing.len() == 1 { "" } else { "s" };
@@ -187,6 +194,25 @@ impl<'a, 'py> Arguments<'a, 'py> {
             missing.len(),
             missing.join(" and "),
         ))
+    }
+
+    /// What CPython says of a keyword that is not among `allowed`, or that is given twice.
+    #[cold]
+    fn odd_keyword(&self, name: &str, required: &[&str], allowed: &[&str]) -> Option<PyErr> {
+        self.keywords().find_map(|(key, _)| {
+            let key = key.to_string_lossy();
+            let place = required.iter().position(|it| *it == key);
+            let fault = if key == "self" || place.is_some_and(|place| place < self.positional) {
+                "multiple values for argument"
+            } else if place.is_some() || allowed.contains(&key.as_ref()) {
+                return None;
+            } else {
+                "an unexpected keyword argument"
+            };
+            Some(PyTypeError::new_err(format!(
+                "{name}() got {fault} '{key}'"
+            )))
+        })
     }
 
     /// Reads the arguments of `name(required…)`.
@@ -219,16 +245,8 @@ impl<'a, 'py> Arguments<'a, 'py> {
 
     #[cold]
     fn refused(&self, name: &str, required: &[&str]) -> PyErr {
-        if let Some((key, _)) = self.keywords().next() {
-            let key = key.to_string_lossy();
-            let fault = if required.contains(&key.as_ref()) {
-                "multiple values for argument"
-            } else {
-                "an unexpected keyword argument"
-            };
-            return PyTypeError::new_err(format!("{name}() got {fault} '{key}'"));
-        }
-        self.miscounted(name, required)
+        self.odd_keyword(name, required, &[])
+            .unwrap_or_else(|| self.miscounted(name, required))
     }
 
     #[cold]

@@ -1,8 +1,8 @@
 //! Datagrams: several received by one system call, one sent.
 //!
-//! Any thread. The one surprise: sending has no counterpart of `Batch`. `sendmmsg` measured 1 to 2
-//! % less than as many `sendto`s, and an error of one datagram would come late; `recvmmsg` measured
-//! 4 % less than as many `recvfrom`s, and says besides whether anything is left.
+//! Any thread. The one surprise: sending has no counterpart of `Batch`. `sendmmsg` measured 1 to 2 %
+//! less than as many `sendto`s, and an error of one datagram would come late; `recvmmsg` measured 4 %
+//! less than as many `recvfrom`s, and says besides whether anything is left.
 
 use std::io;
 use std::os::fd::RawFd;

@@ -211,6 +211,12 @@ impl DatagramTransport {
 
     /// Ends the watch and queues the last step.
     fn lose(&self, py: Python<'_>, reason: Option<Py<PyAny>>) {
+        if self.event_loop.bind(py).get().is_closed() {
+            drop(self.unwatch(py, reason));
+            // A closed loop runs nothing any more. Nobody can be told of an error either.
+            let _ = self.finish(py);
+            return;
+        }
         if let Some(source) = self.unwatch(py, reason) {
             let event_loop = self.event_loop.bind(py).get();
             // The last callback runs in the context of whoever ends the endpoint, as in asyncio.
@@ -261,7 +267,12 @@ impl DatagramTransport {
             }
             None => Ok(()),
         };
-        let (descriptor, released) = transport.state.with(py, |state| {
+        told.and(transport.finish(py))
+    }
+
+    /// Closes the descriptor and lets go of everything.
+    fn finish(&self, py: Python<'_>) -> PyResult<()> {
+        let (descriptor, released) = self.state.with(py, |state| {
             state.life = Lifecycle::Lost;
             let descriptor = std::mem::replace(&mut state.descriptor, Descriptor::Closed);
             let protocol = state.protocol.take();
@@ -277,6 +288,6 @@ impl DatagramTransport {
         });
         let closed = descriptor.close(py);
         drop(released);
-        told.and(closed)
+        closed
     }
 }

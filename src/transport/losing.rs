@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering;
 
-use pyo3::exceptions::PyResourceWarning;
+use pyo3::exceptions::{PyResourceWarning, PyRuntimeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -82,7 +82,7 @@ impl StreamTransport {
         this.get().unwatch(py);
         let event_loop = this.get().event_loop.bind(py);
         if event_loop.get().is_closed() {
-            return this.get().finish(py);
+            return this.get().finish_unheard(py);
         }
         let callback = this.getattr(intern!(py, "_call_connection_lost"))?;
         let reason = reason.unwrap_or_else(|| py.None()).into_bound(py);
@@ -129,6 +129,14 @@ impl StreamTransport {
         let finished = transport.finish(py);
         let failed = transport.fail_transfer(py, reason.as_ref().map(|it| it.bind(py)));
         told.and(finished).and(failed)
+    }
+
+    /// As `finish`, on a closed loop: whoever waits for the server waits in vain.
+    fn finish_unheard(&self, py: Python<'_>) -> PyResult<()> {
+        match self.finish(py) {
+            Err(error) if error.is_instance_of::<PyRuntimeError>(py) => Ok(()),
+            result => result,
+        }
     }
 
     /// Closes the descriptor and lets go of everything.

@@ -53,6 +53,7 @@ impl Parts<'_> {
             life: Lifecycle::Starting,
             reading: Reading::On,
             writing: Writing::Idle,
+            written: None,
             native: Native::Idle,
             readable: false,
             resumed: 0,

@@ -104,10 +104,13 @@ impl StreamTransport {
         Self::hold(this);
         match next {
             (Next::Gather, Some(key)) => {
-                if this.get().event_loop.bind(py).get().mark_dirty(py, key) {
-                    return Ok(());
+                let transport = this.get();
+                let written = transport.event_loop.bind(py).get().mark_dirty(py, key);
+                if written.is_none() {
+                    return Self::flush(this);
                 }
-                Self::flush(this)
+                transport.state.with(py, |state| state.written = written);
+                Ok(())
             }
             (Next::Nothing, _) => Ok(()),
             (Next::Flush | Next::Gather, _) => Self::flush(this),
@@ -135,7 +138,13 @@ impl StreamTransport {
                 this.get().watch_for_room(py)?;
                 Self::maybe_pause(this)
             }
-            Sent::Failed(error) => Self::fatal_error(this, os_error(&error), FAILED),
+            Sent::Failed(error) => {
+                let (key, written) =
+                    (this.get().state).with(py, |state| (state.key, state.written));
+                let core = &this.get().event_loop.bind(py).get().core;
+                core.with(py, |core| core.failed = key.zip(written));
+                Self::fatal_error(this, os_error(&error), FAILED)
+            }
         }
     }
 
@@ -186,12 +195,14 @@ impl StreamTransport {
             Writing::Blocked => (false, None),
         });
         let Some(key) = key else { return gathered };
-        let gathers = self.event_loop.bind(py).get().mark_dirty(py, key);
-        if gathers {
-            self.state
-                .with(py, |state| state.writing = Writing::Gathered);
+        let written = self.event_loop.bind(py).get().mark_dirty(py, key);
+        if written.is_some() {
+            self.state.with(py, |state| {
+                state.writing = Writing::Gathered;
+                state.written = written;
+            });
         }
-        gathers
+        written.is_some()
     }
 
     /// Writes a `bytes` as `write` does.

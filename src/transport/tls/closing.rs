@@ -4,7 +4,7 @@
 //! after `close()`, and `eof_received` is called when the peer's goodbye answers ours, as in
 //! asyncio.
 
-use pyo3::exceptions::{PyBaseException, PyException, PyOSError};
+use pyo3::exceptions::{PyBaseException, PyException, PyOSError, PyRuntimeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -46,8 +46,14 @@ impl TlsProtocol {
                 session
                     .state
                     .with(py, |state| state.phase = Phase::Flushing);
-                Self::start_shutdown_timer(this)?;
-                Self::do_flush(this)
+                match Self::start_shutdown_timer(this) {
+                    // The loop is closed: nobody is going to hear the peer's goodbye.
+                    Err(error) if error.is_instance_of::<PyRuntimeError>(py) => {
+                        Self::abort(this, None)
+                    }
+                    Err(error) => Err(error),
+                    Ok(()) => Self::do_flush(this),
+                }
             }
         }
     }
