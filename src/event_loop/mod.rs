@@ -34,7 +34,7 @@ mod watchers;
 
 pub use registry::Claim;
 pub use source::{Readiness, Source, SourceClass};
-pub use state::{Entry, EventLoop, Purpose, SCRATCH, Written};
+pub use state::{Entry, EventLoop, Purpose, SCRATCH};
 
 use pyo3::PyTypeInfo;
 use pyo3::prelude::*;

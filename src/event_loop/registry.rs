@@ -13,7 +13,7 @@ use pyo3::types::PyWeakrefReference;
 use crate::error::os_error;
 use crate::event_loop::queue::Ready;
 use crate::event_loop::source::Source;
-use crate::event_loop::state::{Entry, EventLoop, Written};
+use crate::event_loop::state::{Entry, EventLoop};
 use crate::logic::slab::Key;
 use crate::sys::poller;
 
@@ -127,17 +127,17 @@ impl EventLoop {
         self.core.with(py, |core| core.turn)
     }
 
-    /// If a callback of this loop runs, so that writes are gathered until it returns: has the source
-    /// of `key` flushed then, and tells the moment.
+    /// Whether a callback of this loop runs, so that writes are gathered until it returns. If so,
+    /// the source of `key` is flushed then.
     #[inline]
-    pub fn mark_dirty(&self, py: Python<'_>, key: Key) -> Option<Written> {
+    pub fn mark_dirty(&self, py: Python<'_>, key: Key) -> bool {
         // What other threads handed in comes before whatever the callback queues from now on.
         self.drain_inbox(py);
         self.core.with(py, |core| {
-            core.in_callback.then(|| {
-                core.dirty.push(key);
-                core.moment()
-            })
+            if core.in_callback {
+                core.note_written(key);
+            }
+            core.in_callback
         })
     }
 

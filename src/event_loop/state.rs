@@ -85,44 +85,42 @@ impl Entry {
     }
 }
 
-/// The moment of a write within a callback.
+/// A source that was written to in the callback that runs now.
 #[derive(Clone, Copy)]
 pub struct Written {
-    /// Which callback it was, by `Core::writers`.
-    writer: u32,
-    /// How much was queued: what a failure queues comes behind it.
+    /// The source.
+    pub key: Key,
+    /// How much was queued then: what a failure queues comes behind it.
     place: u32,
     /// How many of `Core::ends` that includes.
     ends: u32,
 }
 
 impl Core {
-    /// This moment, within a callback.
+    /// Notes that the source `key` is written to.
     #[inline]
     #[allow(
         clippy::cast_possible_truncation,
         reason = "four thousand million entries are not queued"
     )]
-    pub fn moment(&self) -> Written {
-        Written {
-            writer: self.writers,
+    pub fn note_written(&mut self, key: Key) {
+        self.dirty.push(Written {
+            key,
             place: self.ready.len() as u32,
             ends: self.ends.len() as u32,
-        }
+        });
     }
 
-    /// Where in the queue the end of the source `key` belongs, if that has failed to send what this
-    /// callback wrote; notes that it is put there.
+    /// Where in the queue the end of the source `key` belongs, if that has just failed to send what
+    /// this callback wrote; notes that it is put there.
     pub fn place_of_end(&mut self, key: Option<Key>) -> Option<usize> {
-        let (_, written) = self.failed.take_if(|(failed, _)| Some(*failed) == key)?;
-        if written.writer != self.writers {
-            return None;
-        }
-        let place = written.place as usize;
+        self.failed.take_if(|failed| Some(*failed) == key)?;
+        let index = (self.dirty.iter()).rposition(|written| Some(written.key) == key)?;
+        let written = self.dirty[index];
         let since = self.ends.iter().skip(written.ends as usize);
-        let place = place + since.filter(|end| **end <= place).count();
-        self.ends.push(place);
-        Some(place)
+        let before = since.filter(|end| **end < index).count();
+        self.ends.push(index);
+        Some(written.place as usize + before)
     }
 }
 
@@ -144,12 +142,10 @@ pub struct Core {
     /// Sources that have more to read although no new edge will come.
     pub resumed: Vec<Key>,
     /// Sources that were written to in the callback that runs now.
-    pub dirty: Vec<Key>,
-    /// Counts the callbacks that wrote something.
-    pub writers: u32,
-    /// The source that has just failed to send what the callback wrote, and when that was.
-    pub failed: Option<(Key, Written)>,
-    /// Where in the queue ends of sources were put since the callback began.
+    pub dirty: Vec<Written>,
+    /// The source that has just failed to send.
+    pub failed: Option<Key>,
+    /// Which of them have failed, and had their ends put into the queue behind that place.
     pub ends: Vec<usize>,
     /// The last captured context, so that equal captures share it.
     pub contexts: ContextCache,

@@ -208,26 +208,19 @@ impl EventLoop {
     /// Sends what the callback that has just returned wrote, and what is written meanwhile.
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
         let mut result = Ok(());
-        loop {
-            let mut dirty = self.core.with(py, |core| std::mem::take(&mut core.dirty));
-            for key in dirty.drain(..) {
-                if let Some(source) = self.source(py, key) {
-                    result = result.and(source.class.flush(&source.object.into_bound(py)));
-                }
-            }
-            let done = self.core.with(py, |core| {
-                let done = core.dirty.is_empty();
-                if done {
-                    core.dirty = dirty;
-                    core.writers = core.writers.wrapping_add(1);
-                    core.ends.clear();
-                }
-                done
-            });
-            if done {
-                return result;
+        let mut next = 0;
+        let written = |core: &mut Core, index: usize| core.dirty.get(index).map(|it| it.key);
+        while let Some(key) = self.core.with(py, |core| written(core, next)) {
+            next += 1;
+            if let Some(source) = self.source(py, key) {
+                result = result.and(source.class.flush(&source.object.into_bound(py)));
             }
         }
+        self.core.with(py, |core| {
+            core.dirty.clear();
+            core.ends.clear();
+        });
+        result
     }
 
     /// Runs a callback in debug mode: slow ones are reported.

@@ -53,7 +53,6 @@ impl Parts<'_> {
             life: Lifecycle::Starting,
             reading: Reading::On,
             writing: Writing::Idle,
-            written: None,
             native: Native::Idle,
             readable: false,
             resumed: 0,

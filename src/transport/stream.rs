@@ -9,7 +9,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::event_loop::{EventLoop, Written};
+use crate::event_loop::EventLoop;
 use crate::logic::flow_control::FlowControl;
 use crate::logic::lifecycle::Lifecycle;
 use crate::logic::slab::Key;
@@ -81,8 +81,6 @@ pub struct State {
     pub reading: Reading,
     /// What the writing side is doing.
     pub writing: Writing,
-    /// When data was last gathered in a callback.
-    pub written: Option<Written>,
     /// What the native protocol is doing, if it is one.
     pub native: Native,
     /// Whether the kernel reported data that was not read yet.

@@ -104,16 +104,18 @@ impl StreamTransport {
         Self::hold(this);
         match next {
             (Next::Gather, Some(key)) => {
-                let transport = this.get();
-                let written = transport.event_loop.bind(py).get().mark_dirty(py, key);
-                if written.is_none() {
-                    return Self::flush(this);
+                if this.get().event_loop.bind(py).get().mark_dirty(py, key) {
+                    return Ok(());
                 }
-                transport.state.with(py, |state| state.written = written);
-                Ok(())
+                Self::flush(this)
             }
             (Next::Nothing, _) => Ok(()),
-            (Next::Flush | Next::Gather, _) => Self::flush(this),
+            (Next::Flush, Some(key)) => {
+                // If sending fails, the loop asks when that was.
+                this.get().event_loop.bind(py).get().mark_dirty(py, key);
+                Self::flush(this)
+            }
+            (Next::Flush | Next::Gather, None) => Self::flush(this),
             (Next::Pause, _) => Self::maybe_pause(this),
             (Next::Warn, _) => Self::warn_lost(py),
         }
@@ -139,10 +141,9 @@ impl StreamTransport {
                 Self::maybe_pause(this)
             }
             Sent::Failed(error) => {
-                let (key, written) =
-                    (this.get().state).with(py, |state| (state.key, state.written));
+                let key = this.get().state.with(py, |state| state.key);
                 let core = &this.get().event_loop.bind(py).get().core;
-                core.with(py, |core| core.failed = key.zip(written));
+                core.with(py, |core| core.failed = key);
                 Self::fatal_error(this, os_error(&error), FAILED)
             }
         }
@@ -195,14 +196,12 @@ impl StreamTransport {
             Writing::Blocked => (false, None),
         });
         let Some(key) = key else { return gathered };
-        let written = self.event_loop.bind(py).get().mark_dirty(py, key);
-        if written.is_some() {
-            self.state.with(py, |state| {
-                state.writing = Writing::Gathered;
-                state.written = written;
-            });
+        let gathers = self.event_loop.bind(py).get().mark_dirty(py, key);
+        if gathers {
+            self.state
+                .with(py, |state| state.writing = Writing::Gathered);
         }
-        written.is_some()
+        gathers
     }
 
     /// Writes a `bytes` as `write` does.
@@ -459,7 +458,9 @@ impl State {
             return (Next::Pause, None);
         }
         if self.queue.size() > self.flow.high {
-            return (Next::Flush, None);
+            // If something was gathered before, that fails first.
+            let first = self.writing != Writing::Gathered;
+            return (Next::Flush, self.key.filter(|_| first));
         }
         if self.writing == Writing::Gathered {
             return (Next::Nothing, None);
