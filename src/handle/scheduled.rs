@@ -122,11 +122,15 @@ impl Handle {
     /// Notes where the handle was made; for debug mode.
     #[cold]
     pub fn note_source(&self, py: Python<'_>) -> PyResult<()> {
-        // A thread of another language has no frame of Python's.
+        // A thread of another language has no frame of Python's, which is an error until 3.14, and a
+        // frame without code since.
         let frame = match asyncio::getframe(py)?.call1((0,)) {
             Err(error) if error.is_instance_of::<PyValueError>(py) => return Ok(()),
             frame => frame?,
         };
+        if frame.getattr(intern!(py, "f_code"))?.is_none() {
+            return Ok(());
+        }
         let stack = asyncio::extract_stack(py)?.call1((frame,))?.unbind();
         self.state.with(py, |state| {
             state.debug.get_or_insert_default().source_traceback = Some(stack);
