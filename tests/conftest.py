@@ -13,6 +13,7 @@ import ferroloop
 from support.descriptors import new_since, open_descriptors
 from support.errors import Reports
 from support.loops import Factory, factory_of
+from support.sockets import Pair, socket_pair, tcp_pair
 from support.tls import INDIRECT, calling_openssl
 
 
@@ -65,6 +66,13 @@ def streams(request: pytest.FixtureRequest) -> ModuleType:
     """The package whose streams are used; either runs on any loop."""
     module: ModuleType = request.param
     return module
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    """Two sockets that are connected to each other."""
+    with tcp_pair() if request.param == "tcp" else socket_pair() as pair:
+        yield pair
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from __future__ import annotations
 import array
 import asyncio
 import ctypes
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,16 +15,9 @@ from support.attaching import attach
 from support.errors import Reports
 from support.loops import run, until
 from support.protocols import BufferedRecorder, Recorder
-from support.sockets import socket_pair, tcp_pair
+from support.sockets import Pair
 
 Loop = asyncio.AbstractEventLoop
-Pair = tuple[socket.socket, socket.socket]
-
-
-@pytest.fixture(params=["tcp", "unix"])
-def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
-    with tcp_pair() if request.param == "tcp" else socket_pair() as pair:
-        yield pair
 
 
 def test_data_lands_in_the_protocols_buffer(loop: Loop, pair: Pair) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,16 +14,9 @@ from support.attaching import attach
 from support.loops import run, until
 from support.pipes import reading
 from support.protocols import BufferedRecorder, Recorder, returning
-from support.sockets import listening, socket_pair, tcp_pair
+from support.sockets import Pair, listening
 
 Loop = asyncio.AbstractEventLoop
-Pair = tuple[socket.socket, socket.socket]
-
-
-@pytest.fixture(params=["tcp", "unix"])
-def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
-    with tcp_pair() if request.param == "tcp" else socket_pair() as pair:
-        yield pair
 
 
 @pytest.fixture(autouse=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from support.attaching import attach
-from support.loops import run, until
+from support.loops import PATIENCE, run, until
 from support.protocols import Recorder
 from support.sockets import reset, tcp_pair
 
@@ -92,8 +93,10 @@ def test_the_place_is_that_of_the_write_that_fails(loop: Loop) -> None:
             assert transport.get_write_buffer_size() == 0
             loop.call_soon(seen.append, "between")
             reset(far)
+            deadline = time.monotonic() + PATIENCE
+            # Without a turn, in which the loop would see the reset.
             while tcp_state(near) != CLOSED:
-                pass
+                assert time.monotonic() < deadline, "no reset comes"
             transport.write(b"nobody reads it")
             loop.call_soon(seen.append, "after")
             await protocol.wait_lost()

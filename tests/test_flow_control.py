@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,17 +12,10 @@ import pytest
 from support.attaching import attach
 from support.loops import run, until
 from support.protocols import Recorder
-from support.sockets import drain_socket, socket_pair, tcp_pair
+from support.sockets import Pair, drain_socket
 
 Loop = asyncio.AbstractEventLoop
-Pair = tuple[socket.socket, socket.socket]
 BIG = 4_000_000
-
-
-@pytest.fixture(params=["tcp", "unix"])
-def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
-    with tcp_pair() if request.param == "tcp" else socket_pair() as pair:
-        yield pair
 
 
 def test_the_protocol_is_paused_above_high_water_and_resumed_below_low_water(

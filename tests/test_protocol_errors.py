@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,20 +12,13 @@ from support.attaching import attach
 from support.errors import Reports
 from support.loops import run, run_turns, until
 from support.protocols import Recorder
-from support.sockets import drain_socket, listening, socket_pair, tcp_pair
+from support.sockets import Pair, drain_socket, listening, tcp_pair
 
 Loop = asyncio.AbstractEventLoop
-Pair = tuple[socket.socket, socket.socket]
 
 
 class Boom(Exception):
     """What the protocols here raise."""
-
-
-@pytest.fixture(params=["tcp", "unix"])
-def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
-    with tcp_pair() if request.param == "tcp" else socket_pair() as pair:
-        yield pair
 
 
 def failing(method: str) -> Recorder:

@@ -12,18 +12,15 @@ from collections.abc import Iterator
 import pytest
 
 from support.loops import Factory, run, run_turns, until
-from support.sockets import fill, socket_pair
+from support.sockets import Pair, fill, socket_pair
 
 Loop = asyncio.AbstractEventLoop
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+def pair() -> Iterator[Pair]:
     with socket_pair() as pair:
         yield pair
-
-
-Pair = tuple[socket.socket, socket.socket]
 
 
 def test_a_reader_gets_its_arguments_when_there_is_data(loop: Loop, pair: Pair) -> None:

@@ -16,10 +16,9 @@ from support.attaching import attach
 from support.descriptors import arrived
 from support.loops import run, turns, until
 from support.protocols import Recorder
-from support.sockets import drain_socket, fill, tcp_pair
+from support.sockets import Pair, drain_socket, fill, tcp_pair
 
 Loop = asyncio.AbstractEventLoop
-Pair = tuple[socket.socket, socket.socket]
 DATA = bytes(range(256)) * 8192
 
 

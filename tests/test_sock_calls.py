@@ -17,10 +17,9 @@ from typing import Any
 import pytest
 
 from support.loops import run, run_turns, until
-from support.sockets import drain_socket, fill, listening, socket_pair, tcp_pair
+from support.sockets import Pair, drain_socket, fill, listening, socket_pair, tcp_pair
 
 Loop = asyncio.AbstractEventLoop
-Pair = tuple[socket.socket, socket.socket]
 
 
 @pytest.fixture

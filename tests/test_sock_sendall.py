@@ -24,27 +24,25 @@ class Slow(socket.socket):
 
 
 @pytest.fixture
-def far() -> Iterator[socket.socket]:
-    near, far = socket.socketpair()
-    slow = Slow(fileno=near.detach())
-    slow.setblocking(False)
-    slow_ends[far] = slow
-    with slow, far:
-        yield far
-    del slow_ends[far]
-
-
-slow_ends: dict[socket.socket, Slow] = {}
+def slow() -> Iterator[tuple[Slow, socket.socket]]:
+    """A slow sender and its peer."""
+    left, far = socket.socketpair()
+    near = Slow(fileno=left.detach())
+    near.setblocking(False)
+    with near, far:
+        yield near, far
 
 
 @pytest.mark.ours_only("asyncio counts items, and never ends")
-def test_all_bytes_of_long_items_are_sent(loop: Loop, far: socket.socket) -> None:
+def test_all_bytes_of_long_items_are_sent(loop: Loop, slow: tuple[Slow, socket.socket]) -> None:
+    near, far = slow
     items = array.array("I", range(5_000))
-    run(loop, loop.sock_sendall(slow_ends[far], items))
+    run(loop, loop.sock_sendall(near, items))
     assert receive_exactly(far, 20_000) == items.tobytes()
 
 
-def test_others_have_their_turn(loop: Loop, far: socket.socket) -> None:
+def test_others_have_their_turn(loop: Loop, slow: tuple[Slow, socket.socket]) -> None:
+    near, far = slow
     turns = 0
 
     def count() -> None:
@@ -53,14 +51,14 @@ def test_others_have_their_turn(loop: Loop, far: socket.socket) -> None:
         loop.call_soon(count)
 
     loop.call_soon(count)
-    run(loop, loop.sock_sendall(slow_ends[far], bytes(20_000)))
+    run(loop, loop.sock_sendall(near, bytes(20_000)))
     assert turns >= 20
     assert receive_exactly(far, 20_000) == bytes(20_000)
 
 
 @pytest.mark.ours_only("asyncio watches a socket that is gone")
-def test_closing_it_between_two_turns_is_told(loop: Loop, far: socket.socket) -> None:
-    near = slow_ends[far]
+def test_closing_it_between_two_turns_is_told(loop: Loop, slow: tuple[Slow, socket.socket]) -> None:
+    near, _ = slow
 
     async def main() -> None:
         task = asyncio.ensure_future(loop.sock_sendall(near, bytes(20_000)))

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 from support.loops import PATIENCE, run, until
-from support.sockets import reset, socket_pair, tcp_pair
+from support.sockets import Pair, reset, tcp_pair
 
 Loop = asyncio.AbstractEventLoop
-Pair = tuple[socket.socket, socket.socket]
-
-
-@pytest.fixture(params=["tcp", "unix"])
-def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
-    with tcp_pair() if request.param == "tcp" else socket_pair() as pair:
-        yield pair
 
 
 async def open_stream(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import re
 import socket
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,17 +14,11 @@ import pytest
 from support.attaching import attach
 from support.errors import Reports
 from support.loops import run, run_turns, until
+from support.pipes import emptied
 from support.protocols import Lenient, Recorder
-from support.sockets import receive_exactly, reset, socket_pair, tcp_pair
+from support.sockets import Pair, receive_exactly, reset, tcp_pair
 
 Loop = asyncio.AbstractEventLoop
-Pair = tuple[socket.socket, socket.socket]
-
-
-@pytest.fixture(params=["tcp", "unix"])
-def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
-    with tcp_pair() if request.param == "tcp" else socket_pair() as pair:
-        yield pair
 
 
 def test_a_transport_is_what_asyncio_calls_one(loop: Loop, pair: Pair) -> None:
@@ -101,15 +93,6 @@ def test_a_protocol_may_keep_writing_after_the_peers_end(loop: Loop, pair: Pair)
     assert protocol.events.count("eof_received") == 1
 
 
-def empty(sock: socket.socket) -> int:
-    """Read until nothing is left; how much it was."""
-    total = 0
-    with contextlib.suppress(BlockingIOError):
-        while part := sock.recv(1 << 20):
-            total += len(part)
-    return total
-
-
 def test_what_becomes_readable_and_writable_at_once_is_read_and_written(
     loop: Loop, pair: Pair
 ) -> None:
@@ -125,7 +108,7 @@ def test_what_becomes_readable_and_writable_at_once_is_read_and_written(
         sent = received = 0
         while received < size:
             # No turn lies between the two, so the loop finds both at once.
-            received += empty(far)
+            received += len(emptied(far.fileno()))
             far.send(b"data")
             sent += 4
             await protocol.wait_data(sent)
@@ -156,17 +139,17 @@ def test_an_end_while_reading_holds_for_the_writing_of_the_same_event(
         transport = await attach(near, protocol)
         transport.write(bytes(size))
         await until(lambda: protocol.events[-1] == "pause_writing")
-        received = empty(far)
+        received = len(emptied(far.fileno()))
         far.send(b"data")
         await protocol.wait_data(4)
 
         def lost() -> bool:
             nonlocal received
-            received += empty(far)
+            received += len(emptied(far.fileno()))
             return protocol.is_lost
 
         await until(lost)
-        received += empty(far)
+        received += len(emptied(far.fileno()))
         assert received == size if end == "close" else received < size
         assert protocol.events.count("connection_lost") == 1
         if end == "abort":

@@ -7,7 +7,7 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,16 +15,9 @@ import pytest
 from support.attaching import attach
 from support.loops import run, until
 from support.protocols import Recorder
-from support.sockets import drain_socket, receive_exactly, reset, socket_pair, tcp_pair
+from support.sockets import Pair, drain_socket, receive_exactly, reset, socket_pair, tcp_pair
 
 Loop = asyncio.AbstractEventLoop
-Pair = tuple[socket.socket, socket.socket]
-
-
-@pytest.fixture(params=["tcp", "unix"])
-def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
-    with tcp_pair() if request.param == "tcp" else socket_pair() as pair:
-        yield pair
 
 
 async def end(transport: asyncio.Transport, protocol: Recorder) -> None:

@@ -94,13 +94,17 @@ def _line(row: Row, loops: list[str]) -> list[str]:
     ]
 
 
-def _judgement(row: Row) -> str:
-    ratio, verdict = row.target_ratio(), row.verdict()
-    if ratio is None or verdict is None:
+def _reached(row: Row) -> str:
+    """What the target's bound is compared with."""
+    ratio, target = row.target_ratio(), row.case.target
+    if ratio is None:
         return "-"
-    target = row.case.target
-    text = number(ratio) if target is not None and target.absolute else f"{ratio:.2f}"
-    return f"{text} {'met' if verdict else 'MISSED'}"
+    return number(ratio) if target is not None and target.absolute else f"{ratio:.2f}"
+
+
+def _judgement(row: Row) -> str:
+    verdict = row.verdict()
+    return "-" if verdict is None else f"{_reached(row)} {'met' if verdict else 'MISSED'}"
 
 
 def _short(rows: list[Row]) -> list[str]:
@@ -110,14 +114,13 @@ def _short(rows: list[Row]) -> list[str]:
         best = row.best_other()
         ratio = row.ratio(best)
         behind = ratio is not None and (ratio > 1 if row.case.less_is_better else ratio < 1)
-        target = row.case.target
-        missed = target is not None and row.verdict() is False
-        if not behind and not missed:
+        missed = row.case.target if row.verdict() is False else None
+        if not behind and missed is None:
             continue
         parts = [f"{ratio:.2f} of {best}"] if ratio is not None else []
-        if missed and target is not None:
-            bound = target.text(less_is_better=row.case.less_is_better)
-            parts.append(f"{_judgement(row).split()[0]} where the target is {bound}")
+        if missed is not None:
+            bound = missed.text(less_is_better=row.case.less_is_better)
+            parts.append(f"{_reached(row)} where the target is {bound}")
         less = " (less is better)" if row.case.less_is_better else ""
         lines.append(f"- {row.case.title}{less}: {'; '.join(parts)}")
     if not lines:

@@ -16,7 +16,7 @@ import sys
 from typing import IO, TYPE_CHECKING, Any
 
 from ferroloop._asyncio_private import SENDFILE_ALWAYS_SEEKS, SendfileMode, constants
-from ferroloop._sockets import check_ssl_socket, wait_socket
+from ferroloop._sockets import check_ssl_socket, next_turn, wait_socket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -313,7 +313,7 @@ async def _transfer(
                 offset += part
                 sent += part
                 # The next turn: a fast peer must not keep everybody else waiting.
-                await asyncio.sleep(0)
+                await next_turn()
     finally:
         if sent > 0 or SENDFILE_ALWAYS_SEEKS:
             os.lseek(fileno, offset, os.SEEK_SET)

@@ -27,6 +27,7 @@ __all__ = (
     "begin_connect",
     "check_socket",
     "check_ssl_socket",
+    "next_turn",
     "sock_accept",
     "sock_connect",
     "sock_recv",
@@ -182,7 +183,7 @@ async def sock_sendall(loop: LoopBase, sock: socket.socket, data: Any) -> None:
                 return
             sent, ready = rest
             if ready is None:
-                await _next_turn()
+                await next_turn()
             elif ready is NotImplemented:
                 await _wait_watched(loop, sock, True)
             else:
@@ -197,14 +198,13 @@ async def sock_sendall(loop: LoopBase, sock: socket.socket, data: Any) -> None:
 async def _send_rest(loop: LoopBase, sock: socket.socket, view: memoryview[int], sent: int) -> None:
     """Send the bytes of `view` from `sent` on by the socket's own `send`."""
     while sent < len(view):
-        start = sent
-        sent += await _retried(loop, sock, True, lambda: sock.send(view[start:]))  # noqa: B023 - called before the next round
+        sent += await _retried(loop, sock, True, functools.partial(sock.send, view[sent:]))
         if sent < len(view):
-            await _next_turn()
+            await next_turn()
 
 
 @types.coroutine
-def _next_turn() -> Generator[None, None, None]:
+def next_turn() -> Generator[None, None, None]:
     """Go on in the next turn, as after `asyncio.sleep(0)`, which programs replace in their tests."""
     yield
 

@@ -15,35 +15,38 @@ impl EventLoop {
     /// What Python's `loop.metrics()` gives. Goes through all timers and sources.
     pub fn snapshot(&self, py: Python<'_>) -> Snapshot {
         let now = clock::monotonic();
-        if self.is_closed() {
-            return self.core.with(py, |core| {
-                // In a forked child the parent's wait would go on for ever.
-                core.tally.wake_up(|| now);
-                let tally = &mut core.tally;
-                let idle = tally.idle_at(now);
-                (now, core.turn, tally.callbacks, tally.waits, idle, 0, 0, 0)
-            });
-        }
-        let arrived = self.inbox.with(py, |inbox| inbox.items().len());
+        let closed = self.is_closed();
+        let (ready, timers, descriptors) = if closed { (0, 0, 0) } else { self.pending(py) };
         self.core.with(py, |core| {
-            let live = core
-                .timers
-                .iter()
-                .filter(|timer| !timer.get().is_cancelled(py));
-            let watched = core
-                .entries
-                .iter()
-                .filter(|entry| !matches!(entry, Entry::Signals));
+            let tally = &mut core.tally;
+            if closed {
+                // In a forked child the parent's wait would go on for ever.
+                tally.wake_up(|| now);
+            }
+            let (callbacks, waits, idle) = (tally.callbacks, tally.waits, tally.idle_at(now));
+            let turns = core.turn;
             (
                 now,
-                core.turn,
-                core.tally.callbacks,
-                core.tally.waits,
-                core.tally.idle_at(now),
-                core.ready.len() + arrived,
-                live.count(),
-                watched.count(),
+                turns,
+                callbacks,
+                waits,
+                idle,
+                ready,
+                timers,
+                descriptors,
             )
+        })
+    }
+
+    /// How much is queued, how many timers wait, how many descriptors are watched.
+    fn pending(&self, py: Python<'_>) -> (usize, usize, usize) {
+        let arrived = self.inbox.with(py, |inbox| inbox.items().len());
+        self.core.with(py, |core| {
+            let timers = core.timers.iter();
+            let live = timers.filter(|timer| !timer.get().is_cancelled(py));
+            let entries = core.entries.iter();
+            let watched = entries.filter(|entry| !matches!(entry, Entry::Signals));
+            (core.ready.len() + arrived, live.count(), watched.count())
         })
     }
 }

@@ -336,14 +336,24 @@ impl EventLoop {
         args: Args,
     ) -> PyResult<()> {
         let py = this.py();
-        let callback = Callback {
-            function: function.unbind(),
-            args,
-            context: this.get().capture_context(py)?,
-        };
+        let callback = this.get().callback(py, function, args)?;
         let callback = Self::prepare(this, callback)?;
         this.get().push_prepared(py, callback);
         Ok(())
+    }
+
+    /// `function(*args)` in the current context.
+    fn callback(
+        &self,
+        py: Python<'_>,
+        function: Bound<'_, PyAny>,
+        args: Args,
+    ) -> PyResult<Callback> {
+        Ok(Callback {
+            function: function.unbind(),
+            args,
+            context: self.capture_context(py)?,
+        })
     }
 
     /// As `call_soon`, for the end of the source `key`. If that failed to send what the last callback
@@ -364,11 +374,7 @@ impl EventLoop {
         let Some(place) = event_loop.core.with(py, |core| core.place_of_end(key)) else {
             return Self::call_soon(this, function, args);
         };
-        let callback = Callback {
-            function: function.unbind(),
-            args,
-            context: event_loop.capture_context(py)?,
-        };
+        let callback = event_loop.callback(py, function, args)?;
         let handle = make(this, callback, None)?.unbind();
         event_loop
             .core

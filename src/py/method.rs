@@ -141,8 +141,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
         required: [&str; N],
     ) -> PyResult<([Given<'a, 'py>; N], Option<Given<'a, 'py>>)> {
         if self.positional < N {
-            let odd = self.odd_keyword(name, &required, &["context"]);
-            return Err(odd.unwrap_or_else(|| self.missing(name, &required)));
+            return Err(self.refused(name, &required, &["context"]));
         }
         let values = std::array::from_fn(|index| self.value(index));
         let context = if self.has_keywords() {
@@ -162,19 +161,12 @@ impl<'a, 'py> Arguments<'a, 'py> {
     }
 
     #[cold]
-    fn odd_context(
-        &self,
-        name: &str,
-        required: &[&str],
-    ) -> PyResult<Option<Borrowed<'a, 'py, PyAny>>> {
-        let mut context = None;
-        for (_, value) in self.keywords() {
-            context = (!value.is_none()).then_some(value);
+    fn odd_context(&self, name: &str, required: &[&str]) -> PyResult<Option<Given<'a, 'py>>> {
+        if let Some(error) = self.odd_keyword(name, required, &["context"]) {
+            return Err(error);
         }
-        match self.odd_keyword(name, required, &["context"]) {
-            Some(error) => Err(error),
-            None => Ok(context),
-        }
+        let context = self.keywords().next().map(|(_, value)| value);
+        Ok(context.filter(|value| !value.is_none()))
     }
 
     #[cold]
@@ -228,7 +220,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
         if self.positional == N && !self.has_keywords() {
             return Ok(std::array::from_fn(|index| self.value(index)));
         }
-        Err(self.refused(name, &required))
+        Err(self.refused(name, &required, &[]))
     }
 
     /// Reads the positional argument of `name(required, **keywords)`.
@@ -243,9 +235,11 @@ impl<'a, 'py> Arguments<'a, 'py> {
         Err(self.miscounted(name, &[required]))
     }
 
+    /// What CPython says of keywords that are neither among `required` nor among `allowed`, or else of
+    /// the count of arguments.
     #[cold]
-    fn refused(&self, name: &str, required: &[&str]) -> PyErr {
-        self.odd_keyword(name, required, &[])
+    fn refused(&self, name: &str, required: &[&str], allowed: &[&str]) -> PyErr {
+        self.odd_keyword(name, required, allowed)
             .unwrap_or_else(|| self.miscounted(name, required))
     }
 

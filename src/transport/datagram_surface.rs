@@ -278,17 +278,14 @@ impl DatagramTransport {
 
     fn __repr__(&self, py: Python<'_>) -> String {
         self.state.with(py, |state| {
-            let life = match state.life {
-                life if life.is_closing() => " closing",
-                _ => "",
-            };
+            let (life, number) = (state.life.adjective(), self.number);
+            if state.life == Lifecycle::Lost {
+                return format!("<DatagramTransport{life} fd={number}>");
+            }
             let reads = state.life == Lifecycle::Open && state.reading == Reading::On;
             let reads = if reads { "polling" } else { "idle" };
             let writes = if state.writing == Writing::Blocked { "polling" } else { "idle" };
-            let (number, size) = (self.number, state.size);
-            if state.life == Lifecycle::Lost {
-                return format!("<DatagramTransport closed fd={number}>");
-            }
+            let size = state.size;
             format!(
                 "<DatagramTransport{life} fd={number} read={reads} write=<{writes}, bufsize={size}>>"
             )

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 
 from .loops import PATIENCE
 
+Pair = tuple[socket.socket, socket.socket]
+
 
 @contextlib.contextmanager
-def socket_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+def socket_pair() -> Iterator[Pair]:
     """Two connected Unix sockets that do not block."""
     left, right = socket.socketpair()
     with left, right:
@@ -46,7 +48,7 @@ def silent_listener() -> tuple[socket.socket, list[socket.socket]]:
 
 
 @contextlib.contextmanager
-def tcp_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+def tcp_pair() -> Iterator[Pair]:
     """Two connected TCP sockets that do not block and have buffers of a known size."""
     with listening() as listener:
         near = socket.create_connection(listener.getsockname(), timeout=PATIENCE)
