@@ -3,21 +3,16 @@
 Owns the process until the program has it: the program becomes `__main__`, with its own argv,
 sys.path[0], exit code and tracebacks, as under plain `python`. Main thread only.
 
-Who asks asyncio for a loop gets ours: asyncio.run, Runner, new_event_loop, get_event_loop,
-set_event_loop_policy(None) excepted, and asyncio.EventLoop; uvicorn's `auto` too. Who names another
-loop gets that one: asyncio.SelectorEventLoop(), a policy of the program, uvloop.install().
-The surprise: child processes that start a new interpreter (multiprocessing's spawn and forkserver,
-uvicorn's --reload and --workers) run plain Python again. `uvicorn --loop ferroloop:new_event_loop`
-reaches them without this module.
+The program gets our loop wherever it asks asyncio for one: asyncio.run, Runner, new_event_loop,
+get_event_loop and asyncio.EventLoop; so does a server that chooses a loop by itself, and so do the
+processes that multiprocessing starts (`_entry`). A program that names another loop gets that one, and
+a line on stderr says so: asyncio.SelectorEventLoop(), a policy of the program, uvloop.install().
 """
 
 from __future__ import annotations
 
-import asyncio
 import builtins
-import importlib.abc
 import importlib.machinery
-import importlib.util
 import io
 import linecache
 import os
@@ -26,44 +21,25 @@ import runpy
 import sys
 import types
 from importlib.machinery import SourceFileLoader, SourcelessFileLoader
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import ferroloop
-from ferroloop import Loop, _uvicorn, new_event_loop
-from ferroloop._policy import install_policy
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from importlib.machinery import ModuleSpec
+from ferroloop._entry.takeover import take_over
 
 _USAGE = """\
-usage: python -m ferroloop program.py [argument ...]
-       python -m ferroloop -m module [argument ...]
-       python -m ferroloop -c code [argument ...]
+usage: python -m ferroloop [--which] program.py [argument ...]
+       python -m ferroloop [--which] -m module [argument ...]
+       python -m ferroloop [--which] -c code [argument ...]
 
 Run a Python program, unchanged, on ferroloop's asyncio event loop.
 
   program.py    a file, folder or zip archive, as for python itself
   -m module     a module or package, as for python -m
   -c code       a program given as text, as for python -c
+  --which       say on stderr which loop each process of the program runs
   -V, --version print ferroloop's version
   -h, --help    print this text
 """
-
-
-class _UvicornFinder(importlib.abc.MetaPathFinder):
-    """Finds our module where uvicorn imports the one that chooses its loop."""
-
-    def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None,
-        target: types.ModuleType | None = None,
-    ) -> ModuleSpec | None:
-        """Return the spec for that one name, None for every other."""
-        if fullname != "uvicorn.loops.auto":
-            return None
-        return importlib.util.spec_from_file_location(fullname, _uvicorn.__file__)
 
 
 def main(args: list[str]) -> None:
@@ -77,8 +53,9 @@ def main(args: list[str]) -> None:
     if args[:1] in (["-V"], ["--version"]):
         sys.stdout.write(f"ferroloop {ferroloop.__version__}\n")
         return
-    option, value, rest = _parse(args)
-    _take_over_asyncio()
+    which = args[:1] == ["--which"]
+    option, value, rest = _parse(args[1:] if which else args)
+    take_over(option=option, value=value, which=which)
     sys.argv[:] = [option or value, *rest]
     namespace = _new_main_module()
     try:
@@ -117,17 +94,6 @@ def _parse(args: list[str]) -> tuple[str, str, list[str]]:
 def _refuse(problem: str) -> NoReturn:
     sys.stderr.write(f"{_USAGE.partition('Run a')[0].rstrip()}\n\nferroloop: {problem}\n")
     sys.exit(2)
-
-
-def _take_over_asyncio() -> None:
-    """Have whoever asks asyncio for a loop get ours."""
-    if not install_policy():
-        # Python 3.16 has no policies; these are its own factories.
-        vars(asyncio)["new_event_loop"] = new_event_loop
-        vars(asyncio.events)["new_event_loop"] = new_event_loop
-    if hasattr(asyncio, "EventLoop"):
-        vars(asyncio)["EventLoop"] = Loop
-    sys.meta_path.insert(0, _UvicornFinder())
 
 
 def _new_main_module() -> dict[str, Any]:

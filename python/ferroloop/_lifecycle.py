@@ -46,9 +46,10 @@ _T = TypeVar("_T")
 
 
 def describe(loop: LoopBase) -> str:
-    """Return asyncio's repr: class, running, closed, debug."""
+    """Return asyncio's repr (class, running, closed, debug), the class with its module."""
+    kind = type(loop)
     return (
-        f"<{type(loop).__name__} running={loop.is_running()} "
+        f"<{kind.__module__}.{kind.__qualname__} running={loop.is_running()} "
         f"closed={loop.is_closed()} debug={loop.get_debug()}>"
     )
 

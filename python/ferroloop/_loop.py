@@ -54,6 +54,9 @@ def _state_property(field: str) -> Any:
 class Loop(LoopBase):
     """An asyncio event loop that runs in Rust."""
 
+    # The public name, in a loop's repr too: it tells people which loop they are on.
+    __module__ = "ferroloop"
+
     def __init__(self) -> None:
         """Make a loop that is neither running nor closed.
 

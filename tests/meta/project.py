@@ -41,7 +41,7 @@ def crate_files() -> list[Path]:
 
 def package_files() -> list[Path]:
     """The Python files of the package."""
-    return sorted(PACKAGE.glob("*.py"))
+    return sorted(PACKAGE.rglob("*.py"))
 
 
 def shown(path: Path) -> str:

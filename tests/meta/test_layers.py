@@ -5,11 +5,12 @@ from __future__ import annotations
 import graphlib
 from collections.abc import Hashable, Mapping
 from collections.abc import Set as AbstractSet
+from pathlib import Path
 
 import pytest
 
 from meta.imports import Module, expand, python_imports, rust_graph, rust_module
-from meta.project import crate_files, layers, package_files
+from meta.project import PACKAGE, crate_files, layers, package_files
 
 RUST = "Layers of the crate"
 PYTHON = "Layers of the package"
@@ -27,18 +28,30 @@ def _rust_graph() -> dict[Module, set[Module]]:
     return rust_graph(crate_files())
 
 
+def _python_module(path: Path) -> str:
+    """The name of a file of the package without the package's own: `_loop`, `_entry.children`."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+
+
+def _python_layer(module: str) -> str:
+    return module.partition(".")[0]
+
+
 def _python_graph() -> dict[str, set[str]]:
     """Which other modules of the package each one imports."""
-    names = {path.stem for path in package_files()} | {"_native"}
+    names = {_python_module(path) for path in package_files()} | {"_native"}
     graph: dict[str, set[str]] = {}
     for path in package_files():
         found = set()
         for module, name in python_imports(path):
-            if module == "ferroloop":
-                found.add(name if name in names else "__init__")
-            elif module.startswith("ferroloop."):
-                found.add(module.split(".")[1])
-        graph[path.stem] = found - {path.stem}
+            if module != "ferroloop" and not module.startswith("ferroloop."):
+                continue
+            inside = module.removeprefix("ferroloop").removeprefix(".")
+            longer = f"{inside}.{name}".strip(".")
+            found.add(longer if longer in names else inside or "__init__")
+        here = _python_module(path)
+        graph[here] = found - {here}
     return graph
 
 
@@ -72,7 +85,8 @@ def test_no_two_files_of_the_crate_import_each_other() -> None:
 
 
 def test_every_module_of_the_package_has_a_layer() -> None:
-    assert {path.stem for path in package_files()} | {"_native"} == set(_ranks(PYTHON))
+    layers = {_python_layer(_python_module(path)) for path in package_files()}
+    assert layers | {"_native"} == set(_ranks(PYTHON))
 
 
 def test_the_package_imports_downwards_only() -> None:
@@ -81,7 +95,7 @@ def test_the_package_imports_downwards_only() -> None:
         (here, target)
         for here, targets in _python_graph().items()
         for target in targets
-        if ranks[target] > ranks[here]
+        if ranks[_python_layer(target)] > ranks[_python_layer(here)]
     }
     assert not upward
 

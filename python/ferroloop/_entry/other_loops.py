@@ -1,0 +1,191 @@
+"""Loops of other packages: whether a package may see them, and the line that says that one runs.
+
+A server that chooses a loop by itself tries to import one (`try: import uvloop`) and goes on with
+asyncio's where that fails. Under `python -m ferroloop` such an import fails, so that the server
+comes to ferroloop; an import that names a loop succeeds. Main thread and importing threads.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import functools
+import importlib.abc
+import linecache
+import os
+import re
+import sys
+import sysconfig
+from typing import TYPE_CHECKING, Any
+
+from ferroloop._entry.imports import after_import
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import FrameType, ModuleType
+
+__all__ = ("LOOPS", "allowed", "hidden", "mind_other_loops", "say")
+
+#: Packages with a loop of their own.
+LOOPS = ("uvloop", "rloop", "rsloop", "zuvloop", "winloop")
+
+_told: set[str] = set()
+"""Classes of loops that this process was told of."""
+_watched: set[type[Any]] = set()
+"""Classes of loops that tell of themselves."""
+_choices: list[bool] = []
+"""Innermost last: whether imports of other loops fail (True) or succeed in what runs now."""
+
+
+def say(text: str) -> None:
+    """Write one line to stderr; does nothing where the process has none."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(f"ferroloop: {text}\n")
+            sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def hidden() -> Iterator[None]:
+    """Have imports of other loops fail inside: a server is about to choose one by itself."""
+    _choices.append(True)
+    try:
+        yield
+    finally:
+        _choices.pop()
+
+
+@contextlib.contextmanager
+def allowed() -> Iterator[None]:
+    """Have imports of other loops succeed inside: the user named one."""
+    _choices.append(False)
+    try:
+        yield
+    finally:
+        _choices.pop()
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Refuses to find another loop for a package that can do without it."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Raise ModuleNotFoundError for a loop that is only tried; None leaves it to the others."""
+        if fullname not in LOOPS or not _is_hidden(fullname):
+            return None
+        raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+
+
+def _is_hidden(name: str) -> bool:
+    if _choices:
+        return _choices[-1]
+    if _is_named(name):
+        return False
+    frame = _importer()
+    return frame is not None and _is_installed(frame) and _copes(frame)
+
+
+def _is_named(name: str) -> bool:
+    """Whether a word of the command line or of the environment is the package's name."""
+    # A folder may be called like a loop (VIRTUAL_ENV, PWD): paths name nothing.
+    texts = [text for text in (*sys.argv, *os.environ.values()) if os.sep not in text]
+    return any(re.search(rf"\b{name}\b", text) for text in texts)
+
+
+def _importer() -> FrameType | None:
+    """The frame whose import statement is being executed; None if it was called otherwise."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if name != __name__ and not name.startswith(("importlib", "_frozen_importlib")):
+            return frame
+        frame = frame.f_back
+    return None
+
+
+@functools.cache
+def _installed_folders() -> tuple[str, ...]:
+    paths = sysconfig.get_paths()
+    return tuple({os.path.realpath(paths[name]) + os.sep for name in ("purelib", "platlib")})
+
+
+def _is_installed(frame: FrameType) -> bool:
+    """Whether the code belongs to an installed package rather than to the program."""
+    path = os.path.realpath(frame.f_code.co_filename)
+    return path.startswith(_installed_folders()) or f"{os.sep}site-packages{os.sep}" in path
+
+
+def _copes(frame: FrameType) -> bool:
+    """Whether the statement that imports is tried, and its failure is not passed on."""
+    source = "".join(linecache.getlines(frame.f_code.co_filename, frame.f_globals))
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return False
+    line = frame.f_lineno
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Try) or not node.body:
+            continue
+        last = node.body[-1].end_lineno or node.body[-1].lineno
+        if not node.body[0].lineno <= line <= last:
+            continue
+        for handler in node.handlers:
+            if _catches_import_errors(handler):
+                return not any(isinstance(inner, ast.Raise) for inner in ast.walk(handler))
+    return False
+
+
+def _catches_import_errors(handler: ast.ExceptHandler) -> bool:
+    if handler.type is None:
+        return True
+    names = {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)}
+    return bool(names & {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
+
+
+def _tell_of(loop_class: type[Any]) -> None:
+    """Say once a process that a loop of this class runs."""
+    name = f"{loop_class.__module__}.{loop_class.__qualname__}"
+    if name not in _told:
+        _told.add(name)
+        say(f"this process (pid {os.getpid()}) runs {name}, which the program or its options name")
+
+
+def _watch_class(loop_class: type[Any]) -> None:
+    """Have a loop of this class or of one below it tell of itself when it first runs."""
+    run_forever = loop_class.run_forever
+
+    @functools.wraps(run_forever)
+    def telling(self: Any) -> Any:
+        _tell_of(type(self))
+        return run_forever(self)
+
+    with contextlib.suppress(TypeError):  # a class that takes no attributes
+        loop_class.run_forever = telling
+
+
+def _watch_package(module: ModuleType) -> None:
+    """Watch the loop classes of a package, wherever in it they are defined."""
+    package = module.__name__
+    for name, inner in list(sys.modules.items()):
+        if name.partition(".")[0] != package:
+            continue
+        for value in list(vars(inner).values()):
+            if (
+                isinstance(value, type)
+                and issubclass(value, asyncio.AbstractEventLoop)
+                and value.__module__.partition(".")[0] == package
+                and value not in _watched
+            ):
+                _watched.add(value)
+                _watch_class(value)
+
+
+def mind_other_loops() -> None:
+    """Hide other loops from packages that try one by themselves, and tell of those that run."""
+    for name in LOOPS:
+        after_import(name, _watch_package)
+    sys.meta_path.insert(0, _Finder())
+    _watch_class(asyncio.BaseEventLoop)

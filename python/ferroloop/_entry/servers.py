@@ -1,0 +1,93 @@
+"""Servers that choose a loop by themselves, and how each is brought to choose ferroloop's.
+
+Each function takes a module of the server right after its import. What a user names is left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib.abc
+import importlib.util
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ferroloop import new_event_loop
+from ferroloop._entry import uvicorn_auto
+from ferroloop._entry.imports import after_import
+from ferroloop._entry.other_loops import allowed, hidden
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+__all__ = ("mind_servers",)
+
+
+class _UvicornFinder(importlib.abc.MetaPathFinder):
+    """Finds our module where uvicorn imports the one that chooses its loop."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return the spec for that one name, None for every other."""
+        if fullname != "uvicorn.loops.auto":
+            return None
+        return importlib.util.spec_from_file_location(fullname, uvicorn_auto.__file__)
+
+
+def _granian(module: ModuleType) -> None:
+    """Granian keeps a registry of loops; `auto`, its default, takes the fastest that it knows."""
+    registry = getattr(module, "loops", None)
+    if registry is None:
+        return
+
+    def build() -> Any:
+        loop = new_event_loop()
+        asyncio.set_event_loop(loop)
+        return loop
+
+    registry.register("ferroloop")(build)
+    registry.register("auto")(build)
+
+
+def _gunicorn_asgi(module: ModuleType) -> None:
+    """Gunicorn's ASGI worker takes uvloop where its setting `asgi_loop` is `auto`, the default."""
+    worker = getattr(module, "ASGIWorker", None)
+    choose = getattr(worker, "_setup_event_loop", None)
+    if worker is None or choose is None:
+        return
+
+    @functools.wraps(choose)
+    def setup_event_loop(self: Any) -> Any:
+        named = getattr(self.cfg, "asgi_loop", "auto") != "auto"
+        with allowed() if named else hidden():
+            return choose(self)
+
+    worker._setup_event_loop = setup_event_loop
+
+
+def _sanic(module: ModuleType) -> None:
+    """Sanic takes uvloop unless its setting `USE_UVLOOP` is False."""
+    mixin = getattr(module, "StartupMixin", None)
+    choose = getattr(mixin, "setup_loop", None)
+    if mixin is None or choose is None:
+        return
+
+    @functools.wraps(choose)
+    def setup_loop(self: Any) -> Any:
+        if self.config.USE_UVLOOP is True:
+            with allowed():
+                return choose(self)
+        return None
+
+    mixin.setup_loop = setup_loop
+
+
+def mind_servers() -> None:
+    """Have the servers choose ferroloop's loop where the user names none."""
+    sys.meta_path.insert(0, _UvicornFinder())
+    after_import("granian._loops", _granian)
+    after_import("gunicorn.workers.gasgi", _gunicorn_asgi)
+    after_import("sanic.mixins.startup", _sanic)

@@ -1,0 +1,62 @@
+"""Takes a process over: the program that runs in it gets ferroloop's loop where it names no other.
+
+Main thread, before the program runs. `python -m ferroloop` calls it, and each child that
+multiprocessing starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from typing import Any
+
+from ferroloop._entry.children import reach_children
+from ferroloop._entry.other_loops import mind_other_loops, say
+from ferroloop._entry.restarts import Program, survive_restarts
+from ferroloop._entry.servers import mind_servers
+from ferroloop._loop import Loop, new_event_loop
+from ferroloop._policy import install_policy
+
+__all__ = ("take_over",)
+
+_done: list[bool] = []
+"""Not empty once this process was taken over."""
+
+
+def take_over(*, option: str, value: str, which: bool = False) -> None:
+    """Have the program get our loop from asyncio, from servers that choose one, and in children.
+
+    `option` and `value` say what the program is, as `Program` takes them. With `which`, the first
+    loop that runs in a process is named on stderr. A second call does nothing.
+    """
+    if _done:
+        return
+    _done.append(True)
+    if not install_policy():
+        # Python 3.16 has no policies; these are its own factories.
+        vars(asyncio)["new_event_loop"] = new_event_loop
+        vars(asyncio.events)["new_event_loop"] = new_event_loop
+    if hasattr(asyncio, "EventLoop"):
+        vars(asyncio)["EventLoop"] = Loop
+    mind_other_loops()
+    mind_servers()
+    reach_children({"option": option, "value": value, "which": which})
+    survive_restarts(Program(option, value, ["--which"] if which else []))
+    if which:
+        _tell_which()
+
+
+def _tell_which() -> None:
+    """Have the first loop of ours that runs in each process say so; other loops always do."""
+    run_forever = Loop.run_forever
+    told: set[int] = set()
+
+    @functools.wraps(run_forever)
+    def telling(self: Loop) -> Any:
+        if os.getpid() not in told:
+            told.add(os.getpid())
+            say(f"this process (pid {os.getpid()}) runs ferroloop.Loop")
+        return run_forever(self)
+
+    Loop.run_forever = telling  # type: ignore[assignment]
