@@ -20,36 +20,37 @@ use pyo3::prelude::*;
 /// The native half of ferroloop. A free-threaded Python is asked for its GIL, because nobody has
 /// tried this without.
 #[pymodule(gil_used = true)]
-mod _native {
-    use pyo3::prelude::*;
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // First: a class that is made in the wrong interpreter stays behind in a static.
+    py::interpreter::own(module.py())?;
+    export(module)?;
+    initialise(module.py())
+}
 
-    #[pymodule_export]
-    use crate::event_loop::{EventLoop, accelerate};
-    #[pymodule_export]
-    use crate::handle::{Handle, TimerHandle};
-
-    #[pymodule_export]
-    use crate::process::ProcessWatch;
-    #[pymodule_export]
-    use crate::py::ssl::call_openssl;
-    #[pymodule_export]
-    use crate::resolve::getaddrinfo_literal;
-    #[pymodule_export]
-    use crate::transport::{
-        DatagramTransport, DirectProtocol, Listener, PipeTransport, ReadPipeTransport, ServerBase,
-        StreamTransport, TlsProtocol, TlsTransport, WritePipeTransport,
-    };
-
-    #[pymodule_export]
-    use crate::streams::{
-        StreamCoroutine, StreamProtocolBase, StreamReaderBase, StreamWriterBase,
-        accelerate as _accelerate_streams,
-    };
-
-    #[pymodule_init]
-    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        super::initialise(module.py())
-    }
+/// Adds what Python sees.
+fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<event_loop::EventLoop>()?;
+    module.add_function(wrap_pyfunction!(event_loop::accelerate, module)?)?;
+    module.add_class::<handle::Handle>()?;
+    module.add_class::<handle::TimerHandle>()?;
+    module.add_class::<process::ProcessWatch>()?;
+    module.add_function(wrap_pyfunction!(py::ssl::call_openssl, module)?)?;
+    module.add_function(wrap_pyfunction!(resolve::getaddrinfo_literal, module)?)?;
+    module.add_class::<transport::DatagramTransport>()?;
+    module.add_class::<transport::DirectProtocol>()?;
+    module.add_class::<transport::Listener>()?;
+    module.add_class::<transport::PipeTransport>()?;
+    module.add_class::<transport::ReadPipeTransport>()?;
+    module.add_class::<transport::ServerBase>()?;
+    module.add_class::<transport::StreamTransport>()?;
+    module.add_class::<transport::TlsProtocol>()?;
+    module.add_class::<transport::TlsTransport>()?;
+    module.add_class::<transport::WritePipeTransport>()?;
+    module.add_class::<streams::StreamCoroutine>()?;
+    module.add_class::<streams::StreamProtocolBase>()?;
+    module.add_class::<streams::StreamReaderBase>()?;
+    module.add_class::<streams::StreamWriterBase>()?;
+    module.add_function(wrap_pyfunction!(streams::accelerate, module)?)
 }
 
 /// Prepares what must be ready before the first loop exists.

@@ -10,6 +10,7 @@
 //! - `bytes`, `buffer`: data without copies
 //! - `bytearray`: data that waits to be read
 //! - `coroutine`: how native coroutines end
+//! - `interpreter`: which interpreter may use this
 //! - `window`: memory of ours that Python sees a range of
 //! - `asyncio`: the classes and functions of asyncio, looked up once
 //! - `socket`: the descriptor of a `socket.socket`
@@ -28,6 +29,7 @@ pub mod call;
 pub mod cell;
 pub mod context;
 pub mod coroutine;
+pub mod interpreter;
 pub mod method;
 pub mod object;
 pub mod pool;

@@ -1,0 +1,56 @@
+//! Which interpreter the process may use this extension in: its first main interpreter, no other.
+//!
+//! Module initialisation, attached, before anything else of this crate. Types, interned names and
+//! free lists are statics here and in PyO3: objects of one interpreter, which another one must not
+//! use, and which are gone when their interpreter ends.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pyo3::exceptions::PyImportError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// The name under which the owner remembers that it is the owner.
+const OWNER: &str = "ferroloop._native";
+
+/// Whether an interpreter of this process has become the owner.
+static OWNED: AtomicBool = AtomicBool::new(false);
+
+/// Makes the current interpreter the one that this process uses the extension in.
+///
+/// Only the main interpreter may be that, whoever imports first: what a program may import does not
+/// depend on an order, a sub-interpreter that ends takes nothing with it, and signals reach the
+/// main interpreter only.
+///
+/// # Errors
+/// `ImportError` in a sub-interpreter, and in an interpreter that an embedding program has started
+/// after it finalized the owner.
+pub fn own(py: Python<'_>) -> PyResult<()> {
+    // SAFETY: this thread is attached (`py`), so it has a current interpreter.
+    let current = unsafe { ffi::PyInterpreterState_Get() };
+    // SAFETY: the function has no precondition once Python is initialised.
+    let main = unsafe { ffi::PyInterpreterState_Main() };
+    if current != main {
+        return Err(PyImportError::new_err(
+            "ferroloop cannot be imported in a sub-interpreter: a process can use it in its main \
+             interpreter only (mod_wsgi: set WSGIApplicationGroup to %{GLOBAL}; uWSGI: set \
+             single-interpreter)",
+        ));
+    }
+    // SAFETY: `current` is the interpreter of this attached thread.
+    let notes = unsafe { ffi::PyInterpreterState_GetDict(current) };
+    // SAFETY: CPython answers a dictionary that the interpreter owns, or null without an exception.
+    let notes = unsafe { Borrowed::from_ptr_or_opt(py, notes) };
+    let notes = notes.ok_or_else(|| PyImportError::new_err("the interpreter has no dictionary"))?;
+    let notes = notes.cast::<PyDict>()?;
+    if OWNED.load(Ordering::Relaxed) && !notes.contains(OWNER)? {
+        return Err(PyImportError::new_err(
+            "ferroloop cannot be imported again after the interpreter was finalized: a process \
+             can use it in its first main interpreter only",
+        ));
+    }
+    notes.set_item(OWNER, py.None())?;
+    OWNED.store(true, Ordering::Relaxed);
+    Ok(())
+}
