@@ -74,6 +74,38 @@ def test_the_wanted_part_is_sent_and_the_file_stands_behind_it(
     run(loop, main())
 
 
+class Noted(io.BytesIO):
+    """Notes how much is asked for at a time."""
+
+    asked: list[int]
+
+    def readinto(self, buffer: Any) -> int:
+        self.asked.append(len(buffer))
+        return super().readinto(buffer)
+
+
+@pytest.mark.parametrize("way", ["socket", "transport"])
+def test_the_fallback_reads_large_parts(loop: Loop, pair: Pair, way: str, kind: str) -> None:
+    """Each of them costs a turn through the executor."""
+    near, far = pair
+    source = Noted(DATA)
+    source.asked = []
+
+    async def main() -> None:
+        receiving = asyncio.ensure_future(receive(far, len(DATA)))
+        if way == "socket":
+            await loop.sock_sendfile(near, source)
+        else:
+            transport = await attach(near, Recorder())
+            await loop.sendfile(transport, source)
+            transport.close()
+        assert await receiving == DATA
+
+    run(loop, main())
+    small = kind == "asyncio" and way == "transport"
+    assert set(source.asked) == {(16 if small else 256) * 1024}
+
+
 def test_an_empty_file_sends_nothing(loop: Loop, pair: Pair, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     with (tmp_path / "empty").open("rb") as file:

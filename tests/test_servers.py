@@ -190,6 +190,26 @@ def test_async_with_closes_the_server(loop: Loop) -> None:
     run(loop, main())
 
 
+def test_a_connection_that_was_never_there_is_not_counted_out(loop: Loop) -> None:
+    async def main() -> None:
+        server: Any = await loop.create_server(Recorder, "127.0.0.1", 0)
+        if sys.version_info < (3, 13):
+            with pytest.raises(AssertionError):
+                server._detach()
+        else:
+            server._detach(Recorder())
+        if hasattr(server, "_active_count"):
+            assert server._active_count == 0
+        client = Recorder()
+        await loop.create_connection(lambda: client, *server.sockets[0].getsockname())
+        client.transport.close()
+        await client.wait_lost()
+        server.close()
+        await server.wait_closed()
+
+    run(loop, main())
+
+
 @since_313
 def test_close_clients_closes_every_connection(loop: Loop) -> None:
     async def main() -> None:

@@ -68,6 +68,58 @@ def test_an_abstract_address_leaves_no_file(
     assert not list(folder.iterdir())
 
 
+class Empty:
+    """A path of nothing."""
+
+    def __fspath__(self) -> str:
+        return ""
+
+
+@pytest.mark.parametrize("path", ["", b"", Empty()], ids=["text", "bytes", "object"])
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+def test_a_server_on_an_empty_path_is_refused(loop: Loop, path: Any) -> None:
+    """The kernel would choose an abstract name."""
+
+    async def main() -> None:
+        with pytest.raises(IndexError, match="index out of range"):
+            await loop.create_unix_server(Recorder, path)
+        with pytest.raises(IndexError, match="index out of range"):
+            await asyncio.start_unix_server(lambda *_: None, path)
+        with pytest.raises(OSError, match="Invalid argument"):
+            await loop.create_unix_connection(Recorder, path)
+
+    run(loop, main())
+
+
+@pytest.mark.parametrize("start_serving", [False, True])
+def test_a_socket_without_a_name_cannot_listen(loop: Loop, start_serving: bool) -> None:
+    async def main(sock: socket.socket) -> None:
+        server = await loop.create_unix_server(Recorder, sock=sock, start_serving=start_serving)
+        server.close()
+
+    with socket.socket(socket.AF_UNIX) as sock:
+        if sys.version_info >= (3, 13):
+            # The file that is to be removed in the end is looked for.
+            with pytest.raises(IndexError):
+                run(loop, main(sock))
+        elif start_serving:
+            with pytest.raises(OSError, match="Invalid argument"):
+                run(loop, main(sock))
+        else:
+            run(loop, main(sock))
+
+
+def test_an_endpoint_on_an_empty_path_has_no_name(loop: Loop) -> None:
+    async def main() -> None:
+        transport, _ = await loop.create_datagram_endpoint(
+            asyncio.DatagramProtocol, local_addr="", family=socket.AF_UNIX
+        )
+        assert transport.get_extra_info("sockname") == ""
+        transport.close()
+
+    run(loop, main())
+
+
 def test_a_socket_left_by_a_dead_server_is_replaced(loop: Loop, folder: pathlib.Path) -> None:
     path = str(folder / "s")
     with socket.socket(socket.AF_UNIX) as stale:

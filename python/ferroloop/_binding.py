@@ -29,8 +29,11 @@ def set_reuse_port(sock: socket.socket) -> None:
 
 
 def is_file(path: str | bytes) -> bool:
-    """Whether `path` is in the file system: not abstract, and not left to the kernel to choose."""
-    return path[:1] not in {"", b"", "\0", b"\0"}
+    """Whether `path` is in the file system, and not abstract.
+
+    Raises IndexError for an empty one, as asyncio does: the kernel would choose a name for it.
+    """
+    return path[0] not in {0, "\0"}
 
 
 def remove_stale(path: str | bytes) -> None:

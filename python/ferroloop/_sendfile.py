@@ -35,8 +35,9 @@ __all__ = (
 
 #: How much one call asks for: more is an OverflowError on 32-bit machines.
 _MOST = sys.maxsize // 2 + 1
-#: How much of a file is read at a time for a transport that cannot sendfile(2).
-_BLOCK = 16384
+#: How much of a file is read at a time for a transport that cannot sendfile(2). Each block costs a
+#: turn through the executor; asyncio takes 16 KiB for transports, and this much for sockets.
+_BLOCK = 256 * 1024
 
 
 async def sendfile(

@@ -93,7 +93,7 @@ impl DatagramTransport {
             if !state.life.is_lost() || (bound && open) {
                 return None;
             }
-            state.lost_sends += 1;
+            state.lost_sends = state.lost_sends.saturating_add(1);
             // asyncio counts the loss itself too.
             Some(state.lost_sends >= LOST_WRITES)
         });

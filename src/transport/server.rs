@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use pyo3::exceptions::PyAssertionError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -39,6 +40,11 @@ impl ServerBase {
 
     #[pyo3(signature = (_transport = None))]
     fn _detach(this: &Bound<'_, Self>, _transport: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let counts = this.py().version_info() < (3, 13);
+        if counts && this.get().active.load(Ordering::Relaxed) == 0 {
+            // asyncio's assertion. From 3.13 on it keeps a set, from which nothing is taken then.
+            return Err(PyAssertionError::new_err(()));
+        }
         Self::detach(this)
     }
 }
@@ -55,7 +61,9 @@ impl ServerBase {
     /// What the Python half raises.
     pub fn detach(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
-        let left = this.get().active.fetch_sub(1, Ordering::Relaxed) - 1;
+        // A program may have counted one out that was never there.
+        let left = this.get().active.load(Ordering::Relaxed).saturating_sub(1);
+        this.get().active.store(left, Ordering::Relaxed);
         // A server that the collector has cleared has nobody to wake. At the interpreter's end its
         // class may be cleared before it.
         let Some(sockets) = this.getattr_opt(intern!(py, "_sockets"))? else {

@@ -448,7 +448,7 @@ impl State {
     fn gather(&mut self, chunks: impl IntoIterator<Item = Data>) -> (Next, Option<Key>) {
         if self.life.is_lost() {
             let warn = self.lost_writes >= LOST_WRITES;
-            self.lost_writes += 1;
+            self.lost_writes = self.lost_writes.saturating_add(1);
             return (if warn { Next::Warn } else { Next::Nothing }, None);
         }
         for chunk in chunks {

@@ -117,7 +117,7 @@ impl WritePipeTransport {
         let (refused, warns, waits) = this.get().state.with(py, |state| {
             let refused = closing || state.lost_writes > 0;
             let warns = refused && state.lost_writes >= LOST_WRITES;
-            state.lost_writes += u32::from(refused);
+            state.lost_writes = state.lost_writes.saturating_add(u32::from(refused));
             (refused, warns, !state.queue.is_empty())
         });
         if warns {
@@ -178,9 +178,9 @@ impl WritePipeTransport {
     }
 
     fn write_failed(this: &Bound<'_, Self>, error: &io::Error) -> PyResult<()> {
-        this.get()
-            .state
-            .with(this.py(), |state| state.lost_writes += 1);
+        this.get().state.with(this.py(), |state| {
+            state.lost_writes = state.lost_writes.saturating_add(1);
+        });
         Self::fatal_error(this, os_error(error), WRITE_ERROR)
     }
 

@@ -317,7 +317,7 @@ impl TlsProtocol {
                 state.phase != Phase::DoHandshake && matches!(state.told, Told::Made | Told::Eof);
             state.told = Told::Lost;
             state.phase = Phase::Unwrapped;
-            state.output.lost += 1;
+            state.output.lost = state.output.lost.saturating_add(1);
             let dropped = (
                 state.output.drop_backlog(),
                 state.below.take(),

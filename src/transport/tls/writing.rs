@@ -442,7 +442,7 @@ impl State {
         let output = &mut self.output;
         if self.phase.is_over() {
             let warn = output.lost >= LOST_WRITES;
-            output.lost += 1;
+            output.lost = output.lost.saturating_add(1);
             return if warn { Next::Warn } else { Next::Nothing };
         }
         for chunk in chunks {
