@@ -1,14 +1,19 @@
-//! The crate's view of Python exceptions: which ones leave the loop, and `OSError`s from errno.
+//! The crate's view of Python exceptions: which ones leave the loop, how ours are made, and
+//! `OSError`s from errno.
 //!
-//! Any thread that is attached to Python may call it. The one surprise: `KeyboardInterrupt` and
-//! `SystemExit` are never handed to an exception handler, everything else always is.
+//! Any thread that is attached to Python may call it. An exception of ours is made at once and not
+//! when Python first looks at it, as PyO3's `new_err` does: where memory is short its `MemoryError`
+//! takes its place, and PyO3 would panic.
 
 use std::io;
 
+use pyo3::PyTypeInfo;
+use pyo3::call::PyCallArgs;
 use pyo3::exceptions::{
     PyBlockingIOError, PyInterruptedError, PyKeyboardInterrupt, PyOSError, PySystemExit,
 };
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 /// Whether `error` has to leave `run_forever` instead of reaching the loop's exception handler.
 pub fn leaves_the_loop(py: Python<'_>, error: &PyErr) -> bool {
@@ -20,18 +25,36 @@ pub fn would_block(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PyBlockingIOError>(py) || error.is_instance_of::<PyInterruptedError>(py)
 }
 
+/// The exception `Kind(text)`, or that of making it.
+#[cold]
+pub fn exception<Kind: PyTypeInfo>(py: Python<'_>, text: impl AsRef<str>) -> PyErr {
+    match PyString::from_bytes(py, text.as_ref().as_bytes()) {
+        Ok(text) => exception_of::<Kind>(py, (text,)),
+        Err(error) => error,
+    }
+}
+
+/// The exception `Kind(*args)`, or that of making it.
+pub fn exception_of<'py, Kind: PyTypeInfo>(py: Python<'py>, args: impl PyCallArgs<'py>) -> PyErr {
+    match Kind::type_object(py).call1(args) {
+        Ok(made) => PyErr::from_value(made),
+        Err(error) => error,
+    }
+}
+
 /// The exception that Python's own socket calls raise for `error`: the errno decides the subclass.
+#[cold]
 pub fn os_error(error: &io::Error) -> PyErr {
-    match error.raw_os_error() {
+    Python::attach(|py| match error.raw_os_error() {
         Some(code) => {
             let text = io::Error::from_raw_os_error(code).to_string();
-            let text = text
-                .split(" (os error")
-                .next()
-                .unwrap_or_default()
-                .to_owned();
-            PyOSError::new_err((code, text))
+            let text = text.split(" (os error").next().unwrap_or_default();
+            match PyString::from_bytes(py, text.as_bytes()) {
+                // Python keeps the `int`s of all error codes, so this one allocates nothing.
+                Ok(text) => exception_of::<PyOSError>(py, (code, text)),
+                Err(error) => error,
+            }
         }
-        None => PyOSError::new_err(error.to_string()),
-    }
+        None => exception::<PyOSError>(py, error.to_string()),
+    })
 }

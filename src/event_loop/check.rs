@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 
+use crate::error::exception;
 use crate::event_loop::state::EventLoop;
 use crate::py::{asyncio, thread};
 
@@ -31,9 +32,9 @@ impl EventLoop {
     pub fn check_thread(&self) -> PyResult<()> {
         let owner = self.thread.load(Ordering::Relaxed);
         if owner != 0 && owner != thread::ident() {
-            return Err(PyRuntimeError::new_err(
-                "Non-thread-safe operation invoked on an event loop other than the current one",
-            ));
+            let text =
+                "Non-thread-safe operation invoked on an event loop other than the current one";
+            return Err(Python::attach(|py| exception::<PyRuntimeError>(py, text)));
         }
         Ok(())
     }
@@ -48,15 +49,19 @@ impl EventLoop {
             .call1((callback,))?
             .is_truthy()?
         {
-            return Err(PyTypeError::new_err(format!(
-                "coroutines cannot be used with {method}()"
-            )));
+            return Err(exception::<PyTypeError>(
+                py,
+                format!("coroutines cannot be used with {method}()"),
+            ));
         }
         if !callback.is_callable() {
-            return Err(PyTypeError::new_err(format!(
-                "a callable object was expected by {method}(), got {}",
-                callback.repr()?
-            )));
+            return Err(exception::<PyTypeError>(
+                py,
+                format!(
+                    "a callable object was expected by {method}(), got {}",
+                    callback.repr()?
+                ),
+            ));
         }
         Ok(())
     }

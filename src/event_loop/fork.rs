@@ -7,10 +7,11 @@
 use std::sync::atomic::Ordering;
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
-use pyo3::intern;
 use pyo3::prelude::*;
 
+use crate::error::exception;
 use crate::event_loop::state::EventLoop;
+use crate::py::names::name;
 use crate::py::{asyncio, thread};
 
 impl EventLoop {
@@ -41,7 +42,7 @@ impl EventLoop {
         if self.unwinding.load(Ordering::Relaxed)
             && let Some(task) = argument
             && task.is_instance(&asyncio::task(task.py())?)?
-            && let Ok(error) = task.call_method0(intern!(task.py(), "exception"))
+            && let Ok(error) = task.call_method0(name!(task.py(), exception))
             && (error.is_instance_of::<PySystemExit>()
                 || error.is_instance_of::<PyKeyboardInterrupt>())
         {
@@ -65,10 +66,11 @@ impl EventLoop {
     /// Why a closed loop cannot be used.
     #[cold]
     pub fn refusal(&self) -> PyErr {
-        PyRuntimeError::new_err(if self.is_inherited() {
+        let text = if self.is_inherited() {
             "Event loop is closed: a forked child cannot use the event loop of its parent"
         } else {
             "Event loop is closed"
-        })
+        };
+        Python::attach(|py| exception::<PyRuntimeError>(py, text))
     }
 }

@@ -10,7 +10,7 @@ use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
 
-use crate::error::os_error;
+use crate::error::{exception, os_error};
 use crate::event_loop::queue::Ready;
 use crate::event_loop::source::Source;
 use crate::event_loop::state::{Entry, EventLoop};
@@ -25,7 +25,7 @@ impl EventLoop {
     /// who closed it behind our back, is dropped.
     pub fn enter(&self, py: Python<'_>, number: RawFd, entry: Entry) -> PyResult<Key> {
         let place = usize::try_from(number)
-            .map_err(|_| PyOverflowError::new_err("negative file descriptor"))?;
+            .map_err(|_| exception::<PyOverflowError>(py, "negative file descriptor"))?;
         if place >= LARGE && place >= self.core.with(py, |core| core.descriptors.len()) {
             // Room is made for numbers that exist, not for any that a program may give.
             poller::check_open(number).map_err(|error| os_error(&error))?;
@@ -39,7 +39,7 @@ impl EventLoop {
             (key, stale.and_then(|stale| core.entries.remove(stale)))
         });
         drop(stale);
-        key.ok_or_else(|| PyOverflowError::new_err("too many watched descriptors"))
+        key.ok_or_else(|| exception::<PyOverflowError>(py, "too many watched descriptors"))
     }
 
     /// Takes out the entry of `key`; the caller drops it outside any borrow.

@@ -8,11 +8,10 @@ use std::ffi::CStr;
 use std::sync::atomic::Ordering;
 
 use pyo3::exceptions::{PyAssertionError, PyTypeError};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyFloat;
 
-use crate::error::os_error;
+use crate::error::{exception, exception_of, os_error};
 use crate::event_loop::queue::Ready;
 use crate::event_loop::state::{EventLoop, unschedule};
 use crate::handle::{Callback, Handle, TimerHandle};
@@ -20,6 +19,8 @@ use crate::logic::slab::Key;
 use crate::py::call::Args;
 use crate::py::context::Context;
 use crate::py::method::{Arguments, FastMethod};
+use crate::py::names::name;
+use crate::py::value;
 use crate::sys::clock;
 
 /// `loop.call_soon`
@@ -182,12 +183,15 @@ impl FastMethod for CallLater {
             arguments.context("call_later", ["delay", "callback"])?;
         // 3.10 fails at the sum, in other words.
         if cfg!(Py_3_11) && delay.is_none() {
-            return Err(PyTypeError::new_err("delay must not be None"));
+            return Err(exception::<PyTypeError>(
+                arguments.py,
+                "delay must not be None",
+            ));
         }
         let now = EventLoop::now(this)?;
         let when = match delay.cast_exact::<PyFloat>() {
             Ok(delay) => now + delay.value(),
-            Err(_) => PyFloat::new(arguments.py, now).add(delay)?.extract()?,
+            Err(_) => value::float(arguments.py, now)?.add(delay)?.extract()?,
         };
         schedule(this, arguments, when, callback, context)
     }
@@ -211,7 +215,7 @@ impl FastMethod for CallAt {
     ) -> PyResult<Bound<'py, PyAny>> {
         let ([when, callback], context) = arguments.context("call_at", ["when", "callback"])?;
         if when.is_none() {
-            return Err(no_deadline(this.get()));
+            return Err(no_deadline(arguments.py, this.get()));
         }
         let when = when.extract()?;
         schedule(this, arguments, when, callback, context)
@@ -221,12 +225,12 @@ impl FastMethod for CallAt {
 /// What `call_at(None, …)` raises: 3.10 finds out by an assertion, when the loop is known to be
 /// open.
 #[cold]
-fn no_deadline(event_loop: &EventLoop) -> PyErr {
+fn no_deadline(py: Python<'_>, event_loop: &EventLoop) -> PyErr {
     if cfg!(Py_3_11) {
-        return PyTypeError::new_err("when cannot be None");
+        return exception::<PyTypeError>(py, "when cannot be None");
     }
     match event_loop.check_closed() {
-        Ok(()) => PyAssertionError::new_err(()),
+        Ok(()) => exception_of::<PyAssertionError>(py, ()),
         Err(closed) => closed,
     }
 }
@@ -409,7 +413,7 @@ impl EventLoop {
     #[inline]
     pub fn now(this: &Bound<'_, Self>) -> PyResult<f64> {
         if this.get().own_clock.load(Ordering::Relaxed) {
-            return this.call_method0(intern!(this.py(), "time"))?.extract();
+            return this.call_method0(name!(this.py(), time))?.extract();
         }
         Ok(clock::monotonic())
     }
@@ -428,6 +432,6 @@ impl FastMethod for Time {
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>> {
         arguments.exactly("time", [])?;
-        Ok(PyFloat::new(arguments.py, clock::monotonic()).into_any())
+        Ok(value::float(arguments.py, clock::monotonic())?.into_any())
     }
 }

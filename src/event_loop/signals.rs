@@ -4,13 +4,14 @@
 //! work; it writes the signal's number to our pipe, and Python handlers run when the loop looks at
 //! the pipe, in the order asyncio would run them.
 
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::PyTuple;
 
 use crate::error::os_error;
 use crate::event_loop::state::{Entry, EventLoop};
 use crate::py::asyncio;
+use crate::py::names::name;
+use crate::py::value::{self, Int};
 use crate::sys::poller::Directions;
 use crate::sys::wakeup::SignalPipe;
 
@@ -41,9 +42,11 @@ impl EventLoop {
     ///
     /// # Errors
     /// `ValueError` outside the main thread.
-    pub fn set_wakeup(&self, py: Python<'_>) -> PyResult<(i32, i32)> {
+    pub fn set_wakeup<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let writer = self.wakeup_descriptor(py)?;
-        Ok((writer, set_wakeup_fd(py, writer)?))
+        let before = set_wakeup_fd(py, writer)?;
+        let writer = value::int(py, writer.into())?.into_any();
+        value::tuple(py, &[writer, before])
     }
 
     /// Says whether `_handle_signals` is to be told about `signal`.
@@ -78,8 +81,8 @@ impl EventLoop {
         });
         let handled = py.check_signals();
         if !numbers.is_empty() {
-            let numbers = PyBytes::new(py, &numbers);
-            let told = this.call_method1(intern!(py, "_handle_signals"), (numbers,));
+            let numbers = value::bytes(py, &numbers)?;
+            let told = this.call_method1(name!(py, _handle_signals), (numbers,));
             return handled.and(told.map(drop));
         }
         handled
@@ -87,10 +90,8 @@ impl EventLoop {
 }
 
 /// `signal.set_wakeup_fd`, quiet when the pipe is full: a full pipe wakes the loop all the same.
-fn set_wakeup_fd(py: Python<'_>, number: i32) -> PyResult<i32> {
-    let keywords = PyDict::new(py);
-    keywords.set_item("warn_on_full_buffer", false)?;
-    asyncio::set_wakeup_fd(py)?
-        .call((number,), Some(&keywords))?
-        .extract()
+fn set_wakeup_fd(py: Python<'_>, number: i32) -> PyResult<Bound<'_, PyAny>> {
+    let keywords = value::dict(py)?;
+    keywords.set_item(name!(py, warn_on_full_buffer), false)?;
+    asyncio::set_wakeup_fd(py)?.call((Int(number.into()),), Some(&keywords))
 }

@@ -6,15 +6,16 @@
 
 use std::sync::atomic::Ordering;
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-use crate::event_loop::metrics::Snapshot;
+use crate::error::exception;
 use crate::event_loop::state::EventLoop;
 use crate::event_loop::watchers::check_free;
 use crate::handle::Handle;
+use crate::py::value::{self, Float, Int};
 
 #[pymethods]
 impl EventLoop {
@@ -56,7 +57,8 @@ impl EventLoop {
             .as_ref()
             .is_some_and(|factory| !factory.bind(py).is_callable())
         {
-            return Err(PyTypeError::new_err(
+            return Err(exception::<PyTypeError>(
+                py,
                 "task factory must be a callable or None",
             ));
         }
@@ -122,11 +124,11 @@ impl EventLoop {
     }
 
     /// The fields of Metrics.
-    fn _snapshot(&self, py: Python<'_>) -> Snapshot {
+    fn _snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         self.snapshot(py)
     }
 
-    fn _set_wakeup_fd(&self, py: Python<'_>) -> PyResult<(i32, i32)> {
+    fn _set_wakeup_fd<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         self.set_wakeup(py)
     }
 
@@ -160,9 +162,9 @@ impl EventLoop {
     }
 
     #[getter]
-    fn _thread_id(&self) -> Option<u64> {
+    fn _thread_id(&self) -> Option<Int> {
         let thread = self.thread.load(Ordering::Relaxed);
-        (thread != 0).then_some(thread)
+        (thread != 0).then(|| Int(thread.cast_signed()))
     }
 
     #[setter(_thread_id)]
@@ -185,8 +187,8 @@ impl EventLoop {
     /// Setting it raises TypeError for what is no number. Mirrors asyncio's attribute, the same on
     /// 3.10 to 3.15, which takes anything.
     #[getter]
-    fn slow_callback_duration(&self) -> f64 {
-        f64::from_bits(self.slow.load(Ordering::Relaxed))
+    fn slow_callback_duration(&self) -> Float {
+        Float(f64::from_bits(self.slow.load(Ordering::Relaxed)))
     }
 
     #[setter(slow_callback_duration)]
@@ -222,7 +224,8 @@ impl EventLoop {
             let handles = core.ready.handles();
             handles.map(|handle| handle.clone_ref(py)).collect()
         });
-        PyList::new(py, handles)
+        let handles = handles.into_iter().map(|it| it.into_bound(py).into_any());
+        value::list(py, handles)
     }
 
     #[getter]
@@ -233,15 +236,17 @@ impl EventLoop {
                 .map(|timer| timer.clone_ref(py))
                 .collect()
         });
-        PyList::new(py, timers)
+        let timers = timers.into_iter().map(|it| it.into_bound(py).into_any());
+        value::list(py, timers)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.visit(&visit)
     }
 
-    fn __clear__(&self) -> PyResult<()> {
-        Python::try_attach(|py| {
+    fn __clear__(&self) {
+        // Without an interpreter there is nothing to clear.
+        let _ = Python::try_attach(|py| {
             self.close(py);
             // A closed loop may have been given something since.
             self.clear(py);
@@ -249,7 +254,6 @@ impl EventLoop {
                 .slots
                 .with(py, |slots| (slots.state.take(), slots.task_factory.take()));
             drop((state, factory));
-        })
-        .ok_or_else(|| PyRuntimeError::new_err("the interpreter is gone"))
+        });
     }
 }

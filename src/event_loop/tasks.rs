@@ -8,14 +8,16 @@ use std::ffi::CStr;
 use std::sync::atomic::Ordering;
 
 use pyo3::exceptions::PyTypeError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict};
 
+use crate::error::exception;
 use crate::event_loop::state::EventLoop;
 use crate::py::asyncio;
 use crate::py::call;
 use crate::py::method::{Arguments, FastMethod};
+use crate::py::names::name;
+use crate::py::value;
 
 /// `loop.create_future`
 pub struct CreateFuture;
@@ -82,7 +84,7 @@ impl FastMethod for CreateTask {
             if let Some(factory) = factory {
                 return asyncio::create_with_factory(py)?.call1((this, factory, coro, keywords));
             }
-            keywords.set_item(intern!(py, "loop"), this)?;
+            keywords.set_item(name!(py, event_loop), this)?;
             asyncio::task(py)?.call((coro,), Some(&keywords))
         }
     }
@@ -91,14 +93,15 @@ impl FastMethod for CreateTask {
 /// The keyword arguments of `create_task` that this Python version takes.
 fn keywords<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyDict>> {
     let py = arguments.py;
-    let keywords = PyDict::new(py);
+    let keywords = value::dict(py)?;
     for (name, value) in arguments.keywords() {
         let text = name.to_str()?;
         let known = text == "name" || (text == "context" && cfg!(Py_3_11));
         if !known && !asyncio::create_task_takes_any(py)?.is_truthy()? {
-            return Err(PyTypeError::new_err(format!(
-                "create_task() got an unexpected keyword argument '{text}'"
-            )));
+            return Err(exception::<PyTypeError>(
+                py,
+                format!("create_task() got an unexpected keyword argument '{text}'"),
+            ));
         }
         keywords.set_item(name, value)?;
     }

@@ -6,7 +6,6 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::error::os_error;
@@ -16,6 +15,7 @@ use crate::event_loop::state::{Core, Entry, EventLoop, unschedule};
 use crate::handle::Handle;
 use crate::logic::inbox::{Inbox, Queue};
 use crate::logic::slab::Key;
+use crate::py::names::name;
 use crate::py::object;
 use crate::sys::clock;
 use crate::sys::poller::Events;
@@ -241,7 +241,7 @@ impl EventLoop {
         result?;
         let seconds = clock::monotonic() - begin;
         if seconds >= f64::from_bits(this.get().slow.load(Ordering::Relaxed)) {
-            this.call_method1(intern!(py, "_report_slow"), (handle, seconds))?;
+            this.call_method1(name!(py, _report_slow), (handle, seconds))?;
         }
         Ok(())
     }

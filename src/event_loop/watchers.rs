@@ -10,11 +10,10 @@ use std::os::fd::RawFd;
 use pyo3::exceptions::{
     PyAttributeError, PyOverflowError, PyRuntimeError, PyRuntimeWarning, PyTypeError, PyValueError,
 };
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt};
 
-use crate::error::os_error;
+use crate::error::{exception, os_error};
 use crate::event_loop::registry::Claim;
 use crate::event_loop::source::{Direction, Watch};
 use crate::event_loop::state::{Core, Entry, EventLoop};
@@ -22,6 +21,7 @@ use crate::handle::{Callback, Handle, cancel_handle};
 use crate::logic::slab::Key;
 use crate::py::call::Args;
 use crate::py::method::{Arguments, FastMethod};
+use crate::py::names::name;
 use crate::sys::poller::Directions;
 
 /// CPython's words for what fits into no C int.
@@ -37,15 +37,15 @@ fn number<'py>(file: Borrowed<'_, 'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         return Ok(file.to_owned());
     }
     let number = file
-        .call_method0(intern!(py, "fileno"))
+        .call_method0(name!(py, fileno))
         .and_then(|number| py.get_type::<PyInt>().call1((number,)));
     number.or_else(|error| {
         if error.is_instance_of::<PyAttributeError>(py)
             || error.is_instance_of::<PyTypeError>(py)
             || error.is_instance_of::<PyValueError>(py)
         {
-            let text = format!("Invalid file object: {}", file.repr()?);
-            return Err(PyValueError::new_err(text));
+            let text = format!("Invalid file object: {}", file.repr()?.to_str()?);
+            return Err(exception::<PyValueError>(py, text));
         }
         Err(error)
     })
@@ -57,14 +57,15 @@ fn number<'py>(file: Borrowed<'_, 'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
 /// As `number`, `ValueError` with asyncio's text for a negative one, `OverflowError` for a number
 /// that no descriptor has.
 fn descriptor(file: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {
+    let py = file.py();
     let number = number(file)?;
     match number.extract::<RawFd>() {
         Ok(fd) if fd >= 0 => Ok(fd),
-        Err(_) if number.gt(0)? => Err(PyOverflowError::new_err(TOO_LARGE)),
-        _ => Err(PyValueError::new_err(format!(
-            "Invalid file descriptor: {}",
-            number.str()?
-        ))),
+        Err(_) if number.gt(0)? => Err(exception::<PyOverflowError>(py, TOO_LARGE)),
+        _ => Err(exception::<PyValueError>(
+            py,
+            format!("Invalid file descriptor: {}", number.str()?.to_str()?),
+        )),
     }
 }
 
@@ -84,11 +85,14 @@ pub fn check_free(this: &Bound<'_, EventLoop>, file: Borrowed<'_, '_, PyAny>) ->
     if let Some(source) = source {
         let transport = source.object.bind(py);
         if !source.class.is_closing(transport) {
-            return Err(PyRuntimeError::new_err(format!(
-                "File descriptor {} is used by transport {}",
-                file.repr()?,
-                transport.repr()?
-            )));
+            return Err(exception::<PyRuntimeError>(
+                py,
+                format!(
+                    "File descriptor {} is used by transport {}",
+                    file.repr()?,
+                    transport.repr()?
+                ),
+            ));
         }
     }
     Ok(())
@@ -106,9 +110,10 @@ fn add<'py>(
     let event_loop = this.get();
     let ([file, callback], context) = arguments.context(method, ["fd", "callback"])?;
     if context.is_some() || arguments.has_keywords() {
-        return Err(PyTypeError::new_err(format!(
-            "{method}() got an unexpected keyword argument 'context'"
-        )));
+        return Err(exception::<PyTypeError>(
+            py,
+            format!("{method}() got an unexpected keyword argument 'context'"),
+        ));
     }
     if checked {
         check_free(this, file)?;

@@ -6,12 +6,12 @@
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
 
 use crate::py::call::Args;
 use crate::py::context::Context;
+use crate::py::names::name;
+use crate::py::value;
 
 /// Which handle a callback had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,10 +57,10 @@ impl Callback {
             return Err(error);
         }
         let context = self.context.object(py)?;
-        let run = context.bind(py).getattr(intern!(py, "run"))?;
+        let run = context.bind(py).getattr(name!(py, run))?;
         let mut args = vec![self.function.bind(py).clone()];
         args.extend(self.args.to_tuple(py)?);
-        run.call1(PyTuple::new(py, args)?).map(drop)
+        run.call1(value::tuple(py, &args)?).map(drop)
     }
 
     /// The same callback, to run in the same context.

@@ -8,9 +8,7 @@ use std::mem::{forget, replace};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
 use crate::error::leaves_the_loop;
 use crate::handle::callback::Callback;
@@ -18,8 +16,10 @@ use crate::handle::runner::Runner;
 use crate::py::asyncio;
 use crate::py::call::{self, Args};
 use crate::py::cell::LoopCell;
+use crate::py::names::name;
 use crate::py::object;
 use crate::py::pool::{self, Pool, Pooled};
+use crate::py::value;
 
 /// What only debug mode and cancelled handles need.
 #[derive(Default)]
@@ -128,7 +128,7 @@ impl Handle {
             Err(error) if error.is_instance_of::<PyValueError>(py) => return Ok(()),
             frame => frame?,
         };
-        if frame.getattr(intern!(py, "f_code"))?.is_none() {
+        if frame.getattr(name!(py, f_code))?.is_none() {
             return Ok(());
         }
         let stack = asyncio::extract_stack(py)?.call1((frame,))?.unbind();
@@ -230,16 +230,16 @@ impl Handle {
         };
         let callback = handle.callback(py);
         let args = handle.args(py)?;
-        let debug = call::method0(&event_loop, intern!(py, "get_debug"))?;
+        let debug = call::method0(&event_loop, name!(py, get_debug))?;
         let text = asyncio::describe_callback(callback.bind(py), &args, &debug)?;
-        let context = PyDict::new(py);
-        context.set_item("message", format!("Exception in callback {text}"))?;
-        context.set_item("exception", error.into_value(py))?;
-        context.set_item("handle", this)?;
+        let context = value::dict(py)?;
+        context.set_item(name!(py, message), format!("Exception in callback {text}"))?;
+        context.set_item(name!(py, exception), error.into_value(py))?;
+        context.set_item(name!(py, handle), this)?;
         if let Some(stack) = handle.source_traceback(py) {
-            context.set_item("source_traceback", stack)?;
+            context.set_item(name!(py, source_traceback), stack)?;
         }
-        call::method1(&event_loop, intern!(py, "call_exception_handler"), &context)?;
+        call::method1(&event_loop, name!(py, call_exception_handler), &context)?;
         Ok(())
     }
 
@@ -368,14 +368,15 @@ impl Handle {
         match kept {
             Some(text) => Ok(text),
             None => Ok(asyncio::handle(py)?
-                .call_method1("__repr__", (this,))?
+                .call_method1(name!(py, __repr__), (this,))?
                 .unbind()),
         }
     }
 
     fn _repr_info(this: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        let class = this.getattr("__class__")?;
-        Ok(class.call_method1("_repr_info", (this,))?.unbind())
+        let py = this.py();
+        let class = this.getattr(name!(py, __class__))?;
+        Ok(class.call_method1(name!(py, _repr_info), (this,))?.unbind())
     }
 
     fn _run(this: &Bound<'_, Self>) -> PyResult<()> {

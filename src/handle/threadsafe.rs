@@ -3,11 +3,11 @@
 //! Any attached thread. The one surprise: asyncio gives each such handle a lock; here it costs
 //! nothing until somebody really waits, who then leaves an event for the running thread to set.
 
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::handle::Handle;
 use crate::handle::runner::Runner;
+use crate::py::names::name;
 use crate::py::{asyncio, thread};
 
 impl Handle {
@@ -36,7 +36,7 @@ impl Handle {
             if !self.runs_elsewhere(py) {
                 return Ok(());
             }
-            event.call_method0(py, intern!(py, "wait"))?;
+            event.call_method0(py, name!(py, wait))?;
         }
         Ok(())
     }
@@ -60,7 +60,7 @@ impl Handle {
             state.debug.as_mut().and_then(|debug| debug.finished.take())
         });
         match event {
-            Some(event) => event.call_method0(py, intern!(py, "set")).map(drop),
+            Some(event) => event.call_method0(py, name!(py, set)).map(drop),
             None => Ok(()),
         }
     }

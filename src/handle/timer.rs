@@ -11,8 +11,10 @@ use crate::handle::Handle;
 use crate::handle::callback::Callback;
 use crate::py::asyncio;
 use crate::py::cell::LoopCell;
+use crate::py::names::name;
 use crate::py::object;
 use crate::py::pool::{self, Pool, Pooled};
+use crate::py::value::{self, Float};
 
 /// The deadline and where the handle is.
 struct State {
@@ -110,13 +112,13 @@ impl TimerHandle {
     }
 
     /// The deadline, in seconds of the loop's clock (`loop.time()`).
-    fn when(&self, py: Python<'_>) -> f64 {
-        self.deadline(py)
+    fn when(&self, py: Python<'_>) -> Float {
+        Float(self.deadline(py))
     }
 
     #[getter]
-    fn _when(&self, py: Python<'_>) -> f64 {
-        self.deadline(py)
+    fn _when(&self, py: Python<'_>) -> Float {
+        Float(self.deadline(py))
     }
 
     #[getter]
@@ -125,7 +127,7 @@ impl TimerHandle {
     }
 
     fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
-        pyo3::types::PyFloat::new(py, self.deadline(py)).hash()
+        value::float(py, self.deadline(py))?.hash()
     }
 
     fn __richcmp__(
@@ -135,22 +137,20 @@ impl TimerHandle {
     ) -> PyResult<Py<PyAny>> {
         let py = this.py();
         let name = match operation {
-            CompareOp::Lt => "__lt__",
-            CompareOp::Le => "__le__",
-            CompareOp::Eq => "__eq__",
+            CompareOp::Lt => name!(py, __lt__),
+            CompareOp::Le => name!(py, __le__),
+            CompareOp::Eq => name!(py, __eq__),
             CompareOp::Ne => {
-                let equal = asyncio::timer_handle(py)?.call_method1("__eq__", (this, other))?;
+                let equal =
+                    asyncio::timer_handle(py)?.call_method1(name!(py, __eq__), (this, other))?;
                 if equal.is(py.NotImplemented()) {
                     return Ok(equal.unbind());
                 }
-                return Ok((!equal.is_truthy()?)
-                    .into_pyobject(py)?
-                    .to_owned()
-                    .into_any()
-                    .unbind());
+                let unequal = pyo3::types::PyBool::new(py, !equal.is_truthy()?);
+                return Ok(unequal.to_owned().into_any().unbind());
             }
-            CompareOp::Gt => "__gt__",
-            CompareOp::Ge => "__ge__",
+            CompareOp::Gt => name!(py, __gt__),
+            CompareOp::Ge => name!(py, __ge__),
         };
         Ok(asyncio::timer_handle(py)?
             .call_method1(name, (this, other))?

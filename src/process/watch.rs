@@ -10,13 +10,14 @@ use pyo3::exceptions::PyProcessLookupError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use crate::error::os_error;
+use crate::error::{exception_of, os_error};
 use crate::event_loop::{EventLoop, Readiness, Source, SourceClass};
 use crate::handle::{Callback, Handle};
 use crate::logic::slab::Key;
 use crate::py::call::Args;
 use crate::py::cell::LoopCell;
 use crate::py::object;
+use crate::py::value::Int;
 use crate::sys::process;
 
 /// The parts that change.
@@ -151,8 +152,9 @@ impl ProcessWatch {
     /// The exit status, negative for a signal; None while the child runs, and None if somebody else
     /// has reaped it.
     #[getter]
-    fn returncode(&self, py: Python<'_>) -> Option<i32> {
-        self.state.with(py, |state| state.returncode)
+    fn returncode(&self, py: Python<'_>) -> Option<Int> {
+        let code = self.state.with(py, |state| state.returncode);
+        code.map(|code| Int(code.into()))
     }
 
     /// Send a signal to this very process. Raises ProcessLookupError once it was reaped.
@@ -165,7 +167,7 @@ impl ProcessWatch {
         });
         match sent {
             Some(sent) => sent.map_err(|error| os_error(&error)),
-            None => Err(PyProcessLookupError::new_err(())),
+            None => Err(exception_of::<PyProcessLookupError>(py, ())),
         }
     }
 

@@ -4,10 +4,11 @@
 //! imports no more of asyncio than it must; `Future` and `Task` are looked up at every call, because
 //! programs replace them.
 
-use pyo3::intern;
+use crate::py::names::name;
+use crate::py::value::{self, Text};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::PyTuple;
 
 /// Declares functions that import an attribute once and return it.
 macro_rules! imported {
@@ -15,7 +16,8 @@ macro_rules! imported {
         $(#[$doc])*
         pub fn $name(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
             static OBJECT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-            OBJECT.import(py, $module, $attribute)
+            let found = OBJECT.get_or_try_init(py, || imported(py, $module, $attribute))?;
+            Ok(found.bind(py))
         }
     )*};
 }
@@ -114,16 +116,21 @@ imported! {
     warn = "warnings"."warn";
 }
 
+fn imported(py: Python<'_>, module: &str, attribute: &str) -> PyResult<Py<PyAny>> {
+    let module = py.import(Text(module))?;
+    Ok(module.getattr(Text(attribute))?.unbind())
+}
+
 /// `asyncio.futures.Future` as it is now: programs that replace it expect loops to follow.
 #[inline]
 pub fn future(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    futures_names(py)?.get_item(intern!(py, "Future"))
+    futures_names(py)?.get_item(name!(py, future))
 }
 
 /// `asyncio.tasks.Task` as it is now: programs that replace it expect loops to follow.
 #[inline]
 pub fn task(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    tasks_names(py)?.get_item(intern!(py, "Task"))
+    tasks_names(py)?.get_item(name!(py, task))
 }
 
 /// How asyncio names `callback(*args)` in a message, in the form of this Python version.
@@ -134,19 +141,19 @@ pub fn describe_callback<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = callback.py();
     let describe = format_callback_source(py)?;
-    if describe.getattr("__kwdefaults__")?.is_none() {
+    if describe.getattr(name!(py, __kwdefaults__))?.is_none() {
         return describe.call1((callback, args));
     }
-    let keywords = PyDict::new(py);
-    keywords.set_item("debug", debug)?;
+    let keywords = value::dict(py)?;
+    keywords.set_item(name!(py, debug), debug)?;
     describe.call((callback, args), Some(&keywords))
 }
 
 /// Sets the result of `future` to None unless it was cancelled, or is done, meanwhile.
 pub fn wake_waiter(future: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = future.py();
-    if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
-        future.call_method1(intern!(py, "set_result"), (py.None(),))?;
+    if !future.call_method0(name!(py, done))?.is_truthy()? {
+        future.call_method1(name!(py, set_result), (py.None(),))?;
     }
     Ok(())
 }
@@ -155,7 +162,7 @@ pub fn wake_waiter(future: &Bound<'_, PyAny>) -> PyResult<()> {
 pub fn loop_keyword(py: Python<'_>) -> PyResult<&Bound<'_, PyTuple>> {
     static NAMES: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
     let names = NAMES.get_or_try_init(py, || {
-        PyTuple::new(py, [pyo3::intern!(py, "loop")]).map(Bound::unbind)
+        value::tuple(py, &[name!(py, event_loop).clone().into_any()]).map(Bound::unbind)
     })?;
     Ok(names.bind(py))
 }

@@ -7,6 +7,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes};
 
+use crate::py::value;
+
 /// Puts `data` behind what `queue` holds.
 ///
 /// # Errors
@@ -51,7 +53,7 @@ pub fn take<'py>(queue: &Bound<'py, PyByteArray>, count: usize) -> PyResult<Boun
     let py = queue.py();
     let held = queue.len();
     let count = count.min(held);
-    let taken = with_bytes(queue, |bytes| PyBytes::new(py, &bytes[..count]));
+    let taken = with_bytes(queue, |bytes| value::bytes(py, &bytes[..count]))?;
     if count == held {
         queue.resize(0)?;
         return Ok(taken);

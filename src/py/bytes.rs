@@ -9,6 +9,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::py::value;
+
 /// A `bytes` object with its bytes at hand.
 pub struct Pinned {
     /// # Invariant
@@ -80,6 +82,6 @@ pub fn filled(
         // SAFETY: `object` is exactly a `bytes`.
         Ok(count) if count == size => Ok(Ok(unsafe { object.cast_into_unchecked() })),
         // The caller asked the kernel for the size, so this is rare.
-        Ok(count) => Ok(Ok(PyBytes::new(py, &space[..count]))),
+        Ok(count) => Ok(Ok(value::bytes(py, &space[..count])?)),
     }
 }

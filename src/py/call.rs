@@ -10,6 +10,8 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
+use crate::py::value;
+
 /// How many arguments fit beside the callable.
 const INLINE: usize = 3;
 
@@ -45,7 +47,8 @@ impl Args {
 
     #[cold]
     fn many<'py>(py: Python<'py>, items: Vec<Borrowed<'_, 'py, PyAny>>) -> PyResult<Self> {
-        let tuple = PyTuple::new(py, items)?.into_ptr();
+        let items: Vec<_> = items.into_iter().map(Borrowed::to_owned).collect();
+        let tuple = value::tuple(py, &items)?.into_ptr();
         Ok(Self([tuple, std::ptr::null_mut(), tuple]))
     }
 
@@ -91,7 +94,7 @@ impl Args {
                 |tuple| tuple.map_err(PyErr::from),
             );
         }
-        PyTuple::new(py, held.collect::<Vec<_>>())
+        value::tuple(py, &held.collect::<Vec<_>>())
     }
 
     /// Shows the references to the collector.

@@ -15,6 +15,8 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::py::cell::LoopCell;
+use crate::py::names::name;
+use crate::py::value::Text;
 
 /// The context that a callback runs in: one of its own, given by the caller or already changed by a
 /// callback, or a snapshot that other callbacks use too.
@@ -343,7 +345,7 @@ const THREAD_WORDS: usize = 34;
 
 /// The offset of the only word of the thread state that follows which context is entered.
 fn find_in_thread_state(py: Python<'_>) -> PyResult<Option<usize>> {
-    let class = py.import("contextvars")?.getattr("Context")?;
+    let class = py.import(Text("contextvars"))?.getattr(Text("Context"))?;
     let (first, second) = (class.call0()?, class.call0()?);
     let with_first = words_in(&first)?;
     let with_second = words_in(&second)?;
@@ -382,23 +384,27 @@ fn words_in(context: &Bound<'_, PyAny>) -> PyResult<[usize; THREAD_WORDS]> {
 const CANDIDATE: usize = size_of::<ffi::PyObject>() + size_of::<usize>();
 
 fn layout_holds(py: Python<'_>) -> PyResult<bool> {
-    let contextvars = py.import("contextvars")?;
+    let contextvars = py.import(Text("contextvars"))?;
     let variable = contextvars
-        .getattr("ContextVar")?
-        .call1(("ferroloop.layout",))?;
-    let context = contextvars.getattr("Context")?;
-    if context.getattr("__basicsize__")?.extract::<usize>()? < CANDIDATE + size_of::<usize>() {
+        .getattr(Text("ContextVar"))?
+        .call1((Text("ferroloop.layout"),))?;
+    let context = contextvars.getattr(Text("Context"))?;
+    if context
+        .getattr(name!(py, __basicsize__))?
+        .extract::<usize>()?
+        < CANDIDATE + size_of::<usize>()
+    {
         return Ok(false);
     }
     let first = context.call0()?;
-    first.call_method1("run", (variable.getattr("set")?, 1))?;
-    let second = first.call_method0("copy")?;
+    first.call_method1(name!(py, run), (variable.getattr(name!(py, set))?, 1))?;
+    let second = first.call_method0(name!(py, copy))?;
     let before = vars(first.as_ptr(), CANDIDATE);
     let copied = vars(second.as_ptr(), CANDIDATE);
-    first.call_method1("run", (variable.getattr("set")?, 2))?;
+    first.call_method1(name!(py, run), (variable.getattr(name!(py, set))?, 2))?;
     let after = vars(first.as_ptr(), CANDIDATE);
     let kept = vars(second.as_ptr(), CANDIDATE);
-    let third = first.call_method0("copy")?;
+    let third = first.call_method0(name!(py, copy))?;
     Ok(NonNull::new(before.cast_mut()).is_some()
         && before == copied
         && kept == copied

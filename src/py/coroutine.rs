@@ -3,12 +3,14 @@
 //! Any attached thread may call it. The one surprise: a coroutine's result travels as the value of
 //! a `StopIteration`, and setting one in C costs half of what making a `PyErr` of it does.
 
+use pyo3::call::PyCallArgs;
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyRuntimeWarning, PyTypeError};
 use pyo3::ffi;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyType};
 
+use crate::error::exception;
+use crate::py::names::name;
 use crate::py::warning;
 
 /// Sets `StopIteration(value)`; `__next__` has to return nothing after that.
@@ -32,8 +34,8 @@ pub fn thrown(
         (Ok(_), Some(value)) if value.is_instance_of::<PyBaseException>() => {
             PyErr::from_value(value)
         }
-        (Ok(kind), Some(value)) => PyErr::from_type(kind, (value.unbind(),)),
-        (Ok(kind), None) => PyErr::from_type(kind, ()),
+        (Ok(kind), Some(value)) => made(&kind, (value,)),
+        (Ok(kind), None) => made(&kind, ()),
         (Err(instance), _) => PyErr::from_value(instance.into_inner()),
     };
     let Some(traceback) = traceback else {
@@ -41,23 +43,29 @@ pub fn thrown(
     };
     match error
         .value(py)
-        .call_method1(intern!(py, "with_traceback"), (traceback,))
+        .call_method1(name!(py, with_traceback), (traceback,))
     {
         Ok(_) => error,
         Err(wrong) => wrong,
     }
 }
 
+/// The exception `kind(*args)`, or that of making it.
+fn made<'py>(kind: &Bound<'py, PyType>, args: impl PyCallArgs<'py>) -> PyErr {
+    kind.call1(args)
+        .map_or_else(|error| error, PyErr::from_value)
+}
+
 /// What sending to a coroutine that has not begun raises.
 #[cold]
-pub fn just_started() -> PyErr {
-    PyTypeError::new_err("can't send non-None value to a just-started coroutine")
+pub fn just_started(py: Python<'_>) -> PyErr {
+    exception::<PyTypeError>(py, "can't send non-None value to a just-started coroutine")
 }
 
 /// What awaiting a coroutine that is over raises.
 #[cold]
-pub fn already_awaited() -> PyErr {
-    PyRuntimeError::new_err("cannot reuse already awaited coroutine")
+pub fn already_awaited(py: Python<'_>) -> PyErr {
+    exception::<PyRuntimeError>(py, "cannot reuse already awaited coroutine")
 }
 
 /// Warns as CPython does when a coroutine that has not begun is freed.

@@ -10,13 +10,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::types::{PyString, PyTuple, PyType};
 use pyo3::{PyClass, PyTypeInfo};
 
+use crate::error::exception;
 use crate::py::cell::LoopCell;
+use crate::py::names::name;
+use crate::py::value::{self, Text};
 
 /// One argument.
 type Given<'a, 'py> = Borrowed<'a, 'py, PyAny>;
@@ -109,7 +111,11 @@ impl<'a, 'py> Arguments<'a, 'py> {
         }
         let positional = values.len();
         values.extend(rest.iter().map(|(_, value)| value.as_ptr()));
-        let names = PyTuple::new(self.py, rest.into_iter().map(|(key, _)| key))?;
+        let names: Vec<_> = rest
+            .into_iter()
+            .map(|(key, _)| key.to_owned().into_any())
+            .collect();
+        let names = value::tuple(self.py, &names)?;
         Ok((values, names, positional))
     }
 
@@ -173,7 +179,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
     fn missing(&self, name: &str, required: &[&str]) -> PyErr {
         let given = |name: &str| {
             self.keywords()
-                .any(|(key, _)| key.to_string_lossy() == name)
+                .any(|(key, _)| key.to_str().is_ok_and(|key| key == name))
         };
         let missing: Vec<_> = required[self.positional..]
             .iter()
@@ -181,29 +187,33 @@ impl<'a, 'py> Arguments<'a, 'py> {
             .map(|name| format!("'{name}'"))
             .collect();
         let plural = if missing.len() == 1 { "" } else { "s" };
-        PyTypeError::new_err(format!(
-            "{name}() missing {} required positional argument{plural}: {}",
-            missing.len(),
-            missing.join(" and "),
-        ))
+        exception::<PyTypeError>(
+            self.py,
+            format!(
+                "{name}() missing {} required positional argument{plural}: {}",
+                missing.len(),
+                missing.join(" and "),
+            ),
+        )
     }
 
     /// What CPython says of a keyword that is not among `allowed`, or that is given twice.
     #[cold]
     fn odd_keyword(&self, name: &str, required: &[&str], allowed: &[&str]) -> Option<PyErr> {
         self.keywords().find_map(|(key, _)| {
-            let key = key.to_string_lossy();
+            let key = key.to_str().unwrap_or("?");
             let place = required.iter().position(|it| *it == key);
             let fault = if key == "self" || place.is_some_and(|place| place < self.positional) {
                 "multiple values for argument"
-            } else if place.is_some() || allowed.contains(&key.as_ref()) {
+            } else if place.is_some() || allowed.contains(&key) {
                 return None;
             } else {
                 "an unexpected keyword argument"
             };
-            Some(PyTypeError::new_err(format!(
-                "{name}() got {fault} '{key}'"
-            )))
+            Some(exception::<PyTypeError>(
+                self.py,
+                format!("{name}() got {fault} '{key}'"),
+            ))
         })
     }
 
@@ -251,9 +261,10 @@ impl<'a, 'py> Arguments<'a, 'py> {
         // CPython counts the object that the method belongs to.
         let (takes, given) = (required.len() + 1, self.positional + 1);
         let plural = if takes == 1 { "" } else { "s" };
-        PyTypeError::new_err(format!(
-            "{name}() takes {takes} positional argument{plural} but {given} were given"
-        ))
+        exception::<PyTypeError>(
+            self.py,
+            format!("{name}() takes {takes} positional argument{plural} but {given} were given"),
+        )
     }
 }
 
@@ -265,7 +276,7 @@ static CONTEXT_NAMES: LoopCell<Option<Py<PyTuple>>> = LoopCell::new(None);
 #[inline]
 fn is_context(names: Borrowed<'_, '_, PyTuple>) -> bool {
     names.len() == 1
-        && (tuple_item(names, 0).is(intern!(names.py(), "context")) || reads_context(names))
+        && (tuple_item(names, 0).is(name!(names.py(), context)) || reads_context(names))
 }
 
 #[cold]
@@ -325,9 +336,10 @@ pub fn install<M: FastMethod>(py: Python<'_>) -> PyResult<()> {
 pub fn install_on<M: FastMethod>(class: &Bound<'_, PyType>) -> PyResult<()> {
     let py = class.py();
     if !class.is_subclass_of::<M::Class>()? {
-        return Err(PyTypeError::new_err(format!(
-            "{class} cannot have native methods"
-        )));
+        return Err(exception::<PyTypeError>(
+            py,
+            format!("{class} cannot have native methods"),
+        ));
     }
     let definition = Box::leak(Box::new(ffi::PyMethodDef {
         ml_name: M::NAME.as_ptr(),
@@ -343,8 +355,8 @@ pub fn install_on<M: FastMethod>(class: &Bound<'_, PyType>) -> PyResult<()> {
     let descriptor = unsafe { Bound::from_owned_ptr_or_err(py, descriptor) }?;
     let name = M::NAME
         .to_str()
-        .map_err(|_| PyRuntimeError::new_err("method name"))?;
-    class.setattr(name, descriptor)
+        .map_err(|_| exception::<PyRuntimeError>(py, "method name"))?;
+    class.setattr(Text(name), descriptor)
 }
 
 /// The C function behind the descriptor of `M`.
@@ -418,7 +430,8 @@ unsafe extern "C" fn trampoline<M: FastMethod>(
 fn raise_panic<M: FastMethod>(_: PhantomData<M>) -> *mut ffi::PyObject {
     Python::attach(|py| {
         let name = M::NAME.to_string_lossy();
-        PyRuntimeError::new_err(format!("internal error of ferroloop in {name}()")).restore(py);
+        exception::<PyRuntimeError>(py, format!("internal error of ferroloop in {name}()"))
+            .restore(py);
     });
     std::ptr::null_mut()
 }

@@ -9,6 +9,8 @@
 //! - `audit`: whether somebody listens to audit events
 //! - `bytes`, `buffer`: data without copies
 //! - `bytearray`: data that waits to be read
+//! - `names`: interned names of attributes and methods
+//! - `value`: new objects of built-in types
 //! - `coroutine`: how native coroutines end
 //! - `interpreter`: which interpreter may use this
 //! - `window`: memory of ours that Python sees a range of
@@ -31,10 +33,12 @@ pub mod context;
 pub mod coroutine;
 pub mod interpreter;
 pub mod method;
+pub mod names;
 pub mod object;
 pub mod pool;
 pub mod socket;
 pub mod ssl;
 pub mod thread;
+pub mod value;
 pub mod warning;
 pub mod window;

@@ -9,10 +9,11 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
 use pyo3::ffi;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use crate::py::names::name;
+use crate::py::value::Text;
 use crate::py::{asyncio, call};
 
 /// Nobody has compared yet.
@@ -50,8 +51,8 @@ pub fn replaces(sock: &Bound<'_, PyAny>, names: &[&str]) -> PyResult<bool> {
         return Ok(false);
     }
     for name in names {
-        let own = class.getattr_opt(*name)?;
-        if own.is_none_or(|own| plain.getattr(*name).is_ok_and(|it| !it.is(&own))) {
+        let own = class.getattr_opt(Text(*name))?;
+        if own.is_none_or(|own| plain.getattr(Text(*name)).is_ok_and(|it| !it.is(&own))) {
             return Ok(true);
         }
     }
@@ -77,7 +78,7 @@ impl Held {
     /// What `fileno()` raises, or that it returns no `int`.
     pub fn new(socket: Bound<'_, PyAny>) -> PyResult<Self> {
         let py = socket.py();
-        let first = call::method0(&socket, intern!(py, "fileno"))?.extract()?;
+        let first = call::method0(&socket, name!(py, fileno))?.extract()?;
         Ok(Self::adopted(socket, first))
     }
 
@@ -126,14 +127,14 @@ pub fn adopt(
     let number = owned.as_raw_fd();
     let made = || {
         let socket = asyncio::socket(py)?;
-        socket.call_method1(intern!(py, "__new__"), (socket,))
+        socket.call_method1(name!(py, __new__), (socket,))
     };
     let socket = match made() {
         Ok(socket) => socket,
         Err(error) => return Err((owned, error)),
     };
     let arguments = (family, class, proto, number);
-    match socket.call_method1(intern!(py, "__init__"), arguments) {
+    match socket.call_method1(name!(py, __init__), arguments) {
         Ok(_) => {
             // The Python socket owns the number from here on.
             let _ = owned.into_raw_fd();
@@ -143,7 +144,7 @@ pub fn adopt(
             // It may have taken the number before it was interrupted: there is one owner, and it is
             // us.
             let detached = asyncio::c_socket(py)
-                .and_then(|base| base.call_method1(intern!(py, "detach"), (&socket,)));
+                .and_then(|base| base.call_method1(name!(py, detach), (&socket,)));
             drop(detached);
             Err((owned, error))
         }
@@ -182,7 +183,7 @@ fn read(sock: Borrowed<'_, '_, PyAny>) -> RawFd {
 #[cold]
 fn asked(sock: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {
     let py = sock.py();
-    let number = call::method0(&sock, intern!(py, "fileno"))?.extract::<RawFd>()?;
+    let number = call::method0(&sock, name!(py, fileno))?.extract::<RawFd>()?;
     // A closed socket's -1 would prove little.
     if FIELD.load(Ordering::Relaxed) == UNKNOWN && number > 0 {
         let same = is_long_enough(py)? && read(sock) == number;
@@ -195,6 +196,6 @@ fn asked(sock: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {
 /// Whether the C structure of a socket goes on behind the head of the object.
 fn is_long_enough(py: Python<'_>) -> PyResult<bool> {
     let base = asyncio::c_socket(py)?.cast::<PyType>()?;
-    let size: usize = base.getattr(intern!(py, "__basicsize__"))?.extract()?;
+    let size: usize = base.getattr(name!(py, __basicsize__))?.extract()?;
     Ok(size >= size_of::<ffi::PyObject>() + size_of::<i32>())
 }

@@ -13,12 +13,14 @@ use std::ffi::{CString, c_void};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
-use pyo3::{ffi, intern};
 
+use crate::py::names::name;
+use crate::py::value::{self, Text};
 use crate::py::window::Window;
 use crate::py::{buffer, bytes};
 use crate::sys::openssl::{Answer, Objects, OpenSsl, Session};
@@ -91,9 +93,9 @@ impl Direct {
         let py = socket.py();
         let proof = proof(py).filter(|_| ALLOWED.load(Ordering::Relaxed))?;
         let found = proof.within(socket, incoming, outgoing)?;
-        let context = socket.getattr(intern!(py, "context")).ok()?;
+        let context = socket.getattr(name!(py, context)).ok()?;
         let quiet = proof.callbacks.iter().all(|callback| {
-            let get = callback.call_method1(py, intern!(py, "__get__"), (&context,));
+            let get = callback.call_method1(py, name!(py, __get__), (&context,));
             get.is_ok_and(|value| value.is_none(py))
         });
         quiet.then_some(found)
@@ -140,7 +142,7 @@ impl Direct {
     pub fn take_outgoing<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let size = self.session.outgoing_pending();
         if size == 0 {
-            return Ok(PyBytes::new(py, b""));
+            return value::bytes(py, b"");
         }
         let taken = bytes::filled(py, size, |room| Ok(self.session.take(room)))?;
         taken.map_err(PyErr::from)
@@ -220,10 +222,10 @@ pub fn openssl(py: Python<'_>) -> Option<&'static OpenSsl> {
 }
 
 fn look_up(py: Python<'_>) -> PyResult<Option<OpenSsl>> {
-    let module = py.import("_ssl")?;
-    let path: CString = module.getattr("__file__")?.extract()?;
-    let number = module.getattr("OPENSSL_VERSION_NUMBER")?.extract()?;
-    let text: String = module.getattr("OPENSSL_VERSION")?.extract()?;
+    let module = py.import(Text("_ssl"))?;
+    let path: CString = module.getattr(name!(py, __file__))?.extract()?;
+    let number = module.getattr(Text("OPENSSL_VERSION_NUMBER"))?.extract()?;
+    let text: String = module.getattr(Text("OPENSSL_VERSION"))?.extract()?;
     Ok(OpenSsl::of(&path, number, text.as_bytes()))
 }
 
@@ -233,16 +235,19 @@ impl Proof {
         let Some(functions) = openssl(py) else {
             return Ok(None);
         };
-        let module = py.import("_ssl")?;
-        let classes = [module.getattr("_SSLSocket")?, module.getattr("MemoryBIO")?];
-        let size = |class: &Bound<'_, PyAny>| class.getattr("__basicsize__")?.extract();
+        let module = py.import(Text("_ssl"))?;
+        let classes = [
+            module.getattr(Text("_SSLSocket"))?,
+            module.getattr(Text("MemoryBIO"))?,
+        ];
+        let size = |class: &Bound<'_, PyAny>| class.getattr(name!(py, __basicsize__))?.extract();
         if !is_known(py, [size(&classes[0])?, size(&classes[1])?]) {
             return Ok(None);
         }
-        let context = module.getattr("_SSLContext")?;
+        let context = module.getattr(Text("_SSLContext"))?;
         let callbacks = [
-            context.getattr("_msg_callback")?.unbind(),
-            context.getattr("keylog_filename")?.unbind(),
+            context.getattr(Text("_msg_callback"))?.unbind(),
+            context.getattr(Text("keylog_filename"))?.unbind(),
         ];
         Ok(Some(Self {
             functions,
@@ -253,16 +258,17 @@ impl Proof {
 
     /// Tries everything on connections that are thrown away, errors included.
     fn holds(&self, py: Python<'_>) -> PyResult<bool> {
-        let module = py.import("_ssl")?;
-        let protocol = module.getattr("PROTOCOL_TLS_SERVER")?;
-        let context = module.getattr("_SSLContext")?.call1((protocol,))?;
+        let module = py.import(Text("_ssl"))?;
+        let protocol = module.getattr(Text("PROTOCOL_TLS_SERVER"))?;
+        let context = module.getattr(Text("_SSLContext"))?.call1((protocol,))?;
         let connection = || {
             let memory = self.classes[1].bind(py);
             let (incoming, outgoing) = (memory.call0()?, memory.call0()?);
-            let socket = context.call_method1("_wrap_bio", (&incoming, &outgoing, true))?;
+            let socket = context.call_method1(Text("_wrap_bio"), (&incoming, &outgoing, true))?;
             Ok::<_, PyErr>([socket, incoming, outgoing])
         };
-        let pending = |memory: &Bound<'_, PyAny>| memory.getattr("pending")?.extract::<usize>();
+        let pending =
+            |memory: &Bound<'_, PyAny>| memory.getattr(name!(py, pending))?.extract::<usize>();
         // A message of a handshake that is of no kind: OpenSSL sends an alert and is done for.
         let nonsense = b"\x16\x03\x01\x00\x04\xff\x00\x00\x00";
 
@@ -279,7 +285,7 @@ impl Proof {
         if found.read_window(&room, 0, 1) != Answer::Refused || !self.functions.has_errors() {
             return Ok(false);
         }
-        let Err(raised) = socket.call_method1("read", (1,)) else {
+        let Err(raised) = socket.call_method1(name!(py, read), (1,)) else {
             return Ok(false);
         };
         let alert = pending(outgoing)?;
@@ -289,8 +295,8 @@ impl Proof {
             && pending(outgoing)? == 0;
 
         let [socket, incoming, outgoing] = &connection()?;
-        incoming.call_method1("write", (PyBytes::new(py, nonsense),))?;
-        let Err(expected) = socket.call_method1("read", (1,)) else {
+        incoming.call_method1(name!(py, write), (value::bytes(py, nonsense)?,))?;
+        let Err(expected) = socket.call_method1(name!(py, read), (1,)) else {
             return Ok(false);
         };
         let same = ["__class__", "args", "reason", "library"]

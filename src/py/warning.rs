@@ -7,6 +7,7 @@ use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 
 use crate::py::asyncio;
+use crate::py::value::Text;
 
 /// Warns with `text` in the category `W`, then runs `end` in any case. What either raises goes to
 /// `sys.unraisablehook`. Does nothing once the interpreter is gone.
@@ -14,7 +15,8 @@ pub fn while_freeing<W: PyTypeInfo>(text: &str, end: impl FnOnce(Python<'_>) -> 
     Python::try_attach(|py| {
         let raised = PyErr::take(py);
         let category = py.get_type::<W>();
-        let warned = asyncio::warn(py).and_then(|warn| warn.call1((text, category)).map(drop));
+        let warned =
+            asyncio::warn(py).and_then(|warn| warn.call1((Text(text), category)).map(drop));
         let ended = end(py);
         if let Err(error) = warned.and(ended) {
             error.write_unraisable(py, None);

@@ -11,6 +11,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::py::value;
+
 unsafe extern "C" {
     /// Documented in CPython's reference, missing in PyO3's declarations.
     fn _PyBytes_Resize(object: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> c_int;
@@ -136,8 +138,8 @@ impl Window {
 
     /// A `bytes` of the first `count` bytes.
     #[inline]
-    pub fn to_bytes<'py>(&self, py: Python<'py>, count: usize) -> Bound<'py, PyBytes> {
-        self.with_mut(py, |memory| PyBytes::new(py, &memory[..count]))
+    pub fn to_bytes<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Bound<'py, PyBytes>> {
+        self.with_mut(py, |memory| value::bytes(py, &memory[..count]))
     }
 }
 
@@ -164,7 +166,7 @@ pub fn filled_bytes<'py, R>(
     let references = unsafe { ffi::Py_REFCNT(bytes.as_ptr()) };
     if references > 1 {
         // Somebody keeps the window, and could still write.
-        return Ok((PyBytes::new(py, &bytes.as_bytes()[..count]), result));
+        return Ok((value::bytes(py, &bytes.as_bytes()[..count])?, result));
     }
     let mut object = bytes.into_ptr();
     // SAFETY: a `bytes` of our own that nobody else knows; the call leaves a reference that we own

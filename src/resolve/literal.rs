@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyList, PyString};
 
 use crate::py::asyncio;
+use crate::py::value;
 use crate::sys::address::{self, AddressInfo};
 
 /// The list that `socket.getaddrinfo` would return, or None if only libc can tell.
@@ -49,19 +50,30 @@ pub fn getaddrinfo_literal<'py>(
         AddressInfo { stream: true, .. } => asyncio::sock_stream(py)?,
         AddressInfo { stream: false, .. } => asyncio::sock_dgram(py)?,
     };
-    let entry = if info.v4 && text.parse::<Ipv4Addr>().is_ok() {
+    let int = |value: i64| value::int(py, value).map(Bound::into_any);
+    let (family, address) = if info.v4 && text.parse::<Ipv4Addr>().is_ok() {
         // Only what libc itself would write is read: no zeros ahead, four numbers.
-        let address = (name, port);
-        (asyncio::af_inet(py)?, class, info.proto, "", address).into_pyobject(py)?
+        let address = [name.clone().into_any(), int(port.into())?];
+        let address = value::tuple(py, &address)?;
+        (asyncio::af_inet(py)?, address)
     } else if info.v6
         && let Ok(host) = text.parse::<Ipv6Addr>()
     {
-        let address = (address::v6_text(host), port, 0, 0);
-        (asyncio::af_inet6(py)?, class, info.proto, "", address).into_pyobject(py)?
+        let host = value::text(py, &address::v6_text(host))?.into_any();
+        let address = value::tuple(py, &[host, int(port.into())?, int(0)?, int(0)?])?;
+        (asyncio::af_inet6(py)?, address)
     } else {
         return Ok(None);
     };
-    PyList::new(py, [entry]).map(Some)
+    let (proto, name) = (int(info.proto.into())?, value::text(py, "")?.into_any());
+    let entry = [
+        family.clone(),
+        class.clone(),
+        proto,
+        name,
+        address.into_any(),
+    ];
+    value::list(py, [value::tuple(py, &entry)?.into_any()]).map(Some)
 }
 
 /// The port, if it is given as libc would read it.

@@ -6,13 +6,14 @@
 use std::ffi::CStr;
 use std::io;
 
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::error::os_error;
 use crate::event_loop::EventLoop;
 use crate::py::method::{Arguments, FastMethod};
+use crate::py::names::name;
 use crate::py::socket::adopt;
+use crate::py::value;
 use crate::sockets::waiting::{Direction, blocks, number_of, wait};
 use crate::sys::nonblocking::{Family, Origin};
 use crate::sys::socket;
@@ -52,12 +53,11 @@ impl FastMethod for Accept {
         match socket::accept(number) {
             Ok((accepted, peer)) => {
                 // Python keeps what the listener was made with, which the kernel may know better.
-                let proto = sock.getattr(intern!(py, "proto"))?.extract()?;
+                let proto = sock.getattr(name!(py, proto))?.extract()?;
                 let made = adopt(py, accepted, origin.for_python(proto));
                 let made = made.map_err(|(_, error)| error)?;
-                Ok((made, address::to_python(py, &peer)?)
-                    .into_pyobject(py)?
-                    .into_any())
+                let peer = address::to_python(py, &peer)?;
+                Ok(value::tuple(py, &[made, peer])?.into_any())
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 wait(this, sock, number, Direction::Read)

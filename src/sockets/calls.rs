@@ -15,6 +15,7 @@ use pyo3::types::{PyBytes, PyInt};
 use crate::error::os_error;
 use crate::event_loop::{EventLoop, SCRATCH};
 use crate::py::method::{Arguments, FastMethod};
+use crate::py::value;
 use crate::py::{buffer, bytes};
 use crate::sockets::waiting::{Direction, number_of, wait};
 use crate::sys::address::Address;
@@ -80,15 +81,16 @@ fn receive<'py>(
     let received = event_loop.with_scratch(py, |scratch| {
         let room = size.min(scratch.len());
         let count = nonblocking::recv(number, &mut scratch[..room])?;
-        Ok(PyBytes::new(py, &scratch[..count]))
+        Ok((value::bytes(py, &scratch[..count]), count))
     });
-    let large = received
-        .as_ref()
-        .is_ok_and(|data| data.as_bytes().len() >= LARGE);
+    let large = received.as_ref().is_ok_and(|(_, count)| *count >= LARGE);
     if large != was_large {
         event_loop.core.with(py, |core| core.large_receive = large);
     }
-    Ok(received)
+    match received {
+        Ok((data, _)) => data.map(Ok),
+        Err(error) => Ok(Err(error)),
+    }
 }
 
 impl FastMethod for Recv {
@@ -141,7 +143,10 @@ impl FastMethod for RecvInto {
         let Ok(received) = received else {
             return Ok(not_ours(py));
         };
-        let count = received.map(|count| PyInt::new(py, count).into_any());
+        let count = match received {
+            Ok(count) => Ok(value::count(py, count)?.into_any()),
+            Err(error) => Err(error),
+        };
         answer(this, sock, number, count)
     }
 }
@@ -165,8 +170,12 @@ impl FastMethod for RecvFrom {
         {
             let received = this.get().with_scratch(py, |scratch| {
                 let (count, from) = nonblocking::recv_from(number, &mut scratch[..size])?;
-                Ok((PyBytes::new(py, &scratch[..count]).into_any(), from))
+                Ok((value::bytes(py, &scratch[..count]), from))
             });
+            let received = match received {
+                Ok((data, from)) => Ok((data?.into_any(), from)),
+                Err(error) => Err(error),
+            };
             return answer_from(this, sock, number, received);
         }
         Ok(not_ours(py))
@@ -203,7 +212,10 @@ impl FastMethod for RecvFromInto {
         let Ok(Some(received)) = received else {
             return Ok(not_ours(py));
         };
-        let received = received.map(|(count, from)| (PyInt::new(py, count).into_any(), from));
+        let received = match received {
+            Ok((count, from)) => Ok((value::count(py, count)?.into_any(), from)),
+            Err(error) => Err(error),
+        };
         answer_from(this, sock, number, received)
     }
 }
@@ -217,9 +229,9 @@ fn answer_from<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = this.py();
     let pair = match received {
-        Ok((what, from)) => Ok((what, address::to_python(py, &from)?)
-            .into_pyobject(py)?
-            .into_any()),
+        Ok((what, from)) => {
+            Ok(value::tuple(py, &[what, address::to_python(py, &from)?])?.into_any())
+        }
         Err(error) => Err(error),
     };
     answer(this, sock, number, pair)
@@ -257,10 +269,14 @@ impl FastMethod for SendAll {
         };
         match progress.map_err(|error| os_error(&error))? {
             Progress::Done => Ok(py.None().into_bound(py)),
-            Progress::Enough(sent) => Ok((sent, py.None()).into_pyobject(py)?.into_any()),
+            Progress::Enough(sent) => {
+                let sent = value::count(py, sent)?.into_any();
+                Ok(value::tuple(py, &[sent, py.None().into_bound(py)])?.into_any())
+            }
             Progress::Blocked(sent) => {
                 let ready = wait(this, sock, number, Direction::Write)?;
-                Ok((sent, ready).into_pyobject(py)?.into_any())
+                let sent = value::count(py, sent)?.into_any();
+                Ok(value::tuple(py, &[sent, ready])?.into_any())
             }
         }
     }

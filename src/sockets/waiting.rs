@@ -11,15 +11,15 @@ use std::os::fd::RawFd;
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
-use crate::error::{leaves_the_loop, os_error};
+use crate::error::{exception, leaves_the_loop, os_error};
 use crate::event_loop::{Claim, EventLoop, Readiness, Source, SourceClass};
 use crate::logic::slab::Key;
 use crate::py::cell::LoopCell;
 use crate::py::method::{Arguments, FastMethod};
+use crate::py::names::name;
 use crate::py::{asyncio, call, socket};
 
 /// A direction that a call waits for.
@@ -118,7 +118,7 @@ impl SourceClass for WatchClass {
 fn wake(future: Bound<'_, PyAny>) -> PyResult<()> {
     let py = future.py();
     let none = py.None().into_bound(py);
-    match call::method1(&future, intern!(py, "set_result"), &none) {
+    match call::method1(&future, name!(py, set_result), &none) {
         Err(error) if leaves_the_loop(py, &error) => Err(error),
         // A cancelled future refuses its result.
         _ => Ok(()),
@@ -195,7 +195,10 @@ pub fn number_of(event_loop: &EventLoop, sock: Borrowed<'_, '_, PyAny>) -> PyRes
         return Ok(None);
     };
     if event_loop.is_debug() && blocks(&sock)? {
-        return Err(PyValueError::new_err("the socket must be non-blocking"));
+        return Err(exception::<PyValueError>(
+            sock.py(),
+            "the socket must be non-blocking",
+        ));
     }
     Ok((number >= 0).then_some(number))
 }
@@ -203,7 +206,7 @@ pub fn number_of(event_loop: &EventLoop, sock: Borrowed<'_, '_, PyAny>) -> PyRes
 /// Whether `sock` blocks, or pretends to, for a while.
 pub fn blocks(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = sock.py();
-    sock.call_method0(intern!(py, "gettimeout"))?.ne(0)
+    sock.call_method0(name!(py, gettimeout))?.ne(0)
 }
 
 /// A future that is done when `sock`, whose descriptor is `number`, may be ready; `NotImplemented`
@@ -233,7 +236,7 @@ pub fn wait<'py>(
                 begun
             }
             Err(_) => {
-                this.call_method1(intern!(py, "_ensure_fd_no_transport"), (number,))?;
+                this.call_method1(name!(py, _ensure_fd_no_transport), (number,))?;
                 begin(this, sock, number)?
             }
         },
@@ -346,11 +349,12 @@ impl FastMethod for Forget {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.py;
         let (Some(sock), Some(future)) = (arguments.get(0), arguments.get(1)) else {
-            return Err(PyRuntimeError::new_err(
+            return Err(exception::<PyRuntimeError>(
+                py,
                 "_sock_forget() needs a socket and a future",
             ));
         };
-        let number = call::method0(&sock, intern!(py, "fileno"))?.extract::<RawFd>()?;
+        let number = call::method0(&sock, name!(py, fileno))?.extract::<RawFd>()?;
         if let Claim::Source(source, _) = this.get().claim(py, number) {
             if let Ok(watch) = source.object.bind(py).cast::<SocketWatch>() {
                 watch.get().forget(py, future);

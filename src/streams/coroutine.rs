@@ -6,14 +6,16 @@
 
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::error::{exception, exception_of};
 use crate::py::cell::LoopCell;
 use crate::py::coroutine::{already_awaited, just_started, never_awaited, stop_with, thrown};
+use crate::py::names::name;
 use crate::py::object;
 use crate::py::pool::{self, Pool, Pooled};
+use crate::py::value::Text;
 use crate::py::{asyncio, call};
 use crate::streams::buffered::{self, Look};
 use crate::streams::reader::StreamReaderBase;
@@ -143,7 +145,7 @@ impl StreamCoroutine {
         match self.take(py) {
             (work, Phase::Fresh) if sent.is_some_and(|sent| !sent.is_none()) => {
                 self.put(py, work, Phase::Fresh);
-                Err(just_started())
+                Err(just_started(py))
             }
             (work, Phase::Fresh) => self.first(py, work),
             (Work::Read(reader, want), Phase::Waiting(future, from)) => {
@@ -156,10 +158,12 @@ impl StreamCoroutine {
                 }
             }
             (_, Phase::Asyncio(coroutine)) => self.step_asyncio(coroutine.into_bound(py), sent),
-            (_, Phase::Running) => Err(PyValueError::new_err("coroutine already executing")),
+            (_, Phase::Running) => {
+                Err(exception::<PyValueError>(py, "coroutine already executing"))
+            }
             (_, Phase::Over | Phase::Waiting(..)) => {
                 self.end(py);
-                Err(already_awaited())
+                Err(already_awaited(py))
             }
         }
     }
@@ -191,7 +195,7 @@ impl StreamCoroutine {
             },
             Work::Done(_) => {
                 self.end(py);
-                Err(already_awaited())
+                Err(already_awaited(py))
             }
         }
     }
@@ -282,15 +286,17 @@ impl StreamCoroutine {
         let (_, name) = work.name();
         let coroutine = match work {
             Work::Read(reader, want) => {
-                let method = asyncio::stream_reader(py)?.getattr(name)?;
+                let method = asyncio::stream_reader(py)?.getattr(Text(name))?;
                 match want {
                     Want::Some(count) | Want::Exactly(count) => method.call1((reader, count)),
                     Want::Line => method.call1((reader,)),
                     Want::Until(separator) => method.call1((reader, separator)),
                 }
             }
-            Work::Drain(writer) => asyncio::stream_writer(py)?.getattr(name)?.call1((writer,)),
-            Work::Done(_) => Err(already_awaited()),
+            Work::Drain(writer) => asyncio::stream_writer(py)?
+                .getattr(Text(name))?
+                .call1((writer,)),
+            Work::Done(_) => Err(already_awaited(py)),
         };
         match coroutine {
             Ok(coroutine) => self.step_asyncio(coroutine, None),
@@ -309,7 +315,7 @@ impl StreamCoroutine {
     ) -> PyResult<Step<'py>> {
         let py = coroutine.py();
         let none = py.None().into_bound(py);
-        let result = call::method1(&coroutine, intern!(py, "send"), sent.unwrap_or(&none));
+        let result = call::method1(&coroutine, name!(py, send), sent.unwrap_or(&none));
         self.stepped(coroutine, result)
     }
 
@@ -321,7 +327,7 @@ impl StreamCoroutine {
             return Err(error);
         };
         let coroutine = coroutine.into_bound(py);
-        let result = coroutine.call_method1(intern!(py, "throw"), (error,));
+        let result = coroutine.call_method1(name!(py, throw), (error,));
         self.stepped(coroutine, result)
     }
 
@@ -348,8 +354,8 @@ impl StreamCoroutine {
     fn answer<'py>(py: Python<'py>, step: Step<'py>) -> PyResult<Bound<'py, PyAny>> {
         match step {
             Step::Yield(future) => Ok(future),
-            Step::Bytes(bytes) => Err(PyStopIteration::new_err((bytes.unbind(),))),
-            Step::Nothing => Err(PyStopIteration::new_err((py.None(),))),
+            Step::Bytes(bytes) => Err(exception_of::<PyStopIteration>(py, (bytes,))),
+            Step::Nothing => Err(exception_of::<PyStopIteration>(py, (py.None(),))),
         }
     }
 }
@@ -358,10 +364,13 @@ impl StreamCoroutine {
 #[cold]
 fn ended(future: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = future.py();
-    if !call::method0(future, intern!(py, "done"))?.is_truthy()? {
-        return Err(PyRuntimeError::new_err("await wasn't used with future"));
+    if !call::method0(future, name!(py, done))?.is_truthy()? {
+        return Err(exception::<PyRuntimeError>(
+            py,
+            "await wasn't used with future",
+        ));
     }
-    call::method0(future, intern!(py, "result")).map(drop)
+    call::method0(future, name!(py, result)).map(drop)
 }
 
 #[pymethods]
@@ -370,7 +379,8 @@ impl StreamCoroutine {
         let waits =
             |state: &mut State| matches!(state.phase, Phase::Waiting(..) | Phase::Asyncio(_));
         if this.get().state.with(this.py(), waits) {
-            return Err(PyRuntimeError::new_err(
+            return Err(exception::<PyRuntimeError>(
+                this.py(),
                 "coroutine is being awaited already",
             ));
         }
@@ -412,7 +422,7 @@ impl StreamCoroutine {
                 self.throw_asyncio(py, error)?
             }
             (_, Phase::Running) => {
-                return Err(PyValueError::new_err("coroutine already executing"));
+                return Err(exception::<PyValueError>(py, "coroutine already executing"));
             }
             (Work::Read(reader, want), Phase::Waiting(future, _)) => {
                 reader.get().forget_waiter(py, &future);
@@ -420,7 +430,7 @@ impl StreamCoroutine {
             }
             (_, Phase::Over) => {
                 self.end(py);
-                return Err(already_awaited());
+                return Err(already_awaited(py));
             }
             (_, Phase::Fresh | Phase::Waiting(..)) => {
                 self.end(py);
@@ -435,10 +445,10 @@ impl StreamCoroutine {
         let (work, phase) = self.take(py);
         let result = match (phase, work) {
             (Phase::Running, _) => {
-                return Err(PyValueError::new_err("coroutine already executing"));
+                return Err(exception::<PyValueError>(py, "coroutine already executing"));
             }
             (Phase::Asyncio(coroutine), _) => {
-                call::method0(coroutine.bind(py), intern!(py, "close")).map(drop)
+                call::method0(coroutine.bind(py), name!(py, close)).map(drop)
             }
             (Phase::Waiting(future, _), Work::Read(reader, _)) => {
                 reader.get().forget_waiter(py, &future);
@@ -451,19 +461,22 @@ impl StreamCoroutine {
     }
 
     #[getter]
-    fn __name__(&self, py: Python<'_>) -> &'static str {
-        self.name(py).1
+    fn __name__(&self, py: Python<'_>) -> Text<&'static str> {
+        Text(self.name(py).1)
     }
 
     #[getter]
-    fn __qualname__(&self, py: Python<'_>) -> String {
+    fn __qualname__(&self, py: Python<'_>) -> Text<String> {
         let (class, name) = self.name(py);
-        format!("{class}.{name}")
+        Text(format!("{class}.{name}"))
     }
 
-    fn __repr__(this: &Bound<'_, Self>) -> String {
+    fn __repr__(this: &Bound<'_, Self>) -> Text<String> {
         let (class, name) = this.get().name(this.py());
-        format!("<coroutine object {class}.{name} at {:p}>", this.as_ptr())
+        Text(format!(
+            "<coroutine object {class}.{name} at {:p}>",
+            this.as_ptr()
+        ))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -7,14 +7,15 @@ use std::ffi::CStr;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{
     PyByteArray, PyBytes, PyDict, PyTuple, PyType, PyWeakrefMethods, PyWeakrefReference,
 };
 
+use crate::error::exception;
 use crate::py::cell::LoopCell;
 use crate::py::method::{Arguments, FastMethod};
+use crate::py::names::name;
 use crate::py::window::Window;
 use crate::py::{asyncio, bytearray, call};
 use crate::streams::field;
@@ -62,7 +63,7 @@ impl StreamProtocolBase {
     fn received<'py>(
         &self,
         py: Python<'py>,
-        data: impl FnOnce() -> Bound<'py, PyBytes>,
+        data: impl FnOnce() -> PyResult<Bound<'py, PyBytes>>,
         append: impl FnOnce(&Bound<'_, PyByteArray>) -> PyResult<()>,
     ) -> PyResult<()> {
         let Some(reader) = self.reader(py)? else {
@@ -70,7 +71,7 @@ impl StreamProtocolBase {
         };
         match reader.cast::<StreamReaderBase>() {
             Ok(reader) if reader.get().takes(py) => StreamReaderBase::feed(reader, data, append),
-            _ => call::method1(&reader, intern!(py, "feed_data"), data().as_any()).map(drop),
+            _ => call::method1(&reader, name!(py, feed_data), data()?.as_any()).map(drop),
         }
     }
 
@@ -79,7 +80,7 @@ impl StreamProtocolBase {
     fn received_bytes(&self, data: &Bound<'_, PyBytes>) -> PyResult<()> {
         self.received(
             data.py(),
-            || data.clone(),
+            || Ok(data.clone()),
             |buffer| bytearray::append(buffer, data.as_bytes()),
         )
     }
@@ -143,7 +144,7 @@ impl FastMethod for DataReceived {
             Ok(bytes) if !bytes.as_bytes().is_empty() => this.get().received_bytes(&bytes)?,
             _ => {
                 if let Some(reader) = this.get().reader(py)? {
-                    call::method1(&reader, intern!(py, "feed_data"), &data)?;
+                    call::method1(&reader, name!(py, feed_data), &data)?;
                 }
             }
         }
@@ -185,7 +186,7 @@ impl StreamProtocolBase {
     fn set_stream_reader_wr(&self, reference: Bound<'_, PyAny>) -> PyResult<()> {
         if !reference.is_none() && reference.cast::<PyWeakrefReference>().is_err() {
             let text = "_stream_reader_wr is a weak reference or None";
-            return Err(PyTypeError::new_err(text));
+            return Err(exception::<PyTypeError>(reference.py(), text));
         }
         field::set(&self.state, reference, |state| &mut state.reader);
         Ok(())

@@ -7,11 +7,12 @@
 
 use pyo3::exceptions::{PyNotImplementedError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyTuple, PyType};
 
+use crate::error::exception;
 use crate::py::cell::LoopCell;
+use crate::py::names::name;
 use crate::py::{asyncio, bytearray, call, object};
 use crate::streams::field;
 
@@ -65,7 +66,7 @@ impl StreamReaderBase {
             (buffer, state.chunk.take())
         });
         let buffer = buffer
-            .ok_or_else(|| PyTypeError::new_err("StreamReader.__init__() was not called"))?
+            .ok_or_else(|| exception::<PyTypeError>(py, "StreamReader.__init__() was not called"))?
             .into_bound(py);
         if let Some(chunk) = chunk {
             match bytearray::append(&buffer, chunk.as_bytes(py)) {
@@ -153,13 +154,13 @@ impl StreamReaderBase {
     #[inline]
     pub fn feed<'py>(
         this: &Bound<'py, Self>,
-        data: impl FnOnce() -> Bound<'py, PyBytes>,
+        data: impl FnOnce() -> PyResult<Bound<'py, PyBytes>>,
         append: impl FnOnce(&Bound<'_, PyByteArray>) -> PyResult<()>,
     ) -> PyResult<()> {
         let py = this.py();
         let reader = this.get();
         if reader.keeps_chunks(py) {
-            let chunk = data().unbind();
+            let chunk = data()?.unbind();
             reader.state.with(py, |state| state.chunk = Some(chunk));
         } else {
             append(&reader.buffer(py)?)?;
@@ -183,18 +184,18 @@ impl StreamReaderBase {
         let none = py.None().into_bound(py);
         // Another kind of future may take a result although it was cancelled.
         if !waiter.get_type().is(asyncio::c_future(py)?)
-            && call::method0(waiter, intern!(py, "cancelled"))?.is_truthy()?
+            && call::method0(waiter, name!(py, cancelled))?.is_truthy()?
         {
             return Ok(());
         }
-        match call::method1(waiter, intern!(py, "set_result"), &none) {
+        match call::method1(waiter, name!(py, set_result), &none) {
             Ok(_) => {
                 let address = waiter.as_ptr().addr();
                 self.state.with(py, |state| state.woken = Some(address));
                 Ok(())
             }
             Err(error) => {
-                let cancelled = call::method0(waiter, intern!(py, "cancelled"))?.is_truthy()?;
+                let cancelled = call::method0(waiter, name!(py, cancelled))?.is_truthy()?;
                 if cancelled { Ok(()) } else { Err(error) }
             }
         }
@@ -218,9 +219,9 @@ impl StreamReaderBase {
             self.resume(py)?;
         }
         let event_loop = field::object(&self.state, py, |state| &mut state.event_loop);
-        let future = call::method0(&event_loop, intern!(py, "create_future"))?;
+        let future = call::method0(&event_loop, name!(py, create_future))?;
         // What a task wants to see of a future that it is given.
-        future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
+        future.setattr(name!(py, _asyncio_future_blocking), true)?;
         let waiter = future.clone().unbind();
         let old = self.state.with(py, |state| {
             state.woken = None;
@@ -269,7 +270,7 @@ impl StreamReaderBase {
         let Some(transport) = field::get(state, py, |state| &mut state.transport) else {
             return Ok(());
         };
-        match call::method0(transport.bind(py), intern!(py, "pause_reading")) {
+        match call::method0(transport.bind(py), name!(py, pause_reading)) {
             Ok(_) => state.with(py, |state| state.paused = true),
             Err(error) if error.is_instance_of::<PyNotImplementedError>(py) => {
                 // It cannot be paused: asyncio forgets the transport.
@@ -302,7 +303,7 @@ impl StreamReaderBase {
             state.paused = false;
             &mut state.transport
         });
-        call::method0(&transport, intern!(py, "resume_reading")).map(drop)
+        call::method0(&transport, name!(py, resume_reading)).map(drop)
     }
 }
 

@@ -6,9 +6,10 @@
 use std::ffi::CStr;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple};
+use pyo3::types::{PyBytes, PyInt};
 
 use crate::py::method::{Arguments, FastMethod};
+use crate::py::value::{self, Text};
 use crate::py::{asyncio, bytearray};
 use crate::streams::coroutine::StreamCoroutine;
 use crate::streams::reader::StreamReaderBase;
@@ -28,14 +29,14 @@ fn asyncio_method<'py>(
     arguments: &Arguments<'_, 'py>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = this.py();
-    let method = asyncio::stream_reader(py)?.getattr(name)?;
+    let method = asyncio::stream_reader(py)?.getattr(Text(name))?;
     let mut values = vec![this.as_any().clone()];
     values.extend(arguments.from(0).map(Borrowed::to_owned));
-    let keywords = PyDict::new(py);
+    let keywords = value::dict(py)?;
     for (key, value) in arguments.keywords() {
         keywords.set_item(key, value)?;
     }
-    method.call(PyTuple::new(py, values)?, Some(&keywords))
+    method.call(value::tuple(py, &values)?, Some(&keywords))
 }
 
 /// `feed_data`
@@ -68,7 +69,7 @@ impl FastMethod for FeedData {
             && this.get().takes(py)
         {
             let append = |buffer: &Bound<'_, _>| bytearray::append(buffer, data.as_bytes());
-            StreamReaderBase::feed(this, || data.to_owned(), append)?;
+            StreamReaderBase::feed(this, || Ok(data.to_owned()), append)?;
             return Ok(py.None().into_bound(py));
         }
         asyncio_method(this, "feed_data", arguments)

@@ -4,11 +4,11 @@
 //! the transport whether it is closing, as asyncio's does, and that sends what was written before.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::py::cell::LoopCell;
+use crate::py::names::name;
 use crate::py::{asyncio, call};
 use crate::streams::field;
 use crate::streams::protocol::StreamProtocolBase;
@@ -67,7 +67,7 @@ impl StreamWriterBase {
         let transport = transport.bind(py);
         let closing = match StreamTransport::plain(transport) {
             Some(transport) => StreamTransport::is_closing(transport)?,
-            None => call::method0(transport, intern!(py, "is_closing"))?.is_truthy()?,
+            None => call::method0(transport, name!(py, is_closing))?.is_truthy()?,
         };
         if closing {
             return Ok(false);

@@ -6,10 +6,10 @@
 
 use std::ffi::CStr;
 
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::py::method::{Arguments, FastMethod};
+use crate::py::names::name;
 use crate::py::{asyncio, call};
 use crate::streams::coroutine::StreamCoroutine;
 use crate::streams::field;
@@ -39,7 +39,7 @@ impl FastMethod for Write {
         let transport = field::object(&this.get().state, py, |state| &mut state.transport);
         match StreamTransport::plain(&transport) {
             Some(transport) => StreamTransport::write(transport, &data)?,
-            None => drop(call::method1(&transport, intern!(py, "write"), &data)?),
+            None => drop(call::method1(&transport, name!(py, write), &data)?),
         }
         Ok(py.None().into_bound(py))
     }
@@ -60,7 +60,7 @@ impl FastMethod for Drain {
         let py = arguments.py;
         arguments.exactly("drain", [])?;
         if !this.get().is_exact {
-            return asyncio::stream_writer(py)?.call_method1(intern!(py, "drain"), (this,));
+            return asyncio::stream_writer(py)?.call_method1(name!(py, drain), (this,));
         }
         StreamCoroutine::begin(py, Work::Drain(this.clone().unbind()))
     }

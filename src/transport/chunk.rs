@@ -7,9 +7,11 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 
+use crate::error::exception;
 use crate::logic::write_queue::Chunk;
 use crate::py::buffer;
 use crate::py::bytes::Pinned;
+use crate::py::names::name;
 
 /// One write.
 pub enum Data {
@@ -73,7 +75,7 @@ impl Data {
         if let Ok(bytes) = buffer::with_bytes(data, |bytes| Box::from(bytes)) {
             return Ok(Self::Copied(bytes));
         }
-        let flat = data.call_method0("tobytes")?;
+        let flat = data.call_method0(name!(data.py(), tobytes))?;
         Ok(Self::Held(Pinned::new(flat.cast_into::<PyBytes>()?)))
     }
 
@@ -99,10 +101,11 @@ fn refused(data: &Bound<'_, PyAny>) -> PyErr {
         .name()
         .map(|name| name.to_string())
         .unwrap_or_default();
-    let since_3_13 = data.py().version_info() >= (3, 13, 1);
-    PyTypeError::new_err(if since_3_13 {
+    let py = data.py();
+    let text = if py.version_info() >= (3, 13, 1) {
         format!("data argument must be a bytes, bytearray, or memoryview object, not '{name}'")
     } else {
         format!("data argument must be a bytes-like object, not '{name}'")
-    })
+    };
+    exception::<PyTypeError>(py, text)
 }

@@ -8,7 +8,6 @@ use std::ffi::CStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
 
@@ -16,6 +15,8 @@ use crate::error::os_error;
 use crate::event_loop::EventLoop;
 use crate::py::audit;
 use crate::py::method::{Arguments, FastMethod};
+use crate::py::names::name;
+use crate::py::value;
 use crate::sys::address::{Address, is_tcp_request};
 use crate::sys::socket;
 use crate::transport::descriptor::Descriptor;
@@ -81,7 +82,7 @@ fn made<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = this.py();
     let protocol = factory.call0()?;
-    let waiter = this.call_method0(intern!(py, "create_future"))?;
+    let waiter = this.call_method0(name!(py, create_future))?;
     this.get().check_closed()?;
     // Nagle's algorithm off, as in asyncio.
     let _ = socket::set_nodelay(connection.as_raw_fd());
@@ -96,7 +97,7 @@ fn made<'py>(
         waiter: Some(waiter.clone()),
     };
     let transport = open(this, parts)?;
-    Ok((transport, protocol, waiter).into_pyobject(py)?.into_any())
+    Ok(value::tuple(py, &[transport.into_any(), protocol, waiter])?.into_any())
 }
 
 /// A Python socket for Python to wait for, and the address in asyncio's form.
@@ -107,11 +108,16 @@ fn under_way<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = host.py();
     let connection = Descriptor::Owned(connection).adopt(py)?;
-    let sock = connection.socket();
+    let sock = connection
+        .socket()
+        .map_or_else(|| py.None(), |sock| sock.clone_ref(py));
+    let int = |value: i64| value::int(py, value).map(Bound::into_any);
+    let (host, port) = (host.to_owned(), int(target.port().into())?);
     let address = if target.is_ipv4() {
-        (host, target.port()).into_pyobject(py)?
+        value::tuple(py, &[host, port])?
     } else {
-        (host, target.port(), 0, 0).into_pyobject(py)?
+        value::tuple(py, &[host, port, int(0)?, int(0)?])?
     };
-    Ok((sock, address, py.None()).into_pyobject(py)?.into_any())
+    let none = py.None().into_bound(py);
+    Ok(value::tuple(py, &[sock.bind(py).clone(), address.into_any(), none])?.into_any())
 }

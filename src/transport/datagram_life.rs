@@ -3,9 +3,7 @@
 //! Loop thread only. The one surprise: an endpoint that was closed while datagrams wait goes on
 //! sending, and is lost in the very event in which the last one leaves, as in asyncio.
 
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
 use crate::error::{leaves_the_loop, os_error};
 use crate::event_loop::{Entry, EventLoop, Readiness, Source, SourceClass};
@@ -13,6 +11,8 @@ use crate::handle::Callback;
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::asyncio;
 use crate::py::call::{self, Args};
+use crate::py::names::name;
+use crate::py::value;
 use crate::transport::datagram::DatagramTransport;
 use crate::transport::descriptor::Descriptor;
 use crate::transport::protocol::report_fatal;
@@ -89,7 +89,7 @@ pub fn open(
 ) -> PyResult<()> {
     let py = this.py();
     let opened = || -> PyResult<()> {
-        let made = protocol.getattr(intern!(py, "connection_made"))?;
+        let made = protocol.getattr(name!(py, connection_made))?;
         let callback = Callback {
             function: made.unbind(),
             args: Args::new(py, std::iter::once(this.as_any().as_borrowed()))?,
@@ -153,13 +153,13 @@ fn report(this: &Bound<'_, DatagramTransport>, error: PyErr, step: &str) -> PyRe
     if leaves_the_loop(py, &error) {
         return Err(error);
     }
-    let context = PyDict::new(py);
+    let context = value::dict(py)?;
     let message = format!("Exception in callback DatagramTransport.{step}()");
-    context.set_item("message", message)?;
-    context.set_item("exception", error.into_value(py))?;
-    context.set_item("transport", this)?;
+    context.set_item(name!(py, message), message)?;
+    context.set_item(name!(py, exception), error.into_value(py))?;
+    context.set_item(name!(py, transport), this)?;
     let event_loop = this.get().event_loop.bind(py);
-    event_loop.call_method1(intern!(py, "call_exception_handler"), (context,))?;
+    event_loop.call_method1(name!(py, call_exception_handler), (context,))?;
     Ok(())
 }
 
@@ -263,7 +263,7 @@ impl DatagramTransport {
         let told = match transport.protocol(py) {
             Some(protocol) => {
                 let reason = reason.unwrap_or_else(|| py.None()).into_bound(py);
-                call::method1(&protocol, intern!(py, "connection_lost"), &reason).map(drop)
+                call::method1(&protocol, name!(py, connection_lost), &reason).map(drop)
             }
             None => Ok(()),
         };

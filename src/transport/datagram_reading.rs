@@ -8,7 +8,6 @@ use std::io;
 use std::os::fd::RawFd;
 
 use pyo3::exceptions::PyOSError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -16,6 +15,8 @@ use crate::error::{leaves_the_loop, os_error, would_block};
 use crate::event_loop::Readiness;
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::call;
+use crate::py::names::name;
+use crate::py::value;
 use crate::sys::address::RawAddress;
 use crate::sys::datagram::{Batch, LARGEST_OTHER};
 use crate::sys::nonblocking::Family;
@@ -71,7 +72,7 @@ impl DatagramTransport {
             let Some((data, sender, protocol)) = next else {
                 return Ok(());
             };
-            let name = intern!(py, "datagram_received");
+            let name = name!(py, datagram_received);
             call::method2(&protocol, name, &data, &sender)?;
             if transport.event_loop.bind(py).get().has_more_to_run(py) {
                 return Ok(());
@@ -151,7 +152,7 @@ impl DatagramTransport {
         let Some(sock) = self.sock(py) else {
             return Ok(false);
         };
-        match sock.call_method1(intern!(py, "recvfrom"), (LARGEST_OTHER,)) {
+        match sock.call_method1(name!(py, recvfrom), (LARGEST_OTHER,)) {
             Ok(pair) => {
                 let (data, sender) = pair.extract::<(Py<PyBytes>, Py<PyAny>)>()?;
                 self.state.with(py, |state| {
@@ -172,14 +173,14 @@ impl DatagramTransport {
     pub fn tell_error(protocol: &Bound<'_, PyAny>, error: PyErr) -> PyResult<()> {
         let py = protocol.py();
         let error = error.into_value(py).into_bound(py).into_any();
-        call::method1(protocol, intern!(py, "error_received"), &error).map(drop)
+        call::method1(protocol, name!(py, error_received), &error).map(drop)
     }
 
     /// Turns the datagrams of `batch` into objects.
     fn take(&self, py: Python<'_>, batch: &Batch, count: usize, more: bool) -> PyResult<()> {
         for index in 0..count {
             let (data, sender) = batch.datagram(index);
-            let data = PyBytes::new(py, data).unbind();
+            let data = value::bytes(py, data)?.unbind();
             let sender = self.sender(py, sender)?;
             self.state
                 .with(py, |state| state.received.push_back((data, sender)));

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::event_loop::EventLoop;
 use crate::logic::flow_control::DEFAULT_HIGH;
@@ -16,7 +16,9 @@ use crate::logic::lifecycle::Lifecycle;
 use crate::py::asyncio;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
+use crate::py::names::name;
 use crate::py::socket;
+use crate::py::value::{self, Count, Text};
 use crate::sys::nonblocking::Family;
 use crate::transport::address;
 use crate::transport::datagram::{DatagramState, DatagramTransport};
@@ -74,7 +76,7 @@ impl DatagramTransport {
         let py = event_loop.py();
         event_loop.get().check_closed()?;
         let extra = address::described(extra, sock)?;
-        let connected = match extra.get_item("peername")? {
+        let connected = match extra.get_item(name!(py, peername))? {
             Some(peer) => peer.is_truthy()?,
             None => false,
         };
@@ -202,15 +204,12 @@ impl DatagramTransport {
     }
 
     /// How many bytes wait, from 3.13 on with 8 for the header of each datagram.
-    fn get_write_buffer_size(&self, py: Python<'_>) -> usize {
-        self.state.with(py, |state| state.size)
+    fn get_write_buffer_size(&self, py: Python<'_>) -> Count {
+        Count(self.state.with(py, |state| state.size))
     }
 
     /// The (low, high) water marks in bytes.
-    fn get_write_buffer_limits<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> (Bound<'py, PyAny>, Bound<'py, PyAny>) {
+    fn get_write_buffer_limits<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         self.state
             .with(py, |state| limits::told(py, &state.flow, &state.given))
     }
@@ -242,7 +241,7 @@ impl DatagramTransport {
         name: &Bound<'py, PyAny>,
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let found = self.extra(py).get_item(name)?.or(default);
+        let found = self.extra(py)?.get_item(name)?.or(default);
         Ok(found.unwrap_or_else(|| py.None().into_bound(py)))
     }
 
@@ -256,7 +255,7 @@ impl DatagramTransport {
     }
 
     #[getter]
-    fn _extra<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
+    fn _extra<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.extra(py)
     }
 
@@ -276,8 +275,8 @@ impl DatagramTransport {
         self.address.as_ref().map(|address| address.clone_ref(py))
     }
 
-    fn __repr__(&self, py: Python<'_>) -> String {
-        self.state.with(py, |state| {
+    fn __repr__(&self, py: Python<'_>) -> Text<String> {
+        Text(self.state.with(py, |state| {
             let (life, number) = (state.life.adjective(), self.number);
             if state.life == Lifecycle::Lost {
                 return format!("<DatagramTransport{life} fd={number}>");
@@ -289,7 +288,7 @@ impl DatagramTransport {
             format!(
                 "<DatagramTransport{life} fd={number} read={reads} write=<{writes}, bufsize={size}>>"
             )
-        })
+        }))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -318,12 +317,12 @@ impl DatagramTransport {
 
 impl DatagramTransport {
     /// What `get_extra_info` finds.
-    fn extra<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
-        let fresh = PyDict::new(py).unbind();
+    fn extra<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let fresh = value::dict(py)?.unbind();
         let extra = self
             .state
             .with(py, |state| state.extra.as_ref().map(|it| it.clone_ref(py)));
-        extra.unwrap_or(fresh).into_bound(py)
+        Ok(extra.unwrap_or(fresh).into_bound(py))
     }
 }
 
@@ -331,7 +330,7 @@ impl DatagramTransport {
 fn log(this: &Bound<'_, DatagramTransport>, changed: bool, text: &str) -> PyResult<()> {
     let py = this.py();
     if changed && this.get().event_loop.bind(py).get().is_debug() {
-        asyncio::logger(py)?.call_method1("debug", (text, this))?;
+        asyncio::logger(py)?.call_method1(name!(py, debug), (Text(text), this))?;
     }
     Ok(())
 }

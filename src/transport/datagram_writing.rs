@@ -7,12 +7,13 @@
 use std::io;
 
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyInt, PyMemoryView, PyString, PyTuple};
 
-use crate::error::{leaves_the_loop, os_error, would_block};
+use crate::error::{exception, leaves_the_loop, os_error, would_block};
 use crate::logic::flow_control::LOST_WRITES;
+use crate::py::names::name;
+use crate::py::value::Text;
 use crate::py::{asyncio, audit, buffer};
 use crate::sys::address::{Address, RawAddress};
 use crate::sys::datagram;
@@ -79,7 +80,7 @@ impl DatagramTransport {
         };
         if !addr.is_none() && !addr.eq(own)? {
             let text = format!("Invalid address: must be None or {}", own.str()?);
-            return Err(PyValueError::new_err(text));
+            return Err(exception::<PyValueError>(py, text));
         }
         Ok(own.clone())
     }
@@ -99,7 +100,10 @@ impl DatagramTransport {
         });
         if warns == Some(true) {
             let logger = asyncio::logger(py)?;
-            logger.call_method1("warning", ("socket.send() raised exception.",))?;
+            logger.call_method1(
+                name!(py, warning),
+                (Text("socket.send() raised exception."),),
+            )?;
         }
         Ok(warns.is_some())
     }
@@ -145,9 +149,9 @@ impl DatagramTransport {
             return Sent::Yes;
         };
         let sent = if self.connected {
-            sock.call_method1(intern!(py, "send"), (data,))
+            sock.call_method1(name!(py, send), (data,))
         } else {
-            sock.call_method1(intern!(py, "sendto"), (data, addr))
+            sock.call_method1(name!(py, sendto), (data, addr))
         };
         match sent {
             Ok(_) => Sent::Yes,
@@ -305,7 +309,7 @@ impl DatagramTransport {
                     event_loop,
                     this.as_any(),
                     &protocol,
-                    intern!(py, "pause_writing"),
+                    name!(py, pause_writing),
                 )
             }
             _ => Ok(()),
@@ -325,7 +329,7 @@ impl DatagramTransport {
                     event_loop,
                     this.as_any(),
                     &protocol,
-                    intern!(py, "resume_writing"),
+                    name!(py, resume_writing),
                 )
             }
             _ => Ok(()),
@@ -343,7 +347,7 @@ fn check_data(data: &Bound<'_, PyAny>) -> PyResult<()> {
     }
     let name = data.get_type().name()?;
     let text = format!("data argument must be a bytes-like object, not '{name}'");
-    Err(PyTypeError::new_err(text))
+    Err(exception::<PyTypeError>(data.py(), text))
 }
 
 /// A `bytes` with what `data` holds now.

@@ -7,11 +7,11 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use pyo3::exceptions::{PyAttributeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::error::os_error;
+use crate::error::{exception, os_error};
 use crate::py::asyncio;
+use crate::py::names::name;
 use crate::py::socket::{Held, adopt, is_c_socket};
 use crate::sys::nonblocking::{self, Origin};
 
@@ -43,10 +43,11 @@ impl Descriptor {
     /// # Errors
     /// What `fileno()` raises, `ValueError` for a closed one.
     pub fn of(socket: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = socket.py();
         let socket = Held::new(socket.clone())?;
         if socket.first() < 0 {
             let text = format!("Invalid file descriptor: {}", socket.first());
-            return Err(PyValueError::new_err(text));
+            return Err(exception::<PyValueError>(py, text));
         }
         Ok(Self::Socket { socket, view: None })
     }
@@ -100,7 +101,7 @@ impl Descriptor {
     /// What `socket.socket` raises.
     pub fn shut<'py>(py: Python<'py>, family: &Bound<'py, PyAny>) -> PyResult<Self> {
         let socket = asyncio::socket(py)?.call1((family,))?;
-        socket.call_method0(intern!(py, "close"))?;
+        socket.call_method0(name!(py, close))?;
         Ok(Self::Shut {
             socket: socket.unbind(),
             view: None,
@@ -169,7 +170,7 @@ impl Descriptor {
         match (self.close(py), socket) {
             (Err(error), Some(socket)) if error.is_instance_of::<PyAttributeError>(py) => {
                 if is_c_socket(socket.bind(py))? {
-                    asyncio::c_socket(py)?.call_method1(intern!(py, "close"), (socket,))?;
+                    asyncio::c_socket(py)?.call_method1(name!(py, close), (socket,))?;
                 }
                 Ok(())
             }
@@ -184,7 +185,7 @@ impl Descriptor {
     pub fn close(self, py: Python<'_>) -> PyResult<()> {
         match self {
             Self::Socket { socket, .. } => {
-                socket.object().call_method0(py, intern!(py, "close"))?;
+                socket.object().call_method0(py, name!(py, close))?;
             }
             Self::Owned(owned) => drop(owned),
             Self::Shut { .. } | Self::Closed => {}

@@ -3,11 +3,11 @@
 //! Loop thread only. The one surprise: on any other transport such a protocol is an ordinary Python
 //! one, so it has the methods of one too.
 
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::py::call;
+use crate::py::names::name;
 use crate::py::window::Window;
 
 /// What a stream transport tells a native protocol.
@@ -32,7 +32,7 @@ pub trait DirectClass: Sync {
         protocol: &Bound<'_, PyAny>,
         data: &Bound<'_, PyBytes>,
     ) -> PyResult<()> {
-        call::method1(protocol, intern!(data.py(), "data_received"), data).map(drop)
+        call::method1(protocol, name!(data.py(), data_received), data).map(drop)
     }
 
     /// What the loop's exception handler is told if `received` raised.

@@ -6,10 +6,12 @@
 
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyFloat, PyInt};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyTuple};
 
+use crate::error::exception;
 use crate::logic::flow_control::FlowControl;
 use crate::py::asyncio;
+use crate::py::value;
 
 /// The (low, high) marks as given, where `FlowControl` cannot tell them; plain numbers, which need
 /// no collector.
@@ -39,19 +41,22 @@ pub fn water_marks<'py>(
 ) -> PyResult<Marks> {
     let high = match (high, low) {
         (Some(high), _) => high.clone(),
-        (None, Some(low)) => PyInt::new(py, 4).mul(low)?,
-        (None, None) => PyInt::new(py, default).into_any(),
+        (None, Some(low)) => value::int(py, 4)?.mul(low)?,
+        (None, None) => value::count(py, default)?.into_any(),
     };
     let low = match low {
         Some(low) => low.clone(),
         None => high.floor_div(4)?,
     };
     if !(high.ge(&low)? && low.ge(0)?) {
-        return Err(PyValueError::new_err(format!(
-            "high ({}) must be >= low ({}) must be >= 0",
-            high.repr()?,
-            low.repr()?
-        )));
+        return Err(exception::<PyValueError>(
+            py,
+            format!(
+                "high ({}) must be >= low ({}) must be >= 0",
+                high.repr()?,
+                low.repr()?
+            ),
+        ));
     }
     if let (Some(high), Some(low)) = (plain(&high), plain(&low)) {
         let given = None;
@@ -64,7 +69,7 @@ pub fn water_marks<'py>(
         if simple {
             return Ok(mark.clone().unbind());
         }
-        Ok(PyInt::new(py, bytes(mark)?).into_any().unbind())
+        Ok(value::count(py, bytes(mark)?)?.into_any().unbind())
     };
     Ok(Marks {
         high: bytes(&high)?,
@@ -78,14 +83,17 @@ pub fn told<'py>(
     py: Python<'py>,
     flow: &FlowControl,
     given: &Given,
-) -> (Bound<'py, PyAny>, Bound<'py, PyAny>) {
+) -> PyResult<Bound<'py, PyTuple>> {
     match given.as_deref() {
-        Some((low, high)) => (low.bind(py).clone(), high.bind(py).clone()),
-        None => (
-            PyInt::new(py, flow.low).into_any(),
-            PyInt::new(py, flow.high).into_any(),
-        ),
+        Some((low, high)) => value::tuple(py, &[low.bind(py).clone(), high.bind(py).clone()]),
+        None => counts(py, flow.low, flow.high),
     }
+}
+
+/// Two numbers as Python sees them.
+pub fn counts(py: Python<'_>, first: usize, second: usize) -> PyResult<Bound<'_, PyTuple>> {
+    let first = value::count(py, first)?.into_any();
+    value::tuple(py, &[first, value::count(py, second)?.into_any()])
 }
 
 /// An exact `int` that is no more than a buffer can be.

@@ -8,16 +8,16 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
-use crate::error::{leaves_the_loop, os_error};
+use crate::error::{exception, leaves_the_loop, os_error};
 use crate::event_loop::{EventLoop, Readiness, Source, SourceClass};
 use crate::logic::slab::Key;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
+use crate::py::names::name;
 use crate::py::socket::Held;
+use crate::py::value;
 use crate::py::{asyncio, audit};
 use crate::sys::address::Address;
 use crate::sys::socket::{self, AcceptError};
@@ -140,7 +140,7 @@ impl Listener {
         }
         drop(context);
         if let Some(retry) = retry {
-            retry.call_method0(py, intern!(py, "cancel"))?;
+            retry.call_method0(py, name!(py, cancel))?;
         }
         Ok(())
     }
@@ -188,7 +188,7 @@ impl Listener {
         let number = listener.sock.number(py);
         if number < 0 {
             let text = format!("Invalid file descriptor: {number}");
-            return Err(PyValueError::new_err(text));
+            return Err(exception::<PyValueError>(py, text));
         }
         let key = event_loop.register(py, number, source)?;
         listener.state.with(py, |state| state.key = Some(key));
@@ -317,16 +317,16 @@ impl Listener {
         if !event_loop.get().is_debug() {
             return Ok(());
         }
-        let context = PyDict::new(py);
+        let context = value::dict(py)?;
         context.set_item(
-            "message",
+            name!(py, message),
             "Error on transport creation for incoming connection",
         )?;
-        context.set_item("exception", error.into_value(py))?;
+        context.set_item(name!(py, exception), error.into_value(py))?;
         if let Some(protocol) = protocol {
-            context.set_item("protocol", protocol)?;
+            context.set_item(name!(py, protocol), protocol)?;
         }
-        event_loop.call_method1(intern!(py, "call_exception_handler"), (context,))?;
+        event_loop.call_method1(name!(py, call_exception_handler), (context,))?;
         Ok(())
     }
 
@@ -340,20 +340,20 @@ impl Listener {
         if let Some(key) = listener.state.with(py, |state| state.key.take()) {
             event_loop.get().unregister(py, key, listener.sock.first());
         }
-        let context = PyDict::new(py);
-        context.set_item("message", "socket.accept() out of system resource")?;
-        context.set_item("exception", os_error(error).into_value(py))?;
+        let context = value::dict(py)?;
+        context.set_item(name!(py, message), "socket.accept() out of system resource")?;
+        context.set_item(name!(py, exception), os_error(error).into_value(py))?;
         context.set_item(
-            "socket",
+            name!(py, socket),
             asyncio::transport_socket(py)?.call1((listener.sock.object(),))?,
         )?;
-        event_loop.call_method1(intern!(py, "call_exception_handler"), (context,))?;
+        event_loop.call_method1(name!(py, call_exception_handler), (context,))?;
         // The handler may have closed the server.
         if listener.state.with(py, |state| state.context.is_none()) {
             return Ok(());
         }
-        let resume = this.getattr(intern!(py, "_resume"))?;
-        let retry = event_loop.call_method1(intern!(py, "call_later"), (RETRY_DELAY, resume))?;
+        let resume = this.getattr(name!(py, _resume))?;
+        let retry = event_loop.call_method1(name!(py, call_later), (RETRY_DELAY, resume))?;
         let old = listener
             .state
             .with(py, |state| state.retry.replace(retry.unbind()));
@@ -366,11 +366,14 @@ impl Listener {
     #[cold]
     fn report_broken(this: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
         let py = this.py();
-        let context = PyDict::new(py);
-        context.set_item("message", "Exception in callback Listener.accept()")?;
-        context.set_item("exception", error.into_value(py))?;
+        let context = value::dict(py)?;
+        context.set_item(
+            name!(py, message),
+            "Exception in callback Listener.accept()",
+        )?;
+        context.set_item(name!(py, exception), error.into_value(py))?;
         let event_loop = this.get().event_loop.bind(py);
-        event_loop.call_method1(intern!(py, "call_exception_handler"), (context,))?;
+        event_loop.call_method1(name!(py, call_exception_handler), (context,))?;
         Ok(())
     }
 }

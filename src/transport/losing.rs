@@ -6,12 +6,12 @@
 use std::sync::atomic::Ordering;
 
 use pyo3::exceptions::{PyResourceWarning, PyRuntimeError};
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::event_loop::EventLoop;
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::call::{self, Args};
+use crate::py::names::name;
 use crate::py::warning;
 use crate::sys::socket;
 use crate::transport::address;
@@ -84,7 +84,7 @@ impl StreamTransport {
         if event_loop.get().is_closed() {
             return this.get().finish_unheard(py);
         }
-        let callback = this.getattr(intern!(py, "_call_connection_lost"))?;
+        let callback = this.getattr(name!(py, _call_connection_lost))?;
         let reason = reason.unwrap_or_else(|| py.None()).into_bound(py);
         let args = Args::new(py, std::iter::once(reason.as_borrowed()))?;
         EventLoop::call_where_written(event_loop, key, callback, args)
@@ -122,7 +122,7 @@ impl StreamTransport {
                     .as_ref()
                     .map_or_else(|| py.None(), |it| it.clone_ref(py));
                 let reason = reason.into_bound(py);
-                call::method1(&protocol, intern!(py, "connection_lost"), &reason).map(drop)
+                call::method1(&protocol, name!(py, connection_lost), &reason).map(drop)
             }
             None => Ok(()),
         };

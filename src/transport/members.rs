@@ -5,12 +5,12 @@
 
 use std::ffi::CStr;
 
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
 
 use crate::event_loop::EventLoop;
 use crate::py::method::{Arguments, FastMethod};
+use crate::py::names::name;
+use crate::py::value;
 use crate::transport::server::ServerBase;
 use crate::transport::stream::StreamTransport;
 
@@ -29,17 +29,12 @@ impl FastMethod for Transports {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.py;
         arguments.exactly("_transports", [])?;
-        let event_loop = this
-            .getattr(intern!(py, "_loop"))?
-            .cast_into::<EventLoop>()?;
-        let members = PyList::empty(py);
-        for object in event_loop.get().sources(py) {
-            if let Ok(transport) = object.bind(py).cast::<StreamTransport>()
-                && transport.get().belongs_to(py, this)
-            {
-                members.append(transport)?;
-            }
-        }
-        Ok(members.into_any())
+        let event_loop = this.getattr(name!(py, _loop))?.cast_into::<EventLoop>()?;
+        let members = event_loop.get().sources(py).into_iter().filter(|object| {
+            let transport = object.bind(py).cast::<StreamTransport>();
+            transport.is_ok_and(|transport| transport.get().belongs_to(py, this))
+        });
+        let members = members.map(|object| object.into_bound(py));
+        Ok(value::list(py, members)?.into_any())
     }
 }

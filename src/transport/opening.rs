@@ -4,7 +4,6 @@
 //! start, but the kernel is asked to watch the descriptor only when `connection_made` has run, so
 //! that the first data comes in the turn in which asyncio would deliver it.
 
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -16,6 +15,7 @@ use crate::logic::write_queue::WriteQueue;
 use crate::py::call::Args;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
+use crate::py::names::name;
 use crate::sys::address::Address;
 use crate::sys::socket;
 use crate::transport::descriptor::Descriptor;
@@ -88,7 +88,7 @@ pub fn open<'py>(
 ) -> PyResult<Bound<'py, StreamTransport>> {
     let py = event_loop.py();
     let kind = Kind::of(&parts.protocol)?;
-    let made = parts.protocol.getattr(intern!(py, "connection_made"))?;
+    let made = parts.protocol.getattr(name!(py, connection_made))?;
     let context = parts.context.duplicate(py);
     let number = parts.descriptor.registered();
     // An accepted socket has it from the listening one.

@@ -4,14 +4,15 @@
 //! them on the instance while the connection is open.
 
 use pyo3::exceptions::PyOSError;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::PyString;
 
 use crate::error::leaves_the_loop;
 use crate::event_loop::EventLoop;
 use crate::py::asyncio;
 use crate::py::call;
+use crate::py::names::name;
+use crate::py::value::{self, Text};
 use crate::transport::direct::{DirectClass, DirectProtocol};
 
 /// How a protocol takes data.
@@ -78,14 +79,14 @@ pub fn report(
     protocol: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<()> {
     let py = event_loop.py();
-    let context = PyDict::new(py);
-    context.set_item("message", message)?;
-    context.set_item("exception", error.value(py))?;
-    context.set_item("transport", transport)?;
-    context.set_item("protocol", protocol)?;
+    let context = value::dict(py)?;
+    context.set_item(name!(py, message), Text(message))?;
+    context.set_item(name!(py, exception), error.value(py))?;
+    context.set_item(name!(py, transport), transport)?;
+    context.set_item(name!(py, protocol), protocol)?;
     call::method1(
         event_loop.as_any(),
-        intern!(py, "call_exception_handler"),
+        name!(py, call_exception_handler),
         &context,
     )?;
     Ok(())
@@ -107,13 +108,16 @@ pub fn report_step(
     if leaves_the_loop(py, &error) {
         return Err(error);
     }
-    let context = PyDict::new(py);
-    context.set_item("message", format!("Exception in callback {step}()"))?;
-    context.set_item("exception", error.into_value(py))?;
-    context.set_item("transport", transport)?;
+    let context = value::dict(py)?;
+    context.set_item(
+        name!(py, message),
+        Text(format!("Exception in callback {step}()")),
+    )?;
+    context.set_item(name!(py, exception), error.into_value(py))?;
+    context.set_item(name!(py, transport), transport)?;
     call::method1(
         event_loop.as_any(),
-        intern!(py, "call_exception_handler"),
+        name!(py, call_exception_handler),
         &context,
     )?;
     Ok(())
@@ -137,11 +141,11 @@ pub fn report_fatal(
         return report(event_loop, message, error, transport, protocol);
     }
     if event_loop.get().is_debug() {
-        let keywords = PyDict::new(py);
-        keywords.set_item("exc_info", error.value(py))?;
+        let keywords = value::dict(py)?;
+        keywords.set_item(name!(py, exc_info), error.value(py))?;
         asyncio::logger(py)?.call_method(
-            "debug",
-            ("%r: %s", transport, message),
+            name!(py, debug),
+            (Text("%r: %s"), transport, Text(message)),
             Some(&keywords),
         )?;
     }

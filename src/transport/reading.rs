@@ -8,13 +8,14 @@ use std::io;
 use std::os::fd::RawFd;
 
 use pyo3::exceptions::{PyBufferError, PyRuntimeError, PyTypeError};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyInt, PyType};
+use pyo3::types::{PyBytes, PyType};
 
-use crate::error::os_error;
+use crate::error::{exception, os_error};
 use crate::event_loop::{Purpose, Readiness};
 use crate::logic::lifecycle::Lifecycle;
+use crate::py::names::name;
+use crate::py::value::{self, Text};
 use crate::py::{asyncio, buffer, bytes, call};
 use crate::sys::socket;
 use crate::transport::direct::DirectClass;
@@ -93,7 +94,7 @@ impl StreamTransport {
         let Some(protocol) = this.get().protocol(py) else {
             return Ok(());
         };
-        match call::method1(&protocol, intern!(py, "data_received"), data) {
+        match call::method1(&protocol, name!(py, data_received), data) {
             Ok(_) => Ok(()),
             Err(error) => Self::failed(
                 this,
@@ -139,7 +140,7 @@ impl StreamTransport {
         let received = self.event_loop.bind(py).get().with_scratch(py, |scratch| {
             let result = recv(number, unix, scratch);
             if let Ok((count, _)) = result {
-                data = Some(PyBytes::new(py, &scratch[..count]));
+                data = Some(value::bytes(py, &scratch[..count])?);
             }
             result
         });
@@ -233,7 +234,7 @@ impl StreamTransport {
             Ok(Some(Ok(received))) => received,
             Ok(None) => {
                 let message = "Fatal error: protocol.get_buffer() call failed.";
-                return Self::failed(this, empty_buffer(), message);
+                return Self::failed(this, empty_buffer(py), message);
             }
             Ok(Some(Err(error))) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Ok(Some(Err(error))) => {
@@ -251,12 +252,12 @@ impl StreamTransport {
         // Asked, not tried: a protocol sees each call of its `get_buffer`.
         let more = more && socket::readable_bytes(number) > 0;
         transport.note_read(py, count, more);
-        let count = count.into_pyobject(py)?;
+        let count = value::count(py, count)?;
         // `get_buffer` may have set another one.
         let Some(protocol) = transport.protocol(py) else {
             return Ok(());
         };
-        match call::method1(&protocol, intern!(py, "buffer_updated"), &count) {
+        match call::method1(&protocol, name!(py, buffer_updated), &count) {
             Ok(_) => Ok(()),
             Err(error) => Self::failed(
                 this,
@@ -303,7 +304,7 @@ impl StreamTransport {
         let transport = this.get();
         if transport.event_loop.bind(py).get().is_debug() {
             let logger = asyncio::logger(py)?;
-            logger.call_method1("debug", ("%r received EOF", this))?;
+            logger.call_method1(name!(py, debug), (Text("%r received EOF"), this))?;
         }
         transport
             .state
@@ -311,8 +312,8 @@ impl StreamTransport {
         let Some(protocol) = transport.protocol(py) else {
             return Ok(());
         };
-        let kept = call::method0(&protocol, intern!(py, "eof_received"))
-            .and_then(|answer| answer.is_truthy());
+        let kept =
+            call::method0(&protocol, name!(py, eof_received)).and_then(|answer| answer.is_truthy());
         match kept {
             Ok(true) => {
                 // Reading that was paused and resumed meanwhile does not begin again, as in
@@ -393,10 +394,10 @@ impl StreamTransport {
 /// What `get_buffer` raises, and `RuntimeError` for an empty one.
 fn lent<'py>(protocol: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = protocol.py();
-    let hint = PyInt::new(py, -1);
-    let space = call::method1(protocol, intern!(py, "get_buffer"), &hint)?;
+    let hint = value::int(py, -1)?;
+    let space = call::method1(protocol, name!(py, get_buffer), &hint)?;
     if space.len()? == 0 {
-        Err(empty_buffer())
+        Err(empty_buffer(py))
     } else {
         Ok(space)
     }
@@ -417,14 +418,15 @@ fn no_space(py: Python<'_>, error: PyErr, class: &Bound<'_, PyType>) -> PyErr {
     let refused =
         error.is_instance_of::<PyBufferError>(py) || error.is_instance_of::<PyTypeError>(py);
     match class.name() {
-        Ok(name) if refused => PyTypeError::new_err(format!(
-            "recv_into() argument 1 must be read-write bytes-like object, not {name}"
-        )),
+        Ok(name) if refused => exception::<PyTypeError>(
+            py,
+            format!("recv_into() argument 1 must be read-write bytes-like object, not {name}"),
+        ),
         _ => error,
     }
 }
 
 #[cold]
-fn empty_buffer() -> PyErr {
-    PyRuntimeError::new_err("get_buffer() returned an empty buffer")
+fn empty_buffer(py: Python<'_>) -> PyErr {
+    exception::<PyRuntimeError>(py, "get_buffer() returned an empty buffer")
 }

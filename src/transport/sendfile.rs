@@ -5,9 +5,10 @@
 //! undoing.
 
 use pyo3::exceptions::{PyConnectionError, PyRuntimeError};
-use pyo3::intern;
 use pyo3::prelude::*;
 
+use crate::error::exception;
+use crate::py::names::name;
 use crate::py::{asyncio, call};
 use crate::transport::stream::{StreamTransport, Writing};
 use crate::transport::transfer::Transfer;
@@ -35,7 +36,10 @@ impl StreamTransport {
             (false, empty)
         });
         if busy {
-            return Err(PyRuntimeError::new_err("Empty waiter is already set"));
+            return Err(exception::<PyRuntimeError>(
+                py,
+                "Empty waiter is already set",
+            ));
         }
         if empty {
             asyncio::wake_waiter(&future)?;
@@ -70,11 +74,19 @@ impl StreamTransport {
             )
         });
         match placed {
-            None => return Err(PyRuntimeError::new_err("no sendfile is in progress")),
+            None => {
+                return Err(exception::<PyRuntimeError>(
+                    py,
+                    "no sendfile is in progress",
+                ));
+            }
             Some(older) => drop(older),
         }
         if lost {
-            return Err(PyConnectionError::new_err("Connection is closed by peer"));
+            return Err(exception::<PyConnectionError>(
+                py,
+                "Connection is closed by peer",
+            ));
         }
         if !blocked {
             transport.watch_for_room(py)?;
@@ -110,15 +122,15 @@ impl StreamTransport {
     pub fn fail_transfer(&self, py: Python<'_>, reason: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         for future in self.take_waiters(py).into_iter().flatten() {
             let future = future.bind(py);
-            if future.call_method0(intern!(py, "done"))?.is_truthy()? {
+            if future.call_method0(name!(py, done))?.is_truthy()? {
                 continue;
             }
-            let closed = PyConnectionError::new_err("Connection is closed by peer");
+            let closed = exception::<PyConnectionError>(py, "Connection is closed by peer");
             let reason = match reason {
                 Some(reason) => reason.clone(),
                 None => closed.into_value(py).into_bound(py).into_any(),
             };
-            future.call_method1(intern!(py, "set_exception"), (reason,))?;
+            future.call_method1(name!(py, set_exception), (reason,))?;
         }
         Ok(())
     }

@@ -6,9 +6,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3::exceptions::PyAssertionError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+
+use crate::error::exception_of;
+use crate::py::names::name;
+use crate::py::value::Count;
 
 /// The native half of `ferroloop`'s servers.
 #[pyclass(frozen, subclass, weakref, module = "ferroloop._native")]
@@ -29,8 +32,8 @@ impl ServerBase {
 
     /// How many connections are open.
     #[getter]
-    fn _active_count(&self) -> usize {
-        self.active.load(Ordering::Relaxed)
+    fn _active_count(&self) -> Count {
+        Count(self.active.load(Ordering::Relaxed))
     }
 
     #[pyo3(signature = (_transport = None))]
@@ -40,10 +43,11 @@ impl ServerBase {
 
     #[pyo3(signature = (_transport = None))]
     fn _detach(this: &Bound<'_, Self>, _transport: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let counts = this.py().version_info() < (3, 13);
+        let py = this.py();
+        let counts = py.version_info() < (3, 13);
         if counts && this.get().active.load(Ordering::Relaxed) == 0 {
             // asyncio's assertion. From 3.13 on it keeps a set, from which nothing is taken then.
-            return Err(PyAssertionError::new_err(()));
+            return Err(exception_of::<PyAssertionError>(py, ()));
         }
         Self::detach(this)
     }
@@ -66,12 +70,12 @@ impl ServerBase {
         this.get().active.store(left, Ordering::Relaxed);
         // A server that the collector has cleared has nobody to wake. At the interpreter's end its
         // class may be cleared before it.
-        let Some(sockets) = this.getattr_opt(intern!(py, "_sockets"))? else {
+        let Some(sockets) = this.getattr_opt(name!(py, _sockets))? else {
             return Ok(());
         };
         if left == 0
             && sockets.is_none()
-            && let Some(wakeup) = this.getattr_opt(intern!(py, "_wakeup"))?
+            && let Some(wakeup) = this.getattr_opt(name!(py, _wakeup))?
         {
             wakeup.call0()?;
         }

@@ -7,14 +7,15 @@
 use std::ffi::CStr;
 
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::event_loop::EventLoop;
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::asyncio;
 use crate::py::method::{Arguments, FastMethod};
+use crate::py::names::name;
+use crate::py::value::{self, Count, Text};
 use crate::sys::address::Address;
 use crate::sys::socket;
 use crate::transport::address;
@@ -180,16 +181,14 @@ impl StreamTransport {
     }
 
     /// How many bytes the kernel has not taken.
-    fn get_write_buffer_size(this: &Bound<'_, Self>) -> PyResult<usize> {
+    fn get_write_buffer_size(this: &Bound<'_, Self>) -> PyResult<Count> {
         Self::settle(this)?;
-        Ok(this.get().state.with(this.py(), |state| state.queue.size()))
+        let size = this.get().state.with(this.py(), |state| state.queue.size());
+        Ok(Count(size))
     }
 
     /// The (low, high) water marks in bytes.
-    fn get_write_buffer_limits<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> (Bound<'py, PyAny>, Bound<'py, PyAny>) {
+    fn get_write_buffer_limits<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         self.state
             .with(py, |state| limits::told(py, &state.flow, &state.given))
     }
@@ -233,7 +232,7 @@ impl StreamTransport {
             }
             Ok(_) => None,
             // asyncio looks every name up in a dictionary.
-            Err(_) => PyDict::new(py).get_item(name)?,
+            Err(_) => value::dict(py)?.get_item(name)?,
         };
         Ok(known
             .or(default)
@@ -266,22 +265,22 @@ impl StreamTransport {
 
     #[getter]
     fn _sendfile_compatible<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        asyncio::sendfile_mode(py)?.getattr(intern!(py, "TRY_NATIVE"))
+        asyncio::sendfile_mode(py)?.getattr(name!(py, try_native))
     }
 
     #[getter]
-    fn _extra<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
+    fn _extra<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let known = self
             .state
             .with(py, |state| state.extra.as_ref().map(|it| it.clone_ref(py)));
         if let Some(known) = known {
-            return known.into_bound(py);
+            return Ok(known.into_bound(py));
         }
-        let fresh = PyDict::new(py);
+        let fresh = value::dict(py)?;
         let kept = fresh.clone().unbind();
         let old = self.state.with(py, |state| state.extra.replace(kept));
         drop(old);
-        fresh
+        Ok(fresh)
     }
 
     #[getter]
@@ -318,8 +317,8 @@ impl StreamTransport {
         true
     }
 
-    fn __repr__(&self, py: Python<'_>) -> String {
-        self.state.with(py, |state| {
+    fn __repr__(&self, py: Python<'_>) -> Text<String> {
+        Text(self.state.with(py, |state| {
             let life = state.life.adjective();
             if state.life == Lifecycle::Lost {
                 return format!("<StreamTransport{life} fd={}>", state.last_number);
@@ -335,7 +334,7 @@ impl StreamTransport {
             format!(
                 "<StreamTransport{life} fd={number} read={reads} write=<{writes}, bufsize={size}>>"
             )
-        })
+        }))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -383,7 +382,7 @@ impl StreamTransport {
 fn log(this: &Bound<'_, StreamTransport>, changed: bool, text: &str) -> PyResult<()> {
     let py = this.py();
     if changed && this.get().event_loop.bind(py).get().is_debug() {
-        asyncio::logger(py)?.call_method1("debug", (text, this))?;
+        asyncio::logger(py)?.call_method1(name!(py, debug), (Text(text), this))?;
     }
     Ok(())
 }

@@ -7,15 +7,16 @@
 use std::io;
 
 use pyo3::exceptions::PyRuntimeError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::error::os_error;
+use crate::error::{exception, os_error};
 use crate::logic::flow_control::{DEFAULT_HIGH, LOST_WRITES};
 use crate::logic::slab::Key;
 use crate::py::asyncio;
 use crate::py::bytes::Pinned;
+use crate::py::names::name;
+use crate::py::value::{self, Text};
 use crate::sys::socket;
 use crate::transport::chunk::Data;
 use crate::transport::limits::water_marks;
@@ -57,7 +58,7 @@ impl StreamTransport {
         let transport = this.get();
         let data = Data::from_write(data)?;
         if let Some(text) = transport.state.with(py, |state| state.refusal(&WRITE)) {
-            return Err(PyRuntimeError::new_err(text));
+            return Err(exception::<PyRuntimeError>(py, text));
         }
         if data.is_empty() {
             return Ok(());
@@ -75,11 +76,11 @@ impl StreamTransport {
         let transport = this.get();
         if py.version_info() < (3, 12) {
             // asyncio joins the chunks first, which shows in its errors.
-            let joined = PyBytes::new(py, b"").call_method1(intern!(py, "join"), (chunks,))?;
+            let joined = value::bytes(py, b"")?.call_method1(name!(py, join), (chunks,))?;
             return Self::write(this, &joined);
         }
         if let Some(text) = transport.state.with(py, |state| state.refusal(&WRITELINES)) {
-            return Err(PyRuntimeError::new_err(text));
+            return Err(exception::<PyRuntimeError>(py, text));
         }
         if !chunks.is_truthy()? {
             return Ok(());
@@ -124,7 +125,10 @@ impl StreamTransport {
     #[cold]
     fn warn_lost(py: Python<'_>) -> PyResult<()> {
         let logger = asyncio::logger(py)?;
-        logger.call_method1("warning", ("socket.send() raised exception.",))?;
+        logger.call_method1(
+            name!(py, warning),
+            (Text("socket.send() raised exception."),),
+        )?;
         Ok(())
     }
 
@@ -218,7 +222,8 @@ impl StreamTransport {
                 Some(text) => Err(text),
                 None => Ok(state.gather([data])),
             });
-        Self::go_on(this, next.map_err(PyRuntimeError::new_err)?)
+        let next = next.map_err(|text| exception::<PyRuntimeError>(py, text));
+        Self::go_on(this, next?)
     }
 
     /// Sends what `fill` puts into a room at once, if nothing waits and it would be sent next: for
@@ -251,9 +256,9 @@ impl StreamTransport {
             };
             let left = match sent {
                 Ok(sent) if sent == count => Ok(None),
-                Ok(sent) => Ok(Some(PyBytes::new(py, &scratch[sent..count]))),
+                Ok(sent) => Ok(Some(value::bytes(py, &scratch[sent..count]))),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    Ok(Some(PyBytes::new(py, &scratch[..count])))
+                    Ok(Some(value::bytes(py, &scratch[..count])))
                 }
                 // The kernel says what is wrong once.
                 Err(error) => Err(error),
@@ -262,7 +267,7 @@ impl StreamTransport {
         });
         match left {
             Ok(None) => {}
-            Ok(Some(left)) => Self::write_bytes(this, left)?,
+            Ok(Some(left)) => Self::write_bytes(this, left?)?,
             Err(error) => Self::fatal_error(this, os_error(&error), FAILED)?,
         }
         Ok(all)
@@ -299,7 +304,7 @@ impl StreamTransport {
                 transport.event_loop.bind(py),
                 this.as_any(),
                 &protocol,
-                intern!(py, "pause_writing"),
+                name!(py, pause_writing),
             ),
             _ => Ok(()),
         }
@@ -317,7 +322,7 @@ impl StreamTransport {
                 transport.event_loop.bind(py),
                 this.as_any(),
                 &protocol,
-                intern!(py, "resume_writing"),
+                name!(py, resume_writing),
             ),
             _ => Ok(()),
         }

@@ -8,11 +8,10 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use pyo3::exceptions::{PyResourceWarning, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::error::os_error;
+use crate::error::{exception, os_error};
 use crate::event_loop::{EventLoop, Source, SourceClass};
 use crate::logic::lifecycle::Lifecycle;
 use crate::logic::slab::Key;
@@ -20,6 +19,8 @@ use crate::py::asyncio;
 use crate::py::call::{self, Args};
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
+use crate::py::names::name;
+use crate::py::value::{self, Text};
 use crate::py::warning;
 use crate::sys::pipe::{self, Kind};
 use crate::transport::protocol::report_step;
@@ -107,14 +108,14 @@ impl PipeTransport {
     ) -> PyResult<(Self, Kind)> {
         let py = event_loop.py();
         event_loop.get().check_closed()?;
-        let number = parts.file.call_method0(intern!(py, "fileno"))?.extract()?;
+        let number = parts.file.call_method0(name!(py, fileno))?.extract()?;
         let kind = pipe::kind(number).map_err(|error| os_error(&error))?;
         if kind == Kind::Other {
-            return Err(PyValueError::new_err(refusal));
+            return Err(exception::<PyValueError>(py, refusal));
         }
         pipe::set_nonblocking(number).map_err(|error| os_error(&error))?;
-        let extra = parts.extra.unwrap_or_else(|| PyDict::new(py));
-        extra.set_item(intern!(py, "pipe"), parts.file)?;
+        let extra = parts.extra.map_or_else(|| value::dict(py), Ok)?;
+        extra.set_item(name!(py, pipe), parts.file)?;
         let end = End {
             name,
             file: None,
@@ -166,7 +167,7 @@ impl PipeTransport {
         let Some(protocol) = this.get().protocol(py) else {
             return Ok(());
         };
-        let method = protocol.getattr(name)?;
+        let method = protocol.getattr(Text(name))?;
         let arguments: Vec<_> = argument.into_iter().map(Bound::as_borrowed).collect();
         let args = Args::new(py, arguments.into_iter())?;
         EventLoop::call_soon(event_loop, method, args)
@@ -346,7 +347,7 @@ impl PipeTransport {
         let told = match transport.protocol(py) {
             Some(protocol) => {
                 let reason = reason.unwrap_or_else(|| py.None()).into_bound(py);
-                call::method1(&protocol, intern!(py, "connection_lost"), &reason).map(drop)
+                call::method1(&protocol, name!(py, connection_lost), &reason).map(drop)
             }
             None => Ok(()),
         };
@@ -364,7 +365,7 @@ impl PipeTransport {
             )
         });
         let closed = match file {
-            Some(file) => file.call_method0(py, intern!(py, "close")).map(drop),
+            Some(file) => file.call_method0(py, name!(py, close)).map(drop),
             None => Ok(()),
         };
         drop(dropped);
@@ -421,7 +422,7 @@ impl Drop for End {
         let Some(file) = self.file.take() else { return };
         let text = format!("unclosed transport <{} fd={}>", self.name, self.number);
         warning::while_freeing::<PyResourceWarning>(&text, |py| {
-            file.call_method0(py, intern!(py, "close")).map(drop)
+            file.call_method0(py, name!(py, close)).map(drop)
         });
     }
 }

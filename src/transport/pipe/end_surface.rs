@@ -8,6 +8,7 @@ use pyo3::types::PyDict;
 
 use crate::event_loop::EventLoop;
 use crate::logic::lifecycle::Lifecycle;
+use crate::py::value::Int;
 use crate::transport::pipe::end::PipeTransport;
 
 #[pymethods]
@@ -93,8 +94,8 @@ impl PipeTransport {
     }
 
     #[getter]
-    fn _fileno(&self, py: Python<'_>) -> i32 {
-        self.end.with(py, |end| end.number)
+    fn _fileno(&self, py: Python<'_>) -> Int {
+        Int(self.end.with(py, |end| end.number).into())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

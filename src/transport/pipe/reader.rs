@@ -8,7 +8,6 @@ use std::io;
 use std::os::fd::RawFd;
 
 use pyo3::PyClassInitializer;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyType};
 
@@ -16,6 +15,8 @@ use crate::error::os_error;
 use crate::event_loop::{EventLoop, Readiness, SourceClass};
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::cell::LoopCell;
+use crate::py::names::name;
+use crate::py::value::{self, Count, Text};
 use crate::py::{asyncio, bytes, call};
 use crate::sys::pipe::{self, Kind};
 use crate::sys::socket::readable_bytes;
@@ -155,7 +156,7 @@ impl ReadPipeTransport {
         let Some(protocol) = this.as_super().get().protocol(py) else {
             return Ok(());
         };
-        match call::method1(&protocol, intern!(py, "data_received"), data) {
+        match call::method1(&protocol, name!(py, data_received), data) {
             Ok(_) => Ok(()),
             Err(error) => PipeTransport::report(this.as_super(), error, "_read_ready"),
         }
@@ -165,7 +166,8 @@ impl ReadPipeTransport {
         let py = this.py();
         let end = this.as_super();
         if end.get().event_loop.bind(py).get().is_debug() {
-            asyncio::logger(py)?.call_method1("info", ("%r was closed by peer", this))?;
+            asyncio::logger(py)?
+                .call_method1(name!(py, info), (Text("%r was closed by peer"), this))?;
         }
         end.get().end.with(py, |end| end.life = Lifecycle::Closing);
         PipeTransport::queue(end, "eof_received", None)
@@ -180,7 +182,7 @@ impl ReadPipeTransport {
         let transport = this.as_super().get();
         let errno: Option<i32> = error
             .value(py)
-            .getattr("errno")
+            .getattr(name!(py, errno))
             .and_then(|errno| errno.extract())
             .ok();
         let tell = if errno.is_some_and(pipe::is_hang_up) {
@@ -229,7 +231,7 @@ fn receive<'py>(
     Ok(event_loop.get().with_scratch(py, |scratch| {
         let count = pipe::read(number, scratch)?;
         Ok((
-            PyBytes::new(py, &scratch[..count]),
+            value::bytes(py, &scratch[..count])?,
             readable_bytes(number) > 0,
         ))
     }))
@@ -332,11 +334,12 @@ impl ReadPipeTransport {
     }
 
     /// How many bytes wait to be read and will be: none while reading is paused or closed.
-    fn _waiting(this: &Bound<'_, Self>) -> usize {
+    fn _waiting(this: &Bound<'_, Self>) -> Count {
         if !Self::is_reading(this) {
-            return 0;
+            return Count(0);
         }
-        readable_bytes(this.as_super().get().end.with(this.py(), |end| end.number))
+        let number = this.as_super().get().end.with(this.py(), |end| end.number);
+        Count(readable_bytes(number))
     }
 
     fn _close(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {
@@ -348,11 +351,11 @@ impl ReadPipeTransport {
         Self::fatal_error(this, PyErr::from_value(exc), message)
     }
 
-    fn __repr__(this: &Bound<'_, Self>) -> String {
+    fn __repr__(this: &Bound<'_, Self>) -> Text<String> {
         let py = this.py();
         let paused = this.get().is_paused(py);
         let stopped = this.as_super().get().event_loop.bind(py).get().is_closed();
-        this.as_super().get().end.with(py, |end| {
+        Text(this.as_super().get().end.with(py, |end| {
             let watched = end.watch.is_some() && !paused;
             format!(
                 "<ReadPipeTransport{} fd={} {}>",
@@ -368,7 +371,7 @@ impl ReadPipeTransport {
                     "idle"
                 }
             )
-        })
+        }))
     }
 }
 
@@ -376,7 +379,7 @@ impl ReadPipeTransport {
 fn log(this: &Bound<'_, ReadPipeTransport>, text: &str) -> PyResult<()> {
     let py = this.py();
     if this.as_super().get().event_loop.bind(py).get().is_debug() {
-        asyncio::logger(py)?.call_method1("debug", (text, this))?;
+        asyncio::logger(py)?.call_method1(name!(py, debug), (Text(text), this))?;
     }
     Ok(())
 }

@@ -9,14 +9,16 @@ use std::os::fd::RawFd;
 
 use pyo3::exceptions::{PyAssertionError, PyBrokenPipeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
+use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
 
-use crate::error::os_error;
+use crate::error::{exception, exception_of, os_error};
 use crate::event_loop::{Readiness, SourceClass};
 use crate::logic::flow_control::{FlowControl, LOST_WRITES};
 use crate::logic::lifecycle::Lifecycle;
 use crate::logic::write_queue::WriteQueue;
 use crate::py::cell::LoopCell;
+use crate::py::names::name;
+use crate::py::value::Text;
 use crate::py::{asyncio, buffer};
 use crate::sys::pipe;
 use crate::sys::socket::MAX_SLICES;
@@ -108,7 +110,7 @@ impl WritePipeTransport {
             || data.is_instance_of::<PyByteArray>()
             || data.is_instance_of::<PyMemoryView>();
         if !known {
-            return Err(PyAssertionError::new_err(data.repr()?.to_string()));
+            return Err(exception::<PyAssertionError>(py, data.repr()?.to_string()));
         }
         if !data.is_truthy()? {
             return Ok(());
@@ -122,7 +124,7 @@ impl WritePipeTransport {
         });
         if warns {
             let text = "pipe closed by peer or os.write(pipe, data) raised exception.";
-            asyncio::logger(py)?.call_method1("warning", (text,))?;
+            asyncio::logger(py)?.call_method1(name!(py, warning), (text,))?;
         }
         if refused {
             return Ok(());
@@ -214,7 +216,7 @@ impl WritePipeTransport {
             state.flow.pauses_at(waiting)
         });
         if pauses {
-            Self::tell(this, "pause_writing")
+            Self::tell(this, name!(this.py(), pause_writing))
         } else {
             Ok(())
         }
@@ -226,24 +228,23 @@ impl WritePipeTransport {
             state.flow.resumes_at(waiting)
         });
         if resumes {
-            Self::tell(this, "resume_writing")
+            Self::tell(this, name!(this.py(), resume_writing))
         } else {
             Ok(())
         }
     }
 
-    fn tell(this: &Bound<'_, Self>, name: &str) -> PyResult<()> {
+    fn tell<'py>(this: &Bound<'py, Self>, name: &Bound<'py, PyString>) -> PyResult<()> {
         let py = this.py();
         let transport = this.as_super().get();
         let Some(protocol) = transport.protocol(py) else {
             return Ok(());
         };
-        let name = pyo3::types::PyString::intern(py, name);
         tell_flow(
             transport.event_loop.bind(py),
             this.as_any(),
             &protocol,
-            &name,
+            name,
         )
     }
 
@@ -295,10 +296,15 @@ impl WritePipeTransport {
     fn reader_gone(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         if this.as_super().get().event_loop.bind(py).get().is_debug() {
-            asyncio::logger(py)?.call_method1("info", ("%r was closed by peer", this))?;
+            asyncio::logger(py)?
+                .call_method1(name!(py, info), (Text("%r was closed by peer"), this))?;
         }
         let unsent = this.get().state.with(py, |state| !state.queue.is_empty());
-        let reason = unsent.then(|| PyBrokenPipeError::new_err(()).into_value(py).into_any());
+        let reason = unsent.then(|| {
+            exception_of::<PyBrokenPipeError>(py, ())
+                .into_value(py)
+                .into_any()
+        });
         Self::force_close(this, reason)
     }
 

@@ -4,12 +4,14 @@
 
 use pyo3::PyClassInitializer;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyType};
+use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::event_loop::EventLoop;
 use crate::logic::flow_control::DEFAULT_HIGH;
 use crate::py::asyncio;
 use crate::py::cell::LoopCell;
+use crate::py::names::name;
+use crate::py::value::{self, Count, Text};
 use crate::sys::pipe::Kind;
 use crate::transport::limits;
 use crate::transport::pipe::end::{Parts, PipeTransport};
@@ -72,7 +74,8 @@ impl WritePipeTransport {
     /// Raises TypeError for an item that is not bytes-like. Mirrors asyncio's writelines, the same
     /// on 3.10 to 3.15.
     fn writelines(this: &Bound<'_, Self>, list_of_data: &Bound<'_, PyAny>) -> PyResult<()> {
-        let joined = PyBytes::new(this.py(), b"").call_method1("join", (list_of_data,))?;
+        let py = this.py();
+        let joined = value::bytes(py, b"")?.call_method1(name!(py, join), (list_of_data,))?;
         Self::write(this, &joined)
     }
 
@@ -108,15 +111,12 @@ impl WritePipeTransport {
     }
 
     /// How many bytes the kernel has not taken.
-    fn get_write_buffer_size(&self, py: Python<'_>) -> usize {
-        self.state.with(py, |state| state.queue.size())
+    fn get_write_buffer_size(&self, py: Python<'_>) -> Count {
+        Count(self.state.with(py, |state| state.queue.size()))
     }
 
     /// The (low, high) water marks in bytes.
-    fn get_write_buffer_limits<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> (Bound<'py, PyAny>, Bound<'py, PyAny>) {
+    fn get_write_buffer_limits<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         self.state
             .with(py, |state| limits::told(py, &state.flow, &state.given))
     }
@@ -150,11 +150,11 @@ impl WritePipeTransport {
         Self::fatal_error(this, PyErr::from_value(exc), message)
     }
 
-    fn __repr__(this: &Bound<'_, Self>) -> String {
+    fn __repr__(this: &Bound<'_, Self>) -> Text<String> {
         let py = this.py();
         let stopped = this.as_super().get().event_loop.bind(py).get().is_closed();
         let (waits, size) = this.get().state.with(py, |state| state.describe());
-        this.as_super().get().end.with(py, |end| {
+        Text(this.as_super().get().end.with(py, |end| {
             let (life, number) = (end.life.adjective(), end.number);
             if end.file.is_none() || stopped {
                 let state = if stopped && end.file.is_some() {
@@ -165,6 +165,6 @@ impl WritePipeTransport {
                 return format!("<WritePipeTransport{life} fd={number} {state}>");
             }
             format!("<WritePipeTransport{life} fd={number} {waits} bufsize={size}>")
-        })
+        }))
     }
 }

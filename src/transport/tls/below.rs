@@ -4,11 +4,11 @@
 //! transport, such as one made in Python or another TLS connection, through its methods.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::py::call;
+use crate::py::names::name;
 use crate::transport::stream::StreamTransport;
 
 /// A transport below.
@@ -79,7 +79,7 @@ impl Below {
         match self {
             Self::Stream(stream) => StreamTransport::write_bytes(stream.bind(py), data),
             Self::Other(other) => {
-                call::method1(other.bind(py), intern!(py, "write"), data.as_any()).map(drop)
+                call::method1(other.bind(py), name!(py, write), data.as_any()).map(drop)
             }
         }
     }
@@ -109,14 +109,14 @@ impl Below {
     /// Stops what comes in.
     pub fn pause_reading(&self, py: Python<'_>) -> PyResult<()> {
         self.object(py)
-            .call_method0(intern!(py, "pause_reading"))
+            .call_method0(name!(py, pause_reading))
             .map(drop)
     }
 
     /// Lets it come in again.
     pub fn resume_reading(&self, py: Python<'_>) -> PyResult<()> {
         self.object(py)
-            .call_method0(intern!(py, "resume_reading"))
+            .call_method0(name!(py, resume_reading))
             .map(drop)
     }
 
@@ -129,12 +129,12 @@ impl Below {
             }
             Self::Other(other) => {
                 let other = other.bind(py);
-                let name = intern!(py, "_force_close");
+                let name = name!(py, _force_close);
                 // What asyncio asks of every transport that can carry TLS; a foreign one may have
                 // no more than the documented methods.
                 match other.getattr_opt(name)? {
                     Some(force_close) => force_close.call1((reason,)).map(drop),
-                    None => other.call_method0(intern!(py, "abort")).map(drop),
+                    None => other.call_method0(name!(py, abort)).map(drop),
                 }
             }
         }

@@ -5,11 +5,11 @@
 //! asyncio.
 
 use pyo3::exceptions::{PyBaseException, PyException, PyOSError, PyRuntimeError};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
 use crate::error::leaves_the_loop;
+use crate::py::names::name;
+use crate::py::value::{self, Text};
 use crate::py::{asyncio, call};
 use crate::transport::protocol::report;
 use crate::transport::tls::session::{Phase, TlsProtocol, Told, Work};
@@ -67,11 +67,11 @@ impl TlsProtocol {
         {
             return Ok(());
         }
-        let check = this.getattr(intern!(py, "_check_shutdown_timeout"))?;
-        let timer = session.event_loop.bind(py).call_method1(
-            intern!(py, "call_later"),
-            (&session.timeouts.shutdown, check),
-        )?;
+        let check = this.getattr(name!(py, _check_shutdown_timeout))?;
+        let timer = session
+            .event_loop
+            .bind(py)
+            .call_method1(name!(py, call_later), (&session.timeouts.shutdown, check))?;
         session
             .state
             .with(py, |state| state.shutdown_timer = Some(timer.unbind()));
@@ -82,7 +82,7 @@ impl TlsProtocol {
     pub fn cancel_shutdown_timer(&self, py: Python<'_>) -> PyResult<()> {
         let timer = self.state.with(py, |state| state.shutdown_timer.take());
         match timer {
-            Some(timer) => timer.call_method0(py, intern!(py, "cancel")).map(drop),
+            Some(timer) => timer.call_method0(py, name!(py, cancel)).map(drop),
             None => Ok(()),
         }
     }
@@ -97,7 +97,7 @@ impl TlsProtocol {
         let waits = matches!(session.phase(py), Phase::Flushing | Phase::Shutdown);
         match session.below(py) {
             Some(below) if waits => {
-                let error = asyncio::timeout_error(py)?.call1(("SSL shutdown timed out",))?;
+                let error = asyncio::timeout_error(py)?.call1((Text("SSL shutdown timed out"),))?;
                 below.force_close(py, Some(error.unbind()))
             }
             _ => Ok(()),
@@ -193,11 +193,11 @@ impl TlsProtocol {
         let Some(below) = session.below(py) else {
             return Ok(());
         };
-        let close = below.object(py).getattr(intern!(py, "close"))?;
+        let close = below.object(py).getattr(name!(py, close))?;
         session
             .event_loop
             .bind(py)
-            .call_method1(intern!(py, "call_soon"), (close,))?;
+            .call_method1(name!(py, call_soon), (close,))?;
         Self::start_shutdown_timer(this)
     }
 
@@ -232,7 +232,7 @@ impl TlsProtocol {
             && error.is_instance_of::<PyException>(py)
             && let Some(below) = session.below(py)
         {
-            below.object(py).call_method0(intern!(py, "close"))?;
+            below.object(py).call_method0(name!(py, close))?;
         }
         result
     }
@@ -241,7 +241,7 @@ impl TlsProtocol {
         let py = this.py();
         let session = this.get();
         if session.event_loop.bind(py).get().is_debug() {
-            asyncio::logger(py)?.call_method1("debug", ("%r received EOF", this))?;
+            asyncio::logger(py)?.call_method1(name!(py, debug), (Text("%r received EOF"), this))?;
         }
         match session.phase(py) {
             Phase::DoHandshake => Self::handshake_cut(this)?,
@@ -291,11 +291,11 @@ impl TlsProtocol {
             return Ok(());
         };
         let kept =
-            call::method0(&app, intern!(py, "eof_received")).and_then(|answer| answer.is_truthy());
+            call::method0(&app, name!(py, eof_received)).and_then(|answer| answer.is_truthy());
         match kept {
             Ok(true) => {
                 let text = "returning true from eof_received() has no effect when using ssl";
-                asyncio::logger(py)?.call_method1("warning", (text,))?;
+                asyncio::logger(py)?.call_method1(name!(py, warning), (text,))?;
                 Ok(())
             }
             Ok(false) => Ok(()),
@@ -334,11 +334,11 @@ impl TlsProtocol {
         session.engine.take_outgoing(py)?;
         let queued = match app {
             Some(app) if tells => {
-                let told = app.bind(py).getattr(intern!(py, "connection_lost"))?;
+                let told = app.bind(py).getattr(name!(py, connection_lost))?;
                 session
                     .event_loop
                     .bind(py)
-                    .call_method1(intern!(py, "call_soon"), (told, reason))
+                    .call_method1(name!(py, call_soon), (told, reason))
                     .map(drop)
             }
             _ => Ok(()),
@@ -398,9 +398,13 @@ impl TlsProtocol {
         if !self.event_loop.bind(py).get().is_debug() {
             return Ok(());
         }
-        let keywords = PyDict::new(py);
-        keywords.set_item("exc_info", error)?;
-        asyncio::logger(py)?.call_method("debug", ("%r: %s", this, message), Some(&keywords))?;
+        let keywords = value::dict(py)?;
+        keywords.set_item(name!(py, exc_info), error)?;
+        asyncio::logger(py)?.call_method(
+            name!(py, debug),
+            (Text("%r: %s"), this, message),
+            Some(&keywords),
+        )?;
         Ok(())
     }
 }

@@ -6,12 +6,13 @@
 //! is called itself.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyInt, PyMemoryView, PySlice};
+use pyo3::types::{PyBytes, PyMemoryView};
 
+use crate::py::names::name;
 use crate::py::ssl::{self, Direct};
+use crate::py::value::{self, Text};
 use crate::py::window::Window;
 use crate::py::{asyncio, buffer, call};
 use crate::sys::openssl::{Answer, OpenSsl};
@@ -23,8 +24,8 @@ macro_rules! methods {
         fn $name(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
             static METHOD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
             let method = METHOD.get_or_try_init(py, || {
-                let class = py.import("_ssl")?.getattr($class)?;
-                Ok::<_, PyErr>(class.getattr($method)?.unbind())
+                let class = py.import(Text("_ssl"))?.getattr(Text($class))?;
+                Ok::<_, PyErr>(class.getattr(Text($method))?.unbind())
             })?;
             Ok(method.bind(py))
         }
@@ -93,10 +94,10 @@ impl<'py> Room<'_, 'py> {
 /// The bytes of `buffer` from `from` to `to`, without a copy.
 fn part<'py>(buffer: &Bound<'py, PyAny>, from: usize, to: usize) -> PyResult<Bound<'py, PyAny>> {
     let py = buffer.py();
-    let range = PySlice::new(py, from.cast_signed(), to.cast_signed(), 1);
+    let range = value::slice(py, from, to)?;
     let view = PyMemoryView::from(buffer)?;
     // A slice of a view counts its items, which may be longer than a byte.
-    let bytes = call::method1(&view, intern!(py, "cast"), intern!(py, "B"))?;
+    let bytes = call::method1(&view, name!(py, cast), name!(py, bytes_format))?;
     bytes.get_item(range)
 }
 
@@ -113,7 +114,7 @@ impl Engine {
         let py = object.py();
         let plain = object.get_type().is(asyncio::ssl_object(py)?);
         let inner = if plain {
-            object.getattr_opt(intern!(py, "_sslobj"))?
+            object.getattr_opt(name!(py, _sslobj))?
         } else {
             None
         };
@@ -175,7 +176,7 @@ impl Engine {
     pub fn feed_held(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
         match &self.direct {
             Some(direct) if direct.feed(data) => Ok(()),
-            _ => self.feed_object(PyBytes::new(py, data).as_any()),
+            _ => self.feed_object(value::bytes(py, data)?.as_any()),
         }
     }
 
@@ -234,13 +235,13 @@ impl Engine {
                 Some(Answer::Refused) | None => {}
             }
         }
-        let size = PyInt::new(py, to.saturating_sub(from));
+        let size = value::count(py, to.saturating_sub(from))?;
         let room = room.part(from, to)?;
         let inner = self.inner.bind(py);
         let read = if self.plain {
             call::function3(socket_read(py)?, inner, size.as_any(), &room)
         } else {
-            call::method2(inner, intern!(py, "read"), size.as_any(), &room)
+            call::method2(inner, name!(py, read), size.as_any(), &room)
         };
         match read {
             Ok(count) => match count.extract()? {
@@ -257,7 +258,7 @@ impl Engine {
     pub fn decrypted(&self, py: Python<'_>) -> PyResult<usize> {
         match &self.direct {
             Some(direct) => Ok(direct.decrypted()),
-            None => call::method0(self.inner.bind(py), intern!(py, "pending"))?.extract(),
+            None => call::method0(self.inner.bind(py), name!(py, pending))?.extract(),
         }
     }
 
@@ -306,7 +307,7 @@ impl Engine {
         let written = if self.plain {
             call::function2(socket_write(py)?, inner, data)
         } else {
-            call::method1(inner, intern!(py, "write"), data)
+            call::method1(inner, name!(py, write), data)
         };
         match written {
             Ok(count) => count.extract().map(Some),
@@ -336,7 +337,7 @@ impl Engine {
     /// Goes on with the handshake. True when it is done.
     pub fn handshake(&self, py: Python<'_>) -> PyResult<bool> {
         self.forget_errors();
-        match call::method0(self.object.bind(py), intern!(py, "do_handshake")) {
+        match call::method0(self.object.bind(py), name!(py, do_handshake)) {
             Ok(_) => Ok(true),
             Err(error) => again(py, error).map(|()| false),
         }
@@ -345,7 +346,7 @@ impl Engine {
     /// Says goodbye, or goes on waiting for the peer's. True when it has come.
     pub fn unwrap_session(&self, py: Python<'_>) -> PyResult<bool> {
         self.forget_errors();
-        match call::method0(self.object.bind(py), intern!(py, "unwrap")) {
+        match call::method0(self.object.bind(py), name!(py, unwrap)) {
             Ok(_) => Ok(true),
             Err(error) => again(py, error).map(|()| false),
         }
@@ -375,7 +376,7 @@ fn written(answer: Answer) -> Result<Option<usize>, ()> {
 }
 
 fn pending(memory: &Bound<'_, PyAny>) -> PyResult<usize> {
-    memory.getattr(intern!(memory.py(), "pending"))?.extract()
+    memory.getattr(name!(memory.py(), pending))?.extract()
 }
 
 /// Ok if `error` only says that OpenSSL wants more.

@@ -4,11 +4,13 @@
 //! is done, and what came in the same batch of records is delivered right then.
 
 use pyo3::exceptions::{PyConnectionAbortedError, PyConnectionResetError, PyException};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use crate::error::{exception, exception_of};
 use crate::py::cell::LoopCell;
+use crate::py::names::name;
+use crate::py::value::Text;
 use crate::py::{asyncio, call};
 use crate::transport::tls::below::Below;
 use crate::transport::tls::session::{Negotiated, Phase, TlsProtocol, Told};
@@ -26,18 +28,17 @@ impl TlsProtocol {
         let old = session.state.with(py, |state| state.below.replace(below));
         drop(old);
         if event_loop.get().is_debug() {
-            asyncio::logger(py)?.call_method1("debug", ("%r starts SSL handshake", this))?;
-            let began = event_loop.call_method0(intern!(py, "time"))?.extract()?;
+            asyncio::logger(py)?
+                .call_method1(name!(py, debug), (Text("%r starts SSL handshake"), this))?;
+            let began = event_loop.call_method0(name!(py, time))?.extract()?;
             session.state.with(py, |state| state.began = Some(began));
         }
         session
             .state
             .with(py, |state| state.phase = Phase::DoHandshake);
-        let check = this.getattr(intern!(py, "_check_handshake_timeout"))?;
-        let timer = event_loop.call_method1(
-            intern!(py, "call_later"),
-            (&session.timeouts.handshake, check),
-        )?;
+        let check = this.getattr(name!(py, _check_handshake_timeout))?;
+        let timer =
+            event_loop.call_method1(name!(py, call_later), (&session.timeouts.handshake, check))?;
         session
             .state
             .with(py, |state| state.handshake_timer = Some(timer.unbind()));
@@ -68,7 +69,7 @@ impl TlsProtocol {
             "SSL handshake is taking longer than {} seconds: aborting the connection",
             session.timeouts.handshake.bind(py).str()?
         );
-        let error = PyConnectionAbortedError::new_err(text);
+        let error = exception::<PyConnectionAbortedError>(py, text);
         Self::fatal_error(this, error, "Fatal error on transport")
     }
 
@@ -90,7 +91,8 @@ impl TlsProtocol {
 
     /// The peer ended before the handshake was done.
     pub fn handshake_cut(this: &Bound<'_, Self>) -> PyResult<()> {
-        Self::handshake_complete(this, Some(PyConnectionResetError::new_err(())))
+        let error = exception_of::<PyConnectionResetError>(this.py(), ());
+        Self::handshake_complete(this, Some(error))
     }
 
     fn handshake_complete(this: &Bound<'_, Self>, error: Option<PyErr>) -> PyResult<()> {
@@ -113,7 +115,7 @@ impl TlsProtocol {
                 return Ok(());
             }
             session.recount(py)?;
-            call::method0(object, intern!(py, "getpeercert"))
+            call::method0(object, name!(py, getpeercert))
         };
         let certificate = match certificate {
             Ok(certificate) => certificate,
@@ -125,8 +127,8 @@ impl TlsProtocol {
         session.log_duration(this)?;
         let negotiated = Negotiated {
             peercert: certificate.unbind(),
-            cipher: shared_cipher(call::method0(object, intern!(py, "cipher"))?)?,
-            compression: call::method0(object, intern!(py, "compression"))?.unbind(),
+            cipher: shared_cipher(call::method0(object, name!(py, cipher))?)?,
+            compression: call::method0(object, name!(py, compression))?.unbind(),
         };
         let (first, old) = session.state.with(py, |state| {
             let first = state.told == Told::Init;
@@ -137,7 +139,7 @@ impl TlsProtocol {
         });
         drop(old);
         if first && let (Some(app), Some(transport)) = (session.app(py), Self::transport(this)?) {
-            call::method1(&app, intern!(py, "connection_made"), transport.as_any())?;
+            call::method1(&app, name!(py, connection_made), transport.as_any())?;
         }
         session.wake_waiter(py, None)?;
         Self::do_read(this)
@@ -182,16 +184,17 @@ impl TlsProtocol {
         let Some(began) = began.filter(|_| event_loop.get().is_debug()) else {
             return Ok(());
         };
-        let now: f64 = event_loop.call_method0(intern!(py, "time"))?.extract()?;
+        let now: f64 = event_loop.call_method0(name!(py, time))?.extract()?;
         let text = "%r: SSL handshake took %.1f ms";
-        asyncio::logger(py)?.call_method1("debug", (text, this, (now - began) * 1e3))?;
+        asyncio::logger(py)?
+            .call_method1(name!(py, debug), (Text(text), this, (now - began) * 1e3))?;
         Ok(())
     }
 
     fn cancel_handshake_timer(&self, py: Python<'_>) -> PyResult<()> {
         let timer = self.state.with(py, |state| state.handshake_timer.take());
         match timer {
-            Some(timer) => timer.call_method0(py, intern!(py, "cancel")).map(drop),
+            Some(timer) => timer.call_method0(py, name!(py, cancel)).map(drop),
             None => Ok(()),
         }
     }
@@ -205,8 +208,8 @@ impl TlsProtocol {
         let Some(error) = error else {
             return asyncio::wake_waiter(waiter);
         };
-        if !waiter.call_method0(intern!(py, "done"))?.is_truthy()? {
-            waiter.call_method1(intern!(py, "set_exception"), (error,))?;
+        if !waiter.call_method0(name!(py, done))?.is_truthy()? {
+            waiter.call_method1(name!(py, set_exception), (error,))?;
         }
         Ok(())
     }

@@ -5,10 +5,12 @@
 //! is fed a record or so at a time: a `MemoryBIO` never shrinks.
 
 use pyo3::exceptions::PyRuntimeError;
-use pyo3::intern;
 use pyo3::prelude::*;
 
+use crate::error::exception;
 use crate::event_loop::Purpose;
+use crate::py::names::name;
+use crate::py::value;
 use crate::py::window::{self, Window};
 use crate::py::{buffer, call};
 use crate::transport::protocol::Kind;
@@ -229,13 +231,13 @@ impl TlsProtocol {
             let (filled, end) = session.decrypt(py, (size, RECORD), &Room::Window(&window));
             let data = (filled > 0).then(|| window.get().to_bytes(py, filled));
             event_loop.give_window(py, Purpose::Plain, window);
-            (data, end)
+            (data.transpose()?, end)
         };
         if let (Some(data), Some(app)) = (data, session.app(py)) {
             match session.state.with(py, |state| state.kind) {
                 Kind::Direct(class) => class.data_received(&app, &data)?,
                 Kind::Plain | Kind::Buffered => {
-                    call::method1(&app, intern!(py, "data_received"), data.as_any())?;
+                    call::method1(&app, name!(py, data_received), data.as_any())?;
                 }
             }
         }
@@ -269,20 +271,20 @@ impl TlsProtocol {
         let Some(app) = session.app(py) else {
             return Ok(false);
         };
-        let hint = session.received_size(py)?.into_pyobject(py)?;
-        let space = call::method1(&app, intern!(py, "get_buffer"), hint.as_any())?;
+        let hint = value::count(py, session.received_size(py)?)?;
+        let space = call::method1(&app, name!(py, get_buffer), hint.as_any())?;
         let items = space.len()?;
         // What is no writable buffer is refused by the read.
         let size = buffer::writable_size(&space).unwrap_or(items);
         if items == 0 || size == 0 {
             let text = "get_buffer() returned an empty buffer";
-            return Err(PyRuntimeError::new_err(text));
+            return Err(exception::<PyRuntimeError>(py, text));
         }
         let (filled, end) = session.decrypt(py, (size, 1), &Room::Buffer(&space));
         drop(space);
         if filled > 0 {
-            let count = filled.into_pyobject(py)?;
-            call::method1(&app, intern!(py, "buffer_updated"), count.as_any())?;
+            let count = value::count(py, filled)?;
+            call::method1(&app, name!(py, buffer_updated), count.as_any())?;
         }
         Self::after_read(this, end)
     }
@@ -394,8 +396,8 @@ impl TlsProtocol {
         });
         if resumes {
             let event_loop = this.get().event_loop.bind(py);
-            let resume = this.getattr(intern!(py, "_resume"))?;
-            event_loop.call_method1(intern!(py, "call_soon"), (resume,))?;
+            let resume = this.getattr(name!(py, _resume))?;
+            event_loop.call_method1(name!(py, call_soon), (resume,))?;
         }
         Ok(())
     }

@@ -8,15 +8,17 @@ use std::ffi::CStr;
 
 use pyo3::exceptions::{PyNotImplementedError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMemoryView};
+use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyTuple};
 
+use crate::error::{exception, exception_of};
 use crate::event_loop::EventLoop;
 use crate::py::asyncio;
 use crate::py::bytes::Pinned;
 use crate::py::method::{Arguments, FastMethod};
-use crate::transport::limits::water_marks;
+use crate::py::names::name;
+use crate::py::value::{self, Count, Text};
+use crate::transport::limits::{counts, water_marks};
 use crate::transport::protocol::Kind;
 use crate::transport::tls::callbacks::{READ_MARKS, WRITE_MARKS};
 use crate::transport::tls::session::{
@@ -61,8 +63,8 @@ impl TlsTransport {
     /// Not possible over TLS: raises NotImplementedError.
     ///
     /// Mirrors asyncio's write_eof, the same on 3.10 to 3.15.
-    fn write_eof(&self) -> PyResult<()> {
-        Err(PyNotImplementedError::new_err(()))
+    fn write_eof(&self, py: Python<'_>) -> PyResult<()> {
+        Err(exception_of::<PyNotImplementedError>(py, ()))
     }
 
     /// False: TLS has no write_eof().
@@ -129,7 +131,7 @@ impl TlsTransport {
         match session.get().below(py) {
             Some(below) => below
                 .object(py)
-                .call_method0(intern!(py, "is_closing"))?
+                .call_method0(name!(py, is_closing))?
                 .is_truthy(),
             None => Ok(false),
         }
@@ -187,19 +189,20 @@ impl TlsTransport {
     }
 
     /// How many bytes the transport below has not been given.
-    fn get_write_buffer_size(&self, py: Python<'_>) -> PyResult<usize> {
+    fn get_write_buffer_size(&self, py: Python<'_>) -> PyResult<Count> {
         let Some(session) = self.session(py) else {
-            return Ok(0);
+            return Ok(Count(0));
         };
         TlsProtocol::settle(&session)?;
-        session.get().written_size(py)
+        session.get().written_size(py).map(Count)
     }
 
     /// The (low, high) water marks for writing, in bytes.
-    fn get_write_buffer_limits(&self, py: Python<'_>) -> (usize, usize) {
-        self.ask(py, (0, 0), |state| {
+    fn get_write_buffer_limits<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let (low, high) = self.ask(py, (0, 0), |state| {
             (state.output.marks.low, state.output.marks.high)
-        })
+        });
+        counts(py, low, high)
     }
 
     /// Set the water marks for writing, in bytes. Raises ValueError unless high >= low >= 0.
@@ -226,18 +229,19 @@ impl TlsTransport {
     }
 
     /// How many bytes were received and not decrypted.
-    fn get_read_buffer_size(&self, py: Python<'_>) -> PyResult<usize> {
+    fn get_read_buffer_size(&self, py: Python<'_>) -> PyResult<Count> {
         match self.session(py) {
-            Some(session) => session.get().received_size(py),
-            None => Ok(0),
+            Some(session) => session.get().received_size(py).map(Count),
+            None => Ok(Count(0)),
         }
     }
 
     /// The (low, high) water marks for reading, in bytes.
-    fn get_read_buffer_limits(&self, py: Python<'_>) -> (usize, usize) {
-        self.ask(py, (0, 0), |state| {
+    fn get_read_buffer_limits<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let (low, high) = self.ask(py, (0, 0), |state| {
             (state.input.marks.low, state.input.marks.high)
-        })
+        });
+        counts(py, low, high)
     }
 
     /// Set the water marks for reading, in bytes: when the transport below is paused and resumed.
@@ -276,7 +280,7 @@ impl TlsTransport {
         let found = match name.extract::<&str>() {
             Ok(name) => session.get().detail(py, name),
             // asyncio looks every name up in a dictionary.
-            Err(_) => PyDict::new(py).get_item(name)?,
+            Err(_) => value::dict(py)?.get_item(name)?,
         };
         if let Some(found) = found {
             return Ok(found);
@@ -284,7 +288,7 @@ impl TlsTransport {
         match session.get().below(py) {
             Some(below) => below
                 .object(py)
-                .call_method1(intern!(py, "get_extra_info"), (name, default)),
+                .call_method1(name!(py, get_extra_info), (name, default)),
             None => Ok(default),
         }
     }
@@ -306,7 +310,7 @@ impl TlsTransport {
 
     #[getter]
     fn _sendfile_compatible<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        asyncio::sendfile_mode(py)?.getattr(intern!(py, "FALLBACK"))
+        asyncio::sendfile_mode(py)?.getattr(name!(py, fallback))
     }
 
     #[classattr]
@@ -322,7 +326,7 @@ impl TlsTransport {
         Ok(())
     }
 
-    fn __repr__(&self, py: Python<'_>) -> String {
+    fn __repr__(&self, py: Python<'_>) -> Text<String> {
         let closed = self.face.with(py, |face| face.closed) != Closed::Never;
         let (below, phase) = self.ask(py, (false, Phase::Unwrapped), |state| {
             (state.below.is_some(), state.phase)
@@ -332,7 +336,7 @@ impl TlsTransport {
             (true, false) => " closed",
             _ => "",
         };
-        format!("<TlsTransport{adjective} {phase:?}>")
+        Text(format!("<TlsTransport{adjective} {phase:?}>"))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -378,7 +382,7 @@ fn held(data: &Bound<'_, PyAny>) -> PyResult<Pinned> {
     }
     let copy = PyMemoryView::from(data)?
         .as_any()
-        .call_method0(intern!(data.py(), "tobytes"))?;
+        .call_method0(name!(data.py(), tobytes))?;
     Ok(Pinned::new(copy.cast_into::<PyBytes>()?))
 }
 
@@ -386,7 +390,10 @@ fn held(data: &Bound<'_, PyAny>) -> PyResult<Pinned> {
 fn refused(data: &Bound<'_, PyAny>) -> PyErr {
     let name = data.get_type().name();
     let name = name.map(|name| name.to_string()).unwrap_or_default();
-    PyTypeError::new_err(format!("data: expecting a bytes-like instance, got {name}"))
+    exception::<PyTypeError>(
+        data.py(),
+        format!("data: expecting a bytes-like instance, got {name}"),
+    )
 }
 
 /// `transport.write`

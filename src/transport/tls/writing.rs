@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
@@ -14,6 +13,8 @@ use crate::error::leaves_the_loop;
 use crate::event_loop::Purpose;
 use crate::logic::flow_control::LOST_WRITES;
 use crate::py::bytes::Pinned;
+use crate::py::names::name;
+use crate::py::value::Text;
 use crate::py::{asyncio, call};
 use crate::transport::protocol::report;
 use crate::transport::tls::below::Below;
@@ -83,7 +84,7 @@ impl TlsProtocol {
             Next::Control => Self::control_app(this),
             Next::Warn => {
                 let logger = asyncio::logger(py)?;
-                logger.call_method1("warning", ("SSL connection is closed",))?;
+                logger.call_method1(name!(py, warning), (Text("SSL connection is closed"),))?;
                 Ok(())
             }
         }
@@ -322,10 +323,10 @@ impl TlsProtocol {
             let output = &mut state.output;
             if size >= output.marks.high && !output.paused {
                 output.paused = true;
-                Some(intern!(py, "pause_writing"))
+                Some(name!(py, pause_writing))
             } else if size <= output.marks.low && output.paused {
                 output.paused = false;
-                Some(intern!(py, "resume_writing"))
+                Some(name!(py, resume_writing))
             } else {
                 None
             }

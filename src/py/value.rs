@@ -1,0 +1,163 @@
+//! New Python objects of built-in types, each of which can fail with `MemoryError`.
+//!
+//! Any attached thread. PyO3's own constructors, and its conversions of `&str`, `String`, numbers
+//! and tuples, panic where memory is short, so clippy.toml and a test keep them out of the crate.
+//! `Text`, `Int`, `Count` and `Float` convert fallibly wherever PyO3 takes something convertible.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyList, PySlice, PyString, PyTuple};
+
+/// Text that becomes a `str`.
+pub struct Text<T>(pub T);
+
+/// A whole number that becomes an `int`.
+pub struct Int(pub i64);
+
+/// A size or a count that becomes an `int`.
+pub struct Count(pub usize);
+
+/// A number that becomes a `float`.
+pub struct Float(pub f64);
+
+/// A reference that we own to an object of exactly the type `T`, or the exception that is set.
+///
+/// # Safety
+/// `object` is null with an exception set, or such a reference.
+#[inline]
+unsafe fn owned<T>(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<Bound<'_, T>> {
+    // SAFETY: the caller's promise.
+    let object = unsafe { Bound::from_owned_ptr_or_err(py, object) }?;
+    // SAFETY: the caller's promise.
+    Ok(unsafe { object.cast_into_unchecked() })
+}
+
+impl<'py, T: AsRef<str>> IntoPyObject<'py> for Text<T> {
+    type Target = PyString;
+    type Output = Bound<'py, PyString>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        text(py, self.0.as_ref())
+    }
+}
+
+impl<'py> IntoPyObject<'py> for Int {
+    type Target = PyInt;
+    type Output = Bound<'py, PyInt>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        int(py, self.0)
+    }
+}
+
+impl<'py> IntoPyObject<'py> for Count {
+    type Target = PyInt;
+    type Output = Bound<'py, PyInt>;
+    type Error = PyErr;
+
+    #[inline]
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        count(py, self.0)
+    }
+}
+
+impl<'py> IntoPyObject<'py> for Float {
+    type Target = PyFloat;
+    type Output = Bound<'py, PyFloat>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        float(py, self.0)
+    }
+}
+
+/// A `bytes` with a copy of `data`.
+#[inline]
+pub fn bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    let length = data.len().cast_signed();
+    // SAFETY: attached; `data` is `length` bytes long.
+    let object = unsafe { ffi::PyBytes_FromStringAndSize(data.as_ptr().cast(), length) };
+    // SAFETY: exactly a `bytes`, or null.
+    unsafe { owned(py, object) }
+}
+
+/// A `str`.
+pub fn text<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyString>> {
+    PyString::from_bytes(py, text.as_bytes())
+}
+
+/// An `int`.
+#[inline]
+pub fn int(py: Python<'_>, value: i64) -> PyResult<Bound<'_, PyInt>> {
+    // SAFETY: attached.
+    let object = unsafe { ffi::PyLong_FromLongLong(value) };
+    // SAFETY: exactly an `int`, or null.
+    unsafe { owned(py, object) }
+}
+
+/// An `int` that is not negative.
+#[inline]
+pub fn count(py: Python<'_>, value: usize) -> PyResult<Bound<'_, PyInt>> {
+    // SAFETY: attached.
+    let object = unsafe { ffi::PyLong_FromSize_t(value) };
+    // SAFETY: exactly an `int`, or null.
+    unsafe { owned(py, object) }
+}
+
+/// A `float`.
+#[inline]
+pub fn float(py: Python<'_>, value: f64) -> PyResult<Bound<'_, PyFloat>> {
+    // SAFETY: attached.
+    let object = unsafe { ffi::PyFloat_FromDouble(value) };
+    // SAFETY: exactly a `float`, or null.
+    unsafe { owned(py, object) }
+}
+
+/// `slice(start, end)`
+pub fn slice(py: Python<'_>, start: usize, end: usize) -> PyResult<Bound<'_, PySlice>> {
+    let (start, end) = (count(py, start)?, count(py, end)?);
+    // SAFETY: attached; the three are null or live objects.
+    let object = unsafe { ffi::PySlice_New(start.as_ptr(), end.as_ptr(), std::ptr::null_mut()) };
+    // SAFETY: exactly a `slice`, or null.
+    unsafe { owned(py, object) }
+}
+
+/// An empty `dict`.
+pub fn dict(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    // SAFETY: attached.
+    let object = unsafe { ffi::PyDict_New() };
+    // SAFETY: exactly a `dict`, or null.
+    unsafe { owned(py, object) }
+}
+
+/// A `list` of `items`.
+pub fn list<'py>(
+    py: Python<'py>,
+    items: impl IntoIterator<Item = Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyList>> {
+    // SAFETY: attached.
+    let object = unsafe { ffi::PyList_New(0) };
+    // SAFETY: exactly a `list`, or null.
+    let list: Bound<'py, PyList> = unsafe { owned(py, object) }?;
+    for item in items {
+        list.append(item)?;
+    }
+    Ok(list)
+}
+
+/// A `tuple` of `items`.
+pub fn tuple<'py>(py: Python<'py>, items: &[Bound<'py, PyAny>]) -> PyResult<Bound<'py, PyTuple>> {
+    // SAFETY: attached.
+    let object = unsafe { ffi::PyTuple_New(items.len().cast_signed()) };
+    // SAFETY: exactly a `tuple`, or null.
+    let tuple: Bound<'py, PyTuple> = unsafe { owned(py, object) }?;
+    for (index, item) in items.iter().enumerate() {
+        let item = item.clone().into_ptr();
+        // SAFETY: a new tuple that no other code has seen has an empty place at `index`, which
+        // takes over the reference.
+        unsafe { ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index.cast_signed(), item) };
+    }
+    Ok(tuple)
+}
