@@ -11,6 +11,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::error::exception;
+use crate::py::value::Text;
+
 /// The name under which the owner remembers that it is the owner.
 const OWNER: &str = "ferroloop._native";
 
@@ -32,7 +35,8 @@ pub fn own(py: Python<'_>) -> PyResult<()> {
     // SAFETY: the function has no precondition once Python is initialised.
     let main = unsafe { ffi::PyInterpreterState_Main() };
     if current != main {
-        return Err(PyImportError::new_err(
+        return Err(exception::<PyImportError>(
+            py,
             "ferroloop cannot be imported in a sub-interpreter: a process can use it in its main \
              interpreter only (mod_wsgi: set WSGIApplicationGroup to %{GLOBAL}; uWSGI: set \
              single-interpreter)",
@@ -42,15 +46,17 @@ pub fn own(py: Python<'_>) -> PyResult<()> {
     let notes = unsafe { ffi::PyInterpreterState_GetDict(current) };
     // SAFETY: CPython answers a dictionary that the interpreter owns, or null without an exception.
     let notes = unsafe { Borrowed::from_ptr_or_opt(py, notes) };
-    let notes = notes.ok_or_else(|| PyImportError::new_err("the interpreter has no dictionary"))?;
+    let notes =
+        notes.ok_or_else(|| exception::<PyImportError>(py, "the interpreter has no dictionary"))?;
     let notes = notes.cast::<PyDict>()?;
-    if OWNED.load(Ordering::Relaxed) && !notes.contains(OWNER)? {
-        return Err(PyImportError::new_err(
+    if OWNED.load(Ordering::Relaxed) && !notes.contains(Text(OWNER))? {
+        return Err(exception::<PyImportError>(
+            py,
             "ferroloop cannot be imported again after the interpreter was finalized: a process \
              can use it in its first main interpreter only",
         ));
     }
-    notes.set_item(OWNER, py.None())?;
+    notes.set_item(Text(OWNER), py.None())?;
     OWNED.store(true, Ordering::Relaxed);
     Ok(())
 }

@@ -21,7 +21,9 @@ CONVERTED = {
     "a name that PyO3 converts; use name! or Text": re.compile(rf'\.(?:{CALLS})\(\s*"'),
     "a text that PyO3 converts; use Text": re.compile(r'\.call1?\(\s*\(\s*"'),
     "an exception that is made too late; use error::exception": re.compile(r"::new_err\b"),
-    "text for an exception that is made too late; use error::exception": re.compile(r"PyErr::(?:new|from_type)\b"),
+    "text for an exception that is made too late; use error::exception": re.compile(
+        r"PyErr::(?:new|from_type)\b"
+    ),
 }
 
 # What a method that Python sees may return: nothing that PyO3 would convert by a constructor that panics.
