@@ -132,6 +132,18 @@ impl<C: Chunk> WriteQueue<C> {
         self.chunks.push_front(chunk);
     }
 
+    /// Takes out the first chunk and puts `rest` in its place, if there is any.
+    pub fn replace_first(&mut self, rest: Option<C>) -> Option<C> {
+        let first = self.chunks.pop_front()?;
+        self.size -= first.bytes().len() - self.head;
+        self.head = 0;
+        if let Some(rest) = rest {
+            self.size += rest.bytes().len();
+            self.chunks.push_front(rest);
+        }
+        Some(first)
+    }
+
     /// Takes out everything; the caller releases it. Gives back the memory too.
     pub fn take(&mut self) -> VecDeque<C> {
         (self.head, self.size) = (0, 0);

@@ -40,6 +40,8 @@ imported! {
     /// A class of asyncio's that is an `asyncio.Transport` and tells that it is TLS, for
     /// `isinstance`.
     tls_transport = "ferroloop._asyncio_private"."AnyTlsTransport";
+    /// Gives `bytes` to a `BufferedProtocol`, buffer by buffer.
+    feed_data_to_buffered_protocol = "asyncio.protocols"."_feed_data_to_buffered_proto";
     /// How a transport sends files.
     sendfile_mode = "ferroloop._asyncio_private"."SendfileMode";
     /// `asyncio.ReadTransport`, for `isinstance`.
@@ -90,6 +92,8 @@ imported! {
     ssl_error = "ssl"."SSLError";
     /// `ssl.SSLWantReadError`.
     ssl_want_read_error = "ssl"."SSLWantReadError";
+    /// `ssl.SSLWantWriteError`.
+    ssl_want_write_error = "ssl"."SSLWantWriteError";
     /// `ssl.SSLSyscallError`.
     ssl_syscall_error = "ssl"."SSLSyscallError";
     /// `ssl.CertificateError`.

@@ -196,6 +196,26 @@ impl Direct {
     }
 }
 
+/// Whether these are an `_ssl._SSLSocket` and two `_ssl.MemoryBIO`s, whose methods no program can
+/// replace.
+///
+/// # Errors
+/// What importing `_ssl` raises.
+pub fn are_of_ssl(socket: &Bound<'_, PyAny>, memories: [&Bound<'_, PyAny>; 2]) -> PyResult<bool> {
+    static CLASSES: PyOnceLock<[Py<PyAny>; 2]> = PyOnceLock::new();
+    let py = socket.py();
+    let [socket_class, memory_class] = CLASSES.get_or_try_init(py, || {
+        let module = py.import(Text("_ssl"))?;
+        let class = |name| module.getattr(Text(name)).map(Bound::unbind);
+        Ok::<_, PyErr>([class("_SSLSocket")?, class("MemoryBIO")?])
+    })?;
+    let memory_class = memory_class.bind(py);
+    Ok(socket.get_type().is(socket_class.bind(py))
+        && memories
+            .iter()
+            .all(|memory| memory.get_type().is(memory_class)))
+}
+
 /// Allows or forbids that connections made from now on are served directly; whether they are.
 #[pyfunction]
 #[pyo3(name = "_call_openssl")]

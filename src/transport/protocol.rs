@@ -27,6 +27,16 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether it receives into buffers of its own where the transport is none that it knows.
+    #[inline]
+    pub fn is_buffered(self) -> bool {
+        match self {
+            Self::Plain => false,
+            Self::Buffered => true,
+            Self::Direct(class) => class.gathers(),
+        }
+    }
+
     /// The kind of `protocol`.
     ///
     /// # Errors

@@ -29,6 +29,13 @@ def calling_openssl(*, directly: bool) -> Iterator[bool]:
         _native._call_openssl(True)
 
 
+def context_of(cls: type[ssl.SSLObject]) -> ssl.SSLContext:
+    """A server's context that makes objects of that class."""
+    context = server_context()
+    context.sslobject_class = cls
+    return context
+
+
 class Peer:
     """One end of a TLS connection over a socket that does not block."""
 

@@ -121,6 +121,7 @@ impl TlsProtocol {
                 held: VecDeque::new(),
                 records: Records::default(),
                 paused: false,
+                queued_reads: 0,
                 below_paused: false,
                 marks: READ_MARKS,
                 ended: false,
@@ -251,6 +252,10 @@ impl TlsProtocol {
 
     fn _resume(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::resumed(this)
+    }
+
+    fn _do_read(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::queued_read(this)
     }
 
     fn _check_handshake_timeout(this: &Bound<'_, Self>) -> PyResult<()> {

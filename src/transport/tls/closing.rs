@@ -121,17 +121,30 @@ impl TlsProtocol {
         Self::say_goodbye(this)
     }
 
-    /// Whether the peer has ended and the program has paused before it has read everything: the
-    /// session is flushed when it reads on, or closes.
+    /// Whether the peer has ended, and the program has paused or its buffer was full before it has
+    /// read everything: the session is flushed when it reads on, or closes.
     fn waits_for_reader(&self, py: Python<'_>) -> bool {
-        self.state.with(py, |state| {
+        let waits = self.state.with(py, |state| {
             let input = &state.input;
-            let waits = state.phase == Phase::Flushing && input.ended && input.paused;
-            waits
-                && (input.now.as_ref().is_some_and(|now| now.at < now.end)
-                    || !input.held.is_empty()
-                    || input.records.is_readable())
-        })
+            let reads_on = input.paused || input.queued_reads > 0;
+            state.phase == Phase::Flushing && input.ended && reads_on
+        });
+        waits && self.has_more(py)
+    }
+
+    /// Whether something was received that the program has not read.
+    fn has_more(&self, py: Python<'_>) -> bool {
+        let known = self.state.with(py, |state| {
+            let input = &state.input;
+            input.now.as_ref().is_some_and(|now| now.at < now.end)
+                || !input.held.is_empty()
+                || input.records.is_readable()
+        });
+        let foreign = || {
+            let pending = self.engine.incoming_pending(py);
+            self.engine.is_foreign() && pending.is_ok_and(|pending| pending > 0)
+        };
+        known || foreign()
     }
 
     /// From flushing to the shutdown, behind what is being encrypted.
@@ -247,7 +260,9 @@ impl TlsProtocol {
             Phase::DoHandshake => Self::handshake_cut(this)?,
             Phase::Wrapped => {
                 let paused = session.state.with(py, |state| {
-                    state.phase = Phase::Flushing;
+                    if state.input.paused {
+                        state.phase = Phase::Flushing;
+                    }
                     state.input.paused
                 });
                 if paused {
@@ -256,8 +271,7 @@ impl TlsProtocol {
                     Self::encrypt(this, Share::Everything)?;
                     return Ok(true);
                 }
-                Self::do_flush(this)?;
-                return Ok(session.waits_for_reader(py));
+                return Self::read_to_end(this);
             }
             Phase::Flushing => {
                 // A transport below that was paused and resumed meets its end once more.
@@ -271,6 +285,39 @@ impl TlsProtocol {
             Phase::Unwrapped => {}
         }
         Ok(false)
+    }
+
+    /// The peer has ended: flushes the session, once a protocol of small buffers has read what came
+    /// before. Until then what it writes is sent. True as long as it reads.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub fn read_to_end(this: &Bound<'_, Self>) -> PyResult<bool> {
+        let py = this.py();
+        let session = this.get();
+        let reads_on = |phase| {
+            let same = session.state.with(py, |state| {
+                state.phase == phase && (state.input.queued_reads > 0 || state.input.paused)
+            });
+            same && session.has_more(py)
+        };
+        if session.has_more(py) {
+            Self::do_read(this)?;
+            if reads_on(Phase::Wrapped) {
+                return Ok(true);
+            }
+        }
+        let flushes = session.state.with(py, |state| {
+            let flushes = state.phase == Phase::Wrapped;
+            if flushes {
+                state.phase = Phase::Flushing;
+            }
+            flushes
+        });
+        if flushes {
+            Self::do_flush(this)?;
+        }
+        Ok(session.waits_for_reader(py))
     }
 
     /// Tells the program that the peer has ended, once.
@@ -331,7 +378,7 @@ impl TlsProtocol {
             transport.get().let_go(py);
         }
         drop(dropped);
-        session.engine.take_outgoing(py)?;
+        session.forget_outgoing(py)?;
         let queued = match app {
             Some(app) if tells => {
                 let told = app.bind(py).getattr(name!(py, connection_lost))?;

@@ -1,9 +1,9 @@
 //! `Engine`: one connection's `SSLObject` and its two `MemoryBIO`s, and the calls of these.
 //!
-//! Loop thread only; any call may run Python code (a key log, a message callback). The one
-//! surprise: an `SSLObject` of exactly that class is bypassed for the `_ssl._SSLSocket` within it,
-//! and for data that one too where OpenSSL can be called directly; a class that a program derived
-//! is called itself.
+//! Loop thread only; any call may run Python code (a key log, a message callback). An `SSLObject`
+//! of exactly that class is bypassed for the `_ssl._SSLSocket` within it, and for data that one too
+//! where OpenSSL can be called directly. Objects of any other class are called themselves, by
+//! `foreign`.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -47,10 +47,10 @@ pub struct Engine {
     outgoing: Py<PyAny>,
     /// What programs get as `ssl_object`.
     object: Py<PyAny>,
-    /// What reads and writes.
+    /// What reads and writes: the `_SSLSocket` within `object`, or `object` if it is foreign.
     inner: Py<PyAny>,
-    /// Whether `inner` is an `_SSLSocket`.
-    plain: bool,
+    /// Whether `object` or a memory is of another class than those of `ssl`.
+    foreign: bool,
     /// What is within these, if OpenSSL can be called directly.
     direct: Option<Direct>,
     /// Whose queue of errors OpenSSL looks into, if it can be asked to forget them.
@@ -112,18 +112,21 @@ impl Engine {
         outgoing: Bound<'_, PyAny>,
     ) -> PyResult<Self> {
         let py = object.py();
-        let plain = object.get_type().is(asyncio::ssl_object(py)?);
-        let inner = if plain {
+        let inner = if object.get_type().is(asyncio::ssl_object(py)?) {
             object.getattr_opt(name!(py, _sslobj))?
         } else {
             None
         };
-        let plain = inner.is_some();
+        let inner = match inner {
+            Some(inner) if ssl::are_of_ssl(&inner, [&incoming, &outgoing])? => Some(inner),
+            _ => None,
+        };
+        let foreign = inner.is_none();
         let inner = inner.unwrap_or_else(|| object.clone());
-        let direct = if plain {
-            Direct::new(&inner, &incoming, &outgoing)
-        } else {
+        let direct = if foreign {
             None
+        } else {
+            Direct::new(&inner, &incoming, &outgoing)
         };
         Ok(Self {
             direct,
@@ -132,7 +135,7 @@ impl Engine {
             outgoing: outgoing.unbind(),
             object: object.unbind(),
             inner: inner.unbind(),
-            plain,
+            foreign,
         })
     }
 
@@ -149,6 +152,12 @@ impl Engine {
     /// The `MemoryBIO` that `take_outgoing` empties.
     pub fn outgoing<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
         self.outgoing.bind(py)
+    }
+
+    /// Whether `foreign` has to call the objects.
+    #[inline]
+    pub fn is_foreign(&self) -> bool {
+        self.foreign
     }
 
     /// What calls OpenSSL directly, if that can be done.
@@ -168,6 +177,12 @@ impl Engine {
         {
             return Ok(());
         }
+        if self.foreign {
+            let copy = window
+                .get()
+                .with_mut(py, |memory| value::bytes(py, &memory[from..to]))?;
+            return self.feed_object(copy.as_any());
+        }
         window.get().show(from, to);
         self.feed_object(window.as_any())
     }
@@ -182,7 +197,12 @@ impl Engine {
 
     fn feed_object(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = data.py();
-        call::function2(memory_write(py)?, self.incoming.bind(py), data).map(drop)
+        let incoming = self.incoming.bind(py);
+        if self.foreign {
+            call::method1(incoming, name!(py, write), data).map(drop)
+        } else {
+            call::function2(memory_write(py)?, incoming, data).map(drop)
+        }
     }
 
     /// How many bytes of what the peer sent OpenSSL has not read yet.
@@ -206,7 +226,7 @@ impl Engine {
     /// Before each call that may come to nothing: what other code has left in the queue is no error
     /// of this connection.
     #[inline]
-    fn forget_errors(&self) {
+    pub fn forget_errors(&self) {
         if let Some(openssl) = self.openssl {
             openssl.forget_errors();
         }
@@ -238,11 +258,7 @@ impl Engine {
         let size = value::count(py, to.saturating_sub(from))?;
         let room = room.part(from, to)?;
         let inner = self.inner.bind(py);
-        let read = if self.plain {
-            call::function3(socket_read(py)?, inner, size.as_any(), &room)
-        } else {
-            call::method2(inner, name!(py, read), size.as_any(), &room)
-        };
+        let read = call::function3(socket_read(py)?, inner, size.as_any(), &room);
         match read {
             Ok(count) => match count.extract()? {
                 // A read of nothing gives 0 too.
@@ -303,13 +319,7 @@ impl Engine {
 
     fn write_object(&self, data: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
         let py = data.py();
-        let inner = self.inner.bind(py);
-        let written = if self.plain {
-            call::function2(socket_write(py)?, inner, data)
-        } else {
-            call::method1(inner, name!(py, write), data)
-        };
-        match written {
+        match call::function2(socket_write(py)?, self.inner.bind(py), data) {
             Ok(count) => count.extract().map(Some),
             Err(error) => again(py, error).map(|()| None),
         }
@@ -381,7 +391,7 @@ fn pending(memory: &Bound<'_, PyAny>) -> PyResult<usize> {
 
 /// Ok if `error` only says that OpenSSL wants more.
 #[cold]
-fn again(py: Python<'_>, error: PyErr) -> PyResult<()> {
+pub fn again(py: Python<'_>, error: PyErr) -> PyResult<()> {
     let wants = error.matches(py, asyncio::ssl_want_read_error(py)?)?
         || error.matches(py, asyncio::ssl_syscall_error(py)?)?;
     if wants { Ok(()) } else { Err(error) }

@@ -42,6 +42,9 @@ impl TlsProtocol {
         session
             .state
             .with(py, |state| state.handshake_timer = Some(timer.unbind()));
+        if session.engine.is_foreign() {
+            return Self::start_foreign(this);
+        }
         let waits = session
             .state
             .with(py, |state| session.is_server && state.input.held.is_empty());

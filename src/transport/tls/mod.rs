@@ -1,6 +1,7 @@
 //! TLS: a state machine over CPython's own `ssl.MemoryBIO` and `ssl.SSLObject`.
 //!
 //! - `engine`: the calls of these two
+//! - `foreign`: the calls of objects of a class of the program
 //! - `below`: the transport that carries the records
 //! - `session`: `TlsProtocol`, what one connection is, and `TlsTransport`, its face to the program
 //! - `reading`: from records to the protocol
@@ -16,6 +17,7 @@ mod below;
 mod callbacks;
 mod closing;
 mod engine;
+mod foreign;
 mod handshake;
 mod reading;
 mod session;

@@ -26,8 +26,10 @@ const SMALL_MARK: usize = 4 * SLICE;
 
 /// From this size on what comes is decrypted straight into its final object.
 const LARGE: usize = 32 * 1024;
-/// The most that is delivered in one piece.
+/// What a native protocol that receives into buffers is given in one turn: what asyncio's takes.
 const MOST: usize = 256 * 1024;
+/// What is wrong with a buffer that has no room.
+pub const EMPTY_BUFFER: &str = "get_buffer() returned an empty buffer";
 
 /// Why a read stopped.
 enum End {
@@ -102,6 +104,9 @@ impl TlsProtocol {
     pub fn go_on(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
+        if session.engine.is_foreign() {
+            return Self::go_on_foreign(this);
+        }
         loop {
             match session.phase(py) {
                 Phase::DoHandshake => {
@@ -138,7 +143,7 @@ impl TlsProtocol {
     }
 
     /// Feeds OpenSSL the next piece of what was received. False if there is none.
-    fn feed_next(&self, py: Python<'_>) -> PyResult<bool> {
+    pub fn feed_next(&self, py: Python<'_>) -> PyResult<bool> {
         let next = self.state.with(py, |state| {
             let now = state.input.now.as_mut()?;
             let from = now.at;
@@ -182,7 +187,7 @@ impl TlsProtocol {
         })
     }
 
-    /// Delivers everything that can be decrypted: asyncio's `_do_read`.
+    /// Delivers what can be decrypted, to a protocol with buffers one of them: asyncio's `_do_read`.
     ///
     /// # Errors
     /// What leaves the loop.
@@ -198,24 +203,30 @@ impl TlsProtocol {
             return Ok(());
         }
         let reads = session.reads(py);
-        if reads {
-            // Each delivery may exchange the protocol for one of another kind.
-            while match session.state.with(py, |state| state.kind) {
-                Kind::Direct(class) if class.gathers() => Self::read_buffered(this)?,
-                Kind::Plain | Kind::Direct(_) => Self::read_plain(this)?,
-                Kind::Buffered => Self::read_buffered(this)?,
-            } {}
-        } else {
+        if !reads {
             session.hold(py);
+        } else if session.engine.is_foreign() {
+            Self::read_foreign(this)?;
+        } else {
+            let kind = session.state.with(py, |state| state.kind);
+            match kind {
+                Kind::Direct(class) if class.gathers() => {
+                    // Its buffers are smaller than those of asyncio's.
+                    let mut delivered = 0;
+                    while Self::read_buffered(this, &mut delivered, MOST)? {}
+                }
+                Kind::Buffered => drop(Self::read_buffered(this, &mut 0, 0)?),
+                Kind::Plain | Kind::Direct(_) => Self::read_plain(this)?,
+            }
         }
         Self::flush_answers(this, reads)?;
         session.engine.rest();
         session.control_below(py)
     }
 
-    /// Decrypts into the window that the loop's connections share, and delivers in one piece. True
-    /// if there is more.
-    fn read_plain(this: &Bound<'_, Self>) -> PyResult<bool> {
+    /// Decrypts what there is, a little of it into the window that the loop's connections share, and
+    /// delivers it in one piece.
+    fn read_plain(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
         let most = session.most_decrypted(py)?;
@@ -233,6 +244,10 @@ impl TlsProtocol {
             event_loop.give_window(py, Purpose::Plain, window);
             (data.transpose()?, end)
         };
+        if matches!(end, End::Full) {
+            // What OpenSSL decompresses may be more than what came.
+            Self::read_on(this)?;
+        }
         if let (Some(data), Some(app)) = (data, session.app(py)) {
             match session.state.with(py, |state| state.kind) {
                 Kind::Direct(class) => class.data_received(&app, &data)?,
@@ -256,11 +271,13 @@ impl TlsProtocol {
         } else {
             begun
         };
-        Ok((waiting + fed).min(MOST))
+        Ok(waiting + fed)
     }
 
-    /// Decrypts into the protocol's own buffer. True if there is more.
-    fn read_buffered(this: &Bound<'_, Self>) -> PyResult<bool> {
+    /// Decrypts into one buffer of the protocol, and counts that in `delivered`. True if there is
+    /// more and less than `most` was delivered; from then on the rest follows in the next turn, as
+    /// from asyncio, before what the protocol queues now.
+    fn read_buffered(this: &Bound<'_, Self>, delivered: &mut usize, most: usize) -> PyResult<bool> {
         let py = this.py();
         let session = this.get();
         while !session.is_readable(py) {
@@ -277,30 +294,55 @@ impl TlsProtocol {
         // What is no writable buffer is refused by the read.
         let size = buffer::writable_size(&space).unwrap_or(items);
         if items == 0 || size == 0 {
-            let text = "get_buffer() returned an empty buffer";
-            return Err(exception::<PyRuntimeError>(py, text));
+            return Err(exception::<PyRuntimeError>(py, EMPTY_BUFFER));
         }
         let (filled, end) = session.decrypt(py, (size, 1), &Room::Buffer(&space));
         drop(space);
+        *delivered += filled;
+        let full = matches!(end, End::Full);
+        if full && *delivered >= most {
+            Self::read_on(this)?;
+        }
         if filled > 0 {
             let count = value::count(py, filled)?;
             call::method1(&app, name!(py, buffer_updated), count.as_any())?;
         }
-        Self::after_read(this, end)
+        Self::after_read(this, end)?;
+        Ok(full && *delivered < most && session.reads(py))
     }
 
-    /// What a read led to. True if it goes on.
-    fn after_read(this: &Bound<'_, Self>, end: End) -> PyResult<bool> {
+    /// What a read led to.
+    fn after_read(this: &Bound<'_, Self>, end: End) -> PyResult<()> {
         match end {
-            End::Nothing => Ok(false),
-            End::Full => Ok(this.get().reads(this.py())),
+            End::Nothing | End::Full => Ok(()),
             End::Goodbye => {
                 Self::call_eof_received(this)?;
-                Self::start_shutdown(this)?;
-                Ok(false)
+                Self::start_shutdown(this)
             }
             End::Failed(error) => Err(error),
         }
+    }
+
+    /// A buffer is full: delivery goes on in a callback of its own.
+    pub fn read_on(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let do_read = this.getattr(name!(py, _do_read))?;
+        let event_loop = this.get().event_loop.bind(py);
+        call::method1(event_loop, name!(py, call_soon), &do_read)?;
+        this.get()
+            .state
+            .with(py, |state| state.input.queued_reads += 1);
+        Ok(())
+    }
+
+    /// The callback that `read_on` queued.
+    pub fn queued_read(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        this.get().state.with(py, |state| {
+            let queued = &mut state.input.queued_reads;
+            *queued = queued.saturating_sub(1);
+        });
+        Self::go_on_reading(this)
     }
 
     /// Decrypts what has come into the `size` bytes of `room`, until less than `least` bytes are
@@ -385,7 +427,7 @@ impl TlsProtocol {
             (input.held.len() + now, begun)
         });
         let pending = self.engine.incoming_pending(py)?;
-        Ok(waiting + pending.saturating_sub(begun))
+        Ok(pending.saturating_sub(begun).saturating_add(waiting))
     }
 
     /// `transport.resume_reading()`: delivery goes on in a callback of its own.
@@ -404,14 +446,23 @@ impl TlsProtocol {
 
     /// The callback that `resume_reading` queued.
     pub fn resumed(this: &Bound<'_, Self>) -> PyResult<()> {
-        match this.get().phase(this.py()) {
+        if this.get().phase(this.py()) == Phase::Shutdown {
+            Self::do_shutdown(this)?;
+            return Self::go_on(this);
+        }
+        Self::go_on_reading(this)
+    }
+
+    fn go_on_reading(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let state = &this.get().state;
+        match state.with(py, |state| state.phase) {
+            Phase::Wrapped if state.with(py, |state| state.input.ended) => {
+                Self::read_to_end(this).map(drop)
+            }
             Phase::Wrapped => Self::do_read(this),
             Phase::Flushing => Self::do_flush(this),
-            Phase::Shutdown => {
-                Self::do_shutdown(this)?;
-                Self::go_on(this)
-            }
-            Phase::Unwrapped | Phase::DoHandshake => Ok(()),
+            Phase::Unwrapped | Phase::DoHandshake | Phase::Shutdown => Ok(()),
         }
     }
 
@@ -421,7 +472,10 @@ impl TlsProtocol {
             let input = &state.input;
             // After the end nothing comes that could be stopped.
             let counts = input.below_paused
-                || !input.ended && (!input.held.is_empty() || input.marks.high <= SMALL_MARK);
+                || !input.ended
+                    && (!input.held.is_empty()
+                        || input.marks.high <= SMALL_MARK
+                        || self.engine.is_foreign());
             (counts, input.marks, input.below_paused)
         });
         let Some(below) = (if counts { self.below(py) } else { None }) else {

@@ -87,6 +87,8 @@ pub struct Input {
     pub records: Records,
     /// The program called `pause_reading`.
     pub paused: bool,
+    /// How many callbacks are queued that read on.
+    pub queued_reads: u32,
     /// The transport below was paused.
     pub below_paused: bool,
     /// When the transport below is paused and resumed.
@@ -128,6 +130,30 @@ pub struct Output {
     pub marks: Marks,
     /// Writes after the end, for the warning.
     pub lost: u32,
+}
+
+impl Output {
+    /// How long what is not handed over is, as records if asyncio would have made them.
+    #[inline]
+    pub fn waiting(&self) -> usize {
+        match self.backlog.size() - self.handed {
+            0 => 0,
+            waiting => waiting + self.records * self.overhead.unwrap_or(0),
+        }
+    }
+
+    /// Everything counts as handed over.
+    #[inline]
+    pub fn hand_all(&mut self) {
+        self.handed = self.backlog.size();
+        self.records = 0;
+    }
+
+    /// Takes out the backlog; the caller drops it.
+    pub fn drop_backlog(&mut self) -> VecDeque<Pinned> {
+        (self.handed, self.records) = (0, 0);
+        self.backlog.take()
+    }
 }
 
 /// What `get_extra_info` knows of TLS.

@@ -4,8 +4,6 @@
 //! a `MemoryBIO` never shrinks; only the end of the connection has everything encrypted at once. What
 //! asyncio would have given to that transport already is counted as given: it is `Output::handed`.
 
-use std::collections::VecDeque;
-
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
@@ -18,7 +16,7 @@ use crate::py::value::Text;
 use crate::py::{asyncio, call};
 use crate::transport::protocol::report;
 use crate::transport::tls::below::Below;
-use crate::transport::tls::session::{Output, Phase, State, TlsProtocol, Work};
+use crate::transport::tls::session::{Phase, State, TlsProtocol, Work};
 
 /// The most that a record holds.
 const RECORD: usize = 1 << 14;
@@ -71,7 +69,8 @@ impl TlsProtocol {
         match session.state.with(py, |state| state.append(chunks)) {
             Next::Nothing => Ok(()),
             Next::Gather => {
-                let gathers = session.below(py).is_some_and(|below| below.gathers(py));
+                let gathers = !session.engine.is_foreign()
+                    && session.below(py).is_some_and(|below| below.gathers(py));
                 if gathers {
                     session
                         .state
@@ -81,6 +80,7 @@ impl TlsProtocol {
                 Self::flush(this)
             }
             Next::Flush => Self::flush(this),
+            Next::Control if session.engine.is_foreign() => Self::flush(this),
             Next::Control => Self::control_app(this),
             Next::Warn => {
                 let logger = asyncio::logger(py)?;
@@ -159,6 +159,8 @@ impl TlsProtocol {
     pub fn encrypt(this: &Bound<'_, Self>, share: Share) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
+        let foreign = session.engine.is_foreign();
+        let share = if foreign { Share::Everything } else { share };
         let begins = session.state.with(py, |state| {
             let output = &mut state.output;
             let wanted = share != Share::Everything || !output.backlog.is_empty();
@@ -171,7 +173,11 @@ impl TlsProtocol {
         if !begins {
             return Ok(());
         }
-        let result = session.encrypt_pieces(py, share);
+        let result = if foreign {
+            session.write_foreign(py)
+        } else {
+            session.encrypt_pieces(py, share)
+        };
         let goodbye = session.state.with(py, |state| {
             state.output.work = Work::Idle;
             std::mem::take(&mut state.output.goodbye)
@@ -212,7 +218,7 @@ impl TlsProtocol {
                 return Ok(());
             };
             if let Some(before) = before {
-                let made = self.engine.outgoing_pending(py)? - before;
+                let made = self.engine.outgoing_pending(py)?.saturating_sub(before);
                 self.state.with(py, |state| {
                     state.output.overhead = Some(made.saturating_sub(count));
                 });
@@ -223,6 +229,8 @@ impl TlsProtocol {
                 let output = &mut state.output;
                 let late = output.below_paused && output.handed > 0;
                 output.handed = output.handed.saturating_sub(count);
+                // A callback of the context may have ended the connection, which drops the backlog.
+                let count = count.min(output.backlog.size());
                 output.backlog.sent(count, |chunk| {
                     if let Some(before) = finished.replace(chunk) {
                         others.push(before);
@@ -282,6 +290,10 @@ impl TlsProtocol {
         let Some(below) = below else {
             return Ok(true);
         };
+        if self.engine.is_foreign() {
+            self.hand_over_foreign(py, &below)?;
+            return Ok(!below.is_lost(py));
+        }
         if let Some(direct) = self.engine.direct()
             && below.send_filled(py, |room| direct.take(room))?
         {
@@ -304,7 +316,7 @@ impl TlsProtocol {
     /// How much the transport below has not been given yet: `get_write_buffer_size()`.
     pub fn written_size(&self, py: Python<'_>) -> PyResult<usize> {
         let waiting = self.state.with(py, |state| state.output.waiting());
-        Ok(waiting + self.engine.outgoing_pending(py)?)
+        Ok(self.engine.outgoing_pending(py)?.saturating_add(waiting))
     }
 
     /// Tells the program's protocol to pause or to go on: asyncio's `_control_app_writing`.
@@ -375,10 +387,13 @@ impl TlsProtocol {
     /// What leaves the loop.
     pub fn resume_writing(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
+        let foreign = this.get().engine.is_foreign();
         let (encrypts, late) = this.get().state.with(py, |state| {
             let output = &mut state.output;
             output.below_paused = false;
             let encrypts = matches!(state.phase, Phase::Wrapped | Phase::Flushing);
+            // What a foreign object has not taken waits for the peer.
+            let encrypts = encrypts && !foreign;
             let encrypts = encrypts && !output.backlog.is_empty();
             (encrypts, encrypts && output.handed > 0)
         });
@@ -409,30 +424,6 @@ impl TlsProtocol {
             return Self::encrypt(this, Share::Accepted);
         }
         Self::process_outgoing(this)
-    }
-}
-
-impl Output {
-    /// How long what is not handed over is, as records if asyncio would have made them.
-    #[inline]
-    pub fn waiting(&self) -> usize {
-        match self.backlog.size() - self.handed {
-            0 => 0,
-            waiting => waiting + self.records * self.overhead.unwrap_or(0),
-        }
-    }
-
-    /// Everything counts as handed over.
-    #[inline]
-    fn hand_all(&mut self) {
-        self.handed = self.backlog.size();
-        self.records = 0;
-    }
-
-    /// Takes out the backlog; the caller drops it.
-    pub fn drop_backlog(&mut self) -> VecDeque<Pinned> {
-        (self.handed, self.records) = (0, 0);
-        self.backlog.take()
     }
 }
 
