@@ -53,14 +53,12 @@ __all__ = (
     "base_policy_class",
     "child_watcher_in_charge",
     "constants",
-    "discard_destroyed_warning",
     "future_loop",
     "get_running_loop_or_none",
     "is_coroutine_callback",
     "is_debug_mode",
     "logger",
     "set_policy",
-    "set_running_loop",
     "set_task_name",
     "ssl",
     "staggered_race",
@@ -138,14 +136,6 @@ def get_running_loop_or_none() -> asyncio.AbstractEventLoop | None:
     return events._get_running_loop()
 
 
-def set_running_loop(loop: asyncio.AbstractEventLoop | None) -> None:
-    """Make `loop` the one that runs in this thread, or none.
-
-    The function is looked up each time because CPython's tests replace it.
-    """
-    events._set_running_loop(loop)
-
-
 #: Whether a future that is chained to another is settled at once in the thread of its loop (3.14, late
 #: 3.13), or always through the loop's queue.
 CHAINS_AT_ONCE = any(
@@ -158,11 +148,6 @@ CHAINS_AT_ONCE = any(
 def is_coroutine_callback(callback: object) -> bool:
     """Whether `callback` is a coroutine or makes one, so that calling it would run nothing."""
     return coroutines.iscoroutine(callback) or _is_coroutine_function(callback)
-
-
-def discard_destroyed_warning(task: asyncio.Future[Any]) -> None:
-    """Stop `task` from logging that it was destroyed while pending: its caller raises instead."""
-    task._log_destroy_pending = False  # type: ignore[attr-defined]  # a field of asyncio.Task
 
 
 def take_buffered_bytes(protocol: object) -> bytes:

@@ -41,7 +41,6 @@ class LoopState:
         "old_agen_hooks",
         "origin_tracking_depth",
         "signal_handlers",
-        "wakeup_held",
     )
 
     def __init__(self) -> None:
@@ -61,8 +60,6 @@ class LoopState:
         self.origin_tracking_depth: int | None = None
         #: Signal number to the handle that its delivery runs.
         self.signal_handlers: dict[int, asyncio.Handle] = {}
-        #: Whether the native wake-up descriptor is the one that signals write to.
-        self.wakeup_held = False
 
 
 class LoopBase(_native.EventLoop, asyncio.AbstractEventLoop):
@@ -73,10 +70,6 @@ class LoopBase(_native.EventLoop, asyncio.AbstractEventLoop):
     if TYPE_CHECKING:
         # asyncio's own seams, defined in Loop. Topic modules go through them, so that a subclass
         # that overrides one is heard.
-        def _check_running(self) -> None: ...
-        def _run_forever_setup(self) -> None: ...
-        def _run_forever_cleanup(self) -> None: ...
-        def _set_coroutine_origin_tracking(self, enabled: bool) -> None: ...
         def _asyncgen_firstiter_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
         def _asyncgen_finalizer_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
         def _handle_signal(self, sig: int) -> None: ...

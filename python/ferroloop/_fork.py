@@ -12,8 +12,6 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from ferroloop import _wakeup
-
 if TYPE_CHECKING:
     from ferroloop._base import LoopBase
 
@@ -48,8 +46,5 @@ def _note() -> None:
 def _give_up() -> None:
     """Close this child's copies of the descriptors of every loop that it inherited."""
     for loop in list(_loops):
-        if loop._state is not None:
-            loop._state.wakeup_held = False
         loop._abandon()
     _loops.clear()
-    _wakeup.forget()

@@ -75,9 +75,7 @@ class Loop(LoopBase):
         if cls.call_at is not Loop.call_at and cls.call_later is Loop.call_later:
             cls.call_later = _timers.call_later  # type: ignore[method-assign, assignment]
 
-    # Running and closing
-    run_forever = _lifecycle.run_forever
-    run_until_complete = _lifecycle.run_until_complete
+    # Closing; run_forever and run_until_complete are native
     close = _lifecycle.close
     set_debug = _lifecycle.set_debug
     shutdown_asyncgens = _generators.shutdown_asyncgens
@@ -132,10 +130,6 @@ class Loop(LoopBase):
     _report_slow = _errors.report_slow
 
     # asyncio's own seams, which subclasses override and programs call
-    _run_forever_setup = _lifecycle.run_forever_setup
-    _run_forever_cleanup = _lifecycle.run_forever_cleanup
-    _check_running = _lifecycle.check_running
-    _set_coroutine_origin_tracking = _lifecycle.set_coroutine_origin_tracking
     _check_callback = _executor.check_callback
     _check_default_executor = _executor.check_default_executor
     _asyncgen_firstiter_hook = _generators.firstiter_hook

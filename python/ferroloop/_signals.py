@@ -1,7 +1,7 @@
 """Signals: handlers of the program, and the wake-up descriptor that breaks a blocked poll.
 
-Owns `signal_handlers` in LoopState; `_wakeup` knows whose descriptor is written to. Handlers may be set in the main thread only;
-they run in the loop, in the context in which they were set.
+Owns `signal_handlers` in LoopState. Handlers may be set in the main thread only; they run in the loop,
+in the context in which they were set.
 The surprise: the wake-up descriptor is held through every run in the main thread, handlers or not,
 so that a plain `signal.signal` handler (Ctrl-C) also runs while the loop is parked; between runs
 it is held as long as there are handlers, so that no signal is lost.
@@ -10,7 +10,6 @@ it is held as long as there are handlers, so that no signal is lost.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import signal
 import sys
@@ -18,7 +17,6 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from ferroloop import _wakeup
 from ferroloop._asyncio_private import is_coroutine_callback, logger
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ __all__ = (
     "check_signal",
     "handle_signal",
     "handle_signals",
-    "release_wakeup_fd",
+    "in_main_thread",
     "remove_all_handlers",
     "remove_signal_handler",
 )
@@ -52,11 +50,11 @@ def add_signal_handler(
         raise TypeError("coroutines cannot be used with add_signal_handler()")
     check_signal(loop, sig)
     loop._check_closed()
-    if not _in_main_thread():
+    if not in_main_thread():
         raise RuntimeError("set_wakeup_fd only works in main thread of the main interpreter")
     try:
         # Also if it is held: somebody may have taken it meanwhile.
-        _wakeup.hold(loop)
+        loop._hold_wakeup_fd()
     except (ValueError, OSError) as exc:
         raise RuntimeError(str(exc)) from exc
 
@@ -71,7 +69,7 @@ def add_signal_handler(
     except OSError as exc:
         del handlers[sig]
         loop._unwatch_signal(sig)
-        release_wakeup_fd(loop)
+        loop._release_wakeup_fd()
         if exc.errno == errno.EINVAL:
             raise RuntimeError(f"sig {sig} cannot be caught")  # noqa: B904 - as asyncio chains it
         raise
@@ -84,23 +82,30 @@ def remove_signal_handler(loop: LoopBase, sig: int) -> bool:
     main thread, RuntimeError if `sig` cannot be caught. Mirrors asyncio's `remove_signal_handler`.
     """
     check_signal(loop, sig)
-    try:
-        del loop._state.signal_handlers[sig]
-    except KeyError:
+    handlers = loop._state.signal_handlers
+    if sig not in handlers:
         return False
-    loop._unwatch_signal(sig)
     default: Any = signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL
     try:
+        # First: after an interrupt in between the handler can be removed once more.
         signal.signal(sig, default)
-    except OSError as exc:
-        if exc.errno == errno.EINVAL:
+    except Exception as exc:
+        _forget(loop, sig)
+        if isinstance(exc, OSError) and exc.errno == errno.EINVAL:
             raise RuntimeError(f"sig {sig} cannot be caught")  # noqa: B904 - as asyncio chains it
         raise
+    _forget(loop, sig)
     try:
-        release_wakeup_fd(loop)
+        loop._release_wakeup_fd()
     except (ValueError, OSError) as exc:
         logger.info("set_wakeup_fd(-1) failed: %s", exc)
     return True
+
+
+def _forget(loop: LoopBase, sig: int) -> None:
+    """Take `sig` off the list."""
+    loop._unwatch_signal(sig)
+    loop._state.signal_handlers.pop(sig, None)
 
 
 def remove_all_handlers(loop: LoopBase) -> None:
@@ -144,28 +149,8 @@ def handle_signal(loop: LoopBase, sig: int) -> None:
         loop.call_soon_threadsafe(_run, handle)
 
 
-def release_wakeup_fd(loop: LoopBase) -> None:
-    """Give the previous wake-up descriptor back, unless a run or a handler still needs ours."""
-    state = loop._state
-    if state.wakeup_held and not state.signal_handlers and not loop.is_running():
-        _wakeup.give_back(loop)
-
-
-def hold_for_run(loop: LoopBase) -> None:
-    """Hold the wake-up descriptor for a run, which goes on without where that is impossible."""
-    if _in_main_thread() and not loop._state.wakeup_held:
-        # Embedded and sub-interpreters have a main thread that may not touch signals.
-        with contextlib.suppress(ValueError, OSError):
-            _wakeup.hold(loop)
-
-
-def release_after_run(loop: LoopBase) -> None:
-    """Undo hold_for_run, once the loop no longer counts as running."""
-    with contextlib.suppress(ValueError, OSError):
-        release_wakeup_fd(loop)
-
-
-def _in_main_thread() -> bool:
+def in_main_thread() -> bool:
+    """Whether this is the thread whose calls may touch signals."""
     # threading.current_thread() would make an object for a foreign thread.
     return threading.get_ident() == threading.main_thread().ident
 

@@ -27,6 +27,7 @@ impl EventLoop {
         if self.thread.swap(0, Ordering::Relaxed) == thread::ident() {
             self.unwinding.store(true, Ordering::Relaxed);
         }
+        self.forget_all_wakeups(py);
         let signals = self.core.with(py, |core| core.signals.take());
         drop((self.take_poller(py), signals));
     }

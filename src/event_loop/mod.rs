@@ -7,22 +7,26 @@
 //! - `fork`: what becomes of a loop in a forked child
 //! - `registry`: sources under generational keys, flushes and resumptions
 //! - `watchers`: `add_reader`, `add_writer`
-//! - `signals`: the wake-up descriptor
+//! - `signals`: what signals write to the loop's pipe
+//! - `wakeup`: whose pipe that is
 //! - `schedule`: `call_soon`, `call_soon_threadsafe`, `call_later`, `call_at`
 //! - `owner`: answers to handles
 //! - `tasks`: `create_future`, `create_task`
 //! - `turn`: one turn, and turns until `stop()`
+//! - `running`, `completing`: `run_forever`, `run_until_complete`
 //! - `metrics`: what the loop has done, in numbers
 //! - `surface`: the methods that Python sees
 //!
 //! The loop never names a transport: it knows sources as objects with a `dyn SourceClass`.
 
 mod check;
+mod completing;
 mod fork;
 mod metrics;
 mod owner;
 mod queue;
 mod registry;
+mod running;
 mod schedule;
 mod signals;
 mod source;
@@ -30,6 +34,7 @@ mod state;
 mod surface;
 mod tasks;
 mod turn;
+mod wakeup;
 mod watchers;
 
 pub use registry::Claim;

@@ -5,7 +5,6 @@
 //! the pipe, in the order asyncio would run them.
 
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
 
 use crate::error::os_error;
 use crate::event_loop::state::{Entry, EventLoop};
@@ -42,11 +41,9 @@ impl EventLoop {
     ///
     /// # Errors
     /// `ValueError` outside the main thread.
-    pub fn set_wakeup<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+    pub fn set_wakeup(&self, py: Python<'_>) -> PyResult<(i32, i32)> {
         let writer = self.wakeup_descriptor(py)?;
-        let before = set_wakeup_fd(py, writer)?;
-        let writer = value::int(py, writer.into())?.into_any();
-        value::tuple(py, &[writer, before])
+        Ok((writer, set_wakeup_fd(py, writer)?))
     }
 
     /// Says whether `_handle_signals` is to be told about `signal`.
@@ -90,8 +87,9 @@ impl EventLoop {
 }
 
 /// `signal.set_wakeup_fd`, quiet when the pipe is full: a full pipe wakes the loop all the same.
-fn set_wakeup_fd(py: Python<'_>, number: i32) -> PyResult<Bound<'_, PyAny>> {
+pub(super) fn set_wakeup_fd(py: Python<'_>, number: i32) -> PyResult<i32> {
     let keywords = value::dict(py)?;
     keywords.set_item(name!(py, warn_on_full_buffer), false)?;
-    asyncio::set_wakeup_fd(py)?.call((Int(number.into()),), Some(&keywords))
+    let set = asyncio::set_wakeup_fd(py)?;
+    set.call((Int(number.into()),), Some(&keywords))?.extract()
 }

@@ -198,6 +198,8 @@ pub struct EventLoop {
     pub unwinding: AtomicBool,
     /// The thread that runs the loop; 0 when none does.
     pub thread: AtomicU64,
+    /// Whether this loop is among those that hold the wake-up descriptor.
+    pub wakeup_held: AtomicBool,
     /// The bits of `slow_callback_duration`, in seconds.
     pub slow: AtomicU64,
     /// Whether a subclass has a `time` of its own, which timers go by then.
@@ -233,6 +235,7 @@ impl EventLoop {
             closed: AtomicBool::new(false),
             unwinding: AtomicBool::new(false),
             thread: AtomicU64::new(0),
+            wakeup_held: AtomicBool::new(false),
             slow: AtomicU64::new(0.1_f64.to_bits()),
             own_clock: AtomicBool::new(false),
             process: std::process::id(),
@@ -270,6 +273,9 @@ impl EventLoop {
     /// Ends the loop's own descriptors and drops everything that is queued, timed or watched.
     pub fn close(&self, py: Python<'_>) {
         if !self.closed.swap(true, Ordering::Relaxed) {
+            // First, so that no signal is written to a descriptor that is closed. Another thread than
+            // the main one cannot.
+            drop(self.give_wakeup_back(py));
             let poller = self.take_poller(py);
             self.clear(py);
             drop(poller);

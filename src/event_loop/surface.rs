@@ -110,9 +110,44 @@ impl EventLoop {
         self.abandon(py);
     }
 
-    fn _run_turns(this: &Bound<'_, Self>) -> PyResult<()> {
-        this.get().check_process(this.py())?;
-        Self::run_turns(this)
+    /// Run until stop() is called.
+    ///
+    /// Raises RuntimeError if the loop is closed or a loop is running in this thread;
+    /// KeyboardInterrupt and SystemExit of any callback come out of it, and what was queued stays
+    /// queued. Mirrors asyncio's run_forever; since 3.14 a failing start leaves a running loop
+    /// alone, which holds here on every version.
+    fn run_forever(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::run(this)
+    }
+
+    /// Run until future (a coroutine becomes a task) is done; return its result or raise it.
+    ///
+    /// Raises RuntimeError if the loop is closed, a loop is running in this thread, or stop() came
+    /// before the future was done. Mirrors asyncio's run_until_complete.
+    fn run_until_complete<'py>(
+        this: &Bound<'py, Self>,
+        future: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        Self::complete(this, future)
+    }
+
+    fn _run_forever_setup(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::set_up(this)
+    }
+
+    fn _run_forever_cleanup(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::tear_down(this)
+    }
+
+    fn _check_running(&self, py: Python<'_>) -> PyResult<()> {
+        self.check_running(py)
+    }
+
+    fn _set_coroutine_origin_tracking(
+        this: &Bound<'_, Self>,
+        enabled: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        Self::track_origins(this, enabled.is_truthy()?)
     }
 
     fn _run_once(this: &Bound<'_, Self>) -> PyResult<()> {
@@ -128,8 +163,14 @@ impl EventLoop {
         self.snapshot(py)
     }
 
-    fn _set_wakeup_fd<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        self.set_wakeup(py)
+    /// Have signals write to this loop's pipe.
+    fn _hold_wakeup_fd(&self, py: Python<'_>) -> PyResult<()> {
+        self.hold_wakeup(py)
+    }
+
+    /// Give the descriptor back that signals wrote to, unless a run or a handler needs this loop's.
+    fn _release_wakeup_fd(&self, py: Python<'_>) -> PyResult<()> {
+        self.release_wakeup(py)
     }
 
     fn _watch_signal(&self, py: Python<'_>, signum: u8) {

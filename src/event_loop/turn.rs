@@ -27,6 +27,7 @@ impl EventLoop {
     /// What leaves the loop; what was queued stays queued.
     pub fn run_turns(this: &Bound<'_, Self>) -> PyResult<()> {
         let event_loop = this.get();
+        event_loop.check_process(this.py())?;
         let result = loop {
             if let Err(error) = Self::run_once(this) {
                 break Err(error);

@@ -8,6 +8,7 @@
 //! - `flow_control`: high and low water
 //! - `lifecycle`: the states of a connection
 //! - `tls_records`: where TLS records end
+//! - `wakeup_stack`: which loops hold the wake-up descriptor
 
 pub mod flow_control;
 pub mod inbox;
@@ -16,4 +17,5 @@ pub mod slab;
 pub mod tally;
 pub mod timer_heap;
 pub mod tls_records;
+pub(crate) mod wakeup_stack;
 pub mod write_queue;

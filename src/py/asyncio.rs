@@ -8,7 +8,7 @@ use crate::py::names::name;
 use crate::py::value::{self, Text};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyString, PyTuple};
 
 /// Declares functions that import an attribute once and return it.
 macro_rules! imported {
@@ -27,6 +27,20 @@ imported! {
     futures_names = "asyncio.futures"."__dict__";
     /// The names of `asyncio.tasks`.
     tasks_names = "asyncio.tasks"."__dict__";
+    /// The names of `asyncio.events`.
+    events_names = "asyncio.events"."__dict__";
+    /// The names of `sys`.
+    sys_names = "sys"."__dict__";
+    /// `asyncio.isfuture`.
+    isfuture = "asyncio"."isfuture";
+    /// `asyncio.iscoroutine`.
+    iscoroutine = "asyncio"."iscoroutine";
+    /// Whether the current thread may touch signals.
+    in_main_thread = "ferroloop._signals"."in_main_thread";
+    /// How many frames coroutines remember in debug mode.
+    debug_stack_depth = "ferroloop._asyncio_private"."DEBUG_STACK_DEPTH";
+    /// The callback of a future that `run_until_complete` waits for.
+    stop_when_done = "ferroloop._lifecycle"."_run_until_complete_cb";
     /// `asyncio.Handle`, for `isinstance`.
     handle = "asyncio"."Handle";
     /// The class of `call_soon_threadsafe`'s handles since Python 3.14, for `isinstance`.
@@ -135,6 +149,41 @@ pub fn future(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 #[inline]
 pub fn task(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     tasks_names(py)?.get_item(name!(py, task))
+}
+
+/// `asyncio.tasks.ensure_future` as it is now.
+pub(crate) fn ensure_future(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    tasks_names(py)?.get_item(name!(py, ensure_future))
+}
+
+/// The function `name` of `sys` as it is now.
+pub(crate) fn sys_function<'py>(
+    py: Python<'py>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Bound<'py, PyAny>> {
+    sys_names(py)?.get_item(name)
+}
+
+/// The loop that runs in this thread.
+pub(crate) fn running_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    let running = events_names(py)?.get_item(name!(py, _get_running_loop))?;
+    let running = running.call0()?;
+    Ok((!running.is_none()).then_some(running))
+}
+
+/// Makes `event_loop` the one that runs in this thread, or none. The function is looked up each time
+/// because CPython's tests replace it.
+pub(crate) fn set_running_loop(
+    py: Python<'_>,
+    event_loop: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let set = events_names(py)?.get_item(name!(py, _set_running_loop))?;
+    set.call1((event_loop,)).map(drop)
+}
+
+/// Stops `task` from logging that it was destroyed while pending: its caller raises instead.
+pub(crate) fn discard_destroyed_warning(task: &Bound<'_, PyAny>) -> PyResult<()> {
+    task.setattr(name!(task.py(), _log_destroy_pending), false)
 }
 
 /// How asyncio names `callback(*args)` in a message, in the form of this Python version.

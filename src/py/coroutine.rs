@@ -23,6 +23,12 @@ pub fn stop_with(value: &Bound<'_, PyBytes>) {
     unsafe { ffi::PyErr_SetObject(class, value.as_ptr()) }
 }
 
+/// Whether `object` is a coroutine that an `async def` function made.
+pub(crate) fn is_coroutine(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: a live object; the macro only compares its type.
+    unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) != 0 }
+}
+
 /// The exception that `throw(kind, value, traceback)` means.
 pub fn thrown(
     kind: Bound<'_, PyAny>,

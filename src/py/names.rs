@@ -49,7 +49,13 @@ names! {
     getsockname handle info is_closing join message pause_reading pause_writing peername pending
     pipe proto protocol read recvfrom result resume_reading resume_writing run send sendto set
     set_exception set_result socket sockname source_traceback throw time tobytes transport unwrap
-    wait warn_on_full_buffer warning with_traceback write;
+    wait warn_on_full_buffer warning with_traceback write
+    _asyncgen_finalizer_hook _asyncgen_firstiter_hook _check_closed _check_running
+    _get_running_loop _log_destroy_pending _run_forever_cleanup _run_forever_setup
+    _set_coroutine_origin_tracking _set_running_loop add_done_callback create_task ensure_future
+    finalizer firstiter get_asyncgen_hooks get_coroutine_origin_tracking_depth old_agen_hooks
+    origin_tracking_depth remove_done_callback run_forever set_asyncgen_hooks
+    set_coroutine_origin_tracking_depth signal_handlers;
     bytes_format = "B"
     event_loop = "loop"
     fallback = "FALLBACK"
