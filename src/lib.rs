@@ -56,7 +56,7 @@ fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
 /// Prepares what must be ready before the first loop exists.
 fn initialise(py: Python<'_>) -> PyResult<()> {
     py::names::install(py)?;
-    py::context::prove_layout(py)?;
+    py::context::check_layout(py)?;
     // At the interpreter's end nothing can be imported any more, and transports still warn and
     // close.
     py::asyncio::warn(py)?;

@@ -65,6 +65,63 @@ def test_objects_of_another_size_are_not_known(name: str) -> None:
     assert run_code("ferroloop", source) == (0, "False\n", "")
 
 
+#: What may be found where the address of an `SSL` or a `BIO` is looked for, if fields are elsewhere.
+WORDS = {
+    "nothing": "0",
+    "a small number": "8",
+    "an odd number": "0x12345",
+    "no address": "0xDEADBEEFDEADBEE8",
+    "an address of nothing": "nothing_mapped()",
+    "an object": "id(socket)",
+    "zeros": "ctypes.addressof(zeros)",
+    "the other field": "other.value",
+}
+
+
+@pytest.mark.skipif(not is_expected(), reason="the objects of this Python are not known")
+@pytest.mark.parametrize("changed", ["socket", "incoming", "outgoing"])
+@pytest.mark.parametrize("word", WORDS.values(), ids=WORDS)
+def test_fields_in_another_order_are_refused(changed: str, word: str) -> None:
+    """Objects of the known sizes that have something else where OpenSSL's address is expected."""
+    source = f"""
+        import _ssl, ctypes, mmap, os
+        from ferroloop import _native
+
+        zeros = ctypes.create_string_buffer(4096)
+
+        def nothing_mapped():
+            page = mmap.mmap(-1, 4096)
+            address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+            assert ctypes.CDLL(None).munmap(ctypes.c_void_p(address), ctypes.c_size_t(4096)) == 0
+            kept.append(page)
+            return address
+
+        kept = []
+        real = _ssl._SSLContext
+
+        class Reordered:
+            _msg_callback, keylog_filename = real._msg_callback, real.keylog_filename
+
+            def __init__(self, protocol):
+                self.context = real(protocol)
+
+            def _wrap_bio(self, incoming, outgoing, server_side):
+                socket = self.context._wrap_bio(incoming, outgoing, server_side)
+                kept.append((socket, incoming, outgoing))
+                words = [ctypes.sizeof(ctypes.c_void_p) * index for index in (0, 1)]
+                head = id({changed}) + object.__basicsize__
+                place = head + words[{changed!r} == "socket"]
+                other = ctypes.c_size_t.from_address(head + words[{changed!r} != "socket"])
+                ctypes.c_size_t.from_address(place).value = {word}
+                return socket
+
+        _ssl._SSLContext = Reordered
+        print(_native._call_openssl(True), flush=True)
+        os._exit(0)
+        """
+    assert run_code("ferroloop", source) == (0, "False\n", "")
+
+
 def told(error: BaseException | None) -> tuple[object, ...]:
     """Everything that an exception tells, but the line of CPython's source."""
     names = ("errno", "reason", "library", "verify_code", "verify_message")

@@ -3,8 +3,8 @@
 //!
 //! Loop thread only (`call_soon_threadsafe` captures in the caller's thread, attached). The one
 //! surprise: `PyContext` keeps its variables in one immutable map, so "has this context changed?"
-//! is a comparison of one pointer. The field's place is private to CPython; [`vars_offset`] proves
-//! it when the module loads, and where the proof fails every capture is a plain copy.
+//! is a comparison of one pointer. The field's place is private to CPython; [`vars_offset`] checks
+//! it when the module loads, and where the check fails every capture is a plain copy.
 
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
@@ -292,7 +292,7 @@ fn copy(py: Python<'_>, context: &Py<PyAny>) -> PyResult<Py<PyAny>> {
 #[inline]
 fn vars(context: *mut ffi::PyObject, offset: usize) -> *const () {
     let field = context.wrapping_byte_add(offset).cast::<*const ()>();
-    // SAFETY: `vars_offset` proved that a context object holds a pointer at this offset.
+    // SAFETY: `vars_offset` checked that a context object holds a pointer at this offset.
     unsafe { field.read() }
 }
 
@@ -305,7 +305,7 @@ fn current(_py: Python<'_>) -> Option<*mut ffi::PyObject> {
     let field = thread
         .wrapping_byte_add(offset)
         .cast::<*mut ffi::PyObject>();
-    // SAFETY: `prove_layout` saw the context of a thread state at this offset.
+    // SAFETY: `check_layout` saw the context of a thread state at this offset.
     let context = unsafe { field.read() };
     (!context.is_null()).then_some(context)
 }
@@ -313,13 +313,13 @@ fn current(_py: Python<'_>) -> Option<*mut ffi::PyObject> {
 static OFFSET: OnceLock<Option<usize>> = OnceLock::new();
 static THREAD_OFFSET: OnceLock<Option<usize>> = OnceLock::new();
 
-/// Where a thread state keeps its context, if that was proven by [`prove_layout`].
+/// Where a thread state keeps its context, if that was found by [`check_layout`].
 #[inline]
 fn thread_offset() -> Option<usize> {
     THREAD_OFFSET.get().copied().flatten()
 }
 
-/// Where a context object keeps its variables, if that was proven by [`prove_layout`].
+/// Where a context object keeps its variables, if that was found by [`check_layout`].
 #[inline]
 fn vars_offset() -> Option<usize> {
     OFFSET.get().copied().flatten()
@@ -328,14 +328,14 @@ fn vars_offset() -> Option<usize> {
 /// Looks whether context objects are laid out as they have been since CPython 3.7 (previous
 /// context, then the map of variables), and where a thread state keeps its context, by watching the
 /// fields while a variable is set and while contexts are entered.
-pub fn prove_layout(py: Python<'_>) -> PyResult<()> {
+pub fn check_layout(py: Python<'_>) -> PyResult<()> {
     if OFFSET.get().is_none() {
-        let proven = layout_holds(py)?;
-        OFFSET.get_or_init(|| proven.then_some(CANDIDATE));
+        let holds = layout_holds(py)?;
+        OFFSET.get_or_init(|| holds.then_some(CANDIDATE));
     }
     if THREAD_OFFSET.get().is_none() {
-        let proven = find_in_thread_state(py)?;
-        THREAD_OFFSET.get_or_init(|| proven);
+        let found = find_in_thread_state(py)?;
+        THREAD_OFFSET.get_or_init(|| found);
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use crate::py::{asyncio, call};
 /// Nobody has compared yet.
 const UNKNOWN: u8 = 0;
 /// The field is where we read it.
-const PROVEN: u8 = 1;
+const FOUND: u8 = 1;
 /// It is not.
 const ELSEWHERE: u8 = 2;
 
@@ -34,7 +34,7 @@ pub fn number(sock: Borrowed<'_, '_, PyAny>) -> PyResult<Option<RawFd>> {
     if !sock.get_type().is(asyncio::socket(sock.py())?) {
         return Ok(None);
     }
-    if FIELD.load(Ordering::Relaxed) == PROVEN {
+    if FIELD.load(Ordering::Relaxed) == FOUND {
         return Ok(Some(read(sock)));
     }
     asked(sock).map(Some)
@@ -151,7 +151,7 @@ pub fn adopt(
     }
 }
 
-/// Whether the field of `socket` is where it was proven to be, and says `number`.
+/// Whether the field of `socket` is where it was found to be, and says `number`.
 fn follows(socket: &Bound<'_, PyAny>, number: RawFd) -> PyResult<bool> {
     let py = socket.py();
     Ok(is_c_socket(socket)? && is_long_enough(py)? && read(socket.as_borrowed()) == number)
@@ -184,10 +184,10 @@ fn read(sock: Borrowed<'_, '_, PyAny>) -> RawFd {
 fn asked(sock: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {
     let py = sock.py();
     let number = call::method0(&sock, name!(py, fileno))?.extract::<RawFd>()?;
-    // A closed socket's -1 would prove little.
+    // A closed socket's -1 would tell little.
     if FIELD.load(Ordering::Relaxed) == UNKNOWN && number > 0 {
         let same = is_long_enough(py)? && read(sock) == number;
-        let found = if same { PROVEN } else { ELSEWHERE };
+        let found = if same { FOUND } else { ELSEWHERE };
         FIELD.store(found, Ordering::Relaxed);
     }
     Ok(number)

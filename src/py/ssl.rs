@@ -1,10 +1,11 @@
 //! `Direct`: the `SSL` and the two `BIO`s within an `_ssl._SSLSocket` and its two
 //! `_ssl.MemoryBIO`s.
 //!
-//! Attached threads, one at a time. The one surprise: CPython does not publish where these objects
-//! keep what they wrap, so `Proof` tries it on objects made for that, once: on a version of CPython
-//! that is not known, without the GIL, or when anything does not fit, there is no `Direct`, and
-//! callers use the Python methods.
+//! Attached threads, one at a time. CPython does not publish where these objects keep what they
+//! wrap, so `Check` tries it on objects made for that, once: on a version of CPython that is not
+//! known, without the GIL, or when anything does not fit, there is no `Direct`, and callers use the
+//! Python methods. No function is called on a word before the memory behind it looks as that behind
+//! an address of OpenSSL's does.
 //!
 //! Data only, and no exceptions: what OpenSSL refuses is tried again through the Python method,
 //! which raises.
@@ -24,6 +25,7 @@ use crate::py::value::{self, Text};
 use crate::py::window::Window;
 use crate::py::{buffer, bytes};
 use crate::sys::openssl::{Answer, Objects, OpenSsl, Session};
+use crate::sys::openssl_shape::Shape;
 
 /// Whether connections made from now on may be served directly.
 static ALLOWED: AtomicBool = AtomicBool::new(true);
@@ -53,7 +55,7 @@ fn is_known(py: Python<'_>, sizes: [usize; 2]) -> bool {
 }
 
 /// What was found out about this process.
-struct Proof {
+struct Check {
     /// The functions of the OpenSSL that `_ssl` is linked with.
     functions: &'static OpenSsl,
     /// `_SSLSocket` and `MemoryBIO`.
@@ -91,10 +93,10 @@ impl Direct {
         outgoing: &Bound<'_, PyAny>,
     ) -> Option<Self> {
         let py = socket.py();
-        let proof = proof(py).filter(|_| ALLOWED.load(Ordering::Relaxed))?;
-        let found = proof.within(socket, incoming, outgoing)?;
+        let check = checked(py).filter(|_| ALLOWED.load(Ordering::Relaxed))?;
+        let found = check.within(socket, incoming, outgoing)?;
         let context = socket.getattr(name!(py, context)).ok()?;
-        let quiet = proof.callbacks.iter().all(|callback| {
+        let quiet = check.callbacks.iter().all(|callback| {
             let get = callback.call_method1(py, name!(py, __get__), (&context,));
             get.is_ok_and(|value| value.is_none(py))
         });
@@ -221,17 +223,17 @@ pub fn are_of_ssl(socket: &Bound<'_, PyAny>, memories: [&Bound<'_, PyAny>; 2]) -
 #[pyo3(name = "_call_openssl")]
 pub fn call_openssl(py: Python<'_>, directly: bool) -> bool {
     ALLOWED.store(directly, Ordering::Relaxed);
-    directly && proof(py).is_some()
+    directly && checked(py).is_some()
 }
 
-/// The proof, which is tried once.
-fn proof(py: Python<'_>) -> Option<&Proof> {
-    static PROOF: PyOnceLock<Option<Proof>> = PyOnceLock::new();
-    let proof = PROOF.get_or_init(py, || {
-        let found = Proof::new(py).ok().flatten()?;
+/// The check, which is made once.
+fn checked(py: Python<'_>) -> Option<&Check> {
+    static CHECK: PyOnceLock<Option<Check>> = PyOnceLock::new();
+    let check = CHECK.get_or_init(py, || {
+        let found = Check::new(py).ok().flatten()?;
         found.holds(py).is_ok_and(|holds| holds).then_some(found)
     });
-    proof.as_ref()
+    check.as_ref()
 }
 
 /// The OpenSSL of `_ssl`, if its functions can be looked up.
@@ -249,7 +251,7 @@ fn look_up(py: Python<'_>) -> PyResult<Option<OpenSsl>> {
     Ok(OpenSsl::of(&path, number, text.as_bytes()))
 }
 
-impl Proof {
+impl Check {
     /// Looks up what it takes; `None` if this is not what we know.
     fn new(py: Python<'_>) -> PyResult<Option<Self>> {
         let Some(functions) = openssl(py) else {
@@ -293,6 +295,13 @@ impl Proof {
         let nonsense = b"\x16\x03\x01\x00\x04\xff\x00\x00\x00";
 
         let [socket, incoming, outgoing] = &connection()?;
+        let fits = self
+            .objects(socket, incoming, outgoing)
+            .zip(Shape::of(self.functions))
+            .is_some_and(|(objects, shape)| shape.fits(objects));
+        if !fits {
+            return Ok(false);
+        }
         let Some(found) = self.within(socket, incoming, outgoing) else {
             return Ok(false);
         };
@@ -330,23 +339,34 @@ impl Proof {
         Ok(taken && same && pending(outgoing)? == alert && !left)
     }
 
-    /// What is within these objects, if they are what they seem to be.
+    /// The words within these objects where the addresses of OpenSSL's should be.
+    fn objects(
+        &self,
+        socket: &Bound<'_, PyAny>,
+        incoming: &Bound<'_, PyAny>,
+        outgoing: &Bound<'_, PyAny>,
+    ) -> Option<Objects> {
+        let py = socket.py();
+        let [socket_class, memory_class] = &self.classes;
+        Some(Objects {
+            ssl: pointer(socket, socket_class.bind(py), SSL)?,
+            incoming: pointer(incoming, memory_class.bind(py), BIO)?,
+            outgoing: pointer(outgoing, memory_class.bind(py), BIO)?,
+        })
+    }
+
+    /// What is within these objects, if they are what they seem to be: objects of the classes whose
+    /// words `Shape` has compared.
     fn within(
         &self,
         socket: &Bound<'_, PyAny>,
         incoming: &Bound<'_, PyAny>,
         outgoing: &Bound<'_, PyAny>,
     ) -> Option<Direct> {
-        let py = socket.py();
-        let [socket_class, memory_class] = &self.classes;
-        let objects = Objects {
-            ssl: pointer(socket, socket_class.bind(py), SSL)?,
-            incoming: pointer(incoming, memory_class.bind(py), BIO)?,
-            outgoing: pointer(outgoing, memory_class.bind(py), BIO)?,
-        };
+        let objects = self.objects(socket, incoming, outgoing)?;
         let owner = socket.as_ptr().cast_const().cast();
-        // SAFETY: objects of these classes have such addresses in these places in all versions that
-        // `is_known` lets through, of the OpenSSL that `_ssl` is linked to; the objects are kept.
+        // SAFETY: objects of these classes have such addresses in these places, of the OpenSSL that
+        // `_ssl` is linked to: `holds` has compared those of one with `Shape`. The objects are kept.
         let session = unsafe { Session::new(self.functions, objects, owner) }?;
         Some(Direct {
             session,

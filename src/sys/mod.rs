@@ -9,6 +9,8 @@
 //! - `pipe`: the same on pipes and character devices
 //! - `process`: one child process behind a descriptor
 //! - `openssl`: the OpenSSL that another module is linked to
+//! - `openssl_shape`: whether words are addresses of that OpenSSL's objects
+//! - `memory`: what is at an address that may be none
 //! - `address`: socket addresses, compact
 //! - `wakeup`: the descriptor that signals write to
 //!
@@ -17,8 +19,10 @@
 pub mod address;
 pub mod clock;
 pub mod datagram;
+pub mod memory;
 pub mod nonblocking;
 pub mod openssl;
+pub mod openssl_shape;
 pub mod pipe;
 pub mod poller;
 pub mod process;

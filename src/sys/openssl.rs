@@ -83,6 +83,14 @@ functions! {
     ssl_get_ex_data = c"SSL_get_ex_data"(*const c_void, c_int) -> *mut c_void;
     err_peek_error = c"ERR_peek_error"() -> c_ulong;
     err_clear_error = c"ERR_clear_error"();
+    tls_method = c"TLS_method"() -> *const c_void;
+    ssl_ctx_new = c"SSL_CTX_new"(*const c_void) -> *mut c_void;
+    ssl_ctx_free = c"SSL_CTX_free"(*mut c_void);
+    ssl_new = c"SSL_new"(*mut c_void) -> *mut c_void;
+    ssl_free = c"SSL_free"(*mut c_void);
+    ssl_set_bio = c"SSL_set_bio"(*mut c_void, *mut c_void, *mut c_void);
+    bio_s_mem = c"BIO_s_mem"() -> *const c_void;
+    bio_new = c"BIO_new"(*const c_void) -> *mut c_void;
     bio_read = c"BIO_read"(*mut c_void, *mut c_void, c_int) -> c_int;
     bio_write = c"BIO_write"(*mut c_void, *const c_void, c_int) -> c_int;
     buf_mem_new = c"BUF_MEM_new"() -> *mut c_void;
@@ -102,6 +110,42 @@ impl OpenSsl {
         // Its forks go by their own names, and some by numbers of OpenSSL.
         let same = version == number && named == text && text.starts_with(b"OpenSSL ");
         (same && version >= OLDEST).then_some(found)
+    }
+
+    /// Shows `look` an `SSL` with two memory `BIO`s, and the kind of these, which are freed
+    /// afterwards; `None` if there is no memory.
+    pub fn with_sample<R>(&self, look: impl FnOnce(Objects, *const c_void) -> R) -> Option<R> {
+        // SAFETY: no arguments, no conditions.
+        let method = unsafe { (self.tls_method)() };
+        // SAFETY: a method of this OpenSSL.
+        let context = NonNull::new(unsafe { (self.ssl_ctx_new)(method) })?;
+        // SAFETY: a context that was just made.
+        let ssl = NonNull::new(unsafe { (self.ssl_new)(context.as_ptr()) });
+        // SAFETY: as above; it is ours, and the `SSL` keeps a reference of its own.
+        unsafe { (self.ssl_ctx_free)(context.as_ptr()) };
+        let ssl = ssl?;
+        // SAFETY: no arguments, no conditions.
+        let kind = unsafe { (self.bio_s_mem)() };
+        // SAFETY: a kind of this OpenSSL.
+        let incoming = unsafe { (self.bio_new)(kind) };
+        // SAFETY: as above.
+        let outgoing = unsafe { (self.bio_new)(kind) };
+        // SAFETY: an `SSL` that was just made, which takes over the two; either may be null.
+        unsafe { (self.ssl_set_bio)(ssl.as_ptr(), incoming, outgoing) };
+        let found =
+            NonNull::new(incoming)
+                .zip(NonNull::new(outgoing))
+                .map(|(incoming, outgoing)| {
+                    let sample = Objects {
+                        ssl,
+                        incoming,
+                        outgoing,
+                    };
+                    look(sample, kind)
+                });
+        // SAFETY: it is ours; the two `BIO`s are freed with it.
+        unsafe { (self.ssl_free)(ssl.as_ptr()) };
+        found
     }
 
     /// Whether the calling thread's queue of errors, which all uses of this OpenSSL share, has any.
