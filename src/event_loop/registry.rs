@@ -94,15 +94,11 @@ impl EventLoop {
         });
     }
 
-    /// Holds the source of `key` weakly from now on: nothing can happen to it unless somebody else
-    /// has it, so it may go when nobody does, as asyncio's transport that is not watched.
-    ///
-    /// # Errors
-    /// `MemoryError`.
-    pub fn loosen(&self, key: Key, object: &Bound<'_, PyAny>) -> PyResult<()> {
-        let weak = PyWeakrefReference::new(object)?.into_any().unbind();
-        self.set_object(object.py(), key, weak, true);
-        Ok(())
+    /// Holds the source of `key` from now on as `reference`, a weak one: nothing can happen to it
+    /// unless somebody else has it, so it may go when nobody does, as asyncio's transport that is not
+    /// watched.
+    pub fn loosen(&self, py: Python<'_>, key: Key, reference: Bound<'_, PyWeakrefReference>) {
+        self.set_object(py, key, reference.into_any().unbind(), true);
     }
 
     /// Holds the source of `key` again, which is `object`.

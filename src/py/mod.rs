@@ -5,6 +5,7 @@
 //! - `call`: vectorcall with arguments in place
 //! - `method`: methods in the fast calling convention
 //! - `pool`: free lists
+//! - `finalizer`: `__del__`
 //! - `context`: contexts of callbacks
 //! - `audit`: whether somebody listens to audit events
 //! - `bytes`, `buffer`: data without copies
@@ -18,7 +19,7 @@
 //! - `socket`: the descriptor of a `socket.socket`
 //! - `ssl`: what the objects of `_ssl` wrap
 //! - `thread`: which thread this is
-//! - `warning`: warnings of destructors
+//! - `warning`: warnings of what nobody closed or awaited
 //!
 //! `pyo3::ffi` is named here and nowhere else.
 
@@ -31,6 +32,7 @@ pub mod call;
 pub mod cell;
 pub mod context;
 pub mod coroutine;
+pub mod finalizer;
 pub mod interpreter;
 pub mod method;
 pub mod names;

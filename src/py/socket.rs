@@ -5,6 +5,7 @@
 //! alone (it is the first field of the C structure since Python 2), so the first reading is
 //! compared with what `fileno()` says, and if they differ `fileno()` is asked from then on.
 
+use std::cell::Cell;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
@@ -13,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use crate::py::names::name;
-use crate::py::value::Text;
+use crate::py::value::{Int, Text};
 use crate::py::{asyncio, call};
 
 /// Nobody has compared yet.
@@ -79,17 +80,12 @@ impl Held {
     pub fn new(socket: Bound<'_, PyAny>) -> PyResult<Self> {
         let py = socket.py();
         let first = call::method0(&socket, name!(py, fileno))?.extract()?;
-        Ok(Self::adopted(socket, first))
-    }
-
-    /// Takes hold of a `socket` whose descriptor is known.
-    pub fn adopted(socket: Bound<'_, PyAny>, first: RawFd) -> Self {
         let followed = follows(&socket, first).unwrap_or(false);
-        Self {
+        Ok(Self {
             socket: socket.unbind(),
             first,
             followed,
-        }
+        })
     }
 
     /// The Python socket.
@@ -114,39 +110,82 @@ impl Held {
     }
 }
 
-/// A socket of the standard library's class for `owned`, which it takes over. It does not block,
-/// and knows that.
+/// A socket of the standard library's class for `owned`, which it takes over. It does not block, and
+/// knows that.
 ///
 /// # Errors
-/// What `socket.socket` raises, an audit hook among it; the descriptor is given back.
-pub fn adopt(
-    py: Python<'_>,
-    owned: OwnedFd,
-    (family, class, proto): (i32, i32, i32),
-) -> Result<Bound<'_, PyAny>, (OwnedFd, PyErr)> {
-    let number = owned.as_raw_fd();
-    let made = || {
-        let socket = asyncio::socket(py)?;
-        socket.call_method1(name!(py, __new__), (socket,))
-    };
-    let socket = match made() {
-        Ok(socket) => socket,
-        Err(error) => return Err((owned, error)),
-    };
-    let arguments = (family, class, proto, number);
-    match socket.call_method1(name!(py, __init__), arguments) {
-        Ok(_) => {
-            // The Python socket owns the number from here on.
-            let _ = owned.into_raw_fd();
-            Ok(socket)
+/// What `socket.socket` raises, an audit hook among it; the descriptor is closed then.
+pub fn adopt(py: Python<'_>, owned: OwnedFd, kind: (i32, i32, i32)) -> PyResult<Held> {
+    let candidate = Candidate::new(py, owned.as_raw_fd(), kind)?;
+    Ok(candidate.own(owned))
+}
+
+/// Such a socket for a descriptor that still has its owner. Unless it takes over, it forgets the
+/// descriptor when it is dropped.
+pub struct Candidate<'py> {
+    /// The Python socket.
+    socket: Bound<'py, PyAny>,
+    /// The descriptor.
+    number: RawFd,
+    /// As in `Held`.
+    followed: bool,
+    /// Whether it has taken over.
+    owns: Cell<bool>,
+}
+
+impl<'py> Candidate<'py> {
+    /// One for the descriptor `number`, which does not block.
+    ///
+    /// # Errors
+    /// What `socket.socket` raises, an audit hook among it.
+    pub fn new(
+        py: Python<'py>,
+        number: RawFd,
+        (family, class, proto): (i32, i32, i32),
+    ) -> PyResult<Self> {
+        let plain = asyncio::socket(py)?;
+        // Dropped if `__init__` is interrupted, which may have taken the number before.
+        let mut candidate = Self {
+            socket: plain.call_method1(name!(py, __new__), (plain,))?,
+            number,
+            followed: false,
+            owns: Cell::new(false),
+        };
+        let [family, class, proto, fileno] = [family, class, proto, number].map(i64::from).map(Int);
+        let arguments = (family, class, proto, fileno);
+        (candidate.socket).call_method1(name!(py, __init__), arguments)?;
+        candidate.followed = follows(&candidate.socket, number).unwrap_or(false);
+        Ok(candidate)
+    }
+
+    /// Makes the Python socket the owner, if `owned` is its descriptor; gives that back otherwise.
+    pub fn take_over(&self, owned: OwnedFd) -> Result<Held, OwnedFd> {
+        if owned.as_raw_fd() == self.number {
+            Ok(self.own(owned))
+        } else {
+            Err(owned)
         }
-        Err(error) => {
-            // It may have taken the number before it was interrupted: there is one owner, and it is
-            // us.
+    }
+
+    fn own(&self, owned: OwnedFd) -> Held {
+        // The Python socket owns the number from here on.
+        let _ = owned.into_raw_fd();
+        self.owns.set(true);
+        Held {
+            socket: self.socket.clone().unbind(),
+            first: self.number,
+            followed: self.followed,
+        }
+    }
+}
+
+impl Drop for Candidate<'_> {
+    fn drop(&mut self) {
+        if !self.owns.get() {
+            let py = self.socket.py();
             let detached = asyncio::c_socket(py)
-                .and_then(|base| base.call_method1(name!(py, detach), (&socket,)));
+                .and_then(|base| base.call_method1(name!(py, detach), (&self.socket,)));
             drop(detached);
-            Err((owned, error))
         }
     }
 }

@@ -54,8 +54,8 @@ impl FastMethod for Accept {
             Ok((accepted, peer)) => {
                 // Python keeps what the listener was made with, which the kernel may know better.
                 let proto = sock.getattr(name!(py, proto))?.extract()?;
-                let made = adopt(py, accepted, origin.for_python(proto));
-                let made = made.map_err(|(_, error)| error)?;
+                let made = adopt(py, accepted, origin.for_python(proto))?;
+                let made = made.object().bind(py).clone();
                 let peer = address::to_python(py, &peer)?;
                 Ok(value::tuple(py, &[made, peer])?.into_any())
             }

@@ -63,18 +63,17 @@ impl StreamReaderBase {
     fn buffer<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyByteArray>> {
         let (buffer, chunk) = self.state.with(py, |state| {
             let buffer = state.buffer.as_ref().map(|it| it.clone_ref(py));
-            (buffer, state.chunk.take())
+            // It stays until it is in the buffer: an error runs Python code when it is made.
+            (buffer, state.chunk.as_ref().map(|it| it.clone_ref(py)))
         });
         let buffer = buffer
             .ok_or_else(|| exception::<PyTypeError>(py, "StreamReader.__init__() was not called"))?
             .into_bound(py);
         if let Some(chunk) = chunk {
-            match bytearray::append(&buffer, chunk.as_bytes(py)) {
-                Ok(()) => chunk.drop_ref(py),
-                Err(error) => {
-                    self.state.with(py, |state| state.chunk = Some(chunk));
-                    return Err(error);
-                }
+            bytearray::append(&buffer, chunk.as_bytes(py))?;
+            chunk.drop_ref(py);
+            if let Some(kept) = self.state.with(py, |state| state.chunk.take()) {
+                kept.drop_ref(py);
             }
         }
         Ok(buffer)
@@ -270,7 +269,9 @@ impl StreamReaderBase {
         let Some(transport) = field::get(state, py, |state| &mut state.transport) else {
             return Ok(());
         };
-        match call::method0(transport.bind(py), name!(py, pause_reading)) {
+        // A `Py` that is dropped on a loop of asyncio's would be released later.
+        let transport = transport.into_bound(py);
+        match call::method0(&transport, name!(py, pause_reading)) {
             Ok(_) => state.with(py, |state| state.paused = true),
             Err(error) if error.is_instance_of::<PyNotImplementedError>(py) => {
                 // It cannot be paused: asyncio forgets the transport.

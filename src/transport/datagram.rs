@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 
-use pyo3::exceptions::PyResourceWarning;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -16,10 +15,12 @@ use crate::logic::lifecycle::Lifecycle;
 use crate::logic::slab::Key;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
+use crate::py::finalizer::{Destructor, Finalized};
 use crate::py::warning;
 use crate::sys::address::RawAddress;
 use crate::sys::nonblocking::Family;
 use crate::transport::descriptor::Descriptor;
+use crate::transport::hold::{self, Hold};
 use crate::transport::limits::Given;
 use crate::transport::stream::{Reading, Writing};
 
@@ -65,6 +66,8 @@ pub struct DatagramState {
     pub lost_sends: u32,
     /// The key in the loop's registry, while it is watched.
     pub key: Option<Key>,
+    /// How the loop holds us.
+    pub hold: Hold,
     /// The context that read and write callbacks run in; `None` while one runs.
     pub context: Option<Context>,
     /// What `get_extra_info` finds.
@@ -73,6 +76,18 @@ pub struct DatagramState {
     pub waiter: Option<Py<PyAny>>,
     /// What `connection_lost` will be told.
     pub reason: Option<Py<PyAny>>,
+}
+
+impl DatagramState {
+    /// Whether the loop holds us for nothing.
+    #[inline]
+    fn is_idle(&self) -> bool {
+        self.reading != Reading::On
+            && self.hold == Hold::Strong
+            && self.life == Lifecycle::Open
+            && self.writing == Writing::Idle
+            && self.queue.is_empty()
+    }
 }
 
 /// An endpoint for datagrams.
@@ -127,6 +142,37 @@ impl DatagramTransport {
         result.and(left)
     }
 
+    /// Lets the loop hold us weakly if it has nothing to do for us: reading is paused, and nothing
+    /// waits to be sent.
+    #[inline]
+    pub fn loosen(this: &Bound<'_, Self>) {
+        let py = this.py();
+        if this.get().state.with(py, |state| state.is_idle()) {
+            hold::loosen(this.as_any(), &this.get().event_loop, || {
+                this.get().state.with(py, |state| {
+                    let key = if state.is_idle() { state.key } else { None };
+                    key.inspect(|_| state.hold = Hold::Weak)
+                })
+            });
+        }
+    }
+
+    /// Has the loop hold us again, before it is to do something for us.
+    #[inline]
+    pub fn hold(this: &Bound<'_, Self>) {
+        let py = this.py();
+        let key = this.get().state.with(py, |state| {
+            match std::mem::replace(&mut state.hold, Hold::Strong) {
+                Hold::Weak => state.key,
+                Hold::Strong => None,
+            }
+        });
+        if let Some(key) = key {
+            let event_loop = this.get().event_loop.bind(py).get();
+            event_loop.hold(key, this.as_any());
+        }
+    }
+
     /// The protocol, until the endpoint is lost.
     #[inline]
     pub fn protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
@@ -141,6 +187,20 @@ impl DatagramTransport {
             Descriptor::Socket { socket, .. } => Some(socket.object().clone_ref(py).into_bound(py)),
             _ => None,
         })
+    }
+
+    /// Closes the descriptor of an endpoint that its loop does not hold. Whoever has the endpoint
+    /// again finds it as one whose socket was closed behind its back, as in asyncio.
+    fn close_abandoned(&self, py: Python<'_>) -> PyResult<()> {
+        let (key, descriptor) = self.state.with(py, |state| {
+            let descriptor = std::mem::replace(&mut state.descriptor, Descriptor::Closed);
+            (state.key.take(), descriptor)
+        });
+        if let Some(key) = key {
+            let event_loop = self.event_loop.bind(py).get();
+            event_loop.unregister(py, key, self.number);
+        }
+        descriptor.close_abandoned(py)
     }
 
     /// Shows what the endpoint holds to the collector.
@@ -165,15 +225,25 @@ impl DatagramTransport {
     }
 }
 
-impl Drop for DatagramState {
-    /// An endpoint that nobody closed: warns as asyncio's does, and closes it.
-    fn drop(&mut self) {
-        if self.descriptor.is_closed() {
-            return;
+impl Finalized for DatagramTransport {
+    fn destructor() -> &'static Destructor {
+        static DESTRUCTOR: Destructor = Destructor::new();
+        &DESTRUCTOR
+    }
+
+    fn is_unfinished(this: &Bound<'_, Self>) -> bool {
+        let open = (this.get().state).try_with(|state| !state.descriptor.is_closed());
+        open.unwrap_or(false)
+    }
+
+    /// An endpoint that nobody closed: warns as asyncio's does, and closes it in any case.
+    fn finalize(this: &Bound<'_, Self>) -> PyResult<()> {
+        if !Self::is_unfinished(this) {
+            return Ok(());
         }
-        let descriptor = std::mem::replace(&mut self.descriptor, Descriptor::Closed);
-        let number = descriptor.registered();
-        let text = format!("unclosed transport <DatagramTransport fd={number}>");
-        warning::while_freeing::<PyResourceWarning>(&text, |py| descriptor.close_abandoned(py));
+        let described = this.as_any().repr()?.to_string();
+        let warned = warning::unclosed(this.py(), &described, Some(this.as_any()));
+        let closed = this.get().close_abandoned(this.py());
+        warned.and(closed)
     }
 }

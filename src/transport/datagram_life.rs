@@ -142,6 +142,7 @@ fn start(this: &Bound<'_, DatagramTransport>) -> PyResult<()> {
         }
     }
     transport.read_on(py);
+    DatagramTransport::loosen(this);
     let woken = waiter.map_or(Ok(()), |waiter| asyncio::wake_waiter(waiter.bind(py)));
     woken.or_else(|error| report(this, error, "_start"))
 }
@@ -165,8 +166,8 @@ fn report(this: &Bound<'_, DatagramTransport>, error: PyErr, step: &str) -> PyRe
 
 impl DatagramTransport {
     /// Closes once everything queued is sent.
-    pub fn close(&self, py: Python<'_>) {
-        let lost = self.state.with(py, |state| {
+    pub fn close(this: &Bound<'_, Self>) {
+        let lost = this.get().state.with(this.py(), |state| {
             if state.life.is_closing() {
                 return false;
             }
@@ -174,13 +175,13 @@ impl DatagramTransport {
             state.queue.is_empty()
         });
         if lost {
-            self.lose(py, None);
+            Self::lose(this, None);
         }
     }
 
     /// Drops what was not sent and queues `connection_lost(reason)`.
-    pub fn force_close(&self, py: Python<'_>, reason: Option<Py<PyAny>>) {
-        let dropped = self.state.with(py, |state| {
+    pub fn force_close(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) {
+        let dropped = this.get().state.with(this.py(), |state| {
             if state.life.is_lost() {
                 return None;
             }
@@ -189,7 +190,7 @@ impl DatagramTransport {
         });
         if let Some(dropped) = dropped {
             drop(dropped);
-            self.lose(py, reason);
+            Self::lose(this, reason);
         }
     }
 
@@ -205,28 +206,32 @@ impl DatagramTransport {
         let event_loop = transport.event_loop.bind(py);
         let protocol = protocol.as_ref();
         let reported = report_fatal(event_loop, message, &error, this.as_any(), protocol);
-        transport.force_close(py, Some(error.into_value(py).into_any()));
+        Self::force_close(this, Some(error.into_value(py).into_any()));
         reported
     }
 
     /// Ends the watch and queues the last step.
-    fn lose(&self, py: Python<'_>, reason: Option<Py<PyAny>>) {
-        if self.event_loop.bind(py).get().is_closed() {
-            drop(self.unwatch(py, reason));
+    fn lose(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) {
+        let py = this.py();
+        let transport = this.get();
+        transport.unwatch(py, reason);
+        let event_loop = transport.event_loop.bind(py).get();
+        if event_loop.is_closed() {
             // A closed loop runs nothing any more. Nobody can be told of an error either.
-            let _ = self.finish(py);
+            let _ = transport.finish(py);
             return;
         }
-        if let Some(source) = self.unwatch(py, reason) {
-            let event_loop = self.event_loop.bind(py).get();
-            // The last callback runs in the context of whoever ends the endpoint, as in asyncio.
-            if let Ok(context) = event_loop.capture_context(py)
-                && let Some(old) = self.state.with(py, |state| state.context.replace(context))
-            {
-                old.release(py);
-            }
-            event_loop.push_step(py, source, Step::Lost as u8);
+        // The last callback runs in the context of whoever ends the endpoint, as in asyncio.
+        if let Ok(context) = event_loop.capture_context(py)
+            && let Some(old) = (transport.state).with(py, |state| state.context.replace(context))
+        {
+            old.release(py);
         }
+        let source = Source {
+            object: this.clone().into_any().unbind(),
+            class: &DATAGRAM,
+        };
+        event_loop.push_step(py, source, Step::Lost as u8);
     }
 
     /// Ends the watch and tells the protocol at once.
@@ -234,11 +239,11 @@ impl DatagramTransport {
     /// # Errors
     /// What `connection_lost` raises.
     pub fn lose_now(this: &Bound<'_, Self>) -> PyResult<()> {
-        drop(this.get().unwatch(this.py(), None));
+        this.get().unwatch(this.py(), None);
         Self::connection_lost(this)
     }
 
-    fn unwatch(&self, py: Python<'_>, reason: Option<Py<PyAny>>) -> Option<Source> {
+    fn unwatch(&self, py: Python<'_>, reason: Option<Py<PyAny>>) {
         let event_loop = self.event_loop.bind(py).get();
         let (key, number, received) = self.state.with(py, |state| {
             state.life = Lifecycle::Losing;
@@ -247,9 +252,9 @@ impl DatagramTransport {
             (state.key.take(), state.descriptor.registered(), received)
         });
         drop(received);
-        let source = event_loop.source(py, key?);
-        event_loop.unregister(py, key?, number);
-        source
+        if let Some(key) = key {
+            event_loop.unregister(py, key, number);
+        }
     }
 
     /// Tells the protocol and closes the descriptor.

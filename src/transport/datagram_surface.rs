@@ -24,6 +24,7 @@ use crate::transport::address;
 use crate::transport::datagram::{DatagramState, DatagramTransport};
 use crate::transport::datagram_life::open;
 use crate::transport::descriptor::Descriptor;
+use crate::transport::hold::Hold;
 use crate::transport::limits::{self, water_marks};
 use crate::transport::stream::{Reading, Writing};
 
@@ -52,6 +53,7 @@ fn new_state(
         given: None,
         lost_sends: 0,
         key: None,
+        hold: Hold::Strong,
         context: Some(context),
         extra: Some(extra.clone().unbind()),
         waiter: waiter.map(Bound::unbind),
@@ -134,16 +136,16 @@ impl DatagramTransport {
     /// Does nothing if the endpoint is closing or lost. Mirrors asyncio's close on 3.10 to 3.15,
     /// but raises no RuntimeError when the loop is closed.
     #[pyo3(name = "close")]
-    fn py_close(&self, py: Python<'_>) {
-        self.close(py);
+    fn py_close(this: &Bound<'_, Self>) {
+        Self::close(this);
     }
 
     /// Close at once; what is not sent is dropped, and connection_lost(None) follows.
     ///
     /// Does nothing if the endpoint is lost. Mirrors asyncio's abort on 3.10 to 3.15, but raises no
     /// RuntimeError when the loop is closed.
-    fn abort(&self, py: Python<'_>) {
-        self.force_close(py, None);
+    fn abort(this: &Bound<'_, Self>) {
+        Self::force_close(this, None);
     }
 
     /// Whether the endpoint is closing or lost.
@@ -160,6 +162,7 @@ impl DatagramTransport {
     #[pyo3(name = "pause_reading")]
     fn py_pause_reading(this: &Bound<'_, Self>) -> PyResult<()> {
         let changed = this.get().pause_reading(this.py());
+        Self::loosen(this);
         log(this, changed, "%r pauses reading")
     }
 
@@ -169,7 +172,9 @@ impl DatagramTransport {
     /// resume_reading of 3.11 to 3.15; on 3.10 that raises NotImplementedError.
     #[pyo3(name = "resume_reading")]
     fn py_resume_reading(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::hold(this);
         let changed = this.get().resume_reading(this.py());
+        Self::loosen(this);
         log(this, changed, "%r resumes reading")
     }
 
@@ -245,8 +250,8 @@ impl DatagramTransport {
         Ok(found.unwrap_or_else(|| py.None().into_bound(py)))
     }
 
-    fn _force_close(&self, py: Python<'_>, exc: Option<Py<PyAny>>) {
-        self.force_close(py, exc);
+    fn _force_close(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) {
+        Self::force_close(this, exc);
     }
 
     #[pyo3(signature = (exc, message="Fatal error on transport"))]

@@ -58,7 +58,7 @@ impl DatagramTransport {
         if transport.state.with(py, |state| state.queue.is_empty()) {
             match transport.attempt(data, &addr) {
                 Sent::Yes => return Ok(()),
-                Sent::Blocked => transport.watch_for_room(py)?,
+                Sent::Blocked => Self::watch_for_room(this)?,
                 Sent::Refused(error) => return Self::refused(this, error),
                 Sent::Failed(error) => return Self::failed(this, error),
             }
@@ -269,11 +269,14 @@ impl DatagramTransport {
             // A failure leaves the watch for room on, which costs wake-ups and nothing else.
             let _ = poller.change_edge(number, key.0, false);
         }
+        Self::loosen(this);
         Ok(())
     }
 
-    fn watch_for_room(&self, py: Python<'_>) -> PyResult<()> {
-        let (key, number, blocked) = self.state.with(py, |state| {
+    fn watch_for_room(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        Self::hold(this);
+        let (key, number, blocked) = this.get().state.with(py, |state| {
             let writing = std::mem::replace(&mut state.writing, Writing::Blocked);
             (
                 state.key,
@@ -283,7 +286,7 @@ impl DatagramTransport {
         });
         match key {
             Some(key) if !blocked => {
-                let poller = self.event_loop.bind(py).get().poller(py)?;
+                let poller = this.get().event_loop.bind(py).get().poller(py)?;
                 poller
                     .change_edge(number, key.0, true)
                     .map_err(|error| os_error(&error))

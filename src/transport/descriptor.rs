@@ -5,14 +5,15 @@
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use pyo3::exceptions::{PyAttributeError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyOSError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::error::{exception, os_error};
 use crate::py::asyncio;
+use crate::py::cell::LoopCell;
 use crate::py::names::name;
-use crate::py::socket::{Held, adopt, is_c_socket};
+use crate::py::socket::{Candidate, Held, adopt, is_c_socket};
 use crate::sys::nonblocking::{self, Origin};
 
 /// A descriptor and its owner.
@@ -33,7 +34,7 @@ pub enum Descriptor {
         /// Its `TransportSocket`, once asked for.
         view: Option<Py<PyAny>>,
     },
-    /// Closed, or moving between owners.
+    /// Closed.
     Closed,
 }
 
@@ -125,38 +126,17 @@ impl Descriptor {
         matches!(self, Self::Shut { .. } | Self::Closed)
     }
 
-    /// The `TransportSocket` for users; makes the Python socket if there is none.
-    ///
-    /// # Errors
-    /// What `socket.socket` raises; the descriptor stays with its owner then.
-    pub fn view(self, py: Python<'_>) -> (Self, PyResult<Option<Bound<'_, PyAny>>>) {
-        let owned = match self {
-            Self::Owned(owned) => owned,
-            Self::Socket { socket, view } => {
-                let (view, told) = seen(py, socket.object(), view);
-                return (Self::Socket { socket, view }, told);
-            }
-            Self::Shut { socket, view } => {
-                let (view, told) = seen(py, &socket, view);
-                return (Self::Shut { socket, view }, told);
-            }
-            Self::Closed => return (self, Ok(None)),
-        };
-        match given(py, owned) {
-            Ok(given) => given.view(py),
-            Err((owned, error)) => (Self::Owned(owned), Err(error)),
-        }
-    }
-
     /// The same descriptor with a Python socket as its owner.
     ///
     /// # Errors
     /// What `socket.socket` raises; the descriptor is closed then.
     pub fn adopt(self, py: Python<'_>) -> PyResult<Self> {
-        match self {
-            Self::Owned(owned) => given(py, owned).map_err(|(_, error)| error),
-            other => Ok(other),
-        }
+        let Self::Owned(owned) = self else {
+            return Ok(self);
+        };
+        let kind = kind(owned.as_raw_fd())?;
+        let socket = adopt(py, owned, kind)?;
+        Ok(Self::Socket { socket, view: None })
     }
 
     /// Closes it when its transport is destroyed. The collector may have cleared the Python socket
@@ -194,34 +174,92 @@ impl Descriptor {
     }
 }
 
-/// What `Descriptor::view` tells.
-type Told<'py> = PyResult<Option<Bound<'py, PyAny>>>;
-
-/// The `TransportSocket` of `socket`, made if there is none, to keep and to tell.
-fn seen<'py>(
-    py: Python<'py>,
-    socket: &Py<PyAny>,
-    view: Option<Py<PyAny>>,
-) -> (Option<Py<PyAny>>, Told<'py>) {
-    let view = match view {
-        Some(view) => Ok(view.into_bound(py)),
-        None => asyncio::transport_socket(py).and_then(|class| class.call1((socket,))),
-    };
-    let kept = view.as_ref().ok().map(|view| view.clone().unbind());
-    (kept, view.map(Some))
+/// What is known of what users get.
+enum Known {
+    /// Nothing is left to show.
+    Nothing,
+    /// The number of a descriptor without a Python socket.
+    Number(RawFd),
+    /// The Python socket.
+    Socket(Py<PyAny>),
+    /// Its `TransportSocket`.
+    View(Py<PyAny>),
 }
 
-/// Gives `owned` to a Python socket; gives it back with what `socket.socket` raised.
-fn given(py: Python<'_>, owned: OwnedFd) -> Result<Descriptor, (OwnedFd, PyErr)> {
-    let number = owned.as_raw_fd();
+impl Descriptor {
+    fn known(&self, py: Python<'_>) -> Known {
+        match self {
+            Self::Owned(owned) => Known::Number(owned.as_raw_fd()),
+            Self::Socket { view, .. } | Self::Shut { view, .. } => match (view, self.socket()) {
+                (Some(view), _) => Known::View(view.clone_ref(py)),
+                (None, Some(socket)) => Known::Socket(socket.clone_ref(py)),
+                (None, None) => Known::Nothing,
+            },
+            Self::Closed => Known::Nothing,
+        }
+    }
+
+    /// Makes the Python socket of `candidate` the owner, if it is that of this descriptor.
+    fn hand_over(&mut self, candidate: &Candidate<'_>) {
+        *self = match std::mem::replace(self, Self::Closed) {
+            Self::Owned(owned) => match candidate.take_over(owned) {
+                Ok(socket) => Self::Socket { socket, view: None },
+                Err(owned) => Self::Owned(owned),
+            },
+            other => other,
+        };
+    }
+
+    /// Keeps the `view` of `socket`, unless there is one already or that socket is gone.
+    fn keep_view(&mut self, socket: &Py<PyAny>, made: Py<PyAny>) -> Option<Py<PyAny>> {
+        let same = self.socket().is_some_and(|own| own.is(socket));
+        match self {
+            Self::Socket { view, .. } | Self::Shut { view, .. } if same && view.is_none() => {
+                view.replace(made)
+            }
+            _ => Some(made),
+        }
+    }
+}
+
+/// The `TransportSocket` for users of the descriptor that `place` finds in `state`; makes the Python
+/// socket if there is none. The descriptor stays in its place while Python code runs, which may
+/// write to the transport, close it or ask for the same.
+///
+/// # Errors
+/// What `socket.socket` raises; the descriptor stays with its owner then.
+pub fn view<'py, S>(
+    py: Python<'py>,
+    state: &LoopCell<S>,
+    place: fn(&mut S) -> &mut Descriptor,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    loop {
+        match state.with(py, |state| place(state).known(py)) {
+            Known::Nothing => return Ok(None),
+            Known::View(view) => return Ok(Some(view.into_bound(py))),
+            Known::Number(number) => {
+                match kind(number).and_then(|kind| Candidate::new(py, number, kind)) {
+                    Ok(candidate) => state.with(py, |state| place(state).hand_over(&candidate)),
+                    Err(error) => {
+                        let same = state.with(py, |state| place(state).registered() == number);
+                        if same || !error.is_instance_of::<PyOSError>(py) {
+                            return Err(error);
+                        }
+                        // It was closed meanwhile.
+                    }
+                }
+            }
+            Known::Socket(socket) => {
+                let view = asyncio::transport_socket(py)?.call1((&socket,))?.unbind();
+                let unused = state.with(py, |state| place(state).keep_view(&socket, view));
+                drop(unused);
+            }
+        }
+    }
+}
+
+/// What Python's sockets for the descriptor `number` are made with.
+fn kind(number: RawFd) -> PyResult<(i32, i32, i32)> {
     let origin = Origin::of(number).and_then(|it| Ok(it.for_python(nonblocking::proto(number)?)));
-    let origin = match origin {
-        Ok(origin) => origin,
-        Err(error) => return Err((owned, os_error(&error))),
-    };
-    let socket = adopt(py, owned, origin)?;
-    Ok(Descriptor::Socket {
-        socket: Held::adopted(socket, number),
-        view: None,
-    })
+    origin.map_err(|error| os_error(&error))
 }

@@ -105,6 +105,7 @@ fn start(this: &Bound<'_, StreamTransport>) -> PyResult<()> {
         if resumes {
             event_loop.resume(py, key);
         }
+        StreamTransport::loosen(this);
     }
     transport
         .wake_waiter(py)

@@ -5,12 +5,13 @@
 
 use std::sync::atomic::Ordering;
 
-use pyo3::exceptions::{PyResourceWarning, PyRuntimeError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::event_loop::EventLoop;
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::call::{self, Args};
+use crate::py::finalizer::{Destructor, Finalized};
 use crate::py::names::name;
 use crate::py::warning;
 use crate::sys::socket;
@@ -18,7 +19,7 @@ use crate::transport::address;
 use crate::transport::descriptor::Descriptor;
 use crate::transport::protocol::report_fatal;
 use crate::transport::server::ServerBase;
-use crate::transport::stream::{State, StreamTransport};
+use crate::transport::stream::StreamTransport;
 
 impl StreamTransport {
     /// Begins to close once everything written was handed to `flush` by the caller.
@@ -166,6 +167,29 @@ impl StreamTransport {
         closed.and(detached)
     }
 
+    /// Closes the descriptor of a transport that its loop does not hold. Whoever has the transport
+    /// again finds it as one whose socket was closed behind its back, as in asyncio.
+    fn close_abandoned(&self, py: Python<'_>) -> PyResult<()> {
+        self.keep_addresses(py);
+        let (key, number, descriptor, server) = self.state.with(py, |state| {
+            let number = state.descriptor.registered();
+            state.last_number = number;
+            let remains = state.descriptor.remains(py);
+            let descriptor = std::mem::replace(&mut state.descriptor, remains);
+            (state.key.take(), number, descriptor, state.server.take())
+        });
+        let event_loop = self.event_loop.bind(py);
+        if let Some(key) = key {
+            event_loop.get().unregister(py, key, number);
+        }
+        let closed = descriptor.close_abandoned(py);
+        let detached = match server {
+            Some(server) => ServerBase::detach_anywhere(server.bind(py), event_loop),
+            None => Ok(()),
+        };
+        closed.and(detached)
+    }
+
     /// Remembers both addresses for `get_extra_info`.
     fn keep_addresses(&self, py: Python<'_>) {
         self.state.with(py, |state| {
@@ -208,20 +232,26 @@ impl StreamTransport {
     }
 }
 
-impl Drop for State {
-    /// A connection that nobody closed: warns as asyncio's does, and closes it.
-    fn drop(&mut self) {
-        if self.descriptor.is_closed() {
-            return;
+impl Finalized for StreamTransport {
+    fn destructor() -> &'static Destructor {
+        static DESTRUCTOR: Destructor = Destructor::new();
+        &DESTRUCTOR
+    }
+
+    #[inline]
+    fn is_unfinished(this: &Bound<'_, Self>) -> bool {
+        let open = (this.get().state).try_with(|state| !state.descriptor.is_closed());
+        open.unwrap_or(false)
+    }
+
+    /// A connection that nobody closed: warns as asyncio's does, and closes it in any case.
+    fn finalize(this: &Bound<'_, Self>) -> PyResult<()> {
+        if !Self::is_unfinished(this) {
+            return Ok(());
         }
-        let descriptor = std::mem::replace(&mut self.descriptor, Descriptor::Closed);
-        let server = self.server.take();
-        let number = descriptor.registered();
-        let text = format!("unclosed transport <StreamTransport fd={number}>");
-        warning::while_freeing::<PyResourceWarning>(&text, |py| {
-            let closed = descriptor.close_abandoned(py);
-            let detached = server.map_or(Ok(()), |server| ServerBase::detach(server.bind(py)));
-            closed.and(detached)
-        });
+        let described = this.as_any().repr()?.to_string();
+        let warned = warning::unclosed(this.py(), &described, Some(this.as_any()));
+        let closed = this.get().close_abandoned(this.py());
+        warned.and(closed)
     }
 }

@@ -8,6 +8,7 @@
 //! - `server`: the connections that belong to a server
 //! - `transfer`: what waits while a file is sent
 //! - `stream`: `StreamTransport` and its state
+//! - `hold`: how the loop holds a transport
 //! - `reading`: from the kernel to the protocol
 //! - `writing`: from the protocol to the kernel
 //! - `sending`: one attempt to send
@@ -41,6 +42,7 @@ mod datagram_writing;
 mod descriptor;
 mod direct;
 mod driver;
+mod hold;
 mod limits;
 mod listener;
 mod losing;
@@ -68,10 +70,17 @@ pub use tls::{TlsProtocol, TlsTransport};
 
 use pyo3::prelude::*;
 
+use crate::py::finalizer;
 use crate::py::method::install as install_method;
 
-/// Gives the transports their fast methods. Call once, when the module is initialised.
+/// Gives the transports their fast methods and their `__del__`. Call once, when the module is
+/// initialised.
 pub fn install(py: Python<'_>) -> PyResult<()> {
+    finalizer::install::<StreamTransport>(py)?;
+    finalizer::install::<DatagramTransport>(py)?;
+    finalizer::install::<ReadPipeTransport>(py)?;
+    finalizer::install::<WritePipeTransport>(py)?;
+    finalizer::install::<TlsTransport>(py)?;
     install_method::<members::Transports>(py)?;
     install_method::<surface::Write>(py)?;
     install_method::<connecting::ConnectLiteral>(py)?;

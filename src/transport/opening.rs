@@ -20,9 +20,10 @@ use crate::sys::address::Address;
 use crate::sys::socket;
 use crate::transport::descriptor::Descriptor;
 use crate::transport::driver::{START, STREAM};
+use crate::transport::hold::Hold;
 use crate::transport::protocol::Kind;
 use crate::transport::server::ServerBase;
-use crate::transport::stream::{Hold, Native, Reading, State, StreamTransport, Writing};
+use crate::transport::stream::{Native, Reading, State, StreamTransport, Writing};
 
 /// What a transport is made of.
 pub struct Parts<'py> {

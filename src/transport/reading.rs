@@ -323,7 +323,8 @@ impl StreamTransport {
                         (state.reading, state.readable) = (Reading::Ended, false);
                     }
                 });
-                Self::loosen(this)
+                Self::loosen(this);
+                Ok(())
             }
             Ok(false) => Self::close(this),
             Err(error) => {

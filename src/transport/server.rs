@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::error::exception_of;
+use crate::event_loop::EventLoop;
 use crate::py::names::name;
 use crate::py::value::Count;
 
@@ -57,6 +58,24 @@ impl ServerBase {
     /// Counts a connection.
     pub fn attach(&self) {
         self.active.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// As `detach`, in whatever thread the collector runs: what wakes waiters belongs into that of
+    /// `event_loop`.
+    ///
+    /// # Errors
+    /// As `detach`.
+    pub fn detach_anywhere(
+        this: &Bound<'_, Self>,
+        event_loop: &Bound<'_, EventLoop>,
+    ) -> PyResult<()> {
+        let py = this.py();
+        if event_loop.get().check_thread().is_ok() {
+            return Self::detach(this);
+        }
+        let detach = this.getattr(name!(py, _detach))?;
+        event_loop.call_method1(name!(py, call_soon_threadsafe), (detach,))?;
+        Ok(())
     }
 
     /// Counts a connection out; the last one of a closed server wakes `wait_closed()`.

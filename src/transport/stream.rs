@@ -21,6 +21,7 @@ use crate::py::object;
 use crate::sys::address::Address;
 use crate::transport::chunk::Data;
 use crate::transport::descriptor::Descriptor;
+use crate::transport::hold::{self, Hold};
 use crate::transport::limits::Given;
 use crate::transport::protocol::Kind;
 use crate::transport::server::ServerBase;
@@ -56,15 +57,6 @@ pub enum Native {
     /// It hands over what it gathered, which is sent right after: what a program writes to it
     /// meanwhile has nobody who would come back for it.
     HandsOver,
-}
-
-/// How the loop holds a transport.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
-    /// Until the connection is lost.
-    Strong,
-    /// For as long as somebody else does: the peer has ended, and nothing waits to be sent.
-    Weak,
 }
 
 /// The parts of a transport that change.
@@ -125,6 +117,16 @@ pub struct State {
 }
 
 impl State {
+    /// Whether the loop holds us for nothing.
+    #[inline]
+    fn is_idle(&self) -> bool {
+        self.reading != Reading::On
+            && self.hold == Hold::Strong
+            && self.life == Lifecycle::Open
+            && self.writing == Writing::Idle
+            && self.transfer.is_none()
+    }
+
     /// Whether it is a Unix socket.
     #[inline]
     pub fn is_unix(&self) -> bool {
@@ -205,32 +207,19 @@ impl StreamTransport {
         })
     }
 
-    /// The peer has ended, and the program keeps its own side open: if nothing waits to be sent,
-    /// only the program can go on with the connection, and only as long as it has it.
-    ///
-    /// # Errors
-    /// `MemoryError`.
+    /// Lets the loop hold us weakly if it has nothing to do for us: reading is paused, or the peer has
+    /// ended and the program keeps its own side open, and nothing waits to be sent. Only the program
+    /// can go on with the connection then, and only as long as it has it.
     #[inline]
-    pub fn loosen(this: &Bound<'_, Self>) -> PyResult<()> {
+    pub fn loosen(this: &Bound<'_, Self>) {
         let py = this.py();
-        let key = this.get().state.with(py, |state| {
-            let idle = state.reading == Reading::Ended
-                && state.hold == Hold::Strong
-                && state.life == Lifecycle::Open
-                && state.writing == Writing::Idle
-                && state.transfer.is_none();
-            if !idle {
-                return None;
-            }
-            state.hold = Hold::Weak;
-            state.key
-        });
-        match key {
-            Some(key) => {
-                let event_loop = this.get().event_loop.bind(py).get();
-                event_loop.loosen(key, this.as_any())
-            }
-            None => Ok(()),
+        if this.get().state.with(py, |state| state.is_idle()) {
+            hold::loosen(this.as_any(), &this.get().event_loop, || {
+                this.get().state.with(py, |state| {
+                    let key = if state.is_idle() { state.key } else { None };
+                    key.inspect(|_| state.hold = Hold::Weak)
+                })
+            });
         }
     }
 

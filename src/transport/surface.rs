@@ -19,7 +19,7 @@ use crate::py::value::{self, Count, Text};
 use crate::sys::address::Address;
 use crate::sys::socket;
 use crate::transport::address;
-use crate::transport::descriptor::Descriptor;
+use crate::transport::descriptor::{self, Descriptor};
 use crate::transport::limits;
 use crate::transport::opening::{Parts, open};
 use crate::transport::protocol::Kind;
@@ -133,6 +133,7 @@ impl StreamTransport {
     #[pyo3(name = "pause_reading")]
     fn py_pause_reading(this: &Bound<'_, Self>) -> PyResult<()> {
         let changed = this.get().pause_reading(this.py());
+        Self::loosen(this);
         log(this, changed, "%r pauses reading")
     }
 
@@ -144,7 +145,7 @@ impl StreamTransport {
     fn py_resume_reading(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::hold(this);
         let changed = this.get().resume_reading(this.py());
-        Self::loosen(this)?;
+        Self::loosen(this);
         log(this, changed, "%r resumes reading")
     }
 
@@ -228,7 +229,7 @@ impl StreamTransport {
             Ok("socket") => {
                 // Whoever asks for it may shut it down, or send on it without us.
                 Self::settle(this)?;
-                transport.socket(py)?
+                Some(transport.socket(py)?)
             }
             Ok(_) => None,
             // asyncio looks every name up in a dictionary.
@@ -254,9 +255,9 @@ impl StreamTransport {
         Self::make_empty_waiter(this)
     }
 
-    fn _reset_empty_waiter(this: &Bound<'_, Self>) -> PyResult<()> {
+    fn _reset_empty_waiter(this: &Bound<'_, Self>) {
         this.get().reset_empty_waiter(this.py());
-        Self::loosen(this)
+        Self::loosen(this);
     }
 
     fn _wait_for_room<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
@@ -320,7 +321,7 @@ impl StreamTransport {
     fn __repr__(&self, py: Python<'_>) -> Text<String> {
         Text(self.state.with(py, |state| {
             let life = state.life.adjective();
-            if state.life == Lifecycle::Lost {
+            if state.descriptor.is_closed() {
                 return format!("<StreamTransport{life} fd={}>", state.last_number);
             }
             let reads = state.life == Lifecycle::Open && state.reading == Reading::On;
@@ -358,23 +359,24 @@ impl StreamTransport {
 
 impl StreamTransport {
     /// The `TransportSocket` of this connection; of a closed socket once it is lost.
-    fn socket<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let (lost, mut descriptor) = self.state.with(py, |state| {
-            let descriptor = std::mem::replace(&mut state.descriptor, Descriptor::Closed);
-            (state.life == Lifecycle::Lost, descriptor)
-        });
-        if lost && matches!(descriptor, Descriptor::Closed) {
-            let local = self.state.with(py, |state| state.local.clone());
-            let family = match local {
+    fn socket<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        loop {
+            let view = descriptor::view(py, &self.state, |state| &mut state.descriptor)?;
+            if let Some(view) = view {
+                return Ok(view);
+            }
+            let family = match self.state.with(py, |state| state.local.clone()) {
                 Some(Address::V4(..)) => asyncio::af_inet(py)?,
                 Some(Address::V6(..)) => asyncio::af_inet6(py)?,
                 _ => asyncio::af_unix(py)?,
             };
-            descriptor = Descriptor::shut(py, family)?;
+            let shut = Descriptor::shut(py, family)?;
+            let unused = self.state.with(py, |state| match state.descriptor {
+                Descriptor::Closed => std::mem::replace(&mut state.descriptor, shut),
+                _ => shut,
+            });
+            drop(unused);
         }
-        let (descriptor, view) = descriptor.view(py);
-        self.state.with(py, |state| state.descriptor = descriptor);
-        view
     }
 }
 

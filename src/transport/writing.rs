@@ -139,7 +139,10 @@ impl StreamTransport {
     pub fn flush(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         match this.get().send(py) {
-            Sent::Everything => Self::loosen(this),
+            Sent::Everything => {
+                Self::loosen(this);
+                Ok(())
+            }
             Sent::Blocked => {
                 this.get().watch_for_room(py)?;
                 Self::maybe_pause(this)
@@ -192,17 +195,21 @@ impl StreamTransport {
     /// Has the native protocol's `flush` called when everything gathered is sent. False if that is
     /// not going to happen: it has to write at once.
     #[inline]
-    pub fn gathers(&self, py: Python<'_>) -> bool {
-        let (gathered, key) = self.state.with(py, |state| match state.writing {
+    pub fn gathers(this: &Bound<'_, Self>) -> bool {
+        let py = this.py();
+        let transport = this.get();
+        let (gathered, key) = transport.state.with(py, |state| match state.writing {
             _ if state.native == Native::HandsOver => (false, None),
             Writing::Gathered => (true, None),
             Writing::Idle => (false, state.key),
             Writing::Blocked => (false, None),
         });
         let Some(key) = key else { return gathered };
-        let gathers = self.event_loop.bind(py).get().mark_dirty(py, key);
+        let gathers = transport.event_loop.bind(py).get().mark_dirty(py, key);
         if gathers {
-            self.state
+            Self::hold(this);
+            transport
+                .state
                 .with(py, |state| state.writing = Writing::Gathered);
         }
         gathers
@@ -386,7 +393,7 @@ impl StreamTransport {
         });
         if drained {
             transport.wake_transfer(py)?;
-            Self::loosen(this)?;
+            Self::loosen(this);
         }
         if closes {
             transport.unwatch(py);

@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use pyo3::exceptions::{PyResourceWarning, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -23,6 +23,7 @@ use crate::py::names::name;
 use crate::py::value::{self, Text};
 use crate::py::warning;
 use crate::sys::pipe::{self, Kind};
+use crate::transport::hold::{self, Hold};
 use crate::transport::protocol::report_step;
 
 /// A step that a pipe transport queues for itself.
@@ -59,6 +60,8 @@ pub struct End {
     pub life: Lifecycle,
     /// What the loop watches, if anything yet.
     pub watch: Option<Watch>,
+    /// How the loop holds us.
+    hold: Hold,
     /// The context of the callbacks; `None` while one runs.
     context: Option<Context>,
     /// The future that is done when the connection is made.
@@ -123,6 +126,7 @@ impl PipeTransport {
             protocol: Some(parts.protocol.clone().unbind()),
             life: Lifecycle::Starting,
             watch: None,
+            hold: Hold::Strong,
             context: Some(event_loop.get().capture_context(py)?),
             waiter: parts.waiter.map(Bound::unbind),
             extra: extra.unbind(),
@@ -249,6 +253,38 @@ impl PipeTransport {
         Ok((key, number))
     }
 
+    /// Lets the loop hold us weakly if it has nothing to do for us, as `is_idle` says of one that is
+    /// open.
+    pub fn loosen(this: &Bound<'_, Self>, is_idle: impl Fn() -> bool) {
+        if !is_idle() {
+            return;
+        }
+        hold::loosen(this.as_any(), &this.get().event_loop, || {
+            let idle = is_idle();
+            this.get().end.with(this.py(), |end| {
+                let strong = end.life == Lifecycle::Open && end.hold == Hold::Strong;
+                let key = end.watch.as_ref().map(|watch| watch.key);
+                key.filter(|_| idle && strong)
+                    .inspect(|_| end.hold = Hold::Weak)
+            })
+        });
+    }
+
+    /// Has the loop hold us again, before it is to do something for us.
+    pub fn hold(this: &Bound<'_, Self>) {
+        let py = this.py();
+        let key = this.get().end.with(py, |end| {
+            match std::mem::replace(&mut end.hold, Hold::Strong) {
+                Hold::Weak => end.watch.as_ref().map(|watch| watch.key),
+                Hold::Strong => None,
+            }
+        });
+        if let Some(key) = key {
+            let event_loop = this.get().event_loop.bind(py).get();
+            event_loop.hold(key, this.as_any());
+        }
+    }
+
     /// Runs `body` in the context of this transport's callbacks.
     ///
     /// # Errors
@@ -372,6 +408,32 @@ impl PipeTransport {
         closed
     }
 
+    /// Whether its file is still to be closed.
+    pub fn is_unfinished(this: &Bound<'_, Self>) -> bool {
+        let open = this.get().end.try_with(|end| end.file.is_some());
+        open.unwrap_or(false)
+    }
+
+    /// A pipe that nobody closed: warns as asyncio's does, and closes it in any case. The number may
+    /// be another file's from then on, so nothing is written to it any more.
+    ///
+    /// # Errors
+    /// What the warning or closing the file raises.
+    pub fn finalize(this: &Bound<'_, Self>) -> PyResult<()> {
+        if !Self::is_unfinished(this) {
+            return Ok(());
+        }
+        let py = this.py();
+        let described = this.as_any().repr()?.to_string();
+        let warned = warning::unclosed(py, &described, Some(this.as_any()));
+        Self::end_watch(this, None);
+        let file = this.get().end.with(py, |end| end.file.take());
+        let closed = file.map_or(Ok(()), |file| {
+            file.call_method0(py, name!(py, close)).map(drop)
+        });
+        warned.and(closed)
+    }
+
     /// An exception goes where asyncio sends that of the callback in its place.
     ///
     /// # Errors
@@ -413,16 +475,5 @@ impl PipeTransport {
             )
         });
         drop(cleared);
-    }
-}
-
-impl Drop for End {
-    /// A pipe that nobody closed: warns as asyncio's does, and closes it.
-    fn drop(&mut self) {
-        let Some(file) = self.file.take() else { return };
-        let text = format!("unclosed transport <{} fd={}>", self.name, self.number);
-        warning::while_freeing::<PyResourceWarning>(&text, |py| {
-            file.call_method0(py, name!(py, close)).map(drop)
-        });
     }
 }

@@ -15,6 +15,7 @@ use crate::error::os_error;
 use crate::event_loop::{EventLoop, Readiness, SourceClass};
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::cell::LoopCell;
+use crate::py::finalizer::{Destructor, Finalized};
 use crate::py::names::name;
 use crate::py::value::{self, Count, Text};
 use crate::py::{asyncio, bytes, call};
@@ -70,7 +71,9 @@ impl SourceClass for ReaderClass {
         let this = object.cast::<ReadPipeTransport>()?;
         let end = this.as_super();
         if step == Step::Start as u8 {
-            return PipeTransport::start(end, true);
+            let started = PipeTransport::start(end, true);
+            ReadPipeTransport::loosen(this);
+            return started;
         }
         end.get()
             .in_context(this.py(), || PipeTransport::connection_lost(end))
@@ -202,6 +205,11 @@ impl ReadPipeTransport {
         PipeTransport::lose(this.as_super(), Some(error.into_value(py).into_any())).and(reported)
     }
 
+    /// Only the program can go on with a transport that it has paused.
+    fn loosen(this: &Bound<'_, Self>) {
+        PipeTransport::loosen(this.as_super(), || this.get().is_paused(this.py()));
+    }
+
     fn is_paused(&self, py: Python<'_>) -> bool {
         self.state
             .with(py, |state| state.reading == Reading::Paused)
@@ -296,6 +304,7 @@ impl ReadPipeTransport {
             this.get()
                 .state
                 .with(this.py(), |state| state.reading = Reading::Paused);
+            Self::loosen(this);
             log(this, "%r pauses reading")?;
         }
         Ok(())
@@ -310,6 +319,7 @@ impl ReadPipeTransport {
         if !Self::is_open(this) || !this.get().is_paused(py) {
             return Ok(());
         }
+        PipeTransport::hold(this.as_super());
         let turn = this.as_super().get().event_loop.bind(py).get().turn(py);
         let readable = this.get().state.with(py, |state| {
             state.reading = Reading::On;
@@ -382,4 +392,19 @@ fn log(this: &Bound<'_, ReadPipeTransport>, text: &str) -> PyResult<()> {
         asyncio::logger(py)?.call_method1(name!(py, debug), (Text(text), this))?;
     }
     Ok(())
+}
+
+impl Finalized for ReadPipeTransport {
+    fn destructor() -> &'static Destructor {
+        static DESTRUCTOR: Destructor = Destructor::new();
+        &DESTRUCTOR
+    }
+
+    fn is_unfinished(this: &Bound<'_, Self>) -> bool {
+        PipeTransport::is_unfinished(this.as_super())
+    }
+
+    fn finalize(this: &Bound<'_, Self>) -> PyResult<()> {
+        PipeTransport::finalize(this.as_super())
+    }
 }

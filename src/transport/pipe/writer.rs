@@ -17,6 +17,7 @@ use crate::logic::flow_control::{FlowControl, LOST_WRITES};
 use crate::logic::lifecycle::Lifecycle;
 use crate::logic::write_queue::WriteQueue;
 use crate::py::cell::LoopCell;
+use crate::py::finalizer::{Destructor, Finalized};
 use crate::py::names::name;
 use crate::py::value::Text;
 use crate::py::{asyncio, buffer};
@@ -187,6 +188,7 @@ impl WritePipeTransport {
     }
 
     fn watch_for_room(this: &Bound<'_, Self>) -> PyResult<()> {
+        PipeTransport::hold(this.as_super());
         let armed = this.get().state.with(this.py(), |state| state.armed);
         if armed && this.get().stays_armed {
             Ok(())
@@ -282,6 +284,11 @@ impl WritePipeTransport {
         }
         Self::maybe_resume(this)?;
         let end = this.as_super();
+        // Of what does not tell when its reader has gone, nothing more is to come.
+        PipeTransport::loosen(end, || {
+            let sent = |state: &mut State| state.queue.is_empty();
+            !this.get().sees_reader_go && this.get().state.with(this.py(), sent)
+        });
         let closes = end
             .get()
             .end
@@ -399,5 +406,20 @@ impl State {
             },
             self.queue.size(),
         )
+    }
+}
+
+impl Finalized for WritePipeTransport {
+    fn destructor() -> &'static Destructor {
+        static DESTRUCTOR: Destructor = Destructor::new();
+        &DESTRUCTOR
+    }
+
+    fn is_unfinished(this: &Bound<'_, Self>) -> bool {
+        PipeTransport::is_unfinished(this.as_super())
+    }
+
+    fn finalize(this: &Bound<'_, Self>) -> PyResult<()> {
+        PipeTransport::finalize(this.as_super())
     }
 }

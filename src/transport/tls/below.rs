@@ -49,7 +49,7 @@ impl Below {
     #[inline]
     pub fn gathers(&self, py: Python<'_>) -> bool {
         match self {
-            Self::Stream(stream) => stream.bind(py).get().gathers(py),
+            Self::Stream(stream) => StreamTransport::gathers(stream.bind(py)),
             Self::Other(_) => false,
         }
     }

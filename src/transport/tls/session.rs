@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 
-use pyo3::exceptions::PyResourceWarning;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
@@ -15,6 +14,7 @@ use crate::logic::tls_records::Records;
 use crate::logic::write_queue::WriteQueue;
 use crate::py::bytes::Pinned;
 use crate::py::cell::LoopCell;
+use crate::py::finalizer::{Destructor, Finalized};
 use crate::py::warning;
 use crate::py::window::Window;
 use crate::transport::direct::DirectProtocol;
@@ -394,13 +394,23 @@ impl TlsTransport {
     }
 }
 
-impl Drop for TlsTransport {
-    /// A connection that nobody closed: warns as asyncio's does.
-    fn drop(&mut self) {
-        if self.face.try_with(|face| face.closed) != Some(Closed::Never) {
-            return;
+impl Finalized for TlsTransport {
+    fn destructor() -> &'static Destructor {
+        static DESTRUCTOR: Destructor = Destructor::new();
+        &DESTRUCTOR
+    }
+
+    fn is_unfinished(this: &Bound<'_, Self>) -> bool {
+        let closed = this.get().face.try_with(|face| face.closed);
+        closed == Some(Closed::Never)
+    }
+
+    /// A connection that nobody closed: warns as asyncio's does. The transport below closes it.
+    fn finalize(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        if !this.get().face.with(py, Face::close) {
+            return Ok(());
         }
-        let text = "unclosed transport <TlsTransport object>";
-        warning::while_freeing::<PyResourceWarning>(text, |_| Ok(()));
+        warning::unclosed(py, "<TlsTransport object>", None)
     }
 }

@@ -1,0 +1,39 @@
+//! How the loop holds a transport: strongly, or weakly while it has nothing to do for it.
+//!
+//! Loop thread only. asyncio's selector refers to a transport only while it is watched. Ours keeps an
+//! edge-triggered watch while reading is paused, so the registry's reference becomes a weak one then:
+//! otherwise a peer could leave connections behind that the program no longer has.
+
+use pyo3::prelude::*;
+use pyo3::types::PyWeakrefReference;
+
+use crate::event_loop::EventLoop;
+use crate::logic::slab::Key;
+
+/// How the loop holds a transport.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Until the connection is lost.
+    Strong,
+    /// For as long as somebody else does: the loop has nothing to do for it.
+    Weak,
+}
+
+/// Has `event_loop` hold `object` weakly. `key` says under which key, or `None` if it has something
+/// to do for it now after all, and notes the change: the collector may have run Python code before.
+///
+/// Without memory for a weak reference the loop goes on holding it.
+#[cold]
+pub fn loosen(
+    object: &Bound<'_, PyAny>,
+    event_loop: &Py<EventLoop>,
+    key: impl FnOnce() -> Option<Key>,
+) {
+    let Ok(reference) = PyWeakrefReference::new(object) else {
+        return;
+    };
+    if let Some(key) = key() {
+        let py = object.py();
+        event_loop.bind(py).get().loosen(py, key, reference);
+    }
+}
