@@ -17,9 +17,8 @@ mod transport;
 
 use pyo3::prelude::*;
 
-/// The native half of ferroloop. A free-threaded Python is asked for its GIL, because nobody has
-/// tried this without.
-#[pymodule(gil_used = true)]
+/// The native half of ferroloop. A free-threaded Python needs no GIL for it: docs/decisions/gil.md.
+#[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // First: a class that is made in the wrong interpreter stays behind in a static.
     py::interpreter::own(module.py())?;

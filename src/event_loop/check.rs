@@ -30,13 +30,19 @@ impl EventLoop {
     /// # Errors
     /// `RuntimeError` with asyncio's text.
     pub fn check_thread(&self) -> PyResult<()> {
-        let owner = self.thread.load(Ordering::Relaxed);
-        if owner != 0 && owner != thread::ident() {
+        if self.is_foreign() {
             let text =
                 "Non-thread-safe operation invoked on an event loop other than the current one";
             return Err(Python::attach(|py| exception::<PyRuntimeError>(py, text)));
         }
         Ok(())
+    }
+
+    /// Whether another thread than the calling one runs the loop.
+    #[inline]
+    pub fn is_foreign(&self) -> bool {
+        let owner = self.thread.load(Ordering::Relaxed);
+        owner != 0 && owner != thread::ident()
     }
 
     /// Refuses what cannot be a callback; for debug mode.

@@ -17,7 +17,7 @@ use crate::event_loop::state::{EventLoop, unschedule};
 use crate::handle::{Callback, Handle, TimerHandle};
 use crate::logic::slab::Key;
 use crate::py::call::Args;
-use crate::py::context::Context;
+use crate::py::context::{self, Context};
 use crate::py::method::{Arguments, FastMethod};
 use crate::py::names::name;
 use crate::py::value;
@@ -90,6 +90,8 @@ impl FastMethod for CallSoonThreadsafe {
         if cfg!(Py_3_14) {
             handle.get().make_threadsafe(py);
         }
+        // It runs in another thread, as a rule.
+        handle.get().share();
         let ready = Ready::Handle(handle.clone().unbind());
         let asleep = event_loop
             .inbox
@@ -160,6 +162,8 @@ fn context_or_current(
 ) -> PyResult<Context> {
     match context {
         Some(context) => Ok(Context::own(context.to_owned().unbind())),
+        // The snapshot that callbacks share belongs to the loop's thread.
+        None if cfg!(Py_GIL_DISABLED) && event_loop.is_foreign() => context::copied(py),
         None => event_loop.capture_context(py),
     }
 }

@@ -243,6 +243,13 @@ impl EventLoop {
         })
     }
 
+    /// Has the thread that runs the loop own what only it works on.
+    #[inline]
+    pub fn own(&self) {
+        self.core.own();
+        self.slots.own();
+    }
+
     /// The poller.
     ///
     /// # Errors

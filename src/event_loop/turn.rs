@@ -51,6 +51,7 @@ impl EventLoop {
         let py = this.py();
         let event_loop = this.get();
         event_loop.check_closed()?;
+        event_loop.own();
         let timeout = Self::timeout(this)?;
         // No Python code runs between here and the wait: what it queued would not end the wait.
         let interrupted = event_loop.poll(py, timeout)?;

@@ -96,7 +96,7 @@ impl Handle {
     /// The value of a handle that holds nothing.
     pub fn vacant() -> Self {
         Self {
-            state: LoopCell::new(State {
+            state: LoopCell::owned(State {
                 event_loop: None,
                 callback: None,
                 cancelled: false,

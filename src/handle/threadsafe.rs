@@ -17,6 +17,12 @@ impl Handle {
         self.state.with(py, |state| state.runner = Runner::Nobody);
     }
 
+    /// Takes note that the thread which has just made the handle is not the one that runs it.
+    #[inline]
+    pub fn share(&self) {
+        self.state.share();
+    }
+
     /// Waits while another thread runs the callback.
     ///
     /// # Errors

@@ -40,7 +40,7 @@ impl Pooled for TimerHandle {
 
     fn emptied(py: Python<'_>) -> PyResult<Bound<'_, Self>> {
         let timer = Self {
-            state: LoopCell::new(State {
+            state: LoopCell::owned(State {
                 when: 0.0,
                 scheduled: false,
             }),
@@ -76,7 +76,7 @@ impl TimerHandle {
         }
         let base = Handle::filled(event_loop, callback);
         let timer = Self {
-            state: LoopCell::new(state),
+            state: LoopCell::owned(state),
         };
         let handle = Bound::new(py, PyClassInitializer::from(base).add_subclass(timer))?;
         object::untrack(handle.as_unbound());

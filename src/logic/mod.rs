@@ -4,6 +4,7 @@
 //! - `slab`: entries under generational keys
 //! - `tally`: what the loop has done so far
 //! - `inbox`: the door for other threads
+//! - `lease`: who may use a value now, without the GIL
 //! - `write_queue`: chunks that the kernel has not taken yet
 //! - `flow_control`: high and low water
 //! - `lifecycle`: the states of a connection
@@ -12,6 +13,9 @@
 
 pub mod flow_control;
 pub mod inbox;
+#[cfg(any(Py_GIL_DISABLED, loom))]
+#[cfg_attr(loom, allow(dead_code, reason = "its models use a part of it"))]
+pub mod lease;
 pub mod lifecycle;
 pub mod slab;
 pub mod tally;

@@ -137,7 +137,7 @@ impl ProcessWatch {
         let watch = Self {
             event_loop: event_loop_ref,
             pid,
-            state: LoopCell::new(state),
+            state: LoopCell::owned(state),
         };
         let this = Bound::new(py, watch)?;
         let source = Source {

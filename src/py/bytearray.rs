@@ -5,6 +5,7 @@
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyByteArray, PyBytes};
 
 use crate::py::value;
@@ -29,19 +30,25 @@ pub fn append_with(
     count: usize,
     fill: impl FnOnce(&mut [u8]),
 ) -> PyResult<()> {
-    let held = queue.len();
-    queue.resize(held + count)?;
-    // SAFETY: resizing succeeded, so nobody has a view of it, and no Python code runs meanwhile.
-    let bytes = unsafe { queue.as_bytes_mut() };
-    fill(&mut bytes[held..]);
-    Ok(())
+    with_critical_section(queue, || {
+        let held = queue.len();
+        queue.resize(held + count)?;
+        // SAFETY: resizing succeeded, so nobody has a view of it; no Python code runs meanwhile, and
+        // without the GIL the critical section keeps other threads from resizing.
+        let bytes = unsafe { queue.as_bytes_mut() };
+        fill(&mut bytes[held..]);
+        Ok(())
+    })
 }
 
 /// Lends the bytes of `queue` to `read`, which must not run Python code.
 #[inline]
 pub fn with_bytes<R>(queue: &Bound<'_, PyByteArray>, read: impl FnOnce(&[u8]) -> R) -> R {
-    // SAFETY: no Python code runs during the closure, so nothing resizes or writes.
-    read(unsafe { queue.as_bytes() })
+    with_critical_section(queue, || {
+        // SAFETY: no Python code runs during the closure, so nothing resizes or writes; without the
+        // GIL the critical section keeps other threads from it.
+        read(unsafe { queue.as_bytes() })
+    })
 }
 
 /// Takes the first `count` bytes out of `queue`, or all if there are fewer.
@@ -50,6 +57,14 @@ pub fn with_bytes<R>(queue: &Bound<'_, PyByteArray>, read: impl FnOnce(&[u8]) ->
 /// `BufferError` if somebody has a view of `queue`, `MemoryError`.
 #[inline]
 pub fn take<'py>(queue: &Bound<'py, PyByteArray>, count: usize) -> PyResult<Bound<'py, PyBytes>> {
+    with_critical_section(queue, || take_within(queue, count))
+}
+
+#[inline]
+fn take_within<'py>(
+    queue: &Bound<'py, PyByteArray>,
+    count: usize,
+) -> PyResult<Bound<'py, PyBytes>> {
     let py = queue.py();
     let held = queue.len();
     let count = count.min(held);

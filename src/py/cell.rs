@@ -1,24 +1,32 @@
 //! `LoopCell`: interior state of an object that Python shares, lent out for moments in which no
 //! Python code runs.
 //!
-//! Any attached thread may call it. The one surprise: with the GIL the cell needs no lock, because
-//! nobody else can run while the closure does; without the GIL a per-object spin lock stands in.
-//! And the collector may meet a cell before it exists: CPython allocates an object, zeroed and
-//! tracked, and may collect (for the object's dictionary) before PyO3 has written its fields.
+//! Any attached thread may call it. With the GIL the cell needs no lock, because no other thread can
+//! run while the closure does. Without the GIL the cell is a `Lease`: another thread waits for its
+//! turn, detached from the interpreter, so that a collector which has to stop all threads never waits
+//! for one that waits here. A cell that was made with `owned` costs the thread that made it two
+//! comparisons and no atomic read-modify-write.
+//!
+//! The collector may meet a cell before it exists: CPython allocates an object, zeroed and tracked,
+//! and may collect (for the object's dictionary) before PyO3 has written its fields.
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use pyo3::Python;
+
+#[cfg(not(Py_GIL_DISABLED))]
+use gil as held;
+#[cfg(Py_GIL_DISABLED)]
+use threads as held;
 
 /// A value that is reached through a shared reference, one short closure at a time.
 ///
 /// # Invariant
 /// The closure given to [`LoopCell::with`] runs no Python code: it creates, calls and releases no
-/// Python object (cloning a reference is fine). `lease` is `BUSY` exactly while a closure runs.
+/// Python object (cloning a reference is fine).
 pub struct LoopCell<T> {
-    /// `FREE`, or `BUSY` while a closure holds the value; 0 in memory that is no cell yet.
-    lease: AtomicU8,
+    /// Says who uses the value now.
+    lease: held::Lease,
     /// The value itself.
     value: UnsafeCell<T>,
 }
@@ -31,83 +39,55 @@ unsafe impl<T> Sync for LoopCell<T> {}
 unsafe impl<T> Send for LoopCell<T> {}
 
 impl<T> LoopCell<T> {
-    /// Wraps `value`.
+    /// Wraps `value`, which all threads use alike.
     pub const fn new(value: T) -> Self {
         Self {
-            lease: AtomicU8::new(FREE),
+            lease: held::Lease::new(),
             value: UnsafeCell::new(value),
         }
     }
 
+    /// Wraps `value`, which the calling thread uses nearly always. The first use by another thread
+    /// costs a system call, and makes it a value that all threads use alike.
+    #[inline]
+    pub fn owned(value: T) -> Self {
+        Self {
+            lease: held::Lease::owned(),
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    /// Has the calling thread own the cell, if no other thread ever has; one that `owned` made keeps
+    /// its owner.
+    #[inline]
+    pub fn own(&self) {
+        self.lease.own();
+    }
+
+    /// Has no thread own the cell, which the calling thread has made.
+    #[inline]
+    pub fn share(&self) {
+        self.lease.share();
+    }
+
     /// Lends the value to `f`, which must not run Python code.
     #[inline]
-    pub fn with<R>(&self, _py: Python<'_>, f: impl FnOnce(&mut T) -> R) -> R {
-        let _lease = Lease::take(&self.lease);
+    pub fn with<R>(&self, py: Python<'_>, f: impl FnOnce(&mut T) -> R) -> R {
+        let _held = held::Held::take(&self.lease, py);
         // SAFETY: the lease is exclusive, so no other reference to the value exists.
         f(unsafe { &mut *self.value.get() })
     }
 
     /// Lends the value to `f` unless it is lent out or does not exist yet: for the collector, which
-    /// may start anywhere. Fields beside the cell may be visited inside only.
+    /// may start anywhere, and which stops all other threads before it visits anything. Fields beside
+    /// the cell may be visited inside only.
     pub fn try_with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
-        let _lease = Lease::try_take(&self.lease)?;
+        let _held = held::Held::try_take(&self.lease)?;
         // SAFETY: the lease is exclusive, so no other reference to the value exists.
         Some(f(unsafe { &mut *self.value.get() }))
     }
 }
 
-/// Nobody holds the value.
-const FREE: u8 = 1;
-/// A closure holds it.
-const BUSY: u8 = 2;
-
-/// Ends the lease when the closure is over, also when it unwinds.
-struct Lease<'a>(&'a AtomicU8);
-
-impl<'a> Lease<'a> {
-    #[cfg(not(Py_GIL_DISABLED))]
-    #[inline]
-    fn try_take(lease: &'a AtomicU8) -> Option<Self> {
-        if lease.load(Ordering::Relaxed) != FREE {
-            return None;
-        }
-        lease.store(BUSY, Ordering::Relaxed);
-        Some(Self(lease))
-    }
-
-    #[cfg(Py_GIL_DISABLED)]
-    #[inline]
-    fn try_take(lease: &'a AtomicU8) -> Option<Self> {
-        let taken = lease.compare_exchange(FREE, BUSY, Ordering::Acquire, Ordering::Relaxed);
-        taken.is_ok().then_some(Self(lease))
-    }
-
-    #[cfg(not(Py_GIL_DISABLED))]
-    #[inline]
-    fn take(lease: &'a AtomicU8) -> Self {
-        Self::try_take(lease).unwrap_or_else(|| reentered())
-    }
-
-    #[cfg(Py_GIL_DISABLED)]
-    #[inline]
-    fn take(lease: &'a AtomicU8) -> Self {
-        loop {
-            if let Some(taken) = Self::try_take(lease) {
-                return taken;
-            }
-            std::hint::spin_loop();
-        }
-    }
-}
-
-impl Drop for Lease<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.store(FREE, Ordering::Release);
-    }
-}
-
-#[cfg(not(Py_GIL_DISABLED))]
 #[cold]
 #[allow(
     clippy::panic,
@@ -115,4 +95,207 @@ impl Drop for Lease<'_> {
 )]
 fn reentered() -> ! {
     panic!("loop state was entered while it was in use: Python code ran inside a borrow")
+}
+
+/// Leases of builds with the GIL.
+#[cfg(not(Py_GIL_DISABLED))]
+mod gil {
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use pyo3::Python;
+
+    use super::reentered;
+
+    /// The value is there, and nobody holds it.
+    const FREE: u8 = 1;
+    /// A closure holds it.
+    const BUSY: u8 = 2;
+
+    /// `FREE`, or `BUSY` while a closure holds the value; 0 in memory that is no cell yet.
+    pub(super) struct Lease(AtomicU8);
+
+    impl Lease {
+        pub(super) const fn new() -> Self {
+            Self(AtomicU8::new(FREE))
+        }
+
+        #[inline]
+        pub(super) fn owned() -> Self {
+            Self::new()
+        }
+
+        #[inline]
+        pub(super) fn own(&self) {}
+
+        #[inline]
+        pub(super) fn share(&self) {}
+    }
+
+    /// Ends the lease when the closure is over, also when it unwinds.
+    pub(super) struct Held<'a>(&'a AtomicU8);
+
+    impl<'a> Held<'a> {
+        #[inline]
+        pub(super) fn try_take(lease: &'a Lease) -> Option<Self> {
+            if lease.0.load(Ordering::Relaxed) != FREE {
+                return None;
+            }
+            lease.0.store(BUSY, Ordering::Relaxed);
+            Some(Self(&lease.0))
+        }
+
+        #[inline]
+        pub(super) fn take(lease: &'a Lease, _py: Python<'_>) -> Self {
+            Self::try_take(lease).unwrap_or_else(|| reentered())
+        }
+    }
+
+    impl Drop for Held<'_> {
+        #[inline]
+        fn drop(&mut self) {
+            self.0.store(FREE, Ordering::Release);
+        }
+    }
+}
+
+/// Leases of builds without the GIL.
+#[cfg(Py_GIL_DISABLED)]
+mod threads {
+    use std::cell::UnsafeCell;
+
+    use pyo3::{Python, ffi};
+
+    use super::reentered;
+    use crate::logic::lease::{self, Attempt, Exclusive, Lot};
+    use crate::py::thread;
+    use crate::sys::barrier;
+
+    /// Where threads wait, by the address of what they wait for.
+    static LOTS: [Lot; 16] = [const { Lot::new() }; 16];
+
+    /// CPython's lock: a thread that waits for it is detached, and after a millisecond it is its turn.
+    struct Lock(UnsafeCell<ffi::PyMutex>);
+
+    // SAFETY: CPython changes the lock atomically.
+    unsafe impl Sync for Lock {}
+
+    impl Exclusive for Lock {
+        fn lock(&self) {
+            // SAFETY: a lock that does not move while it is in use; `LoopCell` is called by attached
+            // threads.
+            unsafe { ffi::PyMutex_Lock(self.0.get()) }
+        }
+
+        fn unlock(&self) {
+            // SAFETY: as above; the thread that calls has locked it.
+            unsafe { ffi::PyMutex_Unlock(self.0.get()) }
+        }
+    }
+
+    /// A lease, which an owner takes at once.
+    pub(super) struct Lease(lease::Lease<Lock>);
+
+    impl Lease {
+        pub(super) const fn new() -> Self {
+            Self(lease::Lease::homeless(Lock(UnsafeCell::new(
+                ffi::PyMutex::new(),
+            ))))
+        }
+
+        #[inline]
+        pub(super) fn owned() -> Self {
+            if barrier::is_there() {
+                let lock = Lock(UnsafeCell::new(ffi::PyMutex::new()));
+                Self(lease::Lease::at_home(lock, thread::identity()))
+            } else {
+                Self::new()
+            }
+        }
+
+        #[inline]
+        pub(super) fn own(&self) {
+            let me = thread::identity();
+            if !self.0.is_home(me) && barrier::is_there() {
+                self.0.come_home(me, thread::number().get());
+            }
+        }
+
+        #[inline]
+        pub(super) fn share(&self) {
+            self.0.move_out();
+        }
+
+        fn lot(&self) -> &'static Lot {
+            // The low bits of the addresses of objects of one size are alike.
+            let address = std::ptr::from_ref(self).addr() >> 4;
+            &LOTS[(address ^ (address >> 4) ^ (address >> 8)) % LOTS.len()]
+        }
+
+        /// Takes the lease of a thread that is not at home.
+        #[cold]
+        fn lock(&self, py: Python<'_>, me: usize, attempt: Attempt) {
+            match attempt {
+                Attempt::Twice => reentered(),
+                Attempt::GaveWay => self.lot().tell(),
+                Attempt::AtHome | Attempt::Away => {}
+            }
+            if self.0.lock(me, barrier::everywhere) {
+                py.detach(|| self.lot().vacate(&self.0));
+            }
+        }
+    }
+
+    /// How a lease was taken.
+    enum How {
+        /// By its owner, who is this thread.
+        AtHome(usize),
+        /// With the lock.
+        Locked,
+        /// Not at all, because all other threads stand still.
+        Alone,
+    }
+
+    /// Ends the lease when the closure is over, also when it unwinds.
+    pub(super) struct Held<'a> {
+        /// What was taken.
+        lease: &'a Lease,
+        /// How it was taken.
+        how: How,
+    }
+
+    impl<'a> Held<'a> {
+        #[inline]
+        pub(super) fn take(lease: &'a Lease, py: Python<'_>) -> Self {
+            let me = thread::identity();
+            let attempt = lease.0.attempt(me);
+            if attempt == Attempt::AtHome {
+                let how = How::AtHome(me);
+                return Self { lease, how };
+            }
+            lease.lock(py, me, attempt);
+            let how = How::Locked;
+            Self { lease, how }
+        }
+
+        /// For a thread that has stopped all others.
+        pub(super) fn try_take(lease: &'a Lease) -> Option<Self> {
+            let how = How::Alone;
+            lease.0.is_idle().then_some(Self { lease, how })
+        }
+    }
+
+    impl Drop for Held<'_> {
+        #[inline]
+        fn drop(&mut self) {
+            match self.how {
+                How::AtHome(me) => {
+                    if self.lease.0.leave_home(me) {
+                        self.lease.lot().tell();
+                    }
+                }
+                How::Locked => self.lease.0.unlock(),
+                How::Alone => {}
+            }
+        }
+    }
 }

@@ -95,12 +95,24 @@ impl ContextCache {
     }
 }
 
-/// A copy of the current context: as a snapshot to share, where that can be done.
-pub fn capture(py: Python<'_>) -> PyResult<(Context, Option<Py<Snapshot>>)> {
+/// A copy of the current context that belongs to its holder.
+///
+/// # Errors
+/// `MemoryError`.
+pub fn copied(py: Python<'_>) -> PyResult<Context> {
+    copy_current(py).map(Context::own)
+}
+
+fn copy_current(py: Python<'_>) -> PyResult<Py<PyAny>> {
     // SAFETY: attached (`py`); returns a new reference or null with an exception set.
     let copy = unsafe { ffi::PyContext_CopyCurrent() };
     // SAFETY: `copy` is null or a reference that we own.
-    let copy = unsafe { Bound::from_owned_ptr_or_err(py, copy) }?.unbind();
+    unsafe { Bound::from_owned_ptr_or_err(py, copy) }.map(Bound::unbind)
+}
+
+/// A copy of the current context: as a snapshot to share, where that can be done.
+pub fn capture(py: Python<'_>) -> PyResult<(Context, Option<Py<Snapshot>>)> {
+    let copy = copy_current(py)?;
     if vars_offset().is_none() {
         return Ok((Context::own(copy), None));
     }
@@ -108,7 +120,7 @@ pub fn capture(py: Python<'_>) -> PyResult<(Context, Option<Py<Snapshot>>)> {
         py,
         Snapshot {
             pristine: copy,
-            runner: LoopCell::new(None),
+            runner: LoopCell::owned(None),
         },
     )?;
     Ok((Context::shared(snapshot.clone_ref(py)), Some(snapshot)))
@@ -278,7 +290,7 @@ fn unmarked(context: &Py<PyAny>, pristine: &Py<PyAny>) -> bool {
         return false;
     };
     vars(context.as_ptr(), offset) == vars(pristine.as_ptr(), offset)
-        && crate::py::object::refcount(context) == 1
+        && crate::py::object::is_unique(context)
 }
 
 fn copy(py: Python<'_>, context: &Py<PyAny>) -> PyResult<Py<PyAny>> {

@@ -16,7 +16,6 @@ use pyo3::types::{PyString, PyTuple, PyType};
 use pyo3::{PyClass, PyTypeInfo};
 
 use crate::error::exception;
-use crate::py::cell::LoopCell;
 use crate::py::names::name;
 use crate::py::value::{self, Text};
 
@@ -74,10 +73,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
     #[inline]
     fn only_context(&self) -> Option<Borrowed<'a, 'py, PyAny>> {
         let names = self.names?;
-        let known = CONTEXT_NAMES.with(self.py, |known| {
-            known.as_ref().is_some_and(|known| known.is(names))
-        });
-        (known || is_context(names)).then(|| self.value(self.positional))
+        (known_names::are(names) || is_context(names)).then(|| self.value(self.positional))
     }
 
     /// Whether a keyword gives one of `parameters`.
@@ -270,7 +266,56 @@ impl<'a, 'py> Arguments<'a, 'py> {
 
 /// The tuple of keyword names with which a context was given last. That of asyncio's C code has an
 /// item that is not interned, so it is the tuple that is known again.
-static CONTEXT_NAMES: LoopCell<Option<Py<PyTuple>>> = LoopCell::new(None);
+#[cfg(not(Py_GIL_DISABLED))]
+mod known_names {
+    use pyo3::prelude::*;
+    use pyo3::types::PyTuple;
+
+    use crate::py::cell::LoopCell;
+
+    static NAMES: LoopCell<Option<Py<PyTuple>>> = LoopCell::new(None);
+
+    #[inline]
+    pub(super) fn are(names: Borrowed<'_, '_, PyTuple>) -> bool {
+        NAMES.with(names.py(), |known| {
+            known.as_ref().is_some_and(|known| known.is(names))
+        })
+    }
+
+    pub(super) fn remember(names: Borrowed<'_, '_, PyTuple>) {
+        let py = names.py();
+        let names = names.to_owned().unbind();
+        drop(NAMES.with(py, |known| known.replace(names)));
+    }
+}
+
+/// The same where threads run at once: the first such tuple is kept for ever, so that threads share
+/// an address that nobody changes.
+#[cfg(Py_GIL_DISABLED)]
+mod known_names {
+    use std::ptr::null_mut;
+    use std::sync::atomic::{AtomicPtr, Ordering};
+
+    use pyo3::ffi;
+    use pyo3::prelude::*;
+    use pyo3::types::PyTuple;
+
+    static NAMES: AtomicPtr<ffi::PyObject> = AtomicPtr::new(null_mut());
+
+    #[inline]
+    pub(super) fn are(names: Borrowed<'_, '_, PyTuple>) -> bool {
+        NAMES.load(Ordering::Relaxed) == names.as_ptr()
+    }
+
+    pub(super) fn remember(names: Borrowed<'_, '_, PyTuple>) {
+        let (relaxed, names) = (Ordering::Relaxed, names.to_owned());
+        let first = NAMES.compare_exchange(null_mut(), names.as_ptr(), relaxed, relaxed);
+        if first.is_ok() {
+            // The reference belongs to `NAMES` now.
+            let _ = names.into_ptr();
+        }
+    }
+}
 
 /// Whether `names` is `("context",)`; remembers the last such tuple.
 #[inline]
@@ -281,15 +326,12 @@ fn is_context(names: Borrowed<'_, '_, PyTuple>) -> bool {
 
 #[cold]
 fn reads_context(names: Borrowed<'_, '_, PyTuple>) -> bool {
-    let py = names.py();
     let name = tuple_item(names, 0);
     let same = name
         .cast_exact::<PyString>()
         .is_ok_and(|name| name.to_str().is_ok_and(|name| name == "context"));
     if same {
-        let names = names.to_owned().unbind();
-        let previous = CONTEXT_NAMES.with(py, |known| known.replace(names));
-        drop(previous);
+        known_names::remember(names);
     }
     same
 }

@@ -6,11 +6,35 @@
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-/// How many references `object` has.
+/// How many references `object` has. Without the GIL that is a guess while another thread counts: see
+/// `is_unique`.
 #[inline]
 pub fn refcount<T>(object: &Py<T>) -> isize {
     // SAFETY: `object` is alive; reading the count of a live object is always allowed.
     unsafe { ffi::Py_REFCNT(object.as_ptr()) }
+}
+
+/// Whether the caller's reference is the only one, so that no other thread can come by one either.
+///
+/// Without the GIL the count is split: what the object's own thread counts, and what all others do.
+/// Reading the sum of both while others count proves nothing; CPython's own question does, and says
+/// no of an object that another thread made.
+#[inline]
+pub fn is_unique<T>(object: &Py<T>) -> bool {
+    #[cfg(all(Py_GIL_DISABLED, Py_3_14))]
+    {
+        // SAFETY: `object` is alive.
+        unsafe { ffi::PyUnstable_Object_IsUniquelyReferenced(object.as_ptr()) != 0 }
+    }
+    #[cfg(all(Py_GIL_DISABLED, not(Py_3_14)))]
+    {
+        let _ = object;
+        false
+    }
+    #[cfg(not(Py_GIL_DISABLED))]
+    {
+        refcount(object) == 1
+    }
 }
 
 /// Whether the collector tracks `object`.

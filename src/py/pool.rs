@@ -96,15 +96,15 @@ impl Pool {
 /// # Errors
 /// `MemoryError`.
 pub fn install<T: Pooled>(py: Python<'_>) -> PyResult<()> {
-    if cfg!(Py_GIL_DISABLED) {
-        return Ok(());
-    }
     let class = T::type_object(py).as_type_ptr();
     T::pool().class.get_or_init(|| Class(class));
     // SAFETY: the type is alive, and has no instances yet.
     let slot = unsafe { &mut (*class).tp_dealloc };
     if let Some(original) = slot.replace(dealloc::<T>) {
         T::pool().dealloc.get_or_init(|| original);
+    }
+    if cfg!(Py_GIL_DISABLED) {
+        return Ok(());
     }
     let template = T::emptied(py)?;
     object::untrack(template.as_unbound());
@@ -250,10 +250,11 @@ unsafe fn finish<T: Pooled>(object: *mut ffi::PyObject) {
     // SAFETY: see above: an instance of `T` or of a subtype.
     let instance = unsafe { borrowed.cast_unchecked::<T>() };
     T::empty(&instance);
-    let exact = T::pool().class.get().is_some_and(|class| {
-        // SAFETY: the object is whole.
-        std::ptr::eq(unsafe { ffi::Py_TYPE(object) }, class.0)
-    });
+    let exact = !cfg!(Py_GIL_DISABLED)
+        && T::pool().class.get().is_some_and(|class| {
+            // SAFETY: the object is whole.
+            std::ptr::eq(unsafe { ffi::Py_TYPE(object) }, class.0)
+        });
     if exact {
         if T::pool().has_room() {
             // SAFETY: the object is whole, and this is the reference that the pool takes.

@@ -11,7 +11,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::py::value;
+use crate::py::{object, value};
 
 unsafe extern "C" {
     /// Documented in CPython's reference, missing in PyO3's declarations.
@@ -162,9 +162,7 @@ pub fn filled_bytes<'py, R>(
     let window = Window::over(py, Memory::Fresh(bytes.clone().unbind()), size)?;
     let (count, result) = fill(&window);
     drop(window);
-    // SAFETY: alive; reading the count of a live object is always allowed.
-    let references = unsafe { ffi::Py_REFCNT(bytes.as_ptr()) };
-    if references > 1 {
+    if !object::is_unique(bytes.as_unbound()) {
         // Somebody keeps the window, and could still write.
         return Ok((value::bytes(py, &bytes.as_bytes()[..count])?, result));
     }

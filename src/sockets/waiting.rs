@@ -264,7 +264,7 @@ fn begin<'py>(
     let py = this.py();
     let watch = SocketWatch {
         sock: PyWeakrefReference::new(&sock)?.unbind(),
-        state: LoopCell::new(State {
+        state: LoopCell::owned(State {
             writes: false,
             reader: None,
             writer: None,

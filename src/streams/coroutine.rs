@@ -77,7 +77,7 @@ impl StreamCoroutine {
     fn of(work: Work, phase: Phase) -> Self {
         let state = State { work, phase };
         Self {
-            state: LoopCell::new(state),
+            state: LoopCell::owned(state),
         }
     }
 

@@ -171,7 +171,7 @@ impl StreamProtocolBase {
             lost: false,
         };
         let protocol = Self {
-            state: LoopCell::new(state),
+            state: LoopCell::owned(state),
             is_exact,
         };
         Ok(PyClassInitializer::from(DirectProtocol { class }).add_subclass(protocol))

@@ -130,9 +130,10 @@ impl StreamReaderBase {
     fn keeps_chunks(&self, py: Python<'_>) -> bool {
         self.state.with(py, |state| {
             state.chunk.is_none()
-                && state.buffer.as_ref().is_some_and(|buffer| {
-                    buffer.bind(py).len() == 0 && object::refcount(buffer) == 1
-                })
+                && state
+                    .buffer
+                    .as_ref()
+                    .is_some_and(|buffer| buffer.bind(py).len() == 0 && object::is_unique(buffer))
         })
     }
 
@@ -332,7 +333,7 @@ impl StreamReaderBase {
             event_loop: None,
         };
         Ok(Self {
-            state: LoopCell::new(state),
+            state: LoopCell::owned(state),
             is_exact: class.is(asyncio::our_stream_reader(class.py())?),
         })
     }

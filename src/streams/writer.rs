@@ -97,7 +97,7 @@ impl StreamWriterBase {
             event_loop: None,
         };
         Ok(Self {
-            state: LoopCell::new(state),
+            state: LoopCell::owned(state),
             is_exact: class.is(asyncio::our_stream_writer(class.py())?),
         })
     }

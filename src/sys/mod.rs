@@ -8,6 +8,7 @@
 //! - `datagram`: several datagrams in one system call
 //! - `pipe`: the same on pipes and character devices
 //! - `process`: one child process behind a descriptor
+//! - `barrier`: a memory barrier in every thread at once
 //! - `openssl`: the OpenSSL that another module is linked to
 //! - `openssl_shape`: whether words are addresses of that OpenSSL's objects
 //! - `memory`: what is at an address that may be none
@@ -17,6 +18,8 @@
 //! Everything returns `io::Result`; nothing here knows Python.
 
 pub mod address;
+#[cfg(Py_GIL_DISABLED)]
+pub mod barrier;
 pub mod clock;
 pub mod datagram;
 pub mod memory;

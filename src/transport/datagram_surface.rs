@@ -103,7 +103,7 @@ impl DatagramTransport {
             family,
             header: if version >= (3, 13) { 8 } else { 0 },
             sends_empty: version >= (3, 13),
-            state: LoopCell::new(new_state(descriptor, protocol, context, &extra, waiter)),
+            state: LoopCell::owned(new_state(descriptor, protocol, context, &extra, waiter)),
         };
         let transport = Bound::new(py, transport)?;
         open(event_loop, &transport, protocol)?;

@@ -104,7 +104,7 @@ impl Listener {
             tls,
             backlog: usize::try_from(backlog).unwrap_or(0),
             server,
-            state: LoopCell::new(State {
+            state: LoopCell::owned(State {
                 key: None,
                 context: None,
                 retry: None,

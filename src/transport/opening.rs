@@ -97,7 +97,7 @@ pub fn open<'py>(
     let server = parts.server.clone();
     let transport = StreamTransport {
         event_loop: event_loop.clone().unbind(),
-        state: LoopCell::new(parts.into_state(kind)),
+        state: LoopCell::owned(parts.into_state(kind)),
     };
     let transport = Bound::new(py, transport)?;
     let source = || Source {

@@ -133,7 +133,7 @@ impl PipeTransport {
             reason: None,
         };
         let event_loop = event_loop.clone().unbind();
-        let end = LoopCell::new(end);
+        let end = LoopCell::owned(end);
         Ok((
             Self {
                 event_loop,

@@ -267,7 +267,7 @@ impl ReadPipeTransport {
         let (end, kind) =
             PipeTransport::new(event_loop, parts, "ReadPipeTransport", &READER, REFUSAL)?;
         let reader = Self {
-            state: LoopCell::new(State {
+            state: LoopCell::owned(State {
                 reading: Reading::On,
                 readable: false,
                 resumed: 0,

@@ -42,7 +42,7 @@ impl WritePipeTransport {
         let (end, kind) =
             PipeTransport::new(event_loop, parts, "WritePipeTransport", &WRITER, REFUSAL)?;
         let writer = Self {
-            state: LoopCell::new(State::default()),
+            state: LoopCell::owned(State::default()),
             sees_reader_go: matches!(kind, Kind::Fifo | Kind::Socket),
             stays_armed: kind == Kind::Fifo,
         };

@@ -148,7 +148,7 @@ impl TlsProtocol {
                 shutdown: shutdown_timeout.unbind(),
             },
             is_server: server_side,
-            state: LoopCell::new(state),
+            state: LoopCell::owned(state),
         };
         Ok(PyClassInitializer::from(DirectProtocol { class: Some(&TLS) }).add_subclass(session))
     }

@@ -366,7 +366,7 @@ impl TlsTransport {
     /// The transport of `session`.
     fn new(session: &Bound<'_, TlsProtocol>) -> Self {
         Self {
-            face: LoopCell::new(Face {
+            face: LoopCell::owned(Face {
                 session: Some(session.clone().unbind()),
                 closed: Closed::Never,
             }),

@@ -1,0 +1,39 @@
+//! membarrier(2): a memory barrier in every thread of the process that runs now, so that the others
+//! need none.
+//!
+//! Any thread. A kernel before Linux 4.14 and some sandboxes refuse the call: then `is_there` says no,
+//! and nobody may rely on it.
+
+use std::io;
+use std::sync::OnceLock;
+
+/// `MEMBARRIER_CMD_PRIVATE_EXPEDITED`
+const RUN: libc::c_long = 1 << 3;
+/// `MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED`
+const REGISTER: libc::c_long = 1 << 4;
+
+fn membarrier(command: libc::c_long) -> io::Result<()> {
+    // SAFETY: the call takes two numbers and no memory.
+    let failed = unsafe { libc::syscall(libc::SYS_membarrier, command, 0_i32, 0_i32) };
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Whether `everywhere` works in this process. Asked once; a forked child inherits the answer.
+#[inline]
+pub(crate) fn is_there() -> bool {
+    static THERE: OnceLock<bool> = OnceLock::new();
+    *THERE.get_or_init(|| membarrier(REGISTER).and_then(|()| membarrier(RUN)).is_ok())
+}
+
+/// Runs the barrier in all threads of the process, where `is_there` said that it works.
+pub(crate) fn everywhere() {
+    if membarrier(RUN).is_err() {
+        // A child that was made by another way than fork(2) may have to register again.
+        let _ = membarrier(REGISTER);
+        let _ = membarrier(RUN);
+    }
+}
