@@ -50,7 +50,9 @@ async def shutdown_asyncgens(loop: LoopBase) -> None:
     if not closing:
         return
     state.asyncgens.clear()
-    results = await asyncio.gather(*[agen.aclose() for agen in closing], return_exceptions=True)
+    results = await asyncio.tasks.gather(
+        *[agen.aclose() for agen in closing], return_exceptions=True
+    )
     for result, agen in zip(results, closing, strict=True):
         if isinstance(result, Exception):
             loop.call_exception_handler(

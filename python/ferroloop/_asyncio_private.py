@@ -38,6 +38,7 @@ __all__ = (
     "DEBUG_STACK_DEPTH",
     "FACTORIES_GET_THE_NAME",
     "INCOMPLETE_READS",
+    "RACES_RAISE_GROUPS",
     "SENDFILE_ALWAYS_SEEKS",
     "SSL_HANDSHAKE_TIMEOUT",
     "SSL_SHUTDOWN_TIMEOUT",
@@ -143,6 +144,10 @@ CHAINS_AT_ONCE = any(
     for const in asyncio.futures._chain_future.__code__.co_consts  # type: ignore[attr-defined]
     if isinstance(const, types.CodeType)
 )
+
+
+#: Whether a race of connections raises what an attempt raised unexpectedly in a group (3.14, late 3.13).
+RACES_RAISE_GROUPS = "staggered race failed" in staggered_race.__code__.co_consts
 
 
 def is_coroutine_callback(callback: object) -> bool:

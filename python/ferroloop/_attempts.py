@@ -13,7 +13,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ferroloop._asyncio_private import staggered_race
+from ferroloop._asyncio_private import RACES_RAISE_GROUPS, staggered_race
 from ferroloop._sockets import begin_connect, sock_connect, wait_connected
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ async def connect_any(
         if delay is not None:
             sock = await _connect_racing(loop, infos, local_infos, failures, delay)
             if sock is not None:
+                _check_delay(delay, sock)
                 return sock
         else:
             for info in infos:
@@ -51,6 +52,20 @@ async def connect_any(
     finally:
         # The exceptions' tracebacks hold this frame (gh-88863).
         del failures
+
+
+def _check_delay(delay: Any, sock: socket.socket) -> None:
+    """Close `sock` and raise what asyncio raises for a `happy_eyeballs_delay` that is no number.
+
+    asyncio finds out when its race waits for the first attempt; ours may have connected by then.
+    """
+    try:
+        delay <= 0  # noqa: B015 - for what it raises
+    except Exception as exc:
+        close_quietly(sock)
+        if RACES_RAISE_GROUPS and sys.version_info >= (3, 11):
+            raise ExceptionGroup("staggered race failed", [exc]) from None  # noqa: F821 - as below
+        raise
 
 
 async def _connect_racing(

@@ -16,6 +16,7 @@ from ferroloop import _native
 
 if TYPE_CHECKING:
     import concurrent.futures
+    import selectors
     import socket
     from collections.abc import AsyncGenerator, Callable
 
@@ -38,8 +39,10 @@ class LoopState:
         "default_executor",
         "exception_handler",
         "executor_shutdown_called",
+        "lookups",
         "old_agen_hooks",
         "origin_tracking_depth",
+        "selector",
         "signal_handlers",
     )
 
@@ -52,12 +55,16 @@ class LoopState:
         #: Made by the first run_in_executor(None, ...), or set by the program.
         self.default_executor: concurrent.futures.Executor | None = None
         self.executor_shutdown_called = False
+        #: The threads for look-ups of names; made by the first look-up.
+        self.lookups: Any = None
         #: The program's handler; None means default_exception_handler.
         self.exception_handler: ExceptionHandler | None = None
         #: The generator hooks to put back when the run ends; None outside a run.
         self.old_agen_hooks: Any = None
         #: The origin tracking depth to put back; None while tracking is off.
         self.origin_tracking_depth: int | None = None
+        #: What the loop waits by once a program has asked for `loop._selector`.
+        self.selector: selectors.BaseSelector | None = None
         #: Signal number to the handle that its delivery runs.
         self.signal_handlers: dict[int, asyncio.Handle] = {}
 

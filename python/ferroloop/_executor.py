@@ -86,7 +86,7 @@ def run_in_executor(
             loop._state.default_executor = executor
     work = executor.submit(func, *args)
     if type(work) is not concurrent.futures.Future:
-        return asyncio.wrap_future(work, loop=loop)
+        return asyncio.futures.wrap_future(work, loop=loop)
     # What asyncio.wrap_future does, in fewer steps: this is most of what a short job costs.
     future: asyncio.Future[_T] = loop.create_future()
     future.add_done_callback(functools.partial(_cancel_work, work))
@@ -170,7 +170,7 @@ async def shutdown_default_executor(loop: LoopBase, timeout: float | None = None
     future: asyncio.Future[None] = loop.create_future()
     thread = threading.Thread(target=_join_workers, args=(loop, executor, future))
     thread.start()
-    done, _ = await asyncio.wait([future], timeout=timeout)
+    done, _ = await asyncio.tasks.wait([future], timeout=timeout)
     if done:
         thread.join()
         future.result()

@@ -46,5 +46,9 @@ def _note() -> None:
 def _give_up() -> None:
     """Close this child's copies of the descriptors of every loop that it inherited."""
     for loop in list(_loops):
+        if loop._state is not None:
+            # The threads are the parent's, and so is what their lock may be held for.
+            loop._state.lookups = None
+            loop._state.selector = None
         loop._abandon()
     _loops.clear()

@@ -10,7 +10,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from ferroloop import _signals
+from ferroloop import _lookups, _selector, _signals
 from ferroloop._asyncio_private import future_loop, logger
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def close(loop: LoopBase) -> None:
         loop._close()
         raise
     finally:
+        _lookups.close(loop)
+        _selector.close(loop)
         # Ctrl-C leaves a loop that close() closes when it is called again.
         if executor is not None:
             executor.shutdown(wait=False)

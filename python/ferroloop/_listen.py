@@ -166,7 +166,7 @@ async def _serve(
         try:
             server._start_serving()
             # One turn, as in asyncio, so that a connection that waits is accepted.
-            await asyncio.sleep(0)
+            await asyncio.tasks.sleep(0)
         except BaseException:
             if is_ours:
                 server.close()
@@ -189,7 +189,9 @@ async def _resolve_all(
     loop: LoopBase, hosts: list[Any], port: Any, family: int, flags: int
 ) -> list[AddressInfo]:
     """The address infos of all `hosts`, each once."""
-    found = await asyncio.gather(*[_resolve(loop, host, port, family, flags) for host in hosts])
+    found = await asyncio.tasks.gather(
+        *[_resolve(loop, host, port, family, flags) for host in hosts]
+    )
     return list(dict.fromkeys(itertools.chain.from_iterable(found)))
 
 

@@ -25,7 +25,9 @@ from ferroloop import (
     _metrics,
     _native,
     _pipes,
+    _refusals,
     _resolve,
+    _selector,
     _sendfile,
     _signals,
     _sockets,
@@ -65,13 +67,17 @@ class Loop(LoopBase):
         """
         self._state = LoopState()
         self._set_debug(is_debug_mode())
-        if type(self).time is not Loop.time:
-            self._follow_time()
+        self._follow_time()
         _fork.guard(self)
+        _selector.follow_replacement(self)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Have `call_later` go through the `call_at` of a subclass, as asyncio's does."""
+        """Have `call_later` go through the `call_at` of a subclass, as asyncio's does.
+
+        A class that names `asyncio.BaseEventLoop` among its bases stays a loop of ours.
+        """
         super().__init_subclass__(**kwargs)
+        _timers.prefer_own(cls, Loop)
         if cls.call_at is not Loop.call_at and cls.call_later is Loop.call_later:
             cls.call_later = _timers.call_later  # type: ignore[method-assign, assignment]
 
@@ -152,7 +158,14 @@ class Loop(LoopBase):
     _make_write_pipe_transport = _pipes.make_write_pipe_transport
     _make_ssl_transport = _tls.make_ssl_transport
 
-    # asyncio's fields, which programs look at
+    # asyncio's fields, which programs look at, or replace
+    _clock_resolution = _timers.CLOCK_RESOLUTION
+    _selector = property(
+        _selector.selector_of,
+        _selector.replace,
+        _selector.give_back,
+        doc="What the loop waits by, made when a program asks for it.",
+    )
     _asyncgens = _state_property("asyncgens")
     _asyncgens_shutdown_called = _state_property("asyncgens_shutdown_called")
     _default_executor = _state_property("default_executor")
@@ -180,6 +193,7 @@ class Loop(LoopBase):
 
 # CPython calls a native method fastest if the object's own class defines it, not a base.
 _native._accelerate(Loop)
+_refusals.complete_transports()
 
 
 def new_event_loop() -> Loop:

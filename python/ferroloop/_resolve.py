@@ -1,6 +1,6 @@
 """Names and addresses: getaddrinfo, getnameinfo, and the addresses that need neither.
 
-Owns nothing; called in the loop's thread. Lookups run in the default executor, numeric hosts are
+Owns nothing; called in the loop's thread. Lookups run in threads of the loop's own, numeric hosts are
 answered at once by native code.
 The surprise: a program that replaced `socket.getaddrinfo` is always asked.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ferroloop import _native
 from ferroloop._asyncio_private import logger
+from ferroloop._lookups import look_up
 
 if TYPE_CHECKING:
     from ferroloop._base import AddressInfo, LoopBase
@@ -56,9 +57,7 @@ async def getaddrinfo(
                 # What the lookup would have told.
                 sys.audit("socket.getaddrinfo", host, port, family, type, proto)
                 return infos
-    found: list[Any] = await loop.run_in_executor(
-        None, lookup, host, port, family, type, proto, flags
-    )
+    found: list[Any] = await look_up(loop, lookup, host, port, family, type, proto, flags)
     return found
 
 
@@ -67,7 +66,8 @@ async def getnameinfo(loop: LoopBase, sockaddr: Any, flags: int = 0) -> tuple[st
 
     Raises socket.gaierror for a host that is not numeric. Mirrors asyncio's `getnameinfo`.
     """
-    return await loop.run_in_executor(None, socket.getnameinfo, sockaddr, flags)
+    name: tuple[str, str] = await look_up(loop, socket.getnameinfo, sockaddr, flags)
+    return name
 
 
 def getaddrinfo_debug(

@@ -169,7 +169,7 @@ async def _connected(
         raise
     except BaseException:
         transport.close()
-        await asyncio.shield(transport._wait())
+        await asyncio.tasks.shield(transport._wait())
         raise
     return transport
 

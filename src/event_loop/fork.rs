@@ -29,7 +29,8 @@ impl EventLoop {
         }
         self.forget_all_wakeups(py);
         let signals = self.core.with(py, |core| core.signals.take());
-        drop((self.take_poller(py), signals));
+        let selector = self.slots.with(py, |slots| slots.selector.take());
+        drop((self.take_poller(py), signals, selector));
     }
 
     /// Refuses a callback for a closed loop, but not what a task queues when `sys.exit()` or Ctrl-C

@@ -81,6 +81,7 @@ impl EventLoop {
 
     fn begin(this: &Bound<'_, Self>, main: bool) -> PyResult<()> {
         let py = this.py();
+        Self::follow_class(this)?;
         let debug = this.get().is_debug();
         this.call_method1(name!(py, _set_coroutine_origin_tracking), (debug,))?;
         let hooks = asyncio::sys_function(py, name!(py, get_asyncgen_hooks))?.call0()?;

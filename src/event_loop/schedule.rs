@@ -20,6 +20,7 @@ use crate::py::call::Args;
 use crate::py::context::{self, Context};
 use crate::py::method::{Arguments, FastMethod};
 use crate::py::names::name;
+use crate::py::object;
 use crate::py::value;
 use crate::sys::clock;
 
@@ -410,10 +411,39 @@ impl EventLoop {
         });
     }
 
-    /// The time of the clock that timers go by: the subclass's, if it has one.
+    /// Has timers go by the `time` of the loop's class, if that is a program's. What is put on the
+    /// loop itself is noticed when it is put there.
     ///
     /// # Errors
-    /// What the subclass's `time` raises.
+    /// What looking it up raises.
+    pub(crate) fn follow_class(this: &Bound<'_, Self>) -> PyResult<()> {
+        let time = this.get_type().getattr(name!(this.py(), time))?;
+        if !object::is_native_method(&time) {
+            this.get().own_clock.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Which timers are due: those of no later a deadline than this. As in asyncio, a clock that a
+    /// program controls, and that it advances by what the loop would have waited, may miss a deadline
+    /// by a rounding error; `_clock_resolution` makes up for it.
+    ///
+    /// # Errors
+    /// What the program's `time` raises.
+    #[inline]
+    pub(crate) fn due(this: &Bound<'_, Self>) -> PyResult<f64> {
+        let now = Self::now(this)?;
+        if !this.get().own_clock.load(Ordering::Relaxed) {
+            return Ok(now);
+        }
+        let resolution = this.getattr(name!(this.py(), _clock_resolution))?;
+        Ok(now + resolution.extract::<f64>()?)
+    }
+
+    /// The time of the clock that timers go by: the subclass's or the program's, if there is one.
+    ///
+    /// # Errors
+    /// What that `time` raises.
     #[inline]
     pub fn now(this: &Bound<'_, Self>) -> PyResult<f64> {
         if this.get().own_clock.load(Ordering::Relaxed) {

@@ -175,6 +175,8 @@ pub struct Slots {
     pub task_factory: Option<Py<PyAny>>,
     /// The handle that runs now, in debug mode.
     pub current: Option<Py<Handle>>,
+    /// What the loop waits by, if a program has taken its waiting over.
+    pub selector: Option<Py<PyAny>>,
 }
 
 /// The native half of `ferroloop.Loop`.
@@ -202,8 +204,10 @@ pub struct EventLoop {
     pub wakeup_held: AtomicBool,
     /// The bits of `slow_callback_duration`, in seconds.
     pub slow: AtomicU64,
-    /// Whether a subclass has a `time` of its own, which timers go by then.
+    /// Whether a subclass, or a program, has given the loop a `time`, which timers go by then.
     pub own_clock: AtomicBool,
+    /// Whether the loop waits by `Slots::selector`.
+    pub own_wait: AtomicBool,
     /// The process that made the loop: a forked child must not touch the poller.
     pub process: u32,
     /// Whether a child was forked, whose copies keep files open that we close.
@@ -225,6 +229,7 @@ impl EventLoop {
                 state: None,
                 task_factory: None,
                 current: None,
+                selector: None,
             }),
             poller: LoopCell::new(Some(Arc::new(
                 Poller::new().map_err(|error| os_error(&error))?,
@@ -238,6 +243,7 @@ impl EventLoop {
             wakeup_held: AtomicBool::new(false),
             slow: AtomicU64::new(0.1_f64.to_bits()),
             own_clock: AtomicBool::new(false),
+            own_wait: AtomicBool::new(false),
             process: std::process::id(),
             forked: AtomicBool::new(false),
         })
@@ -284,8 +290,9 @@ impl EventLoop {
             // the main one cannot.
             drop(self.give_wakeup_back(py));
             let poller = self.take_poller(py);
+            let selector = self.slots.with(py, |slots| slots.selector.take());
             self.clear(py);
-            drop(poller);
+            drop((poller, selector));
         }
     }
 
@@ -435,7 +442,8 @@ impl EventLoop {
     pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         let slots = self.slots.try_with(|slots| {
             visit.call(&slots.state)?;
-            visit.call(&slots.task_factory)
+            visit.call(&slots.task_factory)?;
+            visit.call(&slots.selector)
         });
         slots.unwrap_or(Ok(()))?;
         let core = self.core.try_with(|core| {

@@ -15,6 +15,8 @@ use crate::error::exception;
 use crate::event_loop::state::EventLoop;
 use crate::event_loop::watchers::check_free;
 use crate::handle::Handle;
+use crate::py::names::name;
+use crate::py::object;
 use crate::py::value::{self, Float, Int};
 
 #[pymethods]
@@ -90,9 +92,42 @@ impl EventLoop {
         self.debug.store(enabled, Ordering::Relaxed);
     }
 
-    /// Have timers go by the `time` of a subclass.
-    fn _follow_time(&self) {
-        self.own_clock.store(true, Ordering::Relaxed);
+    /// Have timers go by the `time` of the loop's class, if that is a program's.
+    fn _follow_time(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::follow_class(this)
+    }
+
+    /// The descriptor that is readable while the loop has an event.
+    fn _poller_fd(&self, py: Python<'_>) -> PyResult<Int> {
+        Ok(Int(self.poller(py)?.number().into()))
+    }
+
+    /// Have each turn wait by the `select` of a selector that watches `_poller_fd()`, or for `None`
+    /// by the loop's own means.
+    fn _wait_by(&self, py: Python<'_>, selector: Option<Py<PyAny>>) {
+        self.own_wait.store(selector.is_some(), Ordering::Relaxed);
+        let old = self
+            .slots
+            .with(py, |slots| std::mem::replace(&mut slots.selector, selector));
+        drop(old);
+    }
+
+    /// As for any object; a `time` that a program puts on the loop is what its timers go by then.
+    fn __setattr__(
+        this: &Bound<'_, Self>,
+        name: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        object::set_attribute(this.as_any(), name, Some(value))?;
+        // Another class may have another `time`.
+        if name.eq(name!(this.py(), time))? || name.eq(name!(this.py(), __class__))? {
+            this.get().own_clock.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn __delattr__(this: &Bound<'_, Self>, name: &Bound<'_, PyAny>) -> PyResult<()> {
+        object::set_attribute(this.as_any(), name, None)
     }
 
     /// Note that the process forks: a child may keep files open that this process closes.

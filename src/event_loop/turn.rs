@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 
 use crate::error::os_error;
@@ -15,10 +16,12 @@ use crate::event_loop::state::{Core, Entry, EventLoop, unschedule};
 use crate::handle::Handle;
 use crate::logic::inbox::{Inbox, Queue};
 use crate::logic::slab::Key;
+use crate::py::call;
 use crate::py::names::name;
 use crate::py::object;
+use crate::py::value::Float;
 use crate::sys::clock;
-use crate::sys::poller::Events;
+use crate::sys::poller::{Events, LONGEST};
 
 impl EventLoop {
     /// Runs turns until `stop()` was called; forgets the stop afterwards.
@@ -61,8 +64,8 @@ impl EventLoop {
             core.timers.first().is_some()
         });
         if timed {
-            let now = Self::now(this)?;
-            event_loop.core.with(py, |core| core.queue_timers(py, now));
+            let due = Self::due(this)?;
+            event_loop.core.with(py, |core| core.queue_timers(py, due));
         }
         if interrupted {
             // What a handler writes leaves at once: it is no callback.
@@ -134,7 +137,10 @@ impl EventLoop {
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let events = self.core.with(py, |core| core.events.take());
         let mut events = events.unwrap_or_else(Events::new);
-        let waited = if timeout == Some(0.0) || !self.inbox.with(py, Inbox::sleep) {
+        let waited = if self.own_wait.load(Ordering::Relaxed) {
+            self.select(py, timeout)?;
+            self.look(py, &mut events)?
+        } else if timeout == Some(0.0) || !self.inbox.with(py, Inbox::sleep) {
             self.look(py, &mut events)?
         } else {
             let poller = self.poller(py)?;
@@ -152,6 +158,41 @@ impl EventLoop {
             Err(error) => Err(os_error(&error)),
             Ok(()) => Ok(false),
         }
+    }
+
+    /// Waits by the `select` of the selector that a program has, which gets what asyncio would give
+    /// it, each turn.
+    ///
+    /// # Errors
+    /// What it raises.
+    #[cold]
+    fn select(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        let selector = (self.slots).with(py, |slots| {
+            slots.selector.as_ref().map(|it| it.clone_ref(py))
+        });
+        let Some(selector) = selector else {
+            return Err(self.refusal());
+        };
+        let sleeps = timeout != Some(0.0) && self.inbox.with(py, Inbox::sleep);
+        let timeout = if sleeps {
+            timeout.map(|seconds| seconds.min(LONGEST))
+        } else {
+            Some(0.0)
+        };
+        if sleeps {
+            self.core
+                .with(py, |core| core.tally.fall_asleep(clock::monotonic));
+        }
+        let selected = timeout
+            .map(Float)
+            .into_bound_py_any(py)
+            .and_then(|timeout| call::method1(selector.bind(py), name!(py, select), &timeout));
+        if sleeps {
+            self.core
+                .with(py, |core| core.tally.wake_up(clock::monotonic));
+            self.inbox.with(py, Inbox::wake);
+        }
+        selected.map(drop)
     }
 
     /// A loop that goes to sleep keeps no context alive, and no room that a burst has taken.

@@ -31,10 +31,10 @@ imported! {
     events_names = "asyncio.events"."__dict__";
     /// The names of `sys`.
     sys_names = "sys"."__dict__";
-    /// `asyncio.isfuture`.
-    isfuture = "asyncio"."isfuture";
-    /// `asyncio.iscoroutine`.
-    iscoroutine = "asyncio"."iscoroutine";
+    /// `asyncio.futures.isfuture`, as asyncio's loop calls it: a program may wrap the public name.
+    isfuture = "asyncio.futures"."isfuture";
+    /// `asyncio.coroutines.iscoroutine`, likewise.
+    iscoroutine = "asyncio.coroutines"."iscoroutine";
     /// Whether the current thread may touch signals.
     in_main_thread = "ferroloop._signals"."in_main_thread";
     /// How many frames coroutines remember in debug mode.

@@ -39,7 +39,7 @@ macro_rules! names {
 names! {
     __basicsize__ __class__ __eq__ __file__ __ge__ __get__ __gt__ __init__ __kwdefaults__ __le__
     __lt__ __new__ __repr__
-    _asyncio_future_blocking _call_connection_lost _check_handshake_timeout
+    _asyncio_future_blocking _clock_resolution _call_connection_lost _check_handshake_timeout
     _check_shutdown_timeout _detach _do_read _ensure_fd_no_transport _force_close _handle_signals _loop
     _repr_info _report_slow _resume _sockets _sslobj _wakeup abort buffer_updated
     call_exception_handler call_later call_soon call_soon_threadsafe cancel cancelled cast cipher close compression
@@ -47,7 +47,7 @@ names! {
     debug detach do_handshake done drain eof_received errno error_received exc_info exception
     f_code feed_data fileno get_buffer get_debug get_extra_info getpeercert getpeername gettimeout
     getsockname handle info is_closing join message pause_reading pause_writing peername pending
-    pipe proto protocol read recvfrom result resume_reading resume_writing run send sendto set
+    pipe proto protocol read recvfrom result resume_reading resume_writing run select send sendto set
     set_exception set_result socket sockname source_traceback throw time tobytes transport unwrap
     wait warn_on_full_buffer warning with_traceback write
     _asyncgen_finalizer_hook _asyncgen_firstiter_hook _check_closed _check_running

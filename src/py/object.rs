@@ -61,6 +61,31 @@ pub fn has_attributes(object: &Bound<'_, PyAny>) -> bool {
     !unsafe { dictionary.read() }.is_null()
 }
 
+/// Whether `object`, found on a class, is a method that is written in native code.
+pub(crate) fn is_native_method(object: &Bound<'_, PyAny>) -> bool {
+    let class = &raw mut ffi::PyMethodDescr_Type;
+    // SAFETY: `object` is alive; the class is CPython's own.
+    unsafe { ffi::Py_IS_TYPE(object.as_ptr(), class) != 0 }
+}
+
+/// Sets an attribute of `object`, or deletes it, as for an object whose class says nothing about it.
+///
+/// # Errors
+/// `AttributeError`, `TypeError` if `name` is no `str`, and what a descriptor raises.
+pub(crate) fn set_attribute(
+    object: &Bound<'_, PyAny>,
+    name: &Bound<'_, PyAny>,
+    value: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let value = value.map_or(std::ptr::null_mut(), Bound::as_ptr);
+    // SAFETY: `object`, `name` and `value` are alive; null stands for deleting.
+    let result = unsafe { ffi::PyObject_GenericSetAttr(object.as_ptr(), name.as_ptr(), value) };
+    if result < 0 {
+        return Err(PyErr::fetch(object.py()));
+    }
+    Ok(())
+}
+
 /// Makes the collector track `object`, whose type supports it; does nothing if it does already.
 pub fn track<T>(object: &Py<T>) {
     if !is_tracked(object) {

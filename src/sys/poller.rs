@@ -26,7 +26,7 @@ const EVENTS: i32 = 512;
 /// What reading edge-triggered asks for. Urgent data is asked for because a read stops short of it.
 const READ: Interest = Interest::READABLE.add(Interest::PRIORITY);
 /// asyncio never waits longer than a day at a time.
-const LONGEST: f64 = 24.0 * 3600.0;
+pub(crate) const LONGEST: f64 = 24.0 * 3600.0;
 
 /// What one event says.
 #[allow(
@@ -129,6 +129,11 @@ impl Poller {
             timer,
             precise: AtomicBool::new(true),
         })
+    }
+
+    /// The number of the descriptor that is readable while there is an event.
+    pub(crate) fn number(&self) -> RawFd {
+        self.poll.as_raw_fd()
     }
 
     /// Ends a wait of another thread, or the next one.
