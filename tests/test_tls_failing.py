@@ -20,7 +20,7 @@ from support.tls import Peer, peer_of
 
 Loop = asyncio.AbstractEventLoop
 
-#: More than is gathered before it is encrypted.
+#: More than a few records.
 LONG = 100_000
 
 

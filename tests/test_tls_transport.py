@@ -12,6 +12,7 @@ import pytest
 from support.certificates import client_context, server_context
 from support.loops import run, until
 from support.protocols import BufferedRecorder, Recorder
+from support.responses import BODY, HEAD
 from support.sockets import drain_socket, listening
 from support.tls import HEADER, Peer, peer_of
 
@@ -52,8 +53,7 @@ async def waiting_records(peer: Peer, count: int) -> list[int]:
     return lengths
 
 
-@pytest.mark.ours_only("asyncio makes a record and a system call of each write")
-def test_the_writes_of_one_callback_are_one_record(loop: Loop) -> None:
+def test_each_write_is_a_record(loop: Loop) -> None:
     async def main() -> None:
         async with peer_of(Keeping) as peer:
             transport = await opened(peer)
@@ -64,12 +64,29 @@ def test_the_writes_of_one_callback_are_one_record(loop: Loop) -> None:
             assert await peer.read(5) == b"first"
             for piece in (b"head", b"", bytearray(b"er"), memoryview(b" body")):
                 transport.write(piece)
-            lengths = await waiting_records(peer, 1)
-            assert len(lengths) == 1
+            assert len(await waiting_records(peer, 3)) == 3
             assert await peer.read(11) == b"header body"
+            transport.abort()
+            await Keeping.last.wait_lost()
+
+    run(loop, main())
+
+
+@pytest.mark.ours_only("asyncio makes a record and a system call of each write")
+def test_head_and_body_are_one_record_and_so_are_the_items_of_writelines(loop: Loop) -> None:
+    async def main() -> None:
+        async with peer_of(Keeping) as peer:
+            transport = await opened(peer)
+            await peer.send(b"ready")
+            await Keeping.last.wait_data(5)
+            transport.write(b"first")
+            assert await peer.read(5) == b"first"
+            transport.write(HEAD)
+            transport.write(BODY)
+            assert len(await waiting_records(peer, 1)) == 1
+            assert await peer.read(len(HEAD + BODY)) == HEAD + BODY
             transport.writelines([b"a", bytearray(b"b"), memoryview(b"c"), b""])
-            lengths = await waiting_records(peer, 1)
-            assert len(lengths) == 1
+            assert len(await waiting_records(peer, 1)) == 1
             assert await peer.read(3) == b"abc"
             transport.abort()
             await Keeping.last.wait_lost()

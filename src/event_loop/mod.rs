@@ -5,7 +5,7 @@
 //! - `state`: `EventLoop` itself: the queues and the flags
 //! - `check`: closed loops, foreign threads, callbacks that are coroutines
 //! - `fork`: what becomes of a loop in a forked child
-//! - `registry`: sources under generational keys, flushes and resumptions
+//! - `registry`: sources under generational keys, delayed writes and resumptions
 //! - `watchers`: `add_reader`, `add_writer`
 //! - `signals`: what signals write to the loop's pipe
 //! - `wakeup`: whose pipe that is

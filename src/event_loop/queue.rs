@@ -62,12 +62,6 @@ impl ReadyQueue {
         self.entries.push_back(ready);
     }
 
-    /// Puts a handle behind the first `place` entries, or behind all if there are fewer.
-    pub fn insert(&mut self, place: usize, handle: Py<Handle>) {
-        let place = place.min(self.entries.len());
-        self.entries.insert(place, Ready::Handle(handle));
-    }
-
     /// Adds a callback without a handle.
     pub fn push_callback(&mut self, callback: Callback) {
         self.entries.push_back(Ready::Callback(Flavour::Plain));

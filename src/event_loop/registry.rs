@@ -1,4 +1,4 @@
-//! Sources under generational keys: entering and leaving, flushes, resumptions and steps.
+//! Sources under generational keys: entering and leaving, delayed writes, resumptions and steps.
 //!
 //! Loop thread only. The one surprise: edges come once, so a source that stops reading early (a
 //! full read, a pause) asks to be resumed, and is queued after the next poll as if the kernel had
@@ -123,18 +123,27 @@ impl EventLoop {
         self.core.with(py, |core| core.turn)
     }
 
-    /// Whether a callback of this loop runs, so that writes are gathered until it returns. If so,
-    /// the source of `key` is flushed then.
+    /// Has the source of `key` flushed when the callback that runs now returns. False if none runs.
     #[inline]
-    pub fn mark_dirty(&self, py: Python<'_>, key: Key) -> bool {
-        // What other threads handed in comes before whatever the callback queues from now on.
-        self.drain_inbox(py);
+    pub fn delay(&self, py: Python<'_>, key: Key) -> bool {
         self.core.with(py, |core| {
             if core.in_callback {
-                core.note_written(key);
+                core.delayed.push_back(key);
             }
             core.in_callback
         })
+    }
+
+    /// The source of `key`, which `delay` was called for, needs no flush any more. It may be flushed
+    /// all the same.
+    #[inline]
+    pub fn undelay(&self, py: Python<'_>, key: Key) {
+        self.core.with(py, |core| {
+            // Nearly always it is the only one.
+            if core.delayed.back() == Some(&key) {
+                core.delayed.pop_back();
+            }
+        });
     }
 
     /// Queues a step of `source` behind everything that is queued.

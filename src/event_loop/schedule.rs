@@ -15,7 +15,6 @@ use crate::error::{exception, exception_of, os_error};
 use crate::event_loop::queue::Ready;
 use crate::event_loop::state::{EventLoop, unschedule};
 use crate::handle::{Callback, Handle, TimerHandle};
-use crate::logic::slab::Key;
 use crate::py::call::Args;
 use crate::py::context::{self, Context};
 use crate::py::method::{Arguments, FastMethod};
@@ -345,49 +344,14 @@ impl EventLoop {
         args: Args,
     ) -> PyResult<()> {
         let py = this.py();
-        let callback = this.get().callback(py, function, args)?;
-        let callback = Self::prepare(this, callback)?;
-        this.get().push_prepared(py, callback);
-        Ok(())
-    }
-
-    /// `function(*args)` in the current context.
-    fn callback(
-        &self,
-        py: Python<'_>,
-        function: Bound<'_, PyAny>,
-        args: Args,
-    ) -> PyResult<Callback> {
-        Ok(Callback {
+        let event_loop = this.get();
+        let callback = Callback {
             function: function.unbind(),
             args,
-            context: self.capture_context(py)?,
-        })
-    }
-
-    /// As `call_soon`, for the end of the source `key`. If that failed to send what the last callback
-    /// wrote, the end comes before whatever the callback queued after writing, as in asyncio, where
-    /// the write itself fails.
-    ///
-    /// # Errors
-    /// `MemoryError`.
-    #[cold]
-    pub fn call_where_written(
-        this: &Bound<'_, Self>,
-        key: Option<Key>,
-        function: Bound<'_, PyAny>,
-        args: Args,
-    ) -> PyResult<()> {
-        let py = this.py();
-        let event_loop = this.get();
-        let Some(place) = event_loop.core.with(py, |core| core.place_of_end(key)) else {
-            return Self::call_soon(this, function, args);
+            context: event_loop.capture_context(py)?,
         };
-        let callback = event_loop.callback(py, function, args)?;
-        let handle = make(this, callback, None)?.unbind();
-        event_loop
-            .core
-            .with(py, |core| core.ready.insert(place, handle));
+        let callback = Self::prepare(this, callback)?;
+        event_loop.push_prepared(py, callback);
         Ok(())
     }
 

@@ -21,7 +21,7 @@ pub trait SourceClass: Sync {
     fn ready(&self, object: &Bound<'_, PyAny>, readiness: Readiness) -> PyResult<()>;
     /// Runs a step that the source queued with `push_step`.
     fn step(&self, object: &Bound<'_, PyAny>, step: u8) -> PyResult<()>;
-    /// The callback that marked the source with `mark_dirty` has returned.
+    /// The callback in which the source called `delay` has returned.
     fn flush(&self, object: &Bound<'_, PyAny>) -> PyResult<()>;
     /// Whether a user may watch the descriptor himself: true once the source is closing.
     fn is_closing(&self, object: &Bound<'_, PyAny>) -> bool;

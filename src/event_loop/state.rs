@@ -4,6 +4,7 @@
 //! stores an attribute on the instance, because CPython calls `loop.call_soon` fastest while the
 //! instance has no dictionary; what the Python layer needs sits in one slot here.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -85,45 +86,6 @@ impl Entry {
     }
 }
 
-/// A source that was written to in the callback that runs now.
-#[derive(Clone, Copy)]
-pub struct Written {
-    /// The source.
-    pub key: Key,
-    /// How much was queued then: what a failure queues comes behind it.
-    place: u32,
-    /// How many of `Core::ends` that includes.
-    ends: u32,
-}
-
-impl Core {
-    /// Notes that the source `key` is written to.
-    #[inline]
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "four thousand million entries are not queued"
-    )]
-    pub fn note_written(&mut self, key: Key) {
-        self.dirty.push(Written {
-            key,
-            place: self.ready.len() as u32,
-            ends: self.ends.len() as u32,
-        });
-    }
-
-    /// Where in the queue the end of the source `key` belongs, if that has just failed to send what
-    /// this callback wrote; notes that it is put there.
-    pub fn place_of_end(&mut self, key: Option<Key>) -> Option<usize> {
-        self.failed.take_if(|failed| Some(*failed) == key)?;
-        let index = (self.dirty.iter()).rposition(|written| Some(written.key) == key)?;
-        let written = self.dirty[index];
-        let since = self.ends.iter().skip(written.ends as usize);
-        let before = since.filter(|end| **end < index).count();
-        self.ends.push(index);
-        Some(written.place as usize + before)
-    }
-}
-
 /// What the loop's thread works on.
 #[derive(Default)]
 pub struct Core {
@@ -141,15 +103,11 @@ pub struct Core {
     pub tally: Tally,
     /// Sources that have more to read although no new edge will come.
     pub resumed: Vec<Key>,
-    /// Sources that were written to in the callback that runs now.
-    pub dirty: Vec<Written>,
-    /// The source that has just failed to send.
-    pub failed: Option<Key>,
-    /// Which of them have failed, and had their ends put into the queue behind that place.
-    pub ends: Vec<usize>,
+    /// Sources with a delayed write, which are flushed when the callback that runs now returns.
+    pub delayed: VecDeque<Key>,
     /// The last captured context, so that equal captures share it.
     pub contexts: ContextCache,
-    /// Whether a callback runs now, so that writes wait for its end.
+    /// Whether a callback runs now, at whose end delayed writes are sent.
     pub in_callback: bool,
     /// The events of the last wait, while no wait is going on.
     pub events: Option<Events>,
@@ -411,8 +369,7 @@ impl EventLoop {
         let (ready, timers, entries, context, signals) = self.core.with(py, |core| {
             core.descriptors.clear();
             core.resumed.clear();
-            core.dirty.clear();
-            core.ends.clear();
+            core.delayed.clear();
             (
                 std::mem::take(&mut core.ready),
                 core.timers.take(),

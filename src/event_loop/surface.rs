@@ -17,6 +17,7 @@ use crate::event_loop::watchers::check_free;
 use crate::handle::Handle;
 use crate::py::names::name;
 use crate::py::object;
+use crate::py::thread;
 use crate::py::value::{self, Float, Int};
 
 #[pymethods]
@@ -130,9 +131,14 @@ impl EventLoop {
         object::set_attribute(this.as_any(), name, None)
     }
 
-    /// Note that the process forks: a child may keep files open that this process closes.
-    fn _note_fork(&self) {
+    /// Note that the process forks: a child may keep files open that this process closes, and what
+    /// was written is sent once, by this process.
+    fn _note_fork(&self, py: Python<'_>) -> PyResult<()> {
         self.forked.store(true, Ordering::Relaxed);
+        if self.thread.load(Ordering::Relaxed) == thread::ident() {
+            self.flush_delayed(py)?;
+        }
+        Ok(())
     }
 
     /// Whether a parent process made the loop.

@@ -204,7 +204,7 @@ impl EventLoop {
         self.inbox.with(py, |inbox| inbox.items_mut().shrink());
     }
 
-    /// Runs an entry of the ready queue and sends what it wrote.
+    /// Runs an entry of the ready queue and sends the writes that it has left delayed.
     #[inline]
     fn run_entry(this: &Bound<'_, Self>, ready: Ready) -> PyResult<()> {
         let py = this.py();
@@ -242,27 +242,23 @@ impl EventLoop {
             }
             Ready::Signals => Self::take_signals(this),
         };
-        if event_loop.core.with(py, |core| core.dirty.is_empty()) {
+        if event_loop.core.with(py, |core| core.delayed.is_empty()) {
             return result;
         }
-        result.and(event_loop.flush(py))
+        result.and(event_loop.flush_delayed(py))
     }
 
-    /// Sends what the callback that has just returned wrote, and what is written meanwhile.
-    fn flush(&self, py: Python<'_>) -> PyResult<()> {
+    /// Sends the writes that are delayed, and those that are delayed meanwhile.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub fn flush_delayed(&self, py: Python<'_>) -> PyResult<()> {
         let mut result = Ok(());
-        let mut next = 0;
-        let written = |core: &mut Core, index: usize| core.dirty.get(index).map(|it| it.key);
-        while let Some(key) = self.core.with(py, |core| written(core, next)) {
-            next += 1;
+        while let Some(key) = self.core.with(py, |core| core.delayed.pop_front()) {
             if let Some(source) = self.source(py, key) {
                 result = result.and(source.class.flush(&source.object.into_bound(py)));
             }
         }
-        self.core.with(py, |core| {
-            core.dirty.clear();
-            core.ends.clear();
-        });
         result
     }
 

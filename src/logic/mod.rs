@@ -8,6 +8,7 @@
 //! - `write_queue`: chunks that the kernel has not taken yet
 //! - `flow_control`: high and low water
 //! - `lifecycle`: the states of a connection
+//! - `response_head`: which writes wait for the next one
 //! - `tls_records`: where TLS records end
 //! - `wakeup_stack`: which loops hold the wake-up descriptor
 
@@ -17,6 +18,7 @@ pub mod inbox;
 #[cfg_attr(loom, allow(dead_code, reason = "its models use a part of it"))]
 pub mod lease;
 pub mod lifecycle;
+pub mod response_head;
 pub mod slab;
 pub mod tally;
 pub mod timer_heap;

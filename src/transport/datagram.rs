@@ -50,7 +50,7 @@ pub struct DatagramState {
     pub received: VecDeque<(Py<PyBytes>, Py<PyAny>)>,
     /// The last sender, whom the next datagram may come from and the next answer may go to.
     pub peer: Option<Peer>,
-    /// Whether the loop watches for room; `Gathered` is not used.
+    /// Whether the loop watches for room; `Delayed` is not used.
     pub writing: Writing,
     /// Whether sending goes on with the next event although the kernel says nothing new.
     pub sends_on: bool,

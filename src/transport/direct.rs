@@ -40,12 +40,14 @@ pub trait DirectClass: Sync {
         "Fatal error: protocol.data_received() call failed."
     }
 
-    /// Whether it gathers what is written to it, and is on other transports a `BufferedProtocol`.
-    fn gathers(&self) -> bool {
+    /// Whether it carries another connection, such as one of TLS: it may have a delayed write then,
+    /// and is on other transports a `BufferedProtocol`.
+    fn carries(&self) -> bool {
         false
     }
 
-    /// What a protocol that gathers has gathered is to be written to its transport now.
+    /// A write that a protocol which carries another connection has delayed is to be written to its
+    /// transport now.
     ///
     /// # Errors
     /// What leaves the loop.

@@ -79,7 +79,6 @@ impl StreamTransport {
     /// descriptor is closed at once then.
     fn lose(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
         let py = this.py();
-        let key = this.get().state.with(py, |state| state.key);
         this.get().unwatch(py);
         let event_loop = this.get().event_loop.bind(py);
         if event_loop.get().is_closed() {
@@ -88,7 +87,7 @@ impl StreamTransport {
         let callback = this.getattr(name!(py, _call_connection_lost))?;
         let reason = reason.unwrap_or_else(|| py.None()).into_bound(py);
         let args = Args::new(py, std::iter::once(reason.as_borrowed()))?;
-        EventLoop::call_where_written(event_loop, key, callback, args)
+        EventLoop::call_soon(event_loop, callback, args)
     }
 
     /// Ends the watch; nothing goes in or out from here on.

@@ -23,7 +23,7 @@ use crate::transport::driver::{START, STREAM};
 use crate::transport::hold::Hold;
 use crate::transport::protocol::Kind;
 use crate::transport::server::ServerBase;
-use crate::transport::stream::{Native, Reading, State, StreamTransport, Writing};
+use crate::transport::stream::{Reading, State, StreamTransport, Writing};
 
 /// What a transport is made of.
 pub struct Parts<'py> {
@@ -54,7 +54,6 @@ impl Parts<'_> {
             life: Lifecycle::Starting,
             reading: Reading::On,
             writing: Writing::Idle,
-            native: Native::Idle,
             readable: false,
             resumed: 0,
             peer_closed: false,

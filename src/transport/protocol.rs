@@ -33,7 +33,7 @@ impl Kind {
         match self {
             Self::Plain => false,
             Self::Buffered => true,
-            Self::Direct(class) => class.gathers(),
+            Self::Direct(class) => class.carries(),
         }
     }
 

@@ -1,7 +1,7 @@
-//! One attempt to send what is gathered.
+//! One attempt to send what waits.
 //!
-//! Loop thread only. The one surprise: several small chunks are copied together first, because one
-//! `send` of a piece costs less than `sendmsg` of a list.
+//! Loop thread only. Several small chunks are copied together first, because one `send` of a piece
+//! costs less than `sendmsg` of a list.
 
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
@@ -30,7 +30,6 @@ impl StreamTransport {
     /// Sends as much as the kernel takes.
     #[inline]
     pub fn send(&self, py: Python<'_>) -> Sent {
-        // One chunk that the kernel takes whole is what nearly every flush comes to.
         let single = self.state.with(py, |state| {
             if !state.may_send() {
                 return None;
@@ -38,7 +37,7 @@ impl StreamTransport {
             Some((state.queue.take_single()?, state.descriptor.number(py)))
         });
         match single {
-            Some((chunk, number)) => self.send_single(py, chunk, number),
+            Some((chunk, number)) => self.send_first(py, chunk, number),
             None => self.send_joined(py).unwrap_or_else(|| self.send_many(py)),
         }
     }
@@ -80,8 +79,9 @@ impl StreamTransport {
         })
     }
 
+    /// Sends `chunk` while nothing waits; what the kernel does not take waits from then on.
     #[inline]
-    fn send_single(&self, py: Python<'_>, chunk: Data, number: RawFd) -> Sent {
+    pub fn send_first(&self, py: Python<'_>, chunk: Data, number: RawFd) -> Sent {
         let length = chunk.bytes().len();
         let (count, sent) = match socket::send(number, chunk.bytes()) {
             Ok(count) if count == length => {
@@ -115,8 +115,8 @@ impl StreamTransport {
 }
 
 impl State {
-    /// Takes note that what was gathered is being sent. False while the kernel takes nothing, and
-    /// after the end.
+    /// Takes note that what waits is being sent. False while the kernel takes nothing, and after the
+    /// end.
     #[inline]
     fn may_send(&mut self) -> bool {
         if self.writing == Writing::Blocked || self.life.is_lost() {

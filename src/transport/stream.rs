@@ -1,7 +1,7 @@
 //! `StreamTransport`: one connected stream socket, TCP or Unix, and its protocol.
 //!
-//! Loop thread only. The one surprise: whatever is written within one callback is gathered and sent
-//! when the callback returns; everything that would let a program notice sends first.
+//! Loop thread only. What is written is sent at once, but for the head of a response, which waits
+//! for its body until the callback returns; everything that would let a program notice sends first.
 
 use std::os::fd::RawFd;
 
@@ -43,20 +43,11 @@ pub enum Reading {
 pub enum Writing {
     /// Everything written is sent.
     Idle,
-    /// Something was written in the callback that runs now, and is sent when it returns.
-    Gathered,
+    /// The head of a response was written in the callback that runs now, and is sent with its body
+    /// or when the callback returns.
+    Delayed,
     /// The kernel's buffer is full; the loop watches for room.
     Blocked,
-}
-
-/// What a native protocol is doing.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Native {
-    /// Nothing, or there is none.
-    Idle,
-    /// It hands over what it gathered, which is sent right after: what a program writes to it
-    /// meanwhile has nobody who would come back for it.
-    HandsOver,
 }
 
 /// The parts of a transport that change.
@@ -73,8 +64,6 @@ pub struct State {
     pub reading: Reading,
     /// What the writing side is doing.
     pub writing: Writing,
-    /// What the native protocol is doing, if it is one.
-    pub native: Native,
     /// Whether the kernel reported data that was not read yet.
     pub readable: bool,
     /// The turn in which reading was last resumed: what was queued before it paused is not
@@ -151,8 +140,8 @@ impl StreamTransport {
         (!object::has_attributes(transport)).then_some(ours)
     }
 
-    /// `transport.is_closing()`. What was gathered is sent first: a broken connection shows in the
-    /// answer, as it would if every write were sent at once.
+    /// `transport.is_closing()`. A delayed write is sent first: a broken connection shows in the
+    /// answer.
     ///
     /// # Errors
     /// What leaves the loop.

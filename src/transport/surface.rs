@@ -1,8 +1,8 @@
 //! The methods of `StreamTransport` that Python sees.
 //!
 //! A table of contents: each is one step away from the file that owns the matter. Loop thread only.
-//! The one surprise: what would show whether everything is sent (the buffer's size, the socket,
-//! `abort`) sends what was gathered first.
+//! What would show whether everything is sent (the buffer's size, the socket, `abort`) sends a
+//! delayed write first.
 
 use std::ffi::CStr;
 
@@ -115,8 +115,8 @@ impl StreamTransport {
 
     /// Whether the connection is closing or lost.
     ///
-    /// Sends what was gathered first, so that a broken connection shows. Mirrors asyncio's
-    /// is_closing, the same on 3.10 to 3.15.
+    /// Sends a delayed write first, so that a broken connection shows. Mirrors asyncio's is_closing,
+    /// the same on 3.10 to 3.15.
     #[pyo3(name = "is_closing")]
     fn py_is_closing(this: &Bound<'_, Self>) -> PyResult<bool> {
         Self::is_closing(this)
@@ -396,10 +396,11 @@ impl FastMethod for Write {
     type Class = StreamTransport;
     const NAME: &'static CStr = c"write";
     const DOC: &'static CStr = c"write($self, data)\n--\n\n\
-        Send data: bytes, bytearray or memoryview.\n\nWhat is written within one callback is sent \
-        when the callback returns. Raises TypeError for other data, RuntimeError after write_eof() \
-        and while a file is sent. Once the connection is lost nothing is sent, and from the fifth \
-        such write on a warning is logged. Mirrors asyncio's write, the same on 3.10 to 3.15.";
+        Send data: bytes, bytearray or memoryview.\n\nIt is sent at once, but for the head of an \
+        HTTP/1 response, which waits for its body until the callback returns. Raises TypeError for \
+        other data, RuntimeError after write_eof() and while a file is sent. Once the connection is \
+        lost nothing is sent, and from the fifth such write on a warning is logged. Mirrors \
+        asyncio's write, the same on 3.10 to 3.15.";
     const PARAMETERS: &'static [&'static str] = &["data"];
 
     #[inline]

@@ -1,10 +1,11 @@
-//! From the protocol to the kernel: gathering, sending, flow control.
+//! From the protocol to the kernel: sending, what it does not take, flow control.
 //!
-//! Loop thread only. The one surprise: within a callback, data is sent when the callback returns, or
-//! earlier if the program asks something whose answer would reveal that it was not sent; more than
-//! the high-water mark is sent at once.
+//! Loop thread only. What is written is sent at once. The one write that is not is the head of a
+//! response whose body is to come (`logic/response_head.rs`): it leaves with the next write, when
+//! the callback returns, or when the program asks something whose answer would show it.
 
 use std::io;
+use std::os::fd::RawFd;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -12,7 +13,9 @@ use pyo3::types::PyBytes;
 
 use crate::error::{exception, os_error};
 use crate::logic::flow_control::{DEFAULT_HIGH, LOST_WRITES};
+use crate::logic::response_head;
 use crate::logic::slab::Key;
+use crate::logic::write_queue::Chunk;
 use crate::py::asyncio;
 use crate::py::bytes::Pinned;
 use crate::py::names::name;
@@ -22,7 +25,7 @@ use crate::transport::chunk::Data;
 use crate::transport::limits::water_marks;
 use crate::transport::protocol::{Kind, tell_flow};
 use crate::transport::sending::Sent;
-use crate::transport::stream::{Native, State, StreamTransport, Writing};
+use crate::transport::stream::{State, StreamTransport, Writing};
 
 /// What a program is told that writes after `write_eof`, or while a file is being sent.
 type Refusals = [&'static str; 2];
@@ -40,10 +43,17 @@ const FAILED: &str = "Fatal write error on socket transport";
 
 /// What `write` does next.
 enum Next {
+    /// Nothing is to be sent.
     Nothing,
-    Flush,
-    Gather,
-    Pause,
+    /// It is sent on the descriptor, as the first that waits.
+    Send(RawFd),
+    /// It is the head of a response, and waits for its body.
+    Delay(Key),
+    /// It is sent together with the head that waits for it.
+    Join,
+    /// It waits until the kernel takes more.
+    Wait,
+    /// One more write to a lost connection, which the log tells of.
     Warn,
 }
 
@@ -54,17 +64,41 @@ impl StreamTransport {
     /// `TypeError` for data that is not bytes-like, `RuntimeError` after `write_eof`.
     #[inline]
     pub fn write(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        Self::write_data(this, Data::from_write(data)?)
+    }
+
+    /// Writes a `bytes` as `write` does.
+    ///
+    /// # Errors
+    /// As `write`.
+    pub fn write_bytes(this: &Bound<'_, Self>, data: Bound<'_, PyBytes>) -> PyResult<()> {
+        Self::write_data(this, Data::Held(Pinned::new(data)))
+    }
+
+    #[inline]
+    fn write_data(this: &Bound<'_, Self>, data: Data) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
-        let data = Data::from_write(data)?;
-        if let Some(text) = transport.state.with(py, |state| state.refusal(&WRITE)) {
-            return Err(exception::<PyRuntimeError>(py, text));
+        let next = transport.state.with(py, |state| {
+            if let Some(text) = state.refusal(&WRITE) {
+                return Err(text);
+            }
+            Ok(match data.bytes() {
+                [] => Next::Nothing,
+                bytes => state.next(py, || response_head::waits_for_body(bytes)),
+            })
+        });
+        match next.map_err(|text| exception::<PyRuntimeError>(py, text))? {
+            Next::Nothing => {
+                data.release(py);
+                Ok(())
+            }
+            Next::Send(number) => match transport.send_first(py, data, number) {
+                Sent::Everything => Ok(()),
+                sent => Self::not_sent(this, sent),
+            },
+            next => Self::go_on(this, next, [data]),
         }
-        if data.is_empty() {
-            return Ok(());
-        }
-        let next = transport.state.with(py, |state| state.gather([data]));
-        Self::go_on(this, next)
     }
 
     /// `transport.writelines(chunks)`.
@@ -95,30 +129,42 @@ impl StreamTransport {
         if gathered.is_empty() {
             return Ok(());
         }
-        let next = transport.state.with(py, |state| state.gather(gathered));
-        Self::go_on(this, next)
+        let next = transport.state.with(py, |state| {
+            state.next(py, || response_head::wait_for_body(&gathered))
+        });
+        Self::go_on(this, next, gathered)
     }
 
+    /// Does with `chunks`, none of which is empty, what is next.
     #[inline]
-    fn go_on(this: &Bound<'_, Self>, next: (Next, Option<Key>)) -> PyResult<()> {
+    fn go_on(
+        this: &Bound<'_, Self>,
+        next: Next,
+        chunks: impl IntoIterator<Item = Data>,
+    ) -> PyResult<()> {
         let py = this.py();
+        let event_loop = this.get().event_loop.bind(py).get();
+        let delayed = match next {
+            Next::Nothing => return Ok(()),
+            Next::Warn => return Self::warn_lost(py),
+            Next::Delay(key) => event_loop.delay(py, key),
+            Next::Send(_) | Next::Join | Next::Wait => false,
+        };
+        this.get().state.with(py, |state| {
+            chunks.into_iter().for_each(|chunk| state.queue.push(chunk));
+            if delayed {
+                state.writing = Writing::Delayed;
+            }
+        });
         Self::hold(this);
         match next {
-            (Next::Gather, Some(key)) => {
-                if this.get().event_loop.bind(py).get().mark_dirty(py, key) {
-                    return Ok(());
-                }
+            Next::Delay(_) if delayed => Ok(()),
+            Next::Wait => Self::maybe_pause(this),
+            Next::Join => {
+                this.get().undelay(py);
                 Self::flush(this)
             }
-            (Next::Nothing, _) => Ok(()),
-            (Next::Flush, Some(key)) => {
-                // If sending fails, the loop asks when that was.
-                this.get().event_loop.bind(py).get().mark_dirty(py, key);
-                Self::flush(this)
-            }
-            (Next::Flush | Next::Gather, None) => Self::flush(this),
-            (Next::Pause, _) => Self::maybe_pause(this),
-            (Next::Warn, _) => Self::warn_lost(py),
+            _ => Self::flush(this),
         }
     }
 
@@ -132,110 +178,88 @@ impl StreamTransport {
         Ok(())
     }
 
-    /// Sends what was gathered, and tells the protocol to pause if too much is left.
+    /// Sends what waits, and tells the protocol to pause if too much is left.
     ///
     /// # Errors
     /// What the protocol's `pause_writing` or an exception handler lets leave the loop.
-    pub fn flush(this: &Bound<'_, Self>) -> PyResult<()> {
-        let py = this.py();
-        match this.get().send(py) {
+    fn flush(this: &Bound<'_, Self>) -> PyResult<()> {
+        match this.get().send(this.py()) {
             Sent::Everything => {
                 Self::loosen(this);
                 Ok(())
             }
-            Sent::Blocked => {
-                this.get().watch_for_room(py)?;
-                Self::maybe_pause(this)
-            }
-            Sent::Failed(error) => {
-                let key = this.get().state.with(py, |state| state.key);
-                let core = &this.get().event_loop.bind(py).get().core;
-                core.with(py, |core| core.failed = key);
-                Self::fatal_error(this, os_error(&error), FAILED)
-            }
+            sent => Self::not_sent(this, sent),
         }
     }
 
-    /// Sends before something that would show whether everything was sent.
+    /// Not everything was sent.
+    #[cold]
+    fn not_sent(this: &Bound<'_, Self>, sent: Sent) -> PyResult<()> {
+        match sent {
+            Sent::Everything => Ok(()),
+            Sent::Blocked => {
+                Self::hold(this);
+                this.get().watch_for_room(this.py())?;
+                Self::maybe_pause(this)
+            }
+            Sent::Failed(error) => Self::fatal_error(this, os_error(&error), FAILED),
+        }
+    }
+
+    /// Sends a delayed write before something that would show it.
     ///
     /// # Errors
     /// As `flush`.
-    pub fn settle(this: &Bound<'_, Self>) -> PyResult<()> {
-        let py = this.py();
-        let transport = this.get();
-        let (gathered, class) = transport.state.with(py, |state| {
-            let gathered = state.writing == Writing::Gathered;
-            match state.kind {
-                Kind::Direct(class)
-                    if gathered && class.gathers() && state.native == Native::Idle =>
-                {
-                    state.native = Native::HandsOver;
-                    (gathered, Some(class))
-                }
-                _ => (gathered, None),
-            }
-        });
-        if !gathered {
-            return Ok(());
-        }
-        let Some(class) = class else {
-            return Self::flush(this);
-        };
-        let handed = transport
-            .protocol(py)
-            .map_or(Ok(()), |protocol| class.flush(&protocol));
-        transport
-            .state
-            .with(py, |state| state.native = Native::Idle);
-        // Whatever leaves the loop: nobody else sends what was gathered.
-        let sent = Self::flush(this);
-        handed.and(sent)
-    }
-
-    /// Has the native protocol's `flush` called when everything gathered is sent. False if that is
-    /// not going to happen: it has to write at once.
     #[inline]
-    pub fn gathers(this: &Bound<'_, Self>) -> bool {
-        let py = this.py();
-        let transport = this.get();
-        let (gathered, key) = transport.state.with(py, |state| match state.writing {
-            _ if state.native == Native::HandsOver => (false, None),
-            Writing::Gathered => (true, None),
-            Writing::Idle => (false, state.key),
-            Writing::Blocked => (false, None),
+    pub fn settle(this: &Bound<'_, Self>) -> PyResult<()> {
+        let (delayed, class) = this.get().state.with(this.py(), |state| {
+            let class = match state.kind {
+                Kind::Direct(class) if class.carries() => Some(class),
+                _ => None,
+            };
+            (state.writing == Writing::Delayed, class)
         });
-        let Some(key) = key else { return gathered };
-        let gathers = transport.event_loop.bind(py).get().mark_dirty(py, key);
-        if gathers {
-            Self::hold(this);
-            transport
-                .state
-                .with(py, |state| state.writing = Writing::Gathered);
-        }
-        gathers
+        let flushed = if delayed {
+            this.get().undelay(this.py());
+            Self::flush(this)
+        } else {
+            Ok(())
+        };
+        let Some(class) = class else { return flushed };
+        let carried = match this.get().protocol(this.py()) {
+            Some(protocol) => class.flush(&protocol),
+            None => Ok(()),
+        };
+        Self::loosen(this);
+        flushed.and(carried)
     }
 
-    /// Writes a `bytes` as `write` does.
-    ///
-    /// # Errors
-    /// As `write`.
-    pub fn write_bytes(this: &Bound<'_, Self>, data: Bound<'_, PyBytes>) -> PyResult<()> {
+    /// Has the native protocol's `flush` called when the callback that runs now returns. False if
+    /// it has to write at once: no callback runs, or the kernel takes nothing.
+    pub fn delays(this: &Bound<'_, Self>) -> bool {
         let py = this.py();
         let transport = this.get();
-        let data = Data::Held(Pinned::new(data));
-        let next = transport
-            .state
-            .with(py, |state| match state.refusal(&WRITE) {
-                Some(text) => Err(text),
-                None => Ok(state.gather([data])),
-            });
-        let next = next.map_err(|text| exception::<PyRuntimeError>(py, text));
-        Self::go_on(this, next?)
+        let key = transport.state.with(py, |state| {
+            state.key.filter(|_| state.writing == Writing::Idle)
+        });
+        let delays = key.is_some_and(|key| transport.event_loop.bind(py).get().delay(py, key));
+        if delays {
+            Self::hold(this);
+        }
+        delays
     }
 
-    /// Sends what `fill` puts into a room at once, if nothing waits and it would be sent next: for
-    /// a native protocol that hands over what it has gathered, without an object in between. What
-    /// the kernel does not take is written as `write_bytes` does. False if `fill` may have more.
+    /// What was delayed is sent now: the end of the callback brings nothing.
+    #[inline]
+    pub fn undelay(&self, py: Python<'_>) {
+        if let Some(key) = self.state.with(py, |state| state.key) {
+            self.event_loop.bind(py).get().undelay(py, key);
+        }
+    }
+
+    /// Sends what `fill` puts into a room, if nothing waits: for a native protocol, without an object
+    /// in between. What the kernel does not take is written as `write_bytes` does. False if `fill`
+    /// may have more.
     ///
     /// # Errors
     /// As `write`.
@@ -246,9 +270,9 @@ impl StreamTransport {
         let py = this.py();
         let transport = this.get();
         let number = transport.state.with(py, |state| {
-            let next = state.native == Native::HandsOver && state.queue.is_empty();
             let open = !state.life.is_lost() && state.refusal(&WRITE).is_none();
-            (next && open && state.writing != Writing::Blocked).then(|| state.descriptor.number(py))
+            let next = open && state.writing == Writing::Idle && state.queue.is_empty();
+            next.then(|| state.descriptor.number(py))
         });
         let Some(number) = number else {
             return Ok(false);
@@ -455,29 +479,19 @@ impl State {
         self.transfer.as_ref().map(|_| texts[1])
     }
 
-    /// Queues chunks, or counts a write to a lost connection.
+    /// What becomes of a write that is not empty; `waits` says whether its body is to come.
     #[inline]
-    fn gather(&mut self, chunks: impl IntoIterator<Item = Data>) -> (Next, Option<Key>) {
+    fn next(&mut self, py: Python<'_>, waits: impl FnOnce() -> bool) -> Next {
         if self.life.is_lost() {
             let warn = self.lost_writes >= LOST_WRITES;
             self.lost_writes = self.lost_writes.saturating_add(1);
-            return (if warn { Next::Warn } else { Next::Nothing }, None);
+            return if warn { Next::Warn } else { Next::Nothing };
         }
-        for chunk in chunks {
-            self.queue.push(chunk);
+        match (self.writing, self.key) {
+            (Writing::Blocked, _) => Next::Wait,
+            (Writing::Delayed, _) => Next::Join,
+            (Writing::Idle, Some(key)) if waits() => Next::Delay(key),
+            (Writing::Idle, _) => Next::Send(self.descriptor.number(py)),
         }
-        if self.writing == Writing::Blocked {
-            return (Next::Pause, None);
-        }
-        if self.queue.size() > self.flow.high {
-            // If something was gathered before, that fails first.
-            let first = self.writing != Writing::Gathered;
-            return (Next::Flush, self.key.filter(|_| first));
-        }
-        if self.writing == Writing::Gathered {
-            return (Next::Nothing, None);
-        }
-        self.writing = Writing::Gathered;
-        (Next::Gather, self.key)
     }
 }

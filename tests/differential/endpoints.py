@@ -152,6 +152,13 @@ class Endpoints:
             except OSError as error:
                 self._say(step, type(error).__name__)
 
+    def do_raw_read(self, step: Step) -> None:
+        """The far end reads in the same callback: what was written before has come already.
+
+        Of a Unix pair that is so without waiting; a read that blocks would see the same.
+        """
+        self._far_end_reads(step, self._pair(step))
+
     # Readers and writers.
 
     def _bare(self, step: Step) -> Pair | None:
@@ -252,10 +259,9 @@ class Endpoints:
         pair, transport = found
         try:
             result = act(transport)
-            # Asking for the size comes first: that it sends what was written, and so meets a peer
-            # that went away, is documented; `is_closing` alone is as of the last callback's end.
+            closing = transport.is_closing()
             unsent = transport.get_write_buffer_size()
-            self._say(step, f"{result!r}, unsent {unsent}, closing {transport.is_closing()}")
+            self._say(step, f"{result!r}, unsent {unsent}, closing {closing}")
         except Exception as error:
             self._say(step, f"raises {error!r}")
         self._machine.loop.call_soon(self._far_end_reads, step, pair)
@@ -268,6 +274,27 @@ class Endpoints:
     def do_writelines(self, step: Step) -> None:
         lines = [self._payload(step)] * (step.numbers[2] % 3)
         self._on_transport(step, lambda transport: writelines(transport, lines))
+
+    def do_respond(self, step: Step) -> None:
+        """A head and its body in two writes."""
+        body = self._payload(step)
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+        def act(transport: asyncio.Transport) -> None:
+            transport.write(head)
+            transport.write(body)
+
+        self._on_transport(step, act)
+
+    def do_write_then_read(self, step: Step) -> None:
+        """A write, and a read of the far end, with nothing in between."""
+        found = self._attached(step)
+        if found is None:
+            return
+        pair, transport = found
+        with contextlib.suppress(RuntimeError):
+            transport.write(self._payload(step))
+        self._far_end_reads(step, pair)
 
     def do_write_eof(self, step: Step) -> None:
         self._on_transport(step, lambda transport: transport.write_eof())

@@ -74,7 +74,10 @@ READERS = {
 TRANSPORTS = {
     "attach": 5,
     "write": 6,
+    "write_then_read": 3,
     "writelines": 2,
+    "respond": 2,
+    "raw_read": 2,
     "write_eof": 1,
     "close": 1,
     "abort": 1,

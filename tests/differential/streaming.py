@@ -73,16 +73,6 @@ class StreamEnds:
     def _end(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return self._ends[END.get()]
 
-    def _wrote(self) -> None:
-        """Have an error of the write known at once.
-
-        Writes of one callback may leave together when it returns, so that a peer that went away
-        is noticed then and not in the middle; that much may differ, and is documented.
-        """
-        _, other = self._ends[1 - END.get()]
-        if other.transport.is_closing():
-            self._end()[1].transport.get_write_buffer_size()
-
     async def _try(self, step: Step, act: Callable[[], Coroutine[Any, Any, object]]) -> None:
         try:
             self._machine.say(step, repr(await act()))
@@ -92,12 +82,10 @@ class StreamEnds:
     async def wait_stream_write(self, step: Step) -> None:
         _, writer = self._end()
         writer.write(b"<%d>" % step.serial)
-        self._wrote()
 
     async def wait_stream_line(self, step: Step) -> None:
         _, writer = self._end()
         writelines(writer.transport, [b"line %d" % step.serial, b"\n"])
-        self._wrote()
 
     async def wait_stream_drain(self, step: Step) -> None:
         _, writer = self._end()

@@ -1,6 +1,6 @@
 //! `WritePipeTransport`: from a protocol to a pipe.
 //!
-//! Loop thread only. The one surprise: nothing is gathered as it is for sockets; each write is a
+//! Loop thread only. The one surprise: no write is delayed as a socket may delay one; each write is a
 //! system call of its own, because a pipe that several processes write to keeps small writes whole,
 //! and because programs block on the other end of a pipe in the very callback that wrote to it.
 

@@ -45,12 +45,20 @@ impl Below {
         }
     }
 
-    /// Whether what is gathered now is asked for when the callback returns.
-    #[inline]
-    pub fn gathers(&self, py: Python<'_>) -> bool {
+    /// Whether a write that is delayed now is asked for when the callback returns.
+    pub fn delays(&self, py: Python<'_>) -> bool {
         match self {
-            Self::Stream(stream) => StreamTransport::gathers(stream.bind(py)),
+            Self::Stream(stream) => StreamTransport::delays(stream.bind(py)),
             Self::Other(_) => false,
+        }
+    }
+
+    /// The delayed write is on its way.
+    #[inline]
+    pub fn undelay(&self, py: Python<'_>) {
+        if let Self::Stream(stream) = self {
+            stream.bind(py).get().undelay(py);
+            StreamTransport::loosen(stream.bind(py));
         }
     }
 
@@ -95,14 +103,6 @@ impl Below {
         match self {
             Self::Stream(stream) => StreamTransport::send_filled(stream.bind(py), fill),
             Self::Other(_) => Ok(false),
-        }
-    }
-
-    /// Sends what was written in this callback.
-    pub fn settle(&self, py: Python<'_>) -> PyResult<()> {
-        match self {
-            Self::Stream(stream) => StreamTransport::settle(stream.bind(py)),
-            Self::Other(_) => Ok(()),
         }
     }
 

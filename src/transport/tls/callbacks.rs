@@ -57,21 +57,12 @@ impl DirectClass for TlsClass {
         "Fatal error: protocol.buffer_updated() call failed."
     }
 
-    fn gathers(&self) -> bool {
+    fn carries(&self) -> bool {
         true
     }
 
-    #[inline]
     fn flush(&self, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
-        let protocol = protocol.cast::<TlsProtocol>()?;
-        let gathered = protocol
-            .get()
-            .state
-            .with(protocol.py(), |state| state.output.work == Work::Gathered);
-        if gathered {
-            return TlsProtocol::flush(protocol);
-        }
-        Ok(())
+        TlsProtocol::settle(protocol.cast::<TlsProtocol>()?)
     }
 }
 

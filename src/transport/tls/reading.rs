@@ -210,7 +210,7 @@ impl TlsProtocol {
         } else {
             let kind = session.state.with(py, |state| state.kind);
             match kind {
-                Kind::Direct(class) if class.gathers() => {
+                Kind::Direct(class) if class.carries() => {
                     // Its buffers are smaller than those of asyncio's.
                     let mut delivered = 0;
                     while Self::read_buffered(this, &mut delivered, MOST)? {}

@@ -102,8 +102,9 @@ pub struct Input {
 pub enum Work {
     /// Nothing for now: it is empty, or has to wait.
     Idle,
-    /// It is encrypted when the callback that runs now returns.
-    Gathered,
+    /// It is the head of a response, and is encrypted with its body or when the callback that runs
+    /// now returns.
+    Delayed,
     /// It is being encrypted: Python code that runs meanwhile only adds to it.
     Encrypting,
 }

@@ -115,8 +115,8 @@ impl TlsTransport {
         }
     }
 
-    /// Whether the connection is closing or lost. What was gathered is sent first: a broken
-    /// connection shows in the answer, as it would if every write were sent at once.
+    /// Whether the connection is closing or lost. A delayed write is sent first: a broken connection
+    /// shows in the answer.
     ///
     /// Mirrors asyncio's is_closing of 3.14 and 3.15, which asks the transport below too.
     fn is_closing(this: &Bound<'_, Self>) -> PyResult<bool> {
@@ -403,11 +403,11 @@ impl FastMethod for Write {
     type Class = TlsTransport;
     const NAME: &'static CStr = c"write";
     const DOC: &'static CStr = c"write($self, data)\n--\n\n\
-        Encrypt and send data: bytes, bytearray or memoryview.\n\nWhat is written within one \
-        callback is encrypted and sent when the callback returns. Raises TypeError for other data. \
-        Once the connection is lost nothing is sent, and from the fifth such write on a warning is \
-        logged; writes after close() are dropped and counted too. Mirrors asyncio's write of 3.11 \
-        to 3.15.";
+        Encrypt and send data: bytes, bytearray or memoryview.\n\nThat is done at once, but for \
+        the head of an HTTP/1 response, which waits for its body until the callback returns. Raises \
+        TypeError for other data. Once the connection is lost nothing is sent, and from the fifth \
+        such write on a warning is logged; writes after close() are dropped and counted too. \
+        Mirrors asyncio's write of 3.11 to 3.15.";
     const PARAMETERS: &'static [&'static str] = &["data"];
 
     #[inline]

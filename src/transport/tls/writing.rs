@@ -1,8 +1,10 @@
-//! From the protocol to records: gathering, encrypting, flow control.
+//! From the protocol to records: encrypting, what the transport below does not take, flow control.
 //!
-//! Loop thread only. The one surprise: what waits for the transport below waits unencrypted, because
-//! a `MemoryBIO` never shrinks; only the end of the connection has everything encrypted at once. What
-//! asyncio would have given to that transport already is counted as given: it is `Output::handed`.
+//! Loop thread only. What is written is encrypted and sent at once, but for the head of a response
+//! whose body is to come, as in `transport/writing.rs`. What waits for the transport below waits
+//! unencrypted, because a `MemoryBIO` never shrinks; only the end of the connection has everything
+//! encrypted at once. What asyncio would have given to that transport already is counted as given:
+//! it is `Output::handed`.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
@@ -10,6 +12,7 @@ use pyo3::types::{PyBytes, PyString};
 use crate::error::leaves_the_loop;
 use crate::event_loop::Purpose;
 use crate::logic::flow_control::LOST_WRITES;
+use crate::logic::response_head;
 use crate::py::bytes::Pinned;
 use crate::py::names::name;
 use crate::py::value::Text;
@@ -20,8 +23,6 @@ use crate::transport::tls::session::{Phase, State, TlsProtocol, Work};
 
 /// The most that a record holds.
 const RECORD: usize = 1 << 14;
-/// More than this is not gathered until the callback returns but encrypted at once.
-const GATHERED: usize = 64 * 1024;
 /// The last bytes that count as handed over follow at once, paused or not: more than the transport
 /// below takes before it pauses, so that it goes on when asyncio's would.
 const LAST: usize = 128 * 1024;
@@ -40,8 +41,12 @@ pub enum Share {
 /// What `append` does next.
 enum Next {
     Nothing,
-    Gather,
+    /// It is the head of a response, and waits for its body.
+    Delay,
+    /// It goes with the head that waits for it.
+    Join,
     Flush,
+    /// The transport below takes nothing.
     Control,
     Warn,
 }
@@ -62,20 +67,26 @@ impl TlsProtocol {
     #[inline]
     pub fn append(
         this: &Bound<'_, Self>,
-        chunks: impl IntoIterator<Item = Pinned>,
+        chunks: impl IntoIterator<Item = Pinned> + AsRef<[Pinned]>,
     ) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
         match session.state.with(py, |state| state.append(chunks)) {
             Next::Nothing => Ok(()),
-            Next::Gather => {
-                let gathers = !session.engine.is_foreign()
-                    && session.below(py).is_some_and(|below| below.gathers(py));
-                if gathers {
+            Next::Delay => {
+                let delays = !session.engine.is_foreign()
+                    && session.below(py).is_some_and(|below| below.delays(py));
+                if delays {
                     session
                         .state
-                        .with(py, |state| state.output.work = Work::Gathered);
+                        .with(py, |state| state.output.work = Work::Delayed);
                     return Ok(());
+                }
+                Self::flush(this)
+            }
+            Next::Join => {
+                if let Some(below) = session.below(py) {
+                    below.undelay(py);
                 }
                 Self::flush(this)
             }
@@ -91,10 +102,7 @@ impl TlsProtocol {
     }
 
     /// Encrypts what was written and hands it to the transport below.
-    ///
-    /// # Errors
-    /// What leaves the loop.
-    pub fn flush(this: &Bound<'_, Self>) -> PyResult<()> {
+    fn flush(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let ready = this.get().state.with(py, |state| {
             let ready = state.phase == Phase::Wrapped && state.output.work != Work::Encrypting;
@@ -111,23 +119,16 @@ impl TlsProtocol {
         Self::contain(this, result, "Fatal error on SSL protocol")
     }
 
-    /// Sends what was gathered in this callback, before something that would show the difference.
+    /// Sends a delayed write, before something that would show it.
     ///
     /// # Errors
     /// What leaves the loop.
     pub fn settle(this: &Bound<'_, Self>) -> PyResult<()> {
-        let py = this.py();
-        let session = this.get();
-        let gathered = session
+        let delayed = this
+            .get()
             .state
-            .with(py, |state| state.output.work == Work::Gathered);
-        if !gathered {
-            return Ok(());
-        }
-        match session.below(py) {
-            Some(below) => below.settle(py),
-            None => Ok(()),
-        }
+            .with(this.py(), |state| state.output.work == Work::Delayed);
+        if delayed { Self::flush(this) } else { Ok(()) }
     }
 
     /// What OpenSSL answers by itself, and what could not be written before; `read` if the program
@@ -430,13 +431,19 @@ impl TlsProtocol {
 impl State {
     /// Queues chunks, or counts a write after the end.
     #[inline]
-    fn append(&mut self, chunks: impl IntoIterator<Item = Pinned>) -> Next {
+    fn append(&mut self, chunks: impl IntoIterator<Item = Pinned> + AsRef<[Pinned]>) -> Next {
         let output = &mut self.output;
         if self.phase.is_over() {
             let warn = output.lost >= LOST_WRITES;
             output.lost = output.lost.saturating_add(1);
             return if warn { Next::Warn } else { Next::Nothing };
         }
+        // Without a mark the program is told at each write, even if nothing is left of it.
+        let delays = self.phase == Phase::Wrapped
+            && output.work == Work::Idle
+            && output.marks.high > 0
+            && output.backlog.is_empty()
+            && response_head::wait_for_body(chunks.as_ref());
         for chunk in chunks {
             if output.below_paused {
                 output.records += chunk.bytes().len().div_ceil(RECORD);
@@ -449,14 +456,11 @@ impl State {
         if output.below_paused {
             return Next::Control;
         }
-        // Without a mark the program is told at each write, even if nothing is left of it.
-        if output.backlog.size() >= GATHERED || output.marks.high == 0 {
-            return Next::Flush;
+        match output.work {
+            Work::Delayed => Next::Join,
+            _ if delays => Next::Delay,
+            _ => Next::Flush,
         }
-        if output.work == Work::Gathered {
-            return Next::Nothing;
-        }
-        Next::Gather
     }
 
     /// What is to be encrypted next. Whatever is there while the transport below takes it counts as
