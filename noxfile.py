@@ -6,6 +6,9 @@ those of `tools/run_tests.py`, so nothing is installed twice; the other tools ar
 
 from __future__ import annotations
 
+import importlib
+import sys
+
 import nox
 
 nox.options.default_venv_backend = "none"
@@ -24,7 +27,10 @@ def stages(session: nox.Session, *names: str) -> None:
 def local(session: nox.Session) -> None:
     """All that is quick, on the default Python."""
     version = session.run(
-        "python3", "-c", "import sys; print('3.%d' % sys.version_info[1])", silent=True
+        "python3",
+        "-c",
+        "import sys; print('3.%d%s' % (sys.version_info[1], sys.abiflags.replace('d', '')))",
+        silent=True,
     )
     wanted = [argument for name in QUICK for argument in ("--stage", name)]
     python = ("--python", str(version).strip())
@@ -101,9 +107,14 @@ def side_by_side(session: nox.Session) -> None:
 
 @nox.session
 def wheels(session: nox.Session) -> None:
-    """Release wheels for every CPython that maturin finds, into target/wheels.
+    """Release wheels for every supported CPython on PATH, free-threaded ones too, into target/wheels.
 
     Each is built twice, with a profile in between: `rustup component add llvm-tools` first.
     """
-    options = ("--release", "--pgo", "--locked", "--find-interpreter")
-    session.run("maturin", "build", *options, external=True)
+    options = ("--release", "--pgo", "--locked")
+    # maturin's --find-interpreter looks for no python3.14t.
+    sys.path.insert(0, "tools")
+    interpreters = importlib.import_module("interpreters")
+    for interpreter in interpreters.find():
+        python = ("--interpreter", str(interpreter.executable))
+        session.run("maturin", "build", *options, *python, external=True)

@@ -1,13 +1,14 @@
 """Finds the CPythons on this machine that ferroloop supports.
 
-The Python that runs the command comes first (the default one), then what PATH offers as `python3.N`, then pyenv's
-versions folder. One interpreter is taken for each minor version; anything that is not a CPython with the GIL, or does
-not start (pyenv's shims for versions that are not selected), is passed over.
+The Python that runs the command comes first (the default one), then what PATH offers as `python3.N` and, free-threaded,
+`python3.Nt`, then pyenv's versions folder. One interpreter is taken for each version; anything that is not a CPython, or
+does not start (pyenv's shims for versions that are not selected), is passed over.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 MINORS = range(10, 16)
 """Minor versions of Python 3 that are tested."""
+FREE_THREADED = range(14, 16)
+"""Those of them whose free-threaded builds are tested too."""
 
 _PROBE = """
 import os, platform, sys, sysconfig
@@ -36,6 +39,8 @@ class Interpreter:
     """What to start."""
     minor: int
     """The N of 3.N."""
+    free_threaded: bool
+    """Whether it is a build that can run without the GIL."""
     release: str
     """The full version, as in 3.12.1."""
     base_prefix: str
@@ -43,8 +48,8 @@ class Interpreter:
 
     @property
     def version(self) -> str:
-        """The version that users name, as in 3.12."""
-        return f"3.{self.minor}"
+        """The version that users name, as in 3.12, or 3.14t for a free-threaded build."""
+        return _version(self.minor, self.free_threaded)
 
 
 def probe(executable: Path) -> Interpreter | None:
@@ -61,14 +66,19 @@ def probe(executable: Path) -> Interpreter | None:
     except (OSError, subprocess.SubprocessError):
         return None
     try:
-        implementation, major, minor, without_gil, release, prefix = answer.strip().split(
+        implementation, major, minor, free_threaded, release, prefix = answer.strip().split(
             maxsplit=5
         )
     except ValueError:
         return None
-    if (implementation, major, without_gil) != ("CPython", "3", "0") or int(minor) not in MINORS:
+    minors = FREE_THREADED if free_threaded == "1" else MINORS
+    if (implementation, major) != ("CPython", "3") or int(minor) not in minors:
         return None
-    return Interpreter(executable, int(minor), release, prefix)
+    return Interpreter(executable, int(minor), free_threaded == "1", release, prefix)
+
+
+def _version(minor: int, free_threaded: bool) -> str:
+    return f"3.{minor}{'t' if free_threaded else ''}"
 
 
 def default() -> Interpreter:
@@ -76,7 +86,8 @@ def default() -> Interpreter:
     interpreter = probe(Path(sys.executable))
     if interpreter is None:
         raise SystemExit(
-            f"ferroloop needs CPython 3.{MINORS[0]} to 3.{MINORS[-1]} with the GIL; this is {sys.executable}, {sys.version}"
+            f"ferroloop needs CPython 3.{MINORS[0]} to 3.{MINORS[-1]}, free-threaded from 3.{FREE_THREADED[0]} on; "
+            f"this is {sys.executable}, {sys.version}"
         )
     return interpreter
 
@@ -84,31 +95,30 @@ def default() -> Interpreter:
 def find() -> list[Interpreter]:
     """Return the default interpreter and one of each other version, in that order."""
     first = default()
-    found = {first.minor: first}
-    for minor, candidate in _candidates():
-        if minor not in found:
+    found = {first.version: first}
+    for version, candidate in _candidates():
+        if version not in found:
             interpreter = probe(candidate)
-            if interpreter is not None and interpreter.minor == minor:
-                found[minor] = interpreter
-    return [first, *(found[minor] for minor in sorted(found) if minor != first.minor)]
+            if interpreter is not None and interpreter.version == version:
+                found[version] = interpreter
+    rest = [interpreter for interpreter in found.values() if interpreter is not first]
+    return [first, *sorted(rest, key=lambda it: (it.free_threaded, it.minor))]
 
 
-def _candidates() -> Iterator[tuple[int, Path]]:
-    for minor in MINORS:
+def _candidates() -> Iterator[tuple[str, Path]]:
+    kinds = [*((minor, False) for minor in MINORS), *((minor, True) for minor in FREE_THREADED)]
+    for minor, free_threaded in kinds:
+        version = _version(minor, free_threaded)
         for folder in os.get_exec_path():
-            executable = shutil.which(f"python3.{minor}", path=folder)
+            executable = shutil.which(f"python{version}", path=folder)
             if executable:
-                yield minor, Path(executable)
+                yield version, Path(executable)
         for versions in _pyenv_versions():
-            releases = [
-                path
-                for path in versions.glob(f"3.{minor}.*")
-                if path.name.replace(".", "").isdigit()
-            ]
-            for release in sorted(
-                releases, key=lambda path: int(path.name.rsplit(".", 1)[1]), reverse=True
-            ):
-                yield minor, release / "bin" / "python"
+            form = re.compile(rf"3\.{minor}\.(\d+){'t' if free_threaded else ''}")
+            named = [(form.fullmatch(path.name), path) for path in versions.glob(f"3.{minor}.*")]
+            releases = [(int(found[1]), path) for found, path in named if found]
+            for _, release in sorted(releases, reverse=True):
+                yield version, release / "bin" / "python"
 
 
 def _pyenv_versions() -> Iterator[Path]:

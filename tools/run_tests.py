@@ -100,7 +100,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         epilog="What follows -- is handed to pytest.",
     )
     parser.add_argument(
-        "--python", action="append", metavar="3.N", help="only this one; may be repeated"
+        "--python",
+        action="append",
+        metavar="3.N",
+        help="only this one, 3.14t for a free-threaded one; may be repeated",
     )
     parser.add_argument(
         "--stage", action="append", choices=names, help="only this one; may be repeated"

@@ -15,6 +15,9 @@ use crate::event_loop::state::EventLoop;
 use crate::py::names::name;
 use crate::py::{asyncio, thread, value};
 
+/// asyncio's text.
+const RUNS_ALREADY: &str = "This event loop is already running";
+
 impl EventLoop {
     /// Runs turns until `stop()`, between `_run_forever_setup` and `_run_forever_cleanup`.
     ///
@@ -52,7 +55,7 @@ impl EventLoop {
     /// `RuntimeError`.
     pub(crate) fn check_running(&self, py: Python<'_>) -> PyResult<()> {
         let refusal = if self.thread.load(Ordering::Relaxed) != 0 {
-            "This event loop is already running"
+            RUNS_ALREADY
         } else if asyncio::running_loop(py)?.is_some() {
             "Cannot run the event loop while another loop is running"
         } else {
@@ -71,12 +74,22 @@ impl EventLoop {
         this.call_method0(name!(py, _check_running))?;
         // Python code, and so before the first change.
         let main = asyncio::in_main_thread(py)?.call0()?.is_truthy()?;
-        this.get().thread.store(thread::ident(), Ordering::Relaxed);
+        this.get().claim_run(py)?;
         let begun = Self::begin(this, main);
         if begun.is_err() {
             drop(Self::tear_down(this));
         }
         begun
+    }
+
+    /// Makes this thread the one that runs the loop, unless another one has come first since
+    /// `_check_running`.
+    fn claim_run(&self, py: Python<'_>) -> PyResult<()> {
+        let (me, relaxed) = (thread::ident(), Ordering::Relaxed);
+        match self.thread.compare_exchange(0, me, relaxed, relaxed) {
+            Err(other) if other != me => Err(exception::<PyRuntimeError>(py, RUNS_ALREADY)),
+            _ => Ok(()),
+        }
     }
 
     fn begin(this: &Bound<'_, Self>, main: bool) -> PyResult<()> {

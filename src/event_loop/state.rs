@@ -3,6 +3,9 @@
 //! The loop's thread, except for the inbox and the flags. The one surprise: Python's `Loop` never
 //! stores an attribute on the instance, because CPython calls `loop.call_soon` fastest while the
 //! instance has no dictionary; what the Python layer needs sits in one slot here.
+//!
+//! Without the GIL the queues and slots belong to the thread that runs the loop, the inbox and the poller
+//! are locked by all, and the flags are atomics: any thread may ask for them.
 
 use std::collections::VecDeque;
 use std::io;

@@ -3,6 +3,9 @@
 //! Loop thread, except that `call_soon_threadsafe` makes one in any thread. The one surprise: a
 //! handle is not tracked by the collector until somebody keeps it beyond its run, because nearly
 //! all of them live for one turn and the loop shows the collector what is queued.
+//!
+//! Without the GIL a handle belongs to the thread that made it, other threads lock it; that of
+//! `call_soon_threadsafe` is locked by all.
 
 use std::mem::{forget, replace};
 

@@ -3,6 +3,8 @@
 //! Loop thread only. The one surprise: ordering compares deadlines, equality also callback,
 //! arguments and cancellation, as asyncio's class does: two timers of one deadline may be neither
 //! equal, nor less, nor greater.
+//!
+//! Without the GIL it belongs to the thread that made it, and other threads lock it.
 
 use pyo3::basic::CompareOp;
 use pyo3::prelude::*;

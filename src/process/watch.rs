@@ -3,6 +3,8 @@
 //! Loop thread only; no helper thread and no SIGCHLD. The one surprise: the watch owns a descriptor
 //! of the process, so it reaps and signals that very child even if somebody else has reaped it and
 //! its number is another process by now.
+//!
+//! Without the GIL the state belongs to the thread that made the watch, and other threads lock it.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 

@@ -1,7 +1,8 @@
 //! `bytearray` objects as a queue of bytes: put in behind, taken out in front.
 //!
-//! The thread that the object belongs to. The one surprise: CPython moves the beginning of a
-//! `bytearray` when its head is deleted and copies nothing, so taking out piece by piece is cheap.
+//! Any attached thread: without the GIL each call is a critical section of the object. CPython moves
+//! the beginning of a `bytearray` when its head is deleted and copies nothing, so taking out piece by
+//! piece is cheap.
 
 use pyo3::ffi;
 use pyo3::prelude::*;

@@ -5,6 +5,9 @@
 //! surprise: `PyContext` keeps its variables in one immutable map, so "has this context changed?"
 //! is a comparison of one pointer. The field's place is private to CPython; [`vars_offset`] checks
 //! it when the module loads, and where the check fails every capture is a plain copy.
+//!
+//! Without the GIL a snapshot's own context never changes, and the copy that callbacks run in belongs to
+//! the loop's thread, which other threads lock. Whether nobody else holds that copy is CPython's answer.
 
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;

@@ -2,6 +2,10 @@
 //!
 //! The thread of the loop that has it. The one surprise: nothing is allocated to hand a range to
 //! OpenSSL: the same object shows another range for each call.
+//!
+//! A window has one user at a time: whoever took it out of its loop, which is locked for that. What shows
+//! the range are atomics, and the memory never moves, so that a thread which keeps a view reads bytes of
+//! somebody else's at worst.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_int;

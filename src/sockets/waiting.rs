@@ -4,6 +4,8 @@
 //! next call on the same socket costs no `epoll_ctl`; whether it is still the same socket under
 //! that number is told by a weak reference to the Python object. Events that nobody waits for are
 //! forgotten, which is safe because every call tries before it waits.
+//!
+//! Without the GIL the state belongs to the thread that made the watch, and other threads lock it.
 
 use std::ffi::CStr;
 use std::io;

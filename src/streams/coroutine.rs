@@ -2,7 +2,7 @@
 //!
 //! The thread of the loop; pooled. The one surprise: what does not simply succeed or wait is begun
 //! anew as asyncio's own coroutine of the same name, which finds everything as it was, because
-//! nothing is taken out of the buffer before the whole result is there.
+//! nothing is taken out of the buffer before that. Without the GIL it belongs to its maker's thread.
 
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};

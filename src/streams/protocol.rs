@@ -2,6 +2,8 @@
 //!
 //! The thread of the loop. The one surprise: the protocol holds its reader weakly, as asyncio's
 //! does: what comes for a reader that nobody has any more is dropped.
+//!
+//! Without the GIL the fields belong to the thread that made the protocol, and other threads lock them.
 
 use std::ffi::CStr;
 

@@ -4,6 +4,9 @@
 //! that Python finds as `_buffer`, and programs and asyncio's own methods may change it at any
 //! time; but what comes while it is empty stays a `bytes` until somebody looks, because most
 //! messages are taken out as they came in.
+//!
+//! Without the GIL the fields belong to the thread that made the reader, and other threads lock them; the
+//! `bytearray`, which everybody can have, is used in a critical section of its own.
 
 use pyo3::exceptions::{PyNotImplementedError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};

@@ -2,6 +2,8 @@
 //!
 //! The thread of the writer's loop. The one surprise: a `drain` that has nothing to wait for asks
 //! the transport whether it is closing, as asyncio's does, and that sends what was written before.
+//!
+//! Without the GIL the fields belong to the thread that made the writer, and other threads lock them.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;

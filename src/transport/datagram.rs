@@ -2,6 +2,8 @@
 //!
 //! Loop thread only. The one surprise: an error of the socket is told to `error_received` and the
 //! endpoint lives on; only what is no `OSError` ends it.
+//!
+//! Without the GIL the state belongs to the thread that made the endpoint, and other threads lock it.
 
 use std::collections::VecDeque;
 

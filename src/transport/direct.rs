@@ -2,6 +2,8 @@
 //!
 //! Loop thread only. The one surprise: on any other transport such a protocol is an ordinary Python
 //! one, so it has the methods of one too.
+//!
+//! Its one field never changes.
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;

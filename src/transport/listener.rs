@@ -2,6 +2,9 @@
 //!
 //! Loop thread only. The one surprise: one event may stand for many connections, so it accepts up
 //! to `backlog + 1` of them, and asks to be resumed if there may be more.
+//!
+//! Without the GIL the state belongs to the thread that made the listener, and other threads lock it; the
+//! rest never changes.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};

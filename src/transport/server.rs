@@ -2,6 +2,8 @@
 //!
 //! Loop thread only. The one surprise: the count is native, and the last connection of a closed
 //! server calls Python's `_wakeup`.
+//!
+//! The count is an atomic; the rest is Python's, which locks its own objects without the GIL.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -2,6 +2,9 @@
 //!
 //! Loop thread only. What is written is sent at once, but for the head of a response, which waits
 //! for its body until the callback returns; everything that would let a program notice sends first.
+//!
+//! Without the GIL the state belongs to the thread that made the transport, and other threads lock it,
+//! one step at a time: what they do in between is their own fault, and no more than that.
 
 use std::os::fd::RawFd;
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
+from many_threads.crew import together
+
 from .__main__ import factory_of
 from .comparison import Factory, UnsteadyError, compare, narrow, trace_of
-from .program import PROFILES, generate
+from .program import PROFILES, WITH_TICKS, generate
 
 BLOCK = 20
 BLOCKS = 3
@@ -59,6 +62,30 @@ def test_a_random_program_leaves_the_same_trace_as_on_asyncio(
     )
     assert not text, text
     assert unsteady <= MAY_BE_UNSTEADY
+
+
+THREADS = 4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+# Programs without ticks: threads that share a processor cannot keep them.
+@pytest.mark.parametrize("profile", [it for it in PROFILES if it not in WITH_TICKS])
+def test_loops_that_run_at_once_leave_the_traces_that_asyncio_leaves(
+    ferroloop_factory: Factory, profile: str
+) -> None:
+    found: list[tuple[str, int]] = []
+
+    def work(number: int) -> None:
+        first = 1000 + number * BLOCK
+        found.append(differences(ferroloop_factory, profile, range(first, first + BLOCK)))
+
+    together(*(partial(work, number) for number in range(THREADS)))
+    assert len(found) == THREADS
+    assert not any(text for text, _ in found), found
+    assert sum(unsteady for _, unsteady in found) <= THREADS * BLOCK // 2
 
 
 class LastFirst(asyncio.SelectorEventLoop):

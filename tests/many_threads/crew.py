@@ -83,11 +83,12 @@ def running(
 
 @contextlib.contextmanager
 def collecting() -> Iterator[None]:
-    """Collect garbage all the time, in a thread of its own."""
+    """Collect garbage again and again, in a thread of its own."""
     over = threading.Event()
 
     def collect() -> None:
-        while not over.is_set():
+        # In between the others run at once: a collector that has just ended stops them anew.
+        while not over.wait(0.001):
             gc.collect()
 
     thread = threading.Thread(target=collect, daemon=True)

@@ -299,7 +299,7 @@ def what_other_threads_let_go_of_is_freed(new_loop: Factory) -> None:
 
     async def make() -> None:
         loop = asyncio.get_running_loop()
-        for number in range(200):
+        for number in range(100):
             here, there = socket.socketpair()
             transport, protocol = await loop.connect_accepted_socket(Quiet, here)
             with there:

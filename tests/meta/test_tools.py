@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,18 @@ import tables
 def test_this_python_is_found_first() -> None:
     found = interpreters.find()
     assert found[0].minor == sys.version_info[1]
-    assert len({interpreter.minor for interpreter in found}) == len(found)
+    assert found[0].free_threaded == bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+    assert len({interpreter.version for interpreter in found}) == len(found)
+
+
+@pytest.mark.slow
+def test_a_free_threaded_python_on_the_path_is_found_like_any_other() -> None:
+    names = [f"3.{minor}t" for minor in interpreters.FREE_THREADED]
+    there = [name for name in names if shutil.which(f"python{name}")]
+    if not there:
+        pytest.skip("there is no free-threaded Python on PATH")
+    found = {it.version: it for it in interpreters.find()}
+    assert all(found[name].free_threaded for name in there)
 
 
 @pytest.mark.parametrize("program", ["/bin/true", "/bin/sh", "/nowhere/python3"])

@@ -3,6 +3,8 @@
 //! Loop thread only. The one surprise: the reading and the writing transport of a terminal may be
 //! made of one and the same descriptor, which an epoll set takes only once; the second of them
 //! watches a duplicate.
+//!
+//! Without the GIL the state belongs to the thread that made the transport, and other threads lock it.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 

@@ -3,6 +3,8 @@
 //! Loop thread only. The one surprise: a short read does not say that a pipe is drained, since it
 //! may give one packet a read (O_DIRECT, which only its writer can see), so it is asked; a terminal
 //! gives one line a read and a datagram socket one message, and is read again after the next poll.
+//!
+//! Without the GIL its state is protected as that of `end`.
 
 use std::io;
 use std::os::fd::RawFd;

@@ -3,6 +3,8 @@
 //! Loop thread only. The one surprise: no write is delayed as a socket may delay one; each write is a
 //! system call of its own, because a pipe that several processes write to keeps small writes whole,
 //! and because programs block on the other end of a pipe in the very callback that wrote to it.
+//!
+//! Without the GIL its state is protected as that of `end`.
 
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;

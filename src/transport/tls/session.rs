@@ -3,6 +3,9 @@
 //!
 //! Loop thread only. The one surprise: the two hold each other until the connection is lost, as in
 //! asyncio; from then on the transport holds the session, and nothing holds the transport.
+//!
+//! Without the GIL the states belong to the thread that made the connection, and other threads lock them;
+//! OpenSSL is called through the methods of `ssl`, which lock the connection.
 
 use std::collections::VecDeque;
 
