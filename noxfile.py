@@ -100,6 +100,13 @@ def deny(session: nox.Session) -> None:
 
 
 @nox.session
+def short_memory(session: nox.Session) -> None:
+    """Programs with a failing allocation at every position, not only at some; takes minutes."""
+    session.env["FERROLOOP_POSITIONS"] = "0"
+    stages(session, "behaviour", "--", "tests/short_memory")
+
+
+@nox.session
 def side_by_side(session: nox.Session) -> None:
     """The main job: one service on asyncio and on ferroloop."""
     session.run("python3", "tools/side_by_side.py", *session.posargs, external=True)

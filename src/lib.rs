@@ -56,6 +56,9 @@ fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
 fn initialise(py: Python<'_>) -> PyResult<()> {
     py::names::install(py)?;
     py::context::check_layout(py)?;
+    // PyO3 panics where it cannot make a class, so no class is made later.
+    py.get_type::<py::window::Window>();
+    py.get_type::<py::context::Snapshot>();
     // At the interpreter's end nothing can be imported any more, and transports still warn and
     // close.
     py::asyncio::warn(py)?;

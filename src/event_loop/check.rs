@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 
 use crate::error::exception;
 use crate::event_loop::state::EventLoop;
+use crate::py::value::shown;
 use crate::py::{asyncio, thread};
 
 impl EventLoop {
@@ -65,7 +66,7 @@ impl EventLoop {
                 py,
                 format!(
                     "a callable object was expected by {method}(), got {}",
-                    callback.repr()?
+                    shown(&callback.repr()?)
                 ),
             ));
         }

@@ -46,10 +46,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use crate::handle::set_owner;
+use crate::py::blank;
 use crate::py::method::install_on as method;
 
 /// Prepares the class and the handles. Call once, when the module is initialised.
 pub fn install(py: Python<'_>) -> PyResult<()> {
+    blank::install::<EventLoop>(py);
     set_owner(&owner::Loops);
     accelerate(&EventLoop::type_object(py))
 }

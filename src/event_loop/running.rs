@@ -122,7 +122,9 @@ impl EventLoop {
         let py = this.py();
         this.get().stopping.store(false, Ordering::Relaxed);
         this.get().thread.store(0, Ordering::Relaxed);
-        let reset = asyncio::set_running_loop(py, None);
+        // CPython allocates to forget, so it is asked twice.
+        let reset =
+            asyncio::set_running_loop(py, None).or_else(|_| asyncio::set_running_loop(py, None));
         drop(this.get().release_wakeup(py));
         let tracking = name!(py, _set_coroutine_origin_tracking);
         let untracked = this.call_method1(tracking, (false,)).map(drop);

@@ -23,6 +23,7 @@ use crate::logic::inbox::{Inbox, Queue};
 use crate::logic::slab::{Key, Slab};
 use crate::logic::tally::Tally;
 use crate::logic::timer_heap::TimerHeap;
+use crate::py::blank::may_be_blank;
 use crate::py::cell::LoopCell;
 use crate::py::context::{self, Context, ContextCache};
 use crate::py::object;
@@ -174,6 +175,8 @@ pub struct EventLoop {
     /// Whether a child was forked, whose copies keep files open that we close.
     pub forked: AtomicBool,
 }
+
+may_be_blank!(EventLoop);
 
 impl EventLoop {
     /// A loop that does not run yet.

@@ -224,6 +224,9 @@ impl EventLoop {
 
     #[getter]
     fn _state(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        if !self.slots.exists() {
+            return None;
+        }
         self.slots
             .with(py, |slots| slots.state.as_ref().map(|it| it.clone_ref(py)))
     }

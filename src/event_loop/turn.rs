@@ -280,7 +280,7 @@ impl EventLoop {
         result?;
         let seconds = clock::monotonic() - begin;
         if seconds >= f64::from_bits(this.get().slow.load(Ordering::Relaxed)) {
-            this.call_method1(name!(py, _report_slow), (handle, seconds))?;
+            this.call_method1(name!(py, _report_slow), (handle, Float(seconds)))?;
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ use crate::logic::slab::Key;
 use crate::py::call::Args;
 use crate::py::method::{Arguments, FastMethod};
 use crate::py::names::name;
+use crate::py::value::shown;
 use crate::sys::poller::Directions;
 
 /// CPython's words for what fits into no C int.
@@ -44,7 +45,7 @@ fn number<'py>(file: Borrowed<'_, 'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
             || error.is_instance_of::<PyTypeError>(py)
             || error.is_instance_of::<PyValueError>(py)
         {
-            let text = format!("Invalid file object: {}", file.repr()?.to_str()?);
+            let text = format!("Invalid file object: {}", shown(&file.repr()?));
             return Err(exception::<PyValueError>(py, text));
         }
         Err(error)
@@ -64,7 +65,7 @@ fn descriptor(file: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {
         Err(_) if number.gt(0)? => Err(exception::<PyOverflowError>(py, TOO_LARGE)),
         _ => Err(exception::<PyValueError>(
             py,
-            format!("Invalid file descriptor: {}", number.str()?.to_str()?),
+            format!("Invalid file descriptor: {}", shown(&number.str()?)),
         )),
     }
 }
@@ -89,8 +90,8 @@ pub fn check_free(this: &Bound<'_, EventLoop>, file: Borrowed<'_, '_, PyAny>) ->
                 py,
                 format!(
                     "File descriptor {} is used by transport {}",
-                    file.repr()?,
-                    transport.repr()?
+                    shown(&file.repr()?),
+                    shown(&transport.repr()?)
                 ),
             ));
         }

@@ -22,7 +22,7 @@ use crate::py::cell::LoopCell;
 use crate::py::names::name;
 use crate::py::object;
 use crate::py::pool::{self, Pool, Pooled};
-use crate::py::value;
+use crate::py::value::{self, Text, shown};
 
 /// What only debug mode and cancelled handles need.
 #[derive(Default)]
@@ -236,7 +236,8 @@ impl Handle {
         let debug = call::method0(&event_loop, name!(py, get_debug))?;
         let text = asyncio::describe_callback(callback.bind(py), &args, &debug)?;
         let context = value::dict(py)?;
-        context.set_item(name!(py, message), format!("Exception in callback {text}"))?;
+        let text = format!("Exception in callback {}", shown(&text.str()?));
+        context.set_item(name!(py, message), Text(text))?;
         context.set_item(name!(py, exception), error.into_value(py))?;
         context.set_item(name!(py, handle), this)?;
         if let Some(stack) = handle.source_traceback(py) {

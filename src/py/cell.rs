@@ -70,6 +70,12 @@ impl<T> LoopCell<T> {
         self.lease.share();
     }
 
+    /// Whether the value is there: not in an object that was never filled in, whose `__del__` may ask.
+    #[inline]
+    pub fn exists(&self) -> bool {
+        self.lease.exists()
+    }
+
     /// Lends the value to `f`, which must not run Python code.
     #[inline]
     pub fn with<R>(&self, py: Python<'_>, f: impl FnOnce(&mut T) -> R) -> R {
@@ -129,6 +135,11 @@ mod gil {
 
         #[inline]
         pub(super) fn share(&self) {}
+
+        #[inline]
+        pub(super) fn exists(&self) -> bool {
+            self.0.load(Ordering::Relaxed) != 0
+        }
     }
 
     /// Ends the lease when the closure is over, also when it unwinds.
@@ -223,6 +234,12 @@ mod threads {
         #[inline]
         pub(super) fn share(&self) {
             self.0.move_out();
+        }
+
+        /// Python 3.13 and later fill in whatever they make.
+        #[inline]
+        pub(super) fn exists(&self) -> bool {
+            true
         }
 
         fn lot(&self) -> &'static Lot {

@@ -14,6 +14,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 
+use crate::py::blank;
 use crate::py::method::{self, Arguments, FastMethod};
 
 /// A class with a `__del__`. Nothing may extend it: `tp_dealloc` is not inherited.
@@ -76,6 +77,11 @@ pub fn install<T: Finalized>(py: Python<'_>) -> PyResult<()> {
 
 /// `tp_dealloc` of a class whose `__del__` is called.
 unsafe extern "C" fn dealloc<T: Finalized>(object: *mut ffi::PyObject) {
+    // SAFETY: an object whose class's `tp_dealloc` is called.
+    if unsafe { blank::is_blank(object) } {
+        // SAFETY: blank, and CPython has asked for it to be freed.
+        return unsafe { blank::free(object) };
+    }
     // SAFETY: CPython destroys objects in attached threads only.
     let py = unsafe { Python::assume_attached() };
     // SAFETY: the object is whole until its original `tp_dealloc` runs.

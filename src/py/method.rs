@@ -17,7 +17,7 @@ use pyo3::{PyClass, PyTypeInfo};
 
 use crate::error::exception;
 use crate::py::names::name;
-use crate::py::value::{self, Text};
+use crate::py::value::{self, Text, shown};
 
 /// One argument.
 type Given<'a, 'py> = Borrowed<'a, 'py, PyAny>;
@@ -380,7 +380,7 @@ pub fn install_on<M: FastMethod>(class: &Bound<'_, PyType>) -> PyResult<()> {
     if !class.is_subclass_of::<M::Class>()? {
         return Err(exception::<PyTypeError>(
             py,
-            format!("{class} cannot have native methods"),
+            format!("{} cannot have native methods", shown(&class.repr()?)),
         ));
     }
     let definition = Box::leak(Box::new(ffi::PyMethodDef {

@@ -8,6 +8,7 @@
 //! - `finalizer`: `__del__`
 //! - `context`: contexts of callbacks
 //! - `audit`: whether somebody listens to audit events
+//! - `blank`: freeing what was never filled in
 //! - `bytes`, `buffer`: data without copies
 //! - `bytearray`: data that waits to be read
 //! - `names`: interned names of attributes and methods
@@ -25,6 +26,7 @@
 
 pub mod asyncio;
 pub mod audit;
+pub mod blank;
 pub mod buffer;
 pub mod bytearray;
 pub mod bytes;

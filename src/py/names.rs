@@ -44,7 +44,7 @@ names! {
     _repr_info _report_slow _resume _sockets _sslobj _wakeup abort buffer_updated
     call_exception_handler call_later call_soon call_soon_threadsafe cancel cancelled cast cipher close compression
     connection_lost connection_made context copy create_future data_received datagram_received
-    debug detach do_handshake done drain eof_received errno error_received exc_info exception
+    debug detach do_handshake done drain encode eof_received errno error_received exc_info exception
     f_code feed_data fileno get_buffer get_debug get_extra_info getpeercert getpeername gettimeout
     getsockname handle info is_closing join message pause_reading pause_writing peername pending
     pipe proto protocol read recvfrom result resume_reading resume_writing run select send sendto set

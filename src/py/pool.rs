@@ -15,7 +15,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 
-use crate::py::object;
+use crate::py::{blank, object};
 
 /// How many objects a pool keeps.
 const CAPACITY: usize = 1024;
@@ -204,6 +204,11 @@ thread_local! {
 
 /// `tp_dealloc` of a pooled class.
 unsafe extern "C" fn dealloc<T: Pooled>(object: *mut ffi::PyObject) {
+    // SAFETY: an object whose class's `tp_dealloc` is called.
+    if unsafe { blank::is_blank(object) } {
+        // SAFETY: blank, and CPython has asked for it to be freed.
+        return unsafe { blank::free(object) };
+    }
     // SAFETY: `object` is an instance of a type whose `tp_dealloc` this is, or of a subtype.
     unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
     let entered = DESTROYING.try_with(|destroying| {

@@ -331,7 +331,7 @@ impl Check {
         let same = ["__class__", "args", "reason", "library"]
             .iter()
             .all(|name| {
-                let of = |error: &PyErr| error.value(py).getattr(*name);
+                let of = |error: &PyErr| error.value(py).getattr(Text(*name));
                 of(&raised)
                     .is_ok_and(|it| of(&expected).is_ok_and(|other| it.eq(other).unwrap_or(false)))
             });

@@ -8,6 +8,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyList, PySlice, PyString, PyTuple};
 
+use crate::py::names::name;
+
 /// Text that becomes a `str`.
 pub struct Text<T>(pub T);
 
@@ -86,6 +88,21 @@ pub fn bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>>
 /// A `str`.
 pub fn text<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyString>> {
     PyString::from_bytes(py, text.as_bytes())
+}
+
+/// The text of `text` for a message; what is no UTF-8 in it, and all of it where memory is short, is
+/// replaced.
+pub fn shown(text: &Bound<'_, PyString>) -> String {
+    if let Ok(text) = text.to_str() {
+        return text.to_owned();
+    }
+    let encoding = (Text("utf-8"), Text("replace"));
+    let encoded = text.call_method1(name!(text.py(), encode), encoding);
+    let bytes = encoded.map(Bound::cast_into::<PyBytes>);
+    match bytes {
+        Ok(Ok(bytes)) => String::from_utf8_lossy(bytes.as_bytes()).into_owned(),
+        _ => "?".to_owned(),
+    }
 }
 
 /// An `int`.

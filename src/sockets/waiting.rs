@@ -22,6 +22,7 @@ use crate::logic::slab::Key;
 use crate::py::cell::LoopCell;
 use crate::py::method::{Arguments, FastMethod};
 use crate::py::names::name;
+use crate::py::value::Int;
 use crate::py::{asyncio, call, socket};
 
 /// A direction that a call waits for.
@@ -238,7 +239,7 @@ pub fn wait<'py>(
                 begun
             }
             Err(_) => {
-                this.call_method1(name!(py, _ensure_fd_no_transport), (number,))?;
+                this.call_method1(name!(py, _ensure_fd_no_transport), (Int(number.into()),))?;
                 begin(this, sock, number)?
             }
         },

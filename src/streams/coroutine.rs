@@ -15,7 +15,7 @@ use crate::py::coroutine::{already_awaited, just_started, never_awaited, stop_wi
 use crate::py::names::name;
 use crate::py::object;
 use crate::py::pool::{self, Pool, Pooled};
-use crate::py::value::Text;
+use crate::py::value::{Count, Text};
 use crate::py::{asyncio, call};
 use crate::streams::buffered::{self, Look};
 use crate::streams::reader::StreamReaderBase;
@@ -288,7 +288,9 @@ impl StreamCoroutine {
             Work::Read(reader, want) => {
                 let method = asyncio::stream_reader(py)?.getattr(Text(name))?;
                 match want {
-                    Want::Some(count) | Want::Exactly(count) => method.call1((reader, count)),
+                    Want::Some(count) | Want::Exactly(count) => {
+                        method.call1((reader, Count(count)))
+                    }
                     Want::Line => method.call1((reader,)),
                     Want::Until(separator) => method.call1((reader, separator)),
                 }
@@ -365,10 +367,8 @@ impl StreamCoroutine {
 fn ended(future: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = future.py();
     if !call::method0(future, name!(py, done))?.is_truthy()? {
-        return Err(exception::<PyRuntimeError>(
-            py,
-            "await wasn't used with future",
-        ));
+        let text = "await wasn't used with future";
+        return Err(exception::<PyRuntimeError>(py, text));
     }
     call::method0(future, name!(py, result)).map(drop)
 }
@@ -379,10 +379,8 @@ impl StreamCoroutine {
         let waits =
             |state: &mut State| matches!(state.phase, Phase::Waiting(..) | Phase::Asyncio(_));
         if this.get().state.with(this.py(), waits) {
-            return Err(exception::<PyRuntimeError>(
-                this.py(),
-                "coroutine is being awaited already",
-            ));
+            let text = "coroutine is being awaited already";
+            return Err(exception::<PyRuntimeError>(this.py(), text));
         }
         Ok(this)
     }

@@ -7,13 +7,17 @@ use pyo3::prelude::*;
 
 use crate::py::cell::LoopCell;
 
-/// The object in the place that `field` names; `None` is Python's None.
+/// The object in the place that `field` names; `None` is Python's None, and in an object that was
+/// never filled in.
 #[inline]
 pub fn get<S>(
     state: &LoopCell<S>,
     py: Python<'_>,
     field: impl FnOnce(&mut S) -> &mut Option<Py<PyAny>>,
 ) -> Option<Py<PyAny>> {
+    if !state.exists() {
+        return None;
+    }
     state.with(py, |state| field(state).as_ref().map(|it| it.clone_ref(py)))
 }
 

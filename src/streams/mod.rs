@@ -30,6 +30,7 @@ use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use crate::py::blank;
 use crate::py::method::install_on as method;
 use crate::py::pool;
 
@@ -41,6 +42,9 @@ pub use writer::StreamWriterBase;
 /// Prepares the classes. Call once, when the module is initialised.
 pub fn install(py: Python<'_>) -> PyResult<()> {
     pool::install::<StreamCoroutine>(py)?;
+    blank::install::<StreamReaderBase>(py);
+    blank::install::<StreamWriterBase>(py);
+    blank::install::<StreamProtocolBase>(py);
     accelerate_reader(&StreamReaderBase::type_object(py))?;
     accelerate_writer(&StreamWriterBase::type_object(py))?;
     method::<protocol::DataReceived>(&StreamProtocolBase::type_object(py))

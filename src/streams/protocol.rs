@@ -15,6 +15,7 @@ use pyo3::types::{
 };
 
 use crate::error::exception;
+use crate::py::blank::may_be_blank;
 use crate::py::cell::LoopCell;
 use crate::py::method::{Arguments, FastMethod};
 use crate::py::names::name;
@@ -42,6 +43,8 @@ pub struct StreamProtocolBase {
     /// As in the reader.
     is_exact: bool,
 }
+
+may_be_blank!(StreamProtocolBase);
 
 impl StreamProtocolBase {
     /// Whether the transport takes more; asyncio's methods tell for a derived class.

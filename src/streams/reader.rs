@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyTuple, PyType};
 
 use crate::error::exception;
+use crate::py::blank::may_be_blank;
 use crate::py::cell::LoopCell;
 use crate::py::names::name;
 use crate::py::{asyncio, bytearray, call, object};
@@ -57,6 +58,8 @@ pub struct StreamReaderBase {
     /// have replaced any method.
     pub is_exact: bool,
 }
+
+may_be_blank!(StreamReaderBase);
 
 impl StreamReaderBase {
     /// The buffer, with everything in it.

@@ -9,6 +9,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
+use crate::py::blank::may_be_blank;
 use crate::py::cell::LoopCell;
 use crate::py::names::name;
 use crate::py::{asyncio, call};
@@ -37,6 +38,8 @@ pub struct StreamWriterBase {
     /// As in the reader.
     pub is_exact: bool,
 }
+
+may_be_blank!(StreamWriterBase);
 
 impl StreamWriterBase {
     /// Whether `drain` has neither anything to raise nor anything to wait for.

@@ -12,6 +12,7 @@ use crate::logic::write_queue::Chunk;
 use crate::py::buffer;
 use crate::py::bytes::Pinned;
 use crate::py::names::name;
+use crate::py::value::shown;
 
 /// One write.
 pub enum Data {
@@ -99,7 +100,7 @@ fn refused(data: &Bound<'_, PyAny>) -> PyErr {
     let name = data
         .get_type()
         .name()
-        .map(|name| name.to_string())
+        .map(|name| shown(&name))
         .unwrap_or_default();
     let py = data.py();
     let text = if py.version_info() >= (3, 13, 1) {

@@ -12,7 +12,7 @@ use crate::logic::lifecycle::Lifecycle;
 use crate::py::asyncio;
 use crate::py::call::{self, Args};
 use crate::py::names::name;
-use crate::py::value;
+use crate::py::value::{self, Text};
 use crate::transport::datagram::DatagramTransport;
 use crate::transport::descriptor::Descriptor;
 use crate::transport::protocol::report_fatal;
@@ -156,7 +156,7 @@ fn report(this: &Bound<'_, DatagramTransport>, error: PyErr, step: &str) -> PyRe
     }
     let context = value::dict(py)?;
     let message = format!("Exception in callback DatagramTransport.{step}()");
-    context.set_item(name!(py, message), message)?;
+    context.set_item(name!(py, message), Text(message))?;
     context.set_item(name!(py, exception), error.into_value(py))?;
     context.set_item(name!(py, transport), this)?;
     let event_loop = this.get().event_loop.bind(py);

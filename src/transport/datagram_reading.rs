@@ -16,7 +16,7 @@ use crate::event_loop::Readiness;
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::call;
 use crate::py::names::name;
-use crate::py::value;
+use crate::py::value::{self, Count};
 use crate::sys::address::RawAddress;
 use crate::sys::datagram::{Batch, LARGEST_OTHER};
 use crate::sys::nonblocking::Family;
@@ -152,7 +152,7 @@ impl DatagramTransport {
         let Some(sock) = self.sock(py) else {
             return Ok(false);
         };
-        match sock.call_method1(name!(py, recvfrom), (LARGEST_OTHER,)) {
+        match sock.call_method1(name!(py, recvfrom), (Count(LARGEST_OTHER),)) {
             Ok(pair) => {
                 let (data, sender) = pair.extract::<(Py<PyBytes>, Py<PyAny>)>()?;
                 self.state.with(py, |state| {

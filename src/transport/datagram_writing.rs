@@ -13,7 +13,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyInt, PyMemoryView, PyString, PyTuple};
 use crate::error::{exception, leaves_the_loop, os_error, would_block};
 use crate::logic::flow_control::LOST_WRITES;
 use crate::py::names::name;
-use crate::py::value::Text;
+use crate::py::value::{Text, shown};
 use crate::py::{asyncio, audit, buffer};
 use crate::sys::address::{Address, RawAddress};
 use crate::sys::datagram;
@@ -79,7 +79,7 @@ impl DatagramTransport {
             return Ok(addr);
         };
         if !addr.is_none() && !addr.eq(own)? {
-            let text = format!("Invalid address: must be None or {}", own.str()?);
+            let text = format!("Invalid address: must be None or {}", shown(&own.str()?));
             return Err(exception::<PyValueError>(py, text));
         }
         Ok(own.clone())
@@ -348,7 +348,7 @@ fn check_data(data: &Bound<'_, PyAny>) -> PyResult<()> {
     if known {
         return Ok(());
     }
-    let name = data.get_type().name()?;
+    let name = shown(&data.get_type().name()?);
     let text = format!("data argument must be a bytes-like object, not '{name}'");
     Err(exception::<PyTypeError>(data.py(), text))
 }

@@ -11,7 +11,7 @@ use pyo3::types::{PyBool, PyFloat, PyInt, PyTuple};
 use crate::error::exception;
 use crate::logic::flow_control::FlowControl;
 use crate::py::asyncio;
-use crate::py::value;
+use crate::py::value::{self, shown};
 
 /// The (low, high) marks as given, where `FlowControl` cannot tell them; plain numbers, which need
 /// no collector.
@@ -53,8 +53,8 @@ pub fn water_marks<'py>(
             py,
             format!(
                 "high ({}) must be >= low ({}) must be >= 0",
-                high.repr()?,
-                low.repr()?
+                shown(&high.repr()?),
+                shown(&low.repr()?)
             ),
         ));
     }

@@ -20,7 +20,7 @@ use crate::py::cell::LoopCell;
 use crate::py::context::Context;
 use crate::py::names::name;
 use crate::py::socket::Held;
-use crate::py::value;
+use crate::py::value::{self, Float, Text};
 use crate::py::{asyncio, audit};
 use crate::sys::address::Address;
 use crate::sys::socket::{self, AcceptError};
@@ -323,7 +323,7 @@ impl Listener {
         let context = value::dict(py)?;
         context.set_item(
             name!(py, message),
-            "Error on transport creation for incoming connection",
+            Text("Error on transport creation for incoming connection"),
         )?;
         context.set_item(name!(py, exception), error.into_value(py))?;
         if let Some(protocol) = protocol {
@@ -344,7 +344,10 @@ impl Listener {
             event_loop.get().unregister(py, key, listener.sock.first());
         }
         let context = value::dict(py)?;
-        context.set_item(name!(py, message), "socket.accept() out of system resource")?;
+        context.set_item(
+            name!(py, message),
+            Text("socket.accept() out of system resource"),
+        )?;
         context.set_item(name!(py, exception), os_error(error).into_value(py))?;
         context.set_item(
             name!(py, socket),
@@ -356,7 +359,7 @@ impl Listener {
             return Ok(());
         }
         let resume = this.getattr(name!(py, _resume))?;
-        let retry = event_loop.call_method1(name!(py, call_later), (RETRY_DELAY, resume))?;
+        let retry = event_loop.call_method1(name!(py, call_later), (Float(RETRY_DELAY), resume))?;
         let old = listener
             .state
             .with(py, |state| state.retry.replace(retry.unbind()));
@@ -372,7 +375,7 @@ impl Listener {
         let context = value::dict(py)?;
         context.set_item(
             name!(py, message),
-            "Exception in callback Listener.accept()",
+            Text("Exception in callback Listener.accept()"),
         )?;
         context.set_item(name!(py, exception), error.into_value(py))?;
         let event_loop = this.get().event_loop.bind(py);

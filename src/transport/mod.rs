@@ -70,12 +70,14 @@ pub use tls::{TlsProtocol, TlsTransport};
 
 use pyo3::prelude::*;
 
+use crate::py::blank;
 use crate::py::finalizer;
 use crate::py::method::install as install_method;
 
 /// Gives the transports their fast methods and their `__del__`. Call once, when the module is
 /// initialised.
 pub fn install(py: Python<'_>) -> PyResult<()> {
+    blank::install::<ServerBase>(py);
     finalizer::install::<StreamTransport>(py)?;
     finalizer::install::<DatagramTransport>(py)?;
     finalizer::install::<ReadPipeTransport>(py)?;

@@ -12,7 +12,7 @@ use crate::event_loop::EventLoop;
 use crate::py::asyncio;
 use crate::py::call;
 use crate::py::names::name;
-use crate::py::value::{self, Text};
+use crate::py::value::{self, Text, shown};
 use crate::transport::direct::{DirectClass, DirectProtocol};
 
 /// How a protocol takes data.
@@ -178,7 +178,7 @@ pub fn tell_flow(
     match Failure::of(event_loop.py(), error) {
         Failure::Leaves(error) => Err(error),
         Failure::Stays(error) => {
-            let message = format!("protocol.{name}() failed");
+            let message = format!("protocol.{}() failed", shown(name));
             report(event_loop, &message, &error, transport, Some(protocol))
         }
     }

@@ -15,12 +15,15 @@ use crate::error::{exception, os_error};
 use crate::event_loop::{Purpose, Readiness};
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::names::name;
-use crate::py::value::{self, Text};
+use crate::py::value::{self, Text, shown};
 use crate::py::{asyncio, buffer, bytes, call};
 use crate::sys::socket;
 use crate::transport::direct::DirectClass;
 use crate::transport::protocol::{Failure, Kind};
 use crate::transport::stream::{Reading, StreamTransport};
+
+/// What asyncio says when reading fails.
+const READ_FAILED: &str = "Fatal read error on socket transport";
 
 /// From this size on a read goes straight into the object that the protocol gets.
 const LARGE: usize = 32 * 1024;
@@ -76,15 +79,12 @@ impl StreamTransport {
 
     fn read_plain(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
-        match this.get().receive(py)? {
-            Received::Nothing => Ok(()),
-            Received::Data(data) => Self::deliver(this, &data),
-            Received::EndOfFile => Self::end_of_file(this),
-            Received::Failed(error) => Self::fatal_error(
-                this,
-                os_error(&error),
-                "Fatal read error on socket transport",
-            ),
+        match this.get().receive(py) {
+            Ok(Received::Nothing) => Ok(()),
+            Ok(Received::Data(data)) => Self::deliver(this, &data),
+            Ok(Received::EndOfFile) => Self::end_of_file(this),
+            Ok(Received::Failed(error)) => Self::fatal_error(this, os_error(&error), READ_FAILED),
+            Err(error) => Self::failed(this, error, READ_FAILED),
         }
     }
 
@@ -140,11 +140,11 @@ impl StreamTransport {
         let received = self.event_loop.bind(py).get().with_scratch(py, |scratch| {
             let result = recv(number, unix, scratch);
             if let Ok((count, _)) = result {
-                data = Some(value::bytes(py, &scratch[..count])?);
+                data = Some(value::bytes(py, &scratch[..count]));
             }
             result
         });
-        Ok(self.sort(py, received, data))
+        Ok(self.sort(py, received, data.transpose()?))
     }
 
     /// The descriptor's number, and whether it is a Unix socket.
@@ -238,13 +238,9 @@ impl StreamTransport {
             }
             Ok(Some(Err(error))) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Ok(Some(Err(error))) => {
-                let message = "Fatal read error on socket transport";
-                return Self::fatal_error(this, os_error(&error), message);
+                return Self::fatal_error(this, os_error(&error), READ_FAILED);
             }
-            Err(error) => {
-                let message = "Fatal read error on socket transport";
-                return Self::failed(this, no_space(py, error, &class), message);
-            }
+            Err(error) => return Self::failed(this, no_space(py, error, &class), READ_FAILED),
         };
         if count == 0 {
             return Self::end_of_file(this);
@@ -252,7 +248,10 @@ impl StreamTransport {
         // Asked, not tried: a protocol sees each call of its `get_buffer`.
         let more = more && socket::readable_bytes(number) > 0;
         transport.note_read(py, count, more);
-        let count = value::count(py, count)?;
+        let count = match value::count(py, count) {
+            Ok(count) => count,
+            Err(error) => return Self::failed(this, error, READ_FAILED),
+        };
         // `get_buffer` may have set another one.
         let Some(protocol) = transport.protocol(py) else {
             return Ok(());
@@ -276,7 +275,10 @@ impl StreamTransport {
         };
         let event_loop = transport.event_loop.bind(py).get();
         let (number, unix) = transport.place(py);
-        let window = event_loop.take_window(py, Purpose::Received)?;
+        let window = match event_loop.take_window(py, Purpose::Received) {
+            Ok(window) => window,
+            Err(error) => return Self::failed(this, error, READ_FAILED),
+        };
         let received = window
             .get()
             .with_mut(py, |space| recv(number, unix, &mut space[..MOST]));
@@ -289,10 +291,7 @@ impl StreamTransport {
                     .or_else(|error| Self::failed(this, error, class.receiving_failed()))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => {
-                let message = "Fatal read error on socket transport";
-                Self::fatal_error(this, os_error(&error), message)
-            }
+            Err(error) => Self::fatal_error(this, os_error(&error), READ_FAILED),
         };
         event_loop.give_window(py, Purpose::Received, window);
         result
@@ -421,7 +420,10 @@ fn no_space(py: Python<'_>, error: PyErr, class: &Bound<'_, PyType>) -> PyErr {
     match class.name() {
         Ok(name) if refused => exception::<PyTypeError>(
             py,
-            format!("recv_into() argument 1 must be read-write bytes-like object, not {name}"),
+            format!(
+                "recv_into() argument 1 must be read-write bytes-like object, not {}",
+                shown(&name)
+            ),
         ),
         _ => error,
     }

@@ -13,6 +13,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::error::exception_of;
 use crate::event_loop::EventLoop;
+use crate::py::blank::may_be_blank;
 use crate::py::names::name;
 use crate::py::value::Count;
 
@@ -22,6 +23,8 @@ pub struct ServerBase {
     /// How many connections are open.
     active: AtomicUsize,
 }
+
+may_be_blank!(ServerBase);
 
 #[pymethods]
 impl ServerBase {

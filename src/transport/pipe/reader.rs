@@ -27,6 +27,9 @@ use crate::transport::pipe::end::{Parts, PipeTransport, Step};
 use crate::transport::protocol::{report, report_fatal};
 use crate::transport::stream::Reading;
 
+/// What asyncio says when reading fails.
+const READ_FAILED: &str = "Fatal read error on pipe transport";
+
 /// From this size on a read goes straight into the object that the protocol gets.
 const LARGE: usize = 32 * 1024;
 /// The most that one read takes: asyncio's `max_size`.
@@ -118,17 +121,19 @@ impl ReadPipeTransport {
             Self::look_again(this);
             return Ok(());
         }
-        match receive(event_loop, number, large)? {
+        let received = match receive(event_loop, number, large) {
+            Ok(received) => received,
+            // What was read is lost, so nothing may follow it.
+            Err(error) => return Self::fatal_error(this, error, READ_FAILED),
+        };
+        match received {
             Ok((data, _)) if data.as_bytes().is_empty() => Self::end_of_file(this),
             Ok((data, full)) => {
                 Self::note_read(this, data.as_bytes().len(), full);
                 Self::deliver(this, &data)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => {
-                let text = "Fatal read error on pipe transport";
-                Self::fatal_error(this, os_error(&error), text)
-            }
+            Err(error) => Self::fatal_error(this, os_error(&error), READ_FAILED),
         }
     }
 
@@ -238,13 +243,14 @@ fn receive<'py>(
             (data, more)
         }));
     }
-    Ok(event_loop.get().with_scratch(py, |scratch| {
-        let count = pipe::read(number, scratch)?;
-        Ok((
-            value::bytes(py, &scratch[..count])?,
-            readable_bytes(number) > 0,
-        ))
-    }))
+    event_loop.get().with_scratch(py, |scratch| {
+        let count = match pipe::read(number, scratch) {
+            Ok(count) => count,
+            Err(error) => return Ok(Err(error)),
+        };
+        let data = value::bytes(py, &scratch[..count])?;
+        Ok(Ok((data, readable_bytes(number) > 0)))
+    })
 }
 
 #[pymethods]

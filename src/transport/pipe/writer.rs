@@ -21,7 +21,7 @@ use crate::logic::write_queue::WriteQueue;
 use crate::py::cell::LoopCell;
 use crate::py::finalizer::{Destructor, Finalized};
 use crate::py::names::name;
-use crate::py::value::Text;
+use crate::py::value::{Text, shown};
 use crate::py::{asyncio, buffer};
 use crate::sys::pipe;
 use crate::sys::socket::MAX_SLICES;
@@ -113,7 +113,7 @@ impl WritePipeTransport {
             || data.is_instance_of::<PyByteArray>()
             || data.is_instance_of::<PyMemoryView>();
         if !known {
-            return Err(exception::<PyAssertionError>(py, data.repr()?.to_string()));
+            return Err(exception::<PyAssertionError>(py, shown(&data.repr()?)));
         }
         if !data.is_truthy()? {
             return Ok(());
@@ -127,7 +127,7 @@ impl WritePipeTransport {
         });
         if warns {
             let text = "pipe closed by peer or os.write(pipe, data) raised exception.";
-            asyncio::logger(py)?.call_method1(name!(py, warning), (text,))?;
+            asyncio::logger(py)?.call_method1(name!(py, warning), (Text(text),))?;
         }
         if refused {
             return Ok(());

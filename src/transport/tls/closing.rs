@@ -342,7 +342,7 @@ impl TlsProtocol {
         match kept {
             Ok(true) => {
                 let text = "returning true from eof_received() has no effect when using ssl";
-                asyncio::logger(py)?.call_method1(name!(py, warning), (text,))?;
+                asyncio::logger(py)?.call_method1(name!(py, warning), (Text(text),))?;
                 Ok(())
             }
             Ok(false) => Ok(()),
@@ -449,7 +449,7 @@ impl TlsProtocol {
         keywords.set_item(name!(py, exc_info), error)?;
         asyncio::logger(py)?.call_method(
             name!(py, debug),
-            (Text("%r: %s"), this, message),
+            (Text("%r: %s"), this, Text(message)),
             Some(&keywords),
         )?;
         Ok(())

@@ -10,7 +10,7 @@ use pyo3::types::PyTuple;
 use crate::error::{exception, exception_of};
 use crate::py::cell::LoopCell;
 use crate::py::names::name;
-use crate::py::value::Text;
+use crate::py::value::{Float, Text, shown};
 use crate::py::{asyncio, call};
 use crate::transport::tls::below::Below;
 use crate::transport::tls::session::{Negotiated, Phase, TlsProtocol, Told};
@@ -70,7 +70,7 @@ impl TlsProtocol {
         }
         let text = format!(
             "SSL handshake is taking longer than {} seconds: aborting the connection",
-            session.timeouts.handshake.bind(py).str()?
+            shown(&session.timeouts.handshake.bind(py).str()?)
         );
         let error = exception::<PyConnectionAbortedError>(py, text);
         Self::fatal_error(this, error, "Fatal error on transport")
@@ -189,8 +189,10 @@ impl TlsProtocol {
         };
         let now: f64 = event_loop.call_method0(name!(py, time))?.extract()?;
         let text = "%r: SSL handshake took %.1f ms";
-        asyncio::logger(py)?
-            .call_method1(name!(py, debug), (Text(text), this, (now - began) * 1e3))?;
+        asyncio::logger(py)?.call_method1(
+            name!(py, debug),
+            (Text(text), this, Float((now - began) * 1e3)),
+        )?;
         Ok(())
     }
 

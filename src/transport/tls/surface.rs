@@ -17,7 +17,7 @@ use crate::py::asyncio;
 use crate::py::bytes::Pinned;
 use crate::py::method::{Arguments, FastMethod};
 use crate::py::names::name;
-use crate::py::value::{self, Count, Text};
+use crate::py::value::{self, Count, Text, shown};
 use crate::transport::limits::{counts, water_marks};
 use crate::transport::protocol::Kind;
 use crate::transport::tls::callbacks::{READ_MARKS, WRITE_MARKS};
@@ -389,7 +389,7 @@ fn held(data: &Bound<'_, PyAny>) -> PyResult<Pinned> {
 #[cold]
 fn refused(data: &Bound<'_, PyAny>) -> PyErr {
     let name = data.get_type().name();
-    let name = name.map(|name| name.to_string()).unwrap_or_default();
+    let name = name.map(|name| shown(&name)).unwrap_or_default();
     exception::<PyTypeError>(
         data.py(),
         format!("data: expecting a bytes-like instance, got {name}"),

@@ -15,7 +15,7 @@ use crate::logic::flow_control::LOST_WRITES;
 use crate::logic::response_head;
 use crate::py::bytes::Pinned;
 use crate::py::names::name;
-use crate::py::value::Text;
+use crate::py::value::{Text, shown};
 use crate::py::{asyncio, call};
 use crate::transport::protocol::report;
 use crate::transport::tls::below::Below;
@@ -366,7 +366,7 @@ impl TlsProtocol {
         let transport =
             Self::transport(this)?.map_or_else(|| py.None().into_bound(py), Bound::into_any);
         let event_loop = session.event_loop.bind(py);
-        let message = format!("protocol.{name}() failed");
+        let message = format!("protocol.{}() failed", shown(name));
         report(
             event_loop,
             &message,

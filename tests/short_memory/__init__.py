@@ -1,0 +1,1 @@
+"""Programs in which memory is short."""
