@@ -371,7 +371,9 @@ impl TlsProtocol {
                 Ok(Read::NoRoom) => break End::Full,
                 Ok(Read::Data(count)) => {
                     filled += count;
-                    if let Err(error) = self.note_read(py, filled == size) {
+                    // A buffer may have become smaller than it said.
+                    let full = filled == size || matches!(room, Room::Buffer(_));
+                    if let Err(error) = self.note_read(py, full) {
                         break End::Failed(error);
                     }
                 }
@@ -456,10 +458,9 @@ impl TlsProtocol {
     fn go_on_reading(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let state = &this.get().state;
-        match state.with(py, |state| state.phase) {
-            Phase::Wrapped if state.with(py, |state| state.input.ended) => {
-                Self::read_to_end(this).map(drop)
-            }
+        let (phase, ended) = state.with(py, |state| (state.phase, state.input.ended));
+        match phase {
+            Phase::Wrapped if ended => Self::read_to_end(this).map(drop),
             Phase::Wrapped => Self::do_read(this),
             Phase::Flushing => Self::do_flush(this),
             Phase::Unwrapped | Phase::DoHandshake | Phase::Shutdown => Ok(()),
