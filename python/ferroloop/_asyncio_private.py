@@ -16,6 +16,7 @@ from asyncio import (
     constants,
     coroutines,
     events,
+    format_helpers,
     futures,
     sslproto,
     streams,
@@ -54,6 +55,8 @@ __all__ = (
     "base_policy_class",
     "child_watcher_in_charge",
     "constants",
+    "format_callback",
+    "function_source",
     "future_loop",
     "get_running_loop_or_none",
     "is_coroutine_callback",
@@ -86,6 +89,10 @@ StreamReaderProtocol = streams.StreamReaderProtocol
 StreamWriter = streams.StreamWriter
 #: What asyncio's processes do on every system: the transport's surface, its order of events.
 BaseSubprocessTransport: Any = base_subprocess.BaseSubprocessTransport
+
+#: A callback as asyncio's logs name it, and the file and line of a function, or None.
+_format_callback_source: Callable[..., str] = format_helpers._format_callback_source
+_get_function_source: Callable[..., tuple[str, int] | None] = format_helpers._get_function_source
 
 #: Whether `-X dev` or PYTHONASYNCIODEBUG asks for debug mode.
 is_debug_mode: Callable[[], bool] = coroutines._is_debug_mode  # type: ignore[attr-defined]  # not in typeshed
@@ -153,6 +160,16 @@ RACES_RAISE_GROUPS = "staggered race failed" in staggered_race.__code__.co_const
 def is_coroutine_callback(callback: object) -> bool:
     """Whether `callback` is a coroutine or makes one, so that calling it would run nothing."""
     return coroutines.iscoroutine(callback) or _is_coroutine_function(callback)
+
+
+def format_callback(callback: object) -> str:
+    """Return the name of `callback` as asyncio's logs have it: with its file and line, if known."""
+    return _format_callback_source(callback, ())
+
+
+def function_source(function: object) -> tuple[str, int] | None:
+    """Return the file and the line of a function or method, or None."""
+    return _get_function_source(getattr(function, "__func__", function))
 
 
 def take_buffered_bytes(protocol: object) -> bytes:

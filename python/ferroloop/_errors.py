@@ -7,7 +7,6 @@ handle that failed, not in the one that happens to be current.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,6 @@ __all__ = (
     "call_exception_handler",
     "default_exception_handler",
     "get_exception_handler",
-    "report_slow",
     "set_exception_handler",
 )
 
@@ -113,13 +111,6 @@ def call_exception_handler(loop: LoopBase, context: dict[str, Any]) -> None:
             "Exception in default exception handler while handling an unexpected error "
             "in custom exception handler",
         )
-
-
-def report_slow(loop: LoopBase, handle: Any, seconds: float) -> None:
-    """Log that running `handle` took `seconds`, with asyncio's text; native code calls it."""
-    owner = getattr(handle._callback, "__self__", None)
-    what = repr(owner) if isinstance(owner, asyncio.Task) else str(handle)
-    logger.warning("Executing %s took %.3f seconds", what, seconds)
 
 
 def _context_runner(context: dict[str, Any]) -> Any | None:

@@ -30,6 +30,7 @@ from ferroloop import (
     _selector,
     _sendfile,
     _signals,
+    _slow,
     _sockets,
     _subprocess,
     _timers,
@@ -133,7 +134,9 @@ class Loop(LoopBase):
 
     # What native code calls
     _handle_signals = _signals.handle_signals
-    _report_slow = _errors.report_slow
+    _report_slow = _slow.report_slow
+    _report_slow_call = _slow.report_slow_call
+    _report_slow_event = _slow.report_slow_event
 
     # asyncio's own seams, which subclasses override and programs call
     _check_callback = _executor.check_callback

@@ -21,6 +21,7 @@ from ferroloop import _native
 from ferroloop._asyncio_private import BaseSubprocessTransport, logger
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from ferroloop._base import LoopBase
@@ -63,6 +64,28 @@ class SubprocessTransport(BaseSubprocessTransport):  # type: ignore[misc]  # the
             bufsize=bufsize,
             **kwargs,
         )
+
+    def _call(self, cb: Any, *data: Any) -> None:
+        """Queue a call of the protocol, if its pipes are connected, or else once they are.
+
+        In debug mode the handle knows what it is about.
+        """
+        if not self._loop.get_debug():
+            super()._call(cb, *data)
+        elif self._pending_calls is not None:
+            super()._call(_EarlyCall(self, cb), *data)
+        else:
+            self._note_about(self._loop.call_soon(cb, *data))
+
+    def _call_connection_lost(self, exc: Exception | None) -> None:
+        if self._loop.get_debug():
+            self._note_about(self._loop._current_handle)
+        super()._call_connection_lost(exc)
+
+    def _note_about(self, handle: asyncio.Handle | None) -> None:
+        """Have the report of a slow callback name this transport and the protocol."""
+        if isinstance(handle, _native.Handle):
+            handle._about = (self, self._protocol, None)
 
     def watch_exit(self) -> None:
         """Begin to wait for the exit of the process."""
@@ -129,6 +152,20 @@ class SubprocessTransport(BaseSubprocessTransport):  # type: ignore[misc]  # the
     def kill(self) -> None:
         """Send SIGKILL to the process."""
         self.send_signal(signal.SIGKILL)
+
+
+class _EarlyCall:
+    """A call of the protocol before its pipes are connected, with the name of the method."""
+
+    def __init__(self, transport: SubprocessTransport, method: Any) -> None:
+        self._transport = transport
+        self._method = method
+        self.__self__ = getattr(method, "__self__", None)
+        self.__qualname__ = getattr(method, "__qualname__", repr(method))
+
+    def __call__(self, *data: Any) -> None:
+        self._transport._note_about(self._transport._loop._current_handle)
+        self._method(*data)
 
 
 class _ThreadWatch:

@@ -9,7 +9,6 @@ it is held as long as there are handlers, so that no signal is lost.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import signal
 import sys
@@ -17,9 +16,11 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from ferroloop import _native
 from ferroloop._asyncio_private import is_coroutine_callback, logger
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from typing_extensions import Unpack
@@ -59,7 +60,11 @@ def add_signal_handler(
         raise RuntimeError(str(exc)) from exc
 
     handlers = loop._state.signal_handlers
-    handlers[sig] = asyncio.Handle(callback, args, loop, None)
+    handle = loop._signal_handle(callback, args)
+    if handle._source_traceback:
+        # This frame, as asyncio's methods take theirs out.
+        del handle._source_traceback[-1]
+    handlers[sig] = handle
     loop._watch_signal(sig)
     try:
         # The interpreter writes the number to the wake-up descriptor only for a caught signal.
@@ -145,7 +150,10 @@ def handle_signal(loop: LoopBase, sig: int) -> None:
         return
     if handle.cancelled():
         loop.remove_signal_handler(sig)
+    elif isinstance(handle, _native.Handle):
+        loop._add_callback_signalsafe(handle)
     else:
+        # A program has put one of asyncio's into `_signal_handlers`.
         loop.call_soon_threadsafe(_run, handle)
 
 

@@ -12,6 +12,8 @@
 //! - `schedule`: `call_soon`, `call_soon_threadsafe`, `call_later`, `call_at`
 //! - `owner`: answers to handles
 //! - `tasks`: `create_future`, `create_task`
+//! - `slow`: what the calls within one event took
+//! - `user_code`: the one place through which user code is called
 //! - `turn`: one turn, and turns until `stop()`
 //! - `running`, `completing`: `run_forever`, `run_until_complete`
 //! - `metrics`: what the loop has done, in numbers
@@ -29,17 +31,20 @@ mod registry;
 mod running;
 mod schedule;
 mod signals;
+mod slow;
 mod source;
 mod state;
 mod surface;
 mod tasks;
 mod turn;
+mod user_code;
 mod wakeup;
 mod watchers;
 
 pub use registry::Claim;
 pub use source::{Readiness, Source, SourceClass};
 pub use state::{Entry, EventLoop, Purpose, SCRATCH};
+pub(crate) use user_code::{UserCall, about, call_factory, call_soon_about, note_about};
 
 use pyo3::PyTypeInfo;
 use pyo3::prelude::*;

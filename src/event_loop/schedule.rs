@@ -92,16 +92,7 @@ impl FastMethod for CallSoonThreadsafe {
         }
         // It runs in another thread, as a rule.
         handle.get().share();
-        let ready = Ready::Handle(handle.clone().unbind());
-        let asleep = event_loop
-            .inbox
-            .with(py, |inbox| inbox.add(|items| items.push(ready)));
-        if asleep {
-            event_loop
-                .poller(py)?
-                .wake()
-                .map_err(|error| os_error(&error))?;
-        }
+        event_loop.push_from_any_thread(py, Ready::Handle(handle.clone().unbind()))?;
         Ok(handle.into_any())
     }
 }
@@ -352,6 +343,22 @@ impl EventLoop {
         };
         let callback = Self::prepare(this, callback)?;
         event_loop.push_prepared(py, callback);
+        Ok(())
+    }
+
+    /// Queues `ready` and wakes the loop if it waits.
+    ///
+    /// # Errors
+    /// `RuntimeError` if the loop is closed, `OSError`.
+    #[inline]
+    pub(crate) fn push_from_any_thread(&self, py: Python<'_>, ready: Ready) -> PyResult<()> {
+        let asleep = self
+            .inbox
+            .with(py, |inbox| inbox.add(|items| items.push(ready)));
+        if asleep {
+            let woken = self.poller(py)?.wake();
+            return woken.map_err(|error| os_error(&error));
+        }
         Ok(())
     }
 

@@ -4,15 +4,17 @@
 //! work; it writes the signal's number to our pipe, and Python handlers run when the loop looks at
 //! the pipe, in the order asyncio would run them.
 
-use pyo3::prelude::*;
-
 use crate::error::os_error;
 use crate::event_loop::state::{Entry, EventLoop};
-use crate::py::asyncio;
+use crate::handle::{Callback, Handle};
+use crate::py::call::Args;
 use crate::py::names::name;
 use crate::py::value::{self, Int};
+use crate::py::{asyncio, object};
 use crate::sys::poller::Directions;
 use crate::sys::wakeup::SignalPipe;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 impl EventLoop {
     /// The writing end of the signal pipe, made and watched when first asked for.
@@ -56,6 +58,29 @@ impl EventLoop {
                 core.watched_signals[word] &= !bit;
             }
         });
+    }
+
+    /// The handle that runs `callback(*args)` whenever a signal comes.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub(crate) fn signal_handle<'py>(
+        this: &Bound<'py, Self>,
+        callback: Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+    ) -> PyResult<Bound<'py, Handle>> {
+        let py = this.py();
+        let callback = Callback {
+            function: callback.unbind(),
+            args: Args::new(py, args.iter_borrowed())?,
+            context: this.get().capture_context(py)?,
+        };
+        let handle = Handle::new(this.as_any(), callback)?;
+        object::track(handle.as_unbound());
+        if this.get().is_debug() {
+            handle.get().note_source(py)?;
+        }
+        Ok(handle)
     }
 
     /// Runs what signals ask for: first Python's own handlers, then `_handle_signals`.

@@ -17,6 +17,7 @@ use pyo3::prelude::*;
 
 use crate::error::os_error;
 use crate::event_loop::queue::{Ready, ReadyQueue, visit_handle};
+use crate::event_loop::slow::Frame;
 use crate::event_loop::source::{Source, Watch};
 use crate::handle::{Handle, TimerHandle};
 use crate::logic::inbox::{Inbox, Queue};
@@ -150,6 +151,8 @@ pub struct EventLoop {
     pub slots: LoopCell<Slots>,
     /// `None` once the loop is closed. Shared, because a wait goes on while nothing is borrowed.
     poller: LoopCell<Option<Arc<Poller>>>,
+    /// What happens within the event that runs, while somebody wants to know.
+    pub(crate) frame: LoopCell<Option<Frame>>,
     /// What other threads handed in and the loop has not moved to its ready queue.
     pub inbox: LoopCell<Inbox<ReadyQueue>>,
     /// Whether debug mode is on.
@@ -198,6 +201,7 @@ impl EventLoop {
             poller: LoopCell::new(Some(Arc::new(
                 Poller::new().map_err(|error| os_error(&error))?,
             ))),
+            frame: LoopCell::new(None),
             inbox: LoopCell::new(Inbox::default()),
             debug: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -264,6 +268,17 @@ impl EventLoop {
     #[inline]
     pub fn is_debug(&self) -> bool {
         self.debug.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody wants to know what user code takes: debug mode does.
+    #[inline]
+    pub(crate) fn is_observed(&self) -> bool {
+        self.is_debug()
+    }
+
+    /// From how many seconds on a call is slow.
+    pub(crate) fn slow_threshold(&self) -> f64 {
+        f64::from_bits(self.slow.load(Ordering::Relaxed))
     }
 
     /// Whether `close()` was called.

@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::error::exception;
+use crate::event_loop::queue::Ready;
 use crate::event_loop::state::EventLoop;
 use crate::event_loop::watchers::check_free;
 use crate::handle::Handle;
@@ -222,6 +223,21 @@ impl EventLoop {
         self.watch_signal(py, signum, false);
     }
 
+    /// The handle of a signal: callback(*args) in the current context, for
+    /// `_add_callback_signalsafe`.
+    fn _signal_handle<'py>(
+        this: &Bound<'py, Self>,
+        callback: Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+    ) -> PyResult<Bound<'py, Handle>> {
+        Self::signal_handle(this, callback, args)
+    }
+
+    /// Queue the handle of a signal, from any thread, as often as the signal comes.
+    fn _add_callback_signalsafe(&self, py: Python<'_>, handle: Py<Handle>) -> PyResult<()> {
+        self.push_from_any_thread(py, Ready::Handle(handle))
+    }
+
     #[getter]
     fn _state(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         if !self.slots.exists() {
@@ -273,7 +289,7 @@ impl EventLoop {
     /// 3.10 to 3.15, which takes anything.
     #[getter]
     fn slow_callback_duration(&self) -> Float {
-        Float(f64::from_bits(self.slow.load(Ordering::Relaxed)))
+        Float(self.slow_threshold())
     }
 
     #[setter(slow_callback_duration)]

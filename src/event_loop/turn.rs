@@ -11,8 +11,9 @@ use pyo3::prelude::*;
 
 use crate::error::os_error;
 use crate::event_loop::queue::Ready;
-use crate::event_loop::source::Readiness;
+use crate::event_loop::source::{Readiness, SourceClass};
 use crate::event_loop::state::{Core, Entry, EventLoop, unschedule};
+use crate::event_loop::user_code::{Event, observe};
 use crate::handle::Handle;
 use crate::logic::inbox::{Inbox, Queue};
 use crate::logic::slab::Key;
@@ -212,8 +213,8 @@ impl EventLoop {
         let result = match ready {
             Ready::Handle(handle) => {
                 let handle = handle.into_bound(py);
-                if event_loop.is_debug() {
-                    Self::run_timed(this, &handle)
+                if event_loop.is_observed() {
+                    Self::run_named(this, &handle)
                 } else {
                     Handle::run_queued(handle)
                 }
@@ -221,9 +222,9 @@ impl EventLoop {
             Ready::Callback(flavour) => {
                 let callback = event_loop.core.with(py, |core| core.ready.take_callback());
                 match callback {
-                    Some(callback) if event_loop.is_debug() => {
+                    Some(callback) if event_loop.is_observed() => {
                         let handle = Handle::remade(this.as_any(), callback, flavour)?;
-                        Self::run_timed(this, &handle)
+                        Self::run_named(this, &handle)
                     }
                     Some(callback) => Handle::run_without(this.as_any(), callback, flavour),
                     None => Ok(()),
@@ -232,13 +233,25 @@ impl EventLoop {
             Ready::Io(key, readiness) => match event_loop.source(py, key) {
                 Some(source) => {
                     let object = source.object.into_bound(py);
-                    source.class.ready(&object, readiness)
+                    if event_loop.is_observed() {
+                        Self::observe_ready(this, source.class, &object, readiness)
+                    } else {
+                        source.class.ready(&object, readiness)
+                    }
                 }
                 None => Ok(()),
             },
             Ready::Step(step) => {
                 let (source, step) = *step;
-                source.class.step(&source.object.into_bound(py), step)
+                let object = source.object.into_bound(py);
+                if event_loop.is_observed() {
+                    Self::observe_step(this, source.class, &object, step)
+                } else {
+                    source.class.step(&object, step)
+                }
+            }
+            Ready::Signals if event_loop.is_observed() => {
+                observe(this, &Event::Signals, || Self::take_signals(this))
             }
             Ready::Signals => Self::take_signals(this),
         };
@@ -246,6 +259,55 @@ impl EventLoop {
             return result;
         }
         result.and(event_loop.flush_delayed(py))
+    }
+
+    /// Lets a source serve an event, with what it writes; what is slow is reported.
+    #[cold]
+    #[inline(never)]
+    fn observe_ready(
+        this: &Bound<'_, Self>,
+        class: &'static dyn SourceClass,
+        object: &Bound<'_, PyAny>,
+        readiness: Readiness,
+    ) -> PyResult<()> {
+        observe(this, &Event::of(readiness, object), || {
+            let served = class.ready(object, readiness);
+            served.and(this.get().flush_delayed(this.py()))
+        })
+    }
+
+    /// As `observe_ready`, for a step of the source.
+    #[cold]
+    #[inline(never)]
+    fn observe_step(
+        this: &Bound<'_, Self>,
+        class: &'static dyn SourceClass,
+        object: &Bound<'_, PyAny>,
+        step: u8,
+    ) -> PyResult<()> {
+        observe(this, &Event::Source("step", object), || {
+            let run = class.step(object, step);
+            run.and(this.get().flush_delayed(this.py()))
+        })
+    }
+
+    /// Runs a callback, with what it writes; what is slow is reported. Meanwhile it is the loop's
+    /// `_current_handle`.
+    #[cold]
+    #[inline(never)]
+    fn run_named(this: &Bound<'_, Self>, handle: &Bound<'_, Handle>) -> PyResult<()> {
+        let py = this.py();
+        let current = |handle| {
+            this.get()
+                .slots
+                .with(py, |slots| std::mem::replace(&mut slots.current, handle))
+        };
+        observe(this, &Event::Handle(handle), || {
+            drop(current(Some(handle.clone().unbind())));
+            let result = Handle::run_named(handle);
+            drop(current(None));
+            result.and(this.get().flush_delayed(py))
+        })
     }
 
     /// Sends the writes that are delayed, and those that are delayed meanwhile.
@@ -260,29 +322,6 @@ impl EventLoop {
             }
         }
         result
-    }
-
-    /// Runs a callback in debug mode: slow ones are reported.
-    #[cold]
-    fn run_timed(this: &Bound<'_, Self>, handle: &Bound<'_, Handle>) -> PyResult<()> {
-        let py = this.py();
-        // A handle that somebody holds keeps its callback, which the report names.
-        let kept = handle.clone();
-        let current = |handle| {
-            this.get()
-                .slots
-                .with(py, |slots| std::mem::replace(&mut slots.current, handle))
-        };
-        drop(current(Some(kept.clone().unbind())));
-        let begin = clock::monotonic();
-        let result = Handle::run(&kept);
-        drop(current(None));
-        result?;
-        let seconds = clock::monotonic() - begin;
-        if seconds >= f64::from_bits(this.get().slow.load(Ordering::Relaxed)) {
-            this.call_method1(name!(py, _report_slow), (handle, Float(seconds)))?;
-        }
-        Ok(())
     }
 
     /// Between runs, whatever is queued is shown to the collector: nobody may ever run it.

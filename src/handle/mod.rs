@@ -4,6 +4,7 @@
 //! - `timer`: `TimerHandle`, which also has a deadline
 //! - `runner`: which thread runs a callback
 //! - `callback`: a callback outside of a handle
+//! - `named`: callbacks that fail, and those of debug mode
 //! - `bare`: handles that nobody keeps
 //! - `threadsafe`: cancelling from another thread
 //! - `owner`: what a handle asks of its loop
@@ -14,6 +15,7 @@
 mod bare;
 mod callback;
 mod cancel;
+mod named;
 mod owner;
 mod runner;
 mod scheduled;

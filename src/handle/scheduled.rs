@@ -13,16 +13,14 @@ use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use crate::error::leaves_the_loop;
 use crate::handle::callback::Callback;
 use crate::handle::runner::Runner;
 use crate::py::asyncio;
-use crate::py::call::{self, Args};
+use crate::py::call::Args;
 use crate::py::cell::LoopCell;
 use crate::py::names::name;
 use crate::py::object;
 use crate::py::pool::{self, Pool, Pooled};
-use crate::py::value::{self, Text, shown};
 
 /// What only debug mode and cancelled handles need.
 #[derive(Default)]
@@ -31,6 +29,8 @@ pub(super) struct Debug {
     source_traceback: Option<Py<PyAny>>,
     /// The representation from before `cancel()` dropped the callback.
     repr: Option<Py<PyAny>>,
+    /// What a callback of a protocol is about: the transport, the protocol, the peer.
+    pub(super) about: Option<Py<PyAny>>,
     /// What another thread waits for that wants to cancel while the callback runs.
     pub(super) finished: Option<Py<PyAny>>,
 }
@@ -189,10 +189,7 @@ impl Handle {
                 handle.keep(this, callback);
                 Ok(())
             }
-            Err(error) => {
-                handle.keep(this, callback);
-                Self::report(this, error)
-            }
+            Err(error) => Self::failed(this, callback, error),
         }
     }
 
@@ -206,7 +203,7 @@ impl Handle {
     }
 
     /// Puts the callback back into a handle that somebody holds, and shows it to the collector.
-    fn keep(&self, this: &Bound<'_, Self>, callback: Callback) {
+    pub(super) fn keep(&self, this: &Bound<'_, Self>, callback: Callback) {
         let py = this.py();
         object::track(this.as_unbound());
         let left = self.state.with(py, |state| {
@@ -218,33 +215,6 @@ impl Handle {
         if let Some(left) = left {
             left.release(py);
         }
-    }
-
-    /// Hands `error` to the loop's exception handler, with asyncio's text and keys.
-    #[cold]
-    pub(super) fn report(this: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
-        let py = this.py();
-        if leaves_the_loop(py, &error) {
-            return Err(error);
-        }
-        let handle = this.get();
-        let Some(event_loop) = handle.event_loop(py) else {
-            return Err(error);
-        };
-        let callback = handle.callback(py);
-        let args = handle.args(py)?;
-        let debug = call::method0(&event_loop, name!(py, get_debug))?;
-        let text = asyncio::describe_callback(callback.bind(py), &args, &debug)?;
-        let context = value::dict(py)?;
-        let text = format!("Exception in callback {}", shown(&text.str()?));
-        context.set_item(name!(py, message), Text(text))?;
-        context.set_item(name!(py, exception), error.into_value(py))?;
-        context.set_item(name!(py, handle), this)?;
-        if let Some(stack) = handle.source_traceback(py) {
-            context.set_item(name!(py, source_traceback), stack)?;
-        }
-        call::method1(&event_loop, name!(py, call_exception_handler), &context)?;
-        Ok(())
     }
 
     /// Notes that the callback must not run.
@@ -310,6 +280,7 @@ impl Handle {
                 .map_or(Ok(()), |it| it.visit(visit))?;
             if let Some(debug) = &state.debug {
                 visit.call(&debug.source_traceback)?;
+                visit.call(&debug.about)?;
             }
             Ok(())
         });
@@ -342,7 +313,7 @@ impl Handle {
     }
 
     /// The context the callback runs in. Mirrors asyncio, which has it since Python 3.12.
-    fn get_context(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+    pub(super) fn get_context(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         loop {
             // Nothing is taken out of the handle meanwhile: making a context may run the collector.
             let shown = self.state.with(py, |state| {
@@ -388,7 +359,7 @@ impl Handle {
     }
 
     #[getter(_callback)]
-    fn callback(&self, py: Python<'_>) -> Py<PyAny> {
+    pub(super) fn callback(&self, py: Python<'_>) -> Py<PyAny> {
         let callback = self.state.with(py, |state| {
             Some(state.callback.as_ref()?.function.clone_ref(py))
         });
@@ -396,7 +367,7 @@ impl Handle {
     }
 
     #[getter(_args)]
-    fn args<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    pub(super) fn args<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         // `cancel()` drops both, and takes the representation before it does.
         let args = self.state.with(py, |state| match &state.callback {
             Some(callback) => Some(callback.args.duplicate(py)),
@@ -434,7 +405,7 @@ impl Handle {
     }
 
     #[getter(_source_traceback)]
-    fn source_traceback(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    pub(super) fn source_traceback(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.state.with(py, |state| {
             Some(
                 state
@@ -445,6 +416,17 @@ impl Handle {
                     .clone_ref(py),
             )
         })
+    }
+
+    /// What a report of a slow callback adds: (transport, protocol, peer or None), or None.
+    #[getter]
+    fn _about(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.about(py)
+    }
+
+    #[setter(_about)]
+    fn set_about(&self, py: Python<'_>, about: Py<PyAny>) {
+        self.note_about(py, about);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -6,11 +6,11 @@
 use pyo3::prelude::*;
 
 use crate::error::{leaves_the_loop, os_error};
-use crate::event_loop::{Entry, EventLoop, Readiness, Source, SourceClass};
+use crate::event_loop::{Entry, EventLoop, Readiness, Source, SourceClass, UserCall};
 use crate::handle::Callback;
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::asyncio;
-use crate::py::call::{self, Args};
+use crate::py::call::Args;
 use crate::py::names::name;
 use crate::py::value::{self, Text};
 use crate::transport::datagram::DatagramTransport;
@@ -268,7 +268,13 @@ impl DatagramTransport {
         let told = match transport.protocol(py) {
             Some(protocol) => {
                 let reason = reason.unwrap_or_else(|| py.None()).into_bound(py);
-                call::method1(&protocol, name!(py, connection_lost), &reason).map(drop)
+                let call = UserCall {
+                    event_loop: transport.event_loop.bind(py),
+                    transport: this.as_any(),
+                    protocol: &protocol,
+                    method: name!(py, connection_lost),
+                };
+                call.call1(&reason).map(drop)
             }
             None => Ok(()),
         };

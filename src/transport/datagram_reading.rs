@@ -12,9 +12,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::error::{leaves_the_loop, os_error, would_block};
-use crate::event_loop::Readiness;
+use crate::event_loop::{Readiness, UserCall};
 use crate::logic::lifecycle::Lifecycle;
-use crate::py::call;
 use crate::py::names::name;
 use crate::py::value::{self, Count};
 use crate::sys::address::RawAddress;
@@ -72,9 +71,15 @@ impl DatagramTransport {
             let Some((data, sender, protocol)) = next else {
                 return Ok(());
             };
-            let name = name!(py, datagram_received);
-            call::method2(&protocol, name, &data, &sender)?;
-            if transport.event_loop.bind(py).get().has_more_to_run(py) {
+            let event_loop = transport.event_loop.bind(py);
+            let call = UserCall {
+                event_loop,
+                transport: this.as_any(),
+                protocol: &protocol,
+                method: name!(py, datagram_received),
+            };
+            call.call2(&data, &sender)?;
+            if event_loop.get().has_more_to_run(py) {
                 return Ok(());
             }
         }
@@ -115,7 +120,7 @@ impl DatagramTransport {
                 // There may be datagrams behind the error.
                 transport.state.with(py, |state| state.readable = true);
                 let told = match transport.protocol(py) {
-                    Some(protocol) => Self::tell_error(&protocol, error),
+                    Some(protocol) => Self::tell_error(this, &protocol, error),
                     None => Ok(()),
                 };
                 transport.read_on(py);
@@ -170,10 +175,20 @@ impl DatagramTransport {
     ///
     /// # Errors
     /// What the protocol raises.
-    pub fn tell_error(protocol: &Bound<'_, PyAny>, error: PyErr) -> PyResult<()> {
+    pub fn tell_error(
+        this: &Bound<'_, Self>,
+        protocol: &Bound<'_, PyAny>,
+        error: PyErr,
+    ) -> PyResult<()> {
         let py = protocol.py();
         let error = error.into_value(py).into_bound(py).into_any();
-        call::method1(protocol, name!(py, error_received), &error).map(drop)
+        let call = UserCall {
+            event_loop: this.get().event_loop.bind(py),
+            transport: this.as_any(),
+            protocol,
+            method: name!(py, error_received),
+        };
+        call.call1(&error).map(drop)
     }
 
     /// Turns the datagrams of `batch` into objects.

@@ -181,7 +181,7 @@ impl DatagramTransport {
     /// The socket refused a datagram: the protocol is told, and nothing else happens.
     fn refused(this: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
         match this.get().protocol(this.py()) {
-            Some(protocol) => Self::tell_error(&protocol, error),
+            Some(protocol) => Self::tell_error(this, &protocol, error),
             None => Ok(()),
         }
     }

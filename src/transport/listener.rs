@@ -14,13 +14,13 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::error::{exception, leaves_the_loop, os_error};
-use crate::event_loop::{EventLoop, Readiness, Source, SourceClass};
+use crate::event_loop::{EventLoop, Readiness, Source, SourceClass, call_factory};
 use crate::logic::slab::Key;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
 use crate::py::names::name;
 use crate::py::socket::Held;
-use crate::py::value::{self, Float, Text};
+use crate::py::value::{self, Float, Text, shown};
 use crate::py::{asyncio, audit};
 use crate::sys::address::Address;
 use crate::sys::socket::{self, AcceptError};
@@ -162,6 +162,11 @@ impl Listener {
         }
     }
 
+    #[getter]
+    fn _sock(&self, py: Python<'_>) -> Py<PyAny> {
+        self.sock.object().clone_ref(py)
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let visited = self.state.try_with(|state| {
             visit.call(&self.event_loop)?;
@@ -262,6 +267,9 @@ impl Listener {
         let Some(mut context) = context else {
             return Ok(());
         };
+        if event_loop.get().is_debug() {
+            Self::log_accepted(this, &connection, &peer)?;
+        }
         let mut extra = None;
         let mut descriptor = Descriptor::Owned(connection);
         // An audit hook has to see the socket, and only Python knows addresses of other families.
@@ -278,7 +286,7 @@ impl Listener {
         // A context of the connection's own, so that nothing a factory sets reaches another one.
         context = context.separate(py)?;
         let entered = context.enter(py)?;
-        let protocol = listener.protocol_factory.bind(py).call0();
+        let protocol = Self::new_protocol(this, &peer);
         let carried = match (&protocol, &listener.tls) {
             (Ok(protocol), Some(tls)) => tls.bind(py).call1((protocol,)),
             (Ok(protocol), None) => Ok(protocol.clone()),
@@ -306,6 +314,57 @@ impl Listener {
             Err(error) if leaves_the_loop(py, &error) => Err(error),
             Err(error) => Self::report_refused(this, error, protocol.ok()),
         }
+    }
+
+    /// What the program's factory makes for a connection from `peer`.
+    fn new_protocol<'py>(this: &Bound<'py, Self>, peer: &Address) -> PyResult<Bound<'py, PyAny>> {
+        let py = this.py();
+        let listener = this.get();
+        let factory = listener.protocol_factory.bind(py);
+        call_factory(listener.event_loop.bind(py), factory, this.as_any(), || {
+            let peer = address::to_python(py, peer).ok()?;
+            Some(peer.unbind())
+        })
+    }
+
+    /// asyncio's line about a new connection, with the same words for its socket, which Python does not
+    /// see.
+    #[cold]
+    fn log_accepted(this: &Bound<'_, Self>, connection: &OwnedFd, peer: &Address) -> PyResult<()> {
+        let py = this.py();
+        match this.get().try_log_accepted(py, connection, peer) {
+            Err(error) if !leaves_the_loop(py, &error) => Self::report_broken(this, error),
+            logged => logged,
+        }
+    }
+
+    fn try_log_accepted(
+        &self,
+        py: Python<'_>,
+        connection: &OwnedFd,
+        peer: &Address,
+    ) -> PyResult<()> {
+        let number = connection.as_raw_fd();
+        let sock = self.sock.object().bind(py);
+        let about = |name| sock.getattr(Text(name))?.str();
+        let local = socket::local_address(number).unwrap_or(Address::Other);
+        let (local, peer) = (
+            address::to_python(py, &local)?,
+            address::to_python(py, peer)?,
+        );
+        let described = format!(
+            "<socket.socket fd={number}, family={}, type={}, proto={}, laddr={}, raddr={}>",
+            shown(&about("family")?),
+            shown(&about("type")?),
+            shown(&about("proto")?),
+            shown(&local.repr()?),
+            shown(&peer.repr()?)
+        );
+        let text = "%r got a new connection from %r: %s";
+        let logger = asyncio::logger(py)?;
+        let arguments = (Text(text), &self.server, peer, Text(described));
+        logger.call_method1(name!(py, debug), arguments)?;
+        Ok(())
     }
 
     /// asyncio mentions a connection that could not be made in debug mode only.

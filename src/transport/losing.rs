@@ -8,9 +8,9 @@ use std::sync::atomic::Ordering;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use crate::event_loop::EventLoop;
+use crate::event_loop::{EventLoop, UserCall};
 use crate::logic::lifecycle::Lifecycle;
-use crate::py::call::{self, Args};
+use crate::py::call::Args;
 use crate::py::finalizer::{Destructor, Finalized};
 use crate::py::names::name;
 use crate::py::warning;
@@ -122,7 +122,13 @@ impl StreamTransport {
                     .as_ref()
                     .map_or_else(|| py.None(), |it| it.clone_ref(py));
                 let reason = reason.into_bound(py);
-                call::method1(&protocol, name!(py, connection_lost), &reason).map(drop)
+                let call = UserCall {
+                    event_loop: transport.event_loop.bind(py),
+                    transport: this.as_any(),
+                    protocol: &protocol,
+                    method: name!(py, connection_lost),
+                };
+                call.call1(&reason).map(drop)
             }
             None => Ok(()),
         };

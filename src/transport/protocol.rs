@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::error::leaves_the_loop;
-use crate::event_loop::EventLoop;
+use crate::event_loop::{EventLoop, UserCall};
 use crate::py::asyncio;
 use crate::py::call;
 use crate::py::names::name;
@@ -172,7 +172,13 @@ pub fn tell_flow(
     protocol: &Bound<'_, PyAny>,
     name: &Bound<'_, PyString>,
 ) -> PyResult<()> {
-    let Err(error) = call::method0(protocol, name) else {
+    let call = UserCall {
+        event_loop,
+        transport,
+        protocol,
+        method: name,
+    };
+    let Err(error) = call.call0() else {
         return Ok(());
     };
     match Failure::of(event_loop.py(), error) {

@@ -9,14 +9,14 @@ use std::os::fd::RawFd;
 
 use pyo3::exceptions::{PyBufferError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyType};
+use pyo3::types::{PyBytes, PyString, PyType};
 
 use crate::error::{exception, os_error};
-use crate::event_loop::{Purpose, Readiness};
+use crate::event_loop::{Purpose, Readiness, UserCall};
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::names::name;
 use crate::py::value::{self, Text, shown};
-use crate::py::{asyncio, buffer, bytes, call};
+use crate::py::{asyncio, buffer, bytes};
 use crate::sys::socket;
 use crate::transport::direct::DirectClass;
 use crate::transport::protocol::{Failure, Kind};
@@ -94,13 +94,29 @@ impl StreamTransport {
         let Some(protocol) = this.get().protocol(py) else {
             return Ok(());
         };
-        match call::method1(&protocol, name!(py, data_received), data) {
+        let received = name!(py, data_received);
+        match Self::tell(this, &protocol, received).call1(data) {
             Ok(_) => Ok(()),
             Err(error) => Self::failed(
                 this,
                 error,
                 "Fatal error: protocol.data_received() call failed.",
             ),
+        }
+    }
+
+    /// The call `protocol.method()`.
+    #[inline]
+    fn tell<'a, 'py>(
+        this: &'a Bound<'py, Self>,
+        protocol: &'a Bound<'py, PyAny>,
+        method: &'a Bound<'py, PyString>,
+    ) -> UserCall<'a, 'py> {
+        UserCall {
+            event_loop: this.get().event_loop.bind(this.py()),
+            transport: this.as_any(),
+            protocol,
+            method,
         }
     }
 
@@ -212,7 +228,7 @@ impl StreamTransport {
         let Some(protocol) = transport.protocol(py) else {
             return Ok(());
         };
-        let space = match lent(&protocol) {
+        let space = match lent(Self::tell(this, &protocol, name!(py, get_buffer))) {
             Ok(space) => space,
             Err(error) => {
                 let message = "Fatal error: protocol.get_buffer() call failed.";
@@ -256,7 +272,8 @@ impl StreamTransport {
         let Some(protocol) = transport.protocol(py) else {
             return Ok(());
         };
-        match call::method1(&protocol, name!(py, buffer_updated), &count) {
+        let updated = name!(py, buffer_updated);
+        match Self::tell(this, &protocol, updated).call1(&count) {
             Ok(_) => Ok(()),
             Err(error) => Self::failed(
                 this,
@@ -311,8 +328,9 @@ impl StreamTransport {
         let Some(protocol) = transport.protocol(py) else {
             return Ok(());
         };
-        let kept =
-            call::method0(&protocol, name!(py, eof_received)).and_then(|answer| answer.is_truthy());
+        let kept = Self::tell(this, &protocol, name!(py, eof_received))
+            .call0()
+            .and_then(|answer| answer.is_truthy());
         match kept {
             Ok(true) => {
                 // Reading that was paused and resumed meanwhile does not begin again, as in
@@ -388,14 +406,14 @@ impl StreamTransport {
     }
 }
 
-/// The buffer that `protocol` lends.
+/// The buffer that a protocol lends.
 ///
 /// # Errors
 /// What `get_buffer` raises, and `RuntimeError` for an empty one.
-fn lent<'py>(protocol: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let py = protocol.py();
+fn lent<'py>(get_buffer: UserCall<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+    let py = get_buffer.protocol.py();
     let hint = value::int(py, -1)?;
-    let space = call::method1(protocol, name!(py, get_buffer), &hint)?;
+    let space = get_buffer.call1(&hint)?;
     if space.len()? == 0 {
         Err(empty_buffer(py))
     } else {

@@ -14,11 +14,11 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::error::{exception, os_error};
-use crate::event_loop::{EventLoop, Source, SourceClass};
+use crate::event_loop::{EventLoop, Source, SourceClass, UserCall, call_soon_about};
 use crate::logic::lifecycle::Lifecycle;
 use crate::logic::slab::Key;
 use crate::py::asyncio;
-use crate::py::call::{self, Args};
+use crate::py::call::Args;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
 use crate::py::names::name;
@@ -176,7 +176,7 @@ impl PipeTransport {
         let method = protocol.getattr(Text(name))?;
         let arguments: Vec<_> = argument.into_iter().map(Bound::as_borrowed).collect();
         let args = Args::new(py, arguments.into_iter())?;
-        EventLoop::call_soon(event_loop, method, args)
+        call_soon_about(event_loop, method, args, this.as_any(), &protocol)
     }
 
     fn source(this: &Bound<'_, Self>) -> Source {
@@ -385,7 +385,13 @@ impl PipeTransport {
         let told = match transport.protocol(py) {
             Some(protocol) => {
                 let reason = reason.unwrap_or_else(|| py.None()).into_bound(py);
-                call::method1(&protocol, name!(py, connection_lost), &reason).map(drop)
+                let call = UserCall {
+                    event_loop: transport.event_loop.bind(py),
+                    transport: this.as_any(),
+                    protocol: &protocol,
+                    method: name!(py, connection_lost),
+                };
+                call.call1(&reason).map(drop)
             }
             None => Ok(()),
         };

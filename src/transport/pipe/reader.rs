@@ -14,13 +14,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyType};
 
 use crate::error::os_error;
-use crate::event_loop::{EventLoop, Readiness, SourceClass};
+use crate::event_loop::{EventLoop, Readiness, SourceClass, UserCall};
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::cell::LoopCell;
 use crate::py::finalizer::{Destructor, Finalized};
 use crate::py::names::name;
 use crate::py::value::{self, Count, Text};
-use crate::py::{asyncio, bytes, call};
+use crate::py::{asyncio, bytes};
 use crate::sys::pipe::{self, Kind};
 use crate::sys::socket::readable_bytes;
 use crate::transport::pipe::end::{Parts, PipeTransport, Step};
@@ -166,7 +166,13 @@ impl ReadPipeTransport {
         let Some(protocol) = this.as_super().get().protocol(py) else {
             return Ok(());
         };
-        match call::method1(&protocol, name!(py, data_received), data) {
+        let call = UserCall {
+            event_loop: this.as_super().get().event_loop.bind(py),
+            transport: this.as_any(),
+            protocol: &protocol,
+            method: name!(py, data_received),
+        };
+        match call.call1(data) {
             Ok(_) => Ok(()),
             Err(error) => PipeTransport::report(this.as_super(), error, "_read_ready"),
         }

@@ -6,11 +6,13 @@
 
 use pyo3::exceptions::{PyBaseException, PyException, PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 use crate::error::leaves_the_loop;
+use crate::event_loop::{about, note_about};
+use crate::py::asyncio;
 use crate::py::names::name;
 use crate::py::value::{self, Text};
-use crate::py::{asyncio, call};
 use crate::transport::protocol::report;
 use crate::transport::tls::session::{Phase, TlsProtocol, Told, Work};
 use crate::transport::tls::writing::Share;
@@ -337,8 +339,9 @@ impl TlsProtocol {
         let Some(app) = app else {
             return Ok(());
         };
-        let kept =
-            call::method0(&app, name!(py, eof_received)).and_then(|answer| answer.is_truthy());
+        let kept = Self::tell(this, &app, name!(py, eof_received))
+            .call0()
+            .and_then(|answer| answer.is_truthy());
         match kept {
             Ok(true) => {
                 let text = "returning true from eof_received() has no effect when using ssl";
@@ -359,6 +362,7 @@ impl TlsProtocol {
         let py = this.py();
         let session = this.get();
         session.mark_closed(py);
+        let about = Self::about_loss(this)?;
         let (app, tells, dropped) = session.state.with(py, |state| {
             let tells =
                 state.phase != Phase::DoHandshake && matches!(state.told, Told::Made | Told::Eof);
@@ -382,11 +386,13 @@ impl TlsProtocol {
         let queued = match app {
             Some(app) if tells => {
                 let told = app.bind(py).getattr(name!(py, connection_lost))?;
-                session
-                    .event_loop
-                    .bind(py)
-                    .call_method1(name!(py, call_soon), (told, reason))
-                    .map(drop)
+                let event_loop = session.event_loop.bind(py);
+                let handle = event_loop.call_method1(name!(py, call_soon), (told, reason));
+                handle.map(|handle| {
+                    if let Some(about) = about {
+                        note_about(&handle, about);
+                    }
+                })
             }
             _ => Ok(()),
         };
@@ -394,6 +400,22 @@ impl TlsProtocol {
         let woken = session.wake_waiter(py, reason);
         let cancelled = session.cancel_timers(py);
         queued.and(woken).and(cancelled)
+    }
+
+    /// What the last callback is about. Its transport does not know the peer any more when it runs.
+    /// `None` while nobody wants to know.
+    fn about_loss<'py>(this: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let py = this.py();
+        let session = this.get();
+        if !session.event_loop.bind(py).get().is_observed() {
+            return Ok(None);
+        }
+        let (Some(app), Some(transport)) = (session.app(py), Self::transport(this)?) else {
+            return Ok(None);
+        };
+        let arguments = (name!(py, peername),);
+        let peer = transport.call_method1(name!(py, get_extra_info), arguments);
+        about(&transport, &app, peer.ok()).map(Some)
     }
 
     /// Ends the connection if `result` is an `Exception`; anything above that goes on.

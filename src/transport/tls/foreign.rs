@@ -156,22 +156,27 @@ impl TlsProtocol {
                 let nothing = value::bytes(py, b"")?;
                 call::method1(nothing.as_any(), name!(py, join), chunks.as_any())?
             };
-            session.deliver_foreign(&app, &data)?;
+            Self::deliver_foreign(this, &app, &data)?;
         }
         ended
     }
 
-    fn deliver_foreign(&self, app: &Bound<'_, PyAny>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn deliver_foreign<'py>(
+        this: &Bound<'py, Self>,
+        app: &Bound<'py, PyAny>,
+        data: &Bound<'py, PyAny>,
+    ) -> PyResult<()> {
         let py = app.py();
-        let kind = self.state.with(py, |state| state.kind);
+        let kind = this.get().state.with(py, |state| state.kind);
         if matches!(kind, Kind::Buffered) {
             let feed = asyncio::feed_data_to_buffered_protocol(py)?;
             return call::function2(feed, app, data).map(drop);
         }
-        match (kind, data.cast_exact::<PyBytes>()) {
-            (Kind::Direct(class), Ok(bytes)) => class.data_received(app, bytes),
-            _ => call::method1(app, name!(py, data_received), data).map(drop),
+        if let (Kind::Direct(class), Ok(bytes)) = (kind, data.cast_exact::<PyBytes>()) {
+            return class.data_received(app, bytes);
         }
+        let received = name!(py, data_received);
+        Self::tell(this, app, received).call1(data).map(drop)
     }
 
     /// True at the peer's goodbye.
@@ -182,7 +187,7 @@ impl TlsProtocol {
             return Ok(false);
         };
         let hint = value::count(py, session.received_size(py)?)?;
-        let space = call::method1(&app, name!(py, get_buffer), hint.as_any())?;
+        let space = Self::tell(this, &app, name!(py, get_buffer)).call1(hint.as_any())?;
         let size = space.len()?;
         if size == 0 {
             return Err(exception::<PyRuntimeError>(py, EMPTY_BUFFER));
@@ -224,7 +229,7 @@ impl TlsProtocol {
         };
         drop((room, space));
         if let Some(filled) = filled {
-            call::method1(&app, name!(py, buffer_updated), &filled)?;
+            Self::tell(this, &app, name!(py, buffer_updated)).call1(&filled)?;
         }
         ended
     }

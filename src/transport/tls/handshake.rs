@@ -142,7 +142,7 @@ impl TlsProtocol {
         });
         drop(old);
         if first && let (Some(app), Some(transport)) = (session.app(py), Self::transport(this)?) {
-            call::method1(&app, name!(py, connection_made), transport.as_any())?;
+            Self::tell(this, &app, name!(py, connection_made)).call1(transport.as_any())?;
         }
         session.wake_waiter(py, None)?;
         Self::do_read(this)

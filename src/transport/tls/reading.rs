@@ -252,7 +252,7 @@ impl TlsProtocol {
             match session.state.with(py, |state| state.kind) {
                 Kind::Direct(class) => class.data_received(&app, &data)?,
                 Kind::Plain | Kind::Buffered => {
-                    call::method1(&app, name!(py, data_received), data.as_any())?;
+                    Self::tell(this, &app, name!(py, data_received)).call1(data.as_any())?;
                 }
             }
         }
@@ -289,7 +289,7 @@ impl TlsProtocol {
             return Ok(false);
         };
         let hint = value::count(py, session.received_size(py)?)?;
-        let space = call::method1(&app, name!(py, get_buffer), hint.as_any())?;
+        let space = Self::tell(this, &app, name!(py, get_buffer)).call1(hint.as_any())?;
         let items = space.len()?;
         // What is no writable buffer is refused by the read.
         let size = buffer::writable_size(&space).unwrap_or(items);
@@ -305,7 +305,7 @@ impl TlsProtocol {
         }
         if filled > 0 {
             let count = value::count(py, filled)?;
-            call::method1(&app, name!(py, buffer_updated), count.as_any())?;
+            Self::tell(this, &app, name!(py, buffer_updated)).call1(count.as_any())?;
         }
         Self::after_read(this, end)?;
         Ok(full && *delivered < most && session.reads(py))

@@ -11,8 +11,9 @@ use std::collections::VecDeque;
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
-use crate::event_loop::EventLoop;
+use crate::event_loop::{EventLoop, UserCall};
 use crate::logic::tls_records::Records;
 use crate::logic::write_queue::WriteQueue;
 use crate::py::bytes::Pinned;
@@ -277,6 +278,21 @@ impl TlsProtocol {
                     .with(py, |state| state.transport = Some(kept));
                 Ok(Some(transport))
             }
+        }
+    }
+
+    /// The call `app.method()`.
+    #[inline]
+    pub(super) fn tell<'a, 'py>(
+        this: &'a Bound<'py, Self>,
+        app: &'a Bound<'py, PyAny>,
+        method: &'a Bound<'py, PyString>,
+    ) -> UserCall<'a, 'py> {
+        UserCall {
+            event_loop: this.get().event_loop.bind(this.py()),
+            transport: this.as_any(),
+            protocol: app,
+            method,
         }
     }
 

@@ -13,10 +13,10 @@ use crate::error::leaves_the_loop;
 use crate::event_loop::Purpose;
 use crate::logic::flow_control::LOST_WRITES;
 use crate::logic::response_head;
+use crate::py::asyncio;
 use crate::py::bytes::Pinned;
 use crate::py::names::name;
 use crate::py::value::{Text, shown};
-use crate::py::{asyncio, call};
 use crate::transport::protocol::report;
 use crate::transport::tls::below::Below;
 use crate::transport::tls::session::{Phase, State, TlsProtocol, Work};
@@ -357,7 +357,7 @@ impl TlsProtocol {
         let Some(app) = session.app(py) else {
             return Ok(());
         };
-        let Err(error) = call::method0(&app, name) else {
+        let Err(error) = Self::tell(this, &app, name).call0() else {
             return Ok(());
         };
         if leaves_the_loop(py, &error) {

@@ -1,0 +1,60 @@
+//! `Frame`: what the calls of user code within one event took, while somebody wants to know.
+//!
+//! The loop's thread. A frame holds its Python objects only while the event lasts.
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+/// A call of user code, as a report names it.
+pub(crate) struct Subject {
+    /// The protocol, or the factory of protocols.
+    pub(crate) object: Py<PyAny>,
+    /// Which method of it is called; `None` if the object itself is.
+    pub(crate) method: Option<Py<PyString>>,
+    /// The transport or the listener that the call is for.
+    pub(crate) transport: Py<PyAny>,
+    /// The peer's address, where the transport does not know it: of a datagram, or of a connection
+    /// that is not made yet.
+    pub(crate) peer: Option<Py<PyAny>>,
+}
+
+/// What happened since an event, or a call within it, began.
+#[derive(Default)]
+pub(crate) struct Frame {
+    /// How many seconds of it are reported as calls of their own.
+    pub(crate) told: f64,
+    /// How many calls of user code ended.
+    pub(crate) calls: usize,
+    /// The one that took longest, and how many seconds.
+    pub(crate) longest: Option<(f64, Subject)>,
+    /// Those that are to be reported, with their seconds, in the order of their ends.
+    pub(crate) slow: Vec<(f64, Subject)>,
+}
+
+impl Frame {
+    /// Adds a call of `total` seconds within which `inner` happened. Gives back what is longer than
+    /// nothing any more, to be dropped outside any borrow.
+    pub(crate) fn add(
+        &mut self,
+        total: f64,
+        threshold: f64,
+        inner: Self,
+        subject: impl Fn() -> Subject,
+    ) -> Option<(f64, Subject)> {
+        let own = total - inner.told;
+        self.slow.extend(inner.slow);
+        self.calls += inner.calls + 1;
+        if own >= threshold {
+            self.slow.push((own, subject()));
+            self.told += total;
+        } else {
+            self.told += inner.told;
+        }
+        let longest = self.longest.as_ref().map_or(0.0, |longest| longest.0);
+        if total < longest {
+            return inner.longest;
+        }
+        let shorter = self.longest.replace((total, subject()));
+        shorter.or(inner.longest)
+    }
+}

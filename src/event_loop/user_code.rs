@@ -1,0 +1,327 @@
+//! The one place through which the loop and its transports call user code, where calls can be timed
+//! and named.
+//!
+//! The loop's thread. Everything that the loop runs passes `observe`, and every call of a protocol
+//! or of a factory of protocols passes `UserCall`, which costs one branch while nobody wants to
+//! know. A stretch of time is reported once, by the innermost call that is slow by itself.
+
+use std::sync::atomic::Ordering;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple};
+
+use crate::error::leaves_the_loop;
+use crate::event_loop::schedule::Prepared;
+use crate::event_loop::slow::{Frame, Subject};
+use crate::event_loop::source::Readiness;
+use crate::event_loop::state::EventLoop;
+use crate::handle::{Callback, Handle};
+use crate::py::call::{self, Args};
+use crate::py::names::name;
+use crate::py::thread;
+use crate::py::value::{self, Count, Float, Text};
+
+/// A call of a protocol that a transport makes.
+#[derive(Clone, Copy)]
+pub(crate) struct UserCall<'a, 'py> {
+    /// The loop in which the call is made.
+    pub(crate) event_loop: &'a Bound<'py, EventLoop>,
+    /// The transport; for a TLS connection its `TlsProtocol`, which knows the transport.
+    pub(crate) transport: &'a Bound<'py, PyAny>,
+    /// What is called.
+    pub(crate) protocol: &'a Bound<'py, PyAny>,
+    /// Which method of it.
+    pub(crate) method: &'a Bound<'py, PyString>,
+}
+
+// The calls that are timed take everything by value: what they borrow would be in memory, and not in
+// registers, for the others too.
+impl<'py> UserCall<'_, 'py> {
+    /// `protocol.method()`
+    ///
+    /// # Errors
+    /// What the method raises.
+    #[inline]
+    pub(crate) fn call0(self) -> PyResult<Bound<'py, PyAny>> {
+        if self.event_loop.get().is_observed() {
+            return self.observed0();
+        }
+        call::method0(self.protocol, self.method)
+    }
+
+    /// `protocol.method(argument)`
+    ///
+    /// # Errors
+    /// What the method raises.
+    #[inline]
+    pub(crate) fn call1(self, argument: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        if self.event_loop.get().is_observed() {
+            return self.observed1(argument);
+        }
+        call::method1(self.protocol, self.method, argument)
+    }
+
+    /// `protocol.method(data, peer)`
+    ///
+    /// # Errors
+    /// What the method raises.
+    #[inline]
+    pub(crate) fn call2(
+        self,
+        data: &Bound<'py, PyAny>,
+        peer: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if self.event_loop.get().is_observed() {
+            return self.observed2(data, peer);
+        }
+        call::method2(self.protocol, self.method, data, peer)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn observed0(self) -> PyResult<Bound<'py, PyAny>> {
+        self.observed(None, &mut || call::method0(self.protocol, self.method))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn observed1(self, argument: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let mut call = || call::method1(self.protocol, self.method, argument);
+        self.observed(None, &mut call)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn observed2(
+        self,
+        data: &Bound<'py, PyAny>,
+        peer: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let mut call = || call::method2(self.protocol, self.method, data, peer);
+        self.observed(Some(peer), &mut call)
+    }
+
+    fn observed(
+        self,
+        peer: Option<&Bound<'py, PyAny>>,
+        call: &mut dyn FnMut() -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let subject = || Subject {
+            object: self.protocol.clone().unbind(),
+            method: Some(self.method.clone().unbind()),
+            transport: self.transport.clone().unbind(),
+            peer: peer.map(|peer| peer.clone().unbind()),
+        };
+        observed(self.event_loop, &subject, call)
+    }
+}
+
+/// Calls `factory` for a connection of `listener` from `peer`.
+///
+/// # Errors
+/// What the factory raises.
+#[inline]
+pub(crate) fn call_factory<'py>(
+    event_loop: &Bound<'py, EventLoop>,
+    factory: &Bound<'py, PyAny>,
+    listener: &Bound<'py, PyAny>,
+    peer: impl Fn() -> Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    if !event_loop.get().is_observed() {
+        return factory.call0();
+    }
+    let subject = || Subject {
+        object: factory.clone().unbind(),
+        method: None,
+        transport: listener.clone().unbind(),
+        peer: peer(),
+    };
+    observed(event_loop, &subject, &mut || factory.call0())
+}
+
+/// Queues `method`, which is `protocol`'s and about `transport`, as `call_soon` does.
+///
+/// # Errors
+/// `MemoryError`.
+pub(crate) fn call_soon_about<'py>(
+    event_loop: &Bound<'py, EventLoop>,
+    method: Bound<'py, PyAny>,
+    args: Args,
+    transport: &Bound<'py, PyAny>,
+    protocol: &Bound<'py, PyAny>,
+) -> PyResult<()> {
+    let py = event_loop.py();
+    let callback = Callback {
+        function: method.unbind(),
+        args,
+        context: event_loop.get().capture_context(py)?,
+    };
+    let prepared = EventLoop::prepare(event_loop, callback)?;
+    if let Prepared::Handle(handle) = &prepared {
+        let about = about(transport, protocol, None)?;
+        note_about(handle.bind(py), about);
+    }
+    event_loop.get().push_prepared(py, prepared);
+    Ok(())
+}
+
+/// Notes for reports what `handle`, if it is one of ours, is about: see `about`.
+pub(crate) fn note_about(handle: &Bound<'_, PyAny>, about: Bound<'_, PyTuple>) {
+    if let Ok(handle) = handle.cast::<Handle>() {
+        handle
+            .get()
+            .note_about(handle.py(), about.into_any().unbind());
+    }
+}
+
+/// That something is called of `protocol` for `transport`; with `peer`, if the transport will not
+/// know it any more.
+///
+/// # Errors
+/// `MemoryError`.
+pub(crate) fn about<'py>(
+    transport: &Bound<'py, PyAny>,
+    protocol: &Bound<'py, PyAny>,
+    peer: Option<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let py = transport.py();
+    let peer = peer.unwrap_or_else(|| py.None().into_bound(py));
+    value::tuple(py, &[transport.clone(), protocol.clone(), peer])
+}
+
+/// Times `call` within the frame that is open, if there is one.
+#[cold]
+#[inline(never)]
+fn observed<'py>(
+    this: &Bound<'py, EventLoop>,
+    subject: &dyn Fn() -> Subject,
+    call: &mut dyn FnMut() -> PyResult<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = this.py();
+    let event_loop = this.get();
+    let owner = event_loop.thread.load(Ordering::Relaxed);
+    let foreign = owner != 0 && owner != thread::ident();
+    let is_open = || event_loop.frame.with(py, |frame| frame.is_some());
+    if foreign || !is_open() {
+        // asyncio reports no slow call that a program makes between runs either.
+        return call();
+    }
+    let begin = EventLoop::now(this)?;
+    let outer = event_loop
+        .frame
+        .with(py, |frame| frame.replace(Frame::default()));
+    let result = call();
+    let inner = event_loop
+        .frame
+        .with(py, |frame| std::mem::replace(frame, outer))
+        .unwrap_or_default();
+    if let Err(error) = &result
+        && leaves_the_loop(py, error)
+    {
+        return result;
+    }
+    let total = EventLoop::now(this)? - begin;
+    let threshold = event_loop.slow_threshold();
+    let mut frame = event_loop.frame.with(py, Option::take).unwrap_or_default();
+    let shorter = frame.add(total, threshold, inner, subject);
+    event_loop.frame.with(py, |place| *place = Some(frame));
+    drop(shorter);
+    result
+}
+
+/// What the loop runs: one entry of its queue.
+pub(crate) enum Event<'a, 'py> {
+    /// A callback.
+    Handle(&'a Bound<'py, Handle>),
+    /// An event of a transport, a listener or a process, in a word.
+    Source(&'static str, &'a Bound<'py, PyAny>),
+    /// The handlers of `signal.signal`.
+    Signals,
+}
+
+impl<'a, 'py> Event<'a, 'py> {
+    /// What the poll says about `source`.
+    pub(crate) fn of(readiness: Readiness, source: &'a Bound<'py, PyAny>) -> Self {
+        let kind = match (readiness.reads(), readiness.writable) {
+            (true, true) => "read and write event",
+            (false, true) => "write event",
+            _ => "read event",
+        };
+        Self::Source(kind, source)
+    }
+}
+
+/// Runs `body`, which is the entry `event`, and reports what was slow in it.
+///
+/// # Errors
+/// What leaves the loop, and what the reports raise.
+pub(crate) fn observe<'py>(
+    this: &Bound<'py, EventLoop>,
+    event: &Event<'_, 'py>,
+    body: impl FnOnce() -> PyResult<()>,
+) -> PyResult<()> {
+    let py = this.py();
+    let event_loop = this.get();
+    let begin = EventLoop::now(this)?;
+    let outer = event_loop
+        .frame
+        .with(py, |frame| frame.replace(Frame::default()));
+    let result = body();
+    let frame = event_loop
+        .frame
+        .with(py, |frame| std::mem::replace(frame, outer))
+        .unwrap_or_default();
+    result?;
+    let own = EventLoop::now(this)? - begin - frame.told;
+    for (seconds, subject) in &frame.slow {
+        let arguments = (Float(*seconds), subject.describe(py)?);
+        this.call_method1(name!(py, _report_slow_call), arguments)?;
+    }
+    if own >= event_loop.slow_threshold() {
+        report_event(this, event, own, &frame)?;
+    }
+    Ok(())
+}
+
+fn report_event<'py>(
+    this: &Bound<'py, EventLoop>,
+    event: &Event<'_, 'py>,
+    seconds: f64,
+    frame: &Frame,
+) -> PyResult<()> {
+    let py = this.py();
+    let (kind, source) = match event {
+        Event::Handle(handle) => {
+            let arguments = (handle, Float(seconds));
+            return this
+                .call_method1(name!(py, _report_slow), arguments)
+                .map(drop);
+        }
+        Event::Source(kind, source) => (*kind, Some(*source)),
+        Event::Signals => ("signal handlers", None),
+    };
+    let longest = frame.longest.as_ref().filter(|_| frame.slow.is_empty());
+    let longest = longest
+        .map(|(_, subject)| subject.describe(py))
+        .transpose()?;
+    let calls = Count(frame.calls);
+    let arguments = (Float(seconds), Text(kind), source, calls, longest);
+    this.call_method1(name!(py, _report_slow_event), arguments)
+        .map(drop)
+}
+
+impl Subject {
+    /// The arguments by which Python names the call.
+    fn describe<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let none = || py.None().into_bound(py);
+        let method = self.method.as_ref().map(|it| it.bind(py).clone());
+        let peer = self.peer.as_ref().map(|it| it.bind(py).clone());
+        let items = [
+            self.object.bind(py).clone(),
+            method.map_or_else(none, Bound::into_any),
+            self.transport.bind(py).clone(),
+            peer.unwrap_or_else(none),
+        ];
+        value::tuple(py, &items)
+    }
+}
