@@ -14,6 +14,8 @@ use std::cell::UnsafeCell;
 
 use pyo3::Python;
 
+#[cfg(all(debug_assertions, Py_3_13))]
+use crate::py::borrow_watch::Watched;
 #[cfg(not(Py_GIL_DISABLED))]
 use gil as held;
 #[cfg(Py_GIL_DISABLED)]
@@ -80,6 +82,8 @@ impl<T> LoopCell<T> {
     #[inline]
     pub fn with<R>(&self, py: Python<'_>, f: impl FnOnce(&mut T) -> R) -> R {
         let _held = held::Held::take(&self.lease, py);
+        #[cfg(all(debug_assertions, Py_3_13))]
+        let _watched = Watched::begin();
         // SAFETY: the lease is exclusive, so no other reference to the value exists.
         f(unsafe { &mut *self.value.get() })
     }
@@ -89,6 +93,8 @@ impl<T> LoopCell<T> {
     /// the cell may be visited inside only.
     pub fn try_with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
         let _held = held::Held::try_take(&self.lease)?;
+        #[cfg(all(debug_assertions, Py_3_13))]
+        let _watched = Watched::begin();
         // SAFETY: the lease is exclusive, so no other reference to the value exists.
         Some(f(unsafe { &mut *self.value.get() }))
     }

@@ -1,6 +1,7 @@
 //! CPython as this crate uses it: safe functions around `pyo3::ffi`.
 //!
 //! - `cell`: interior state that is lent out while no Python code runs
+//! - `borrow_watch`: whether what is lent out stays as it is, in debug builds
 //! - `object`: reference counts and tracking
 //! - `call`: vectorcall with arguments in place
 //! - `method`: methods in the fast calling convention
@@ -27,6 +28,8 @@
 pub mod asyncio;
 pub mod audit;
 pub mod blank;
+#[cfg(all(debug_assertions, Py_3_13))]
+pub(crate) mod borrow_watch;
 pub mod buffer;
 pub mod bytearray;
 pub mod bytes;

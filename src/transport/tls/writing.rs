@@ -71,7 +71,9 @@ impl TlsProtocol {
     ) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
-        match session.state.with(py, |state| state.append(chunks)) {
+        // What is refused is released outside the borrow.
+        let mut chunks = Some(chunks);
+        match session.state.with(py, |state| state.append(&mut chunks)) {
             Next::Nothing => Ok(()),
             Next::Delay => {
                 let delays = !session.engine.is_foreign()
@@ -431,13 +433,19 @@ impl TlsProtocol {
 impl State {
     /// Queues chunks, or counts a write after the end.
     #[inline]
-    fn append(&mut self, chunks: impl IntoIterator<Item = Pinned> + AsRef<[Pinned]>) -> Next {
+    fn append(
+        &mut self,
+        chunks: &mut Option<impl IntoIterator<Item = Pinned> + AsRef<[Pinned]>>,
+    ) -> Next {
         let output = &mut self.output;
         if self.phase.is_over() {
             let warn = output.lost >= LOST_WRITES;
             output.lost = output.lost.saturating_add(1);
             return if warn { Next::Warn } else { Next::Nothing };
         }
+        let Some(chunks) = chunks.take() else {
+            return Next::Nothing;
+        };
         // Without a mark the program is told at each write, even if nothing is left of it.
         let delays = self.phase == Phase::Wrapped
             && output.work == Work::Idle
