@@ -94,6 +94,16 @@ def miri(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Random programs, `-- --seconds N` for each fuzzer, on the `python` that has ferroloop.
+
+    A build that is no release (`maturin develop`) also has Rust check its arithmetic.
+    """
+    with session.chdir("tests"):
+        session.run("python", "-m", "fuzz", *session.posargs, external=True)
+
+
+@nox.session
 def deny(session: nox.Session) -> None:
     """Licences, advisories and sources of the crates; needs cargo-deny."""
     session.run("cargo", "deny", "check", external=True)
