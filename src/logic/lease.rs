@@ -169,6 +169,17 @@ impl<L: Exclusive> Lease<L> {
         }
     }
 
+    /// Whether it was made: memory that is to become an object is zero before.
+    pub(crate) fn exists(&self) -> bool {
+        self.word.load(Ordering::Relaxed) != NOTHING
+    }
+
+    /// Whether the thread `me` uses the value now.
+    pub(crate) fn is_held(&self, me: usize) -> bool {
+        let word = self.word.load(Ordering::Relaxed);
+        word == me | HELD || (word == me | HOME && self.busy.load(Ordering::Relaxed))
+    }
+
     /// Whether the thread `me` is at home.
     #[inline]
     pub(crate) fn is_home(&self, me: usize) -> bool {

@@ -88,6 +88,16 @@ impl<T> LoopCell<T> {
         f(unsafe { &mut *self.value.get() })
     }
 
+    /// Lends the value to `f`, which must not run Python code, unless this thread has it already or it
+    /// does not exist yet: for destructors, which may meet what was never finished, and for `__del__`,
+    /// which any thread may call.
+    #[inline]
+    pub fn with_whole<R>(&self, py: Python<'_>, f: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let _held = held::Held::take_whole(&self.lease, py)?;
+        // SAFETY: the lease is exclusive, so no other reference to the value exists.
+        Some(f(unsafe { &mut *self.value.get() }))
+    }
+
     /// Lends the value to `f` unless it is lent out or does not exist yet: for the collector, which
     /// may start anywhere, and which stops all other threads before it visits anything. Fields beside
     /// the cell may be visited inside only.
@@ -159,6 +169,11 @@ mod gil {
             }
             lease.0.store(BUSY, Ordering::Relaxed);
             Some(Self(&lease.0))
+        }
+
+        #[inline]
+        pub(super) fn take_whole(lease: &'a Lease, _py: Python<'_>) -> Option<Self> {
+            Self::try_take(lease)
         }
 
         #[inline]
@@ -298,6 +313,13 @@ mod threads {
             lease.lock(py, me, attempt);
             let how = How::Locked;
             Self { lease, how }
+        }
+
+        pub(super) fn take_whole(lease: &'a Lease, py: Python<'_>) -> Option<Self> {
+            if !lease.0.exists() || lease.0.is_held(thread::identity()) {
+                return None;
+            }
+            Some(Self::take(lease, py))
         }
 
         /// For a thread that has stopped all others.

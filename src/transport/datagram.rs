@@ -234,7 +234,7 @@ impl Finalized for DatagramTransport {
     }
 
     fn is_unfinished(this: &Bound<'_, Self>) -> bool {
-        let open = (this.get().state).try_with(|state| !state.descriptor.is_closed());
+        let open = (this.get().state).with_whole(this.py(), |state| !state.descriptor.is_closed());
         open.unwrap_or(false)
     }
 

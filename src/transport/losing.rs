@@ -245,7 +245,7 @@ impl Finalized for StreamTransport {
 
     #[inline]
     fn is_unfinished(this: &Bound<'_, Self>) -> bool {
-        let open = (this.get().state).try_with(|state| !state.descriptor.is_closed());
+        let open = (this.get().state).with_whole(this.py(), |state| !state.descriptor.is_closed());
         open.unwrap_or(false)
     }
 

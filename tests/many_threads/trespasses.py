@@ -133,6 +133,7 @@ def _ending(transport: Any) -> list[Deed]:
         lambda: transport.abort(),
         lambda: transport.write_eof(),
         lambda: transport.write(b"late"),
+        lambda: transport.__del__(),
         lambda: repr(transport),
         lambda: transport.get_extra_info("socket"),
     ]
@@ -190,9 +191,8 @@ async def _tls(loop: asyncio.AbstractEventLoop) -> Any:
         transport.abort()
         server.close()
 
+    # Not `read` and `write`: `ssl` itself dies of them while its `MemoryBIO`s are used, without a loop too.
     more: list[Deed] = [
-        lambda: tls.read(10),
-        lambda: tls.write(b"data"),
         lambda: tls.pending(),
         lambda: tls.getpeercert(True),
         lambda: tls.cipher(),

@@ -418,7 +418,10 @@ impl PipeTransport {
 
     /// Whether its file is still to be closed.
     pub fn is_unfinished(this: &Bound<'_, Self>) -> bool {
-        let open = this.get().end.try_with(|end| end.file.is_some());
+        let open = this
+            .get()
+            .end
+            .with_whole(this.py(), |end| end.file.is_some());
         open.unwrap_or(false)
     }
 

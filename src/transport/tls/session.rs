@@ -421,7 +421,7 @@ impl Finalized for TlsTransport {
     }
 
     fn is_unfinished(this: &Bound<'_, Self>) -> bool {
-        let closed = this.get().face.try_with(|face| face.closed);
+        let closed = this.get().face.with_whole(this.py(), |face| face.closed);
         closed == Some(Closed::Never)
     }
 
