@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import sysconfig
 
 import pytest
 
@@ -83,6 +84,9 @@ CPYTHONS = "refused: module ferroloop._native does not support loading in subint
 def kinds() -> list[str]:
     """The ways in which this Python makes sub-interpreters."""
     found = ["legacy", "isolated", "unchecked"] if sys.version_info >= (3, 13) else []
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        # "unrestricted sub-interpreters are not supported" there.
+        found.remove("unchecked")
     if sys.version_info < (3, 12):
         found.append("old")
     if importlib.util.find_spec("_testcapi") is not None:

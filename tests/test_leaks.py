@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import sysconfig
 import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -93,8 +94,10 @@ def test_ten_thousand_connections_leave_nothing(loop: Loop) -> None:
         assert count_of(*TRANSPORTS) <= transports
         assert count_of("Counted") <= protocols
         assert len(open_descriptors()) == descriptors
-        # Ten bytes a connection is the allocator's noise; one lost object would be hundreds.
-        assert resident() - memory < 2_000_000
+        # A few hundred bytes a connection would be one lost object. Free-threaded builds have an
+        # allocator of their own, whose pages come and go in larger steps.
+        free_threaded = sysconfig.get_config_var("Py_GIL_DISABLED")
+        assert resident() - memory < (6_000_000 if free_threaded else 2_000_000)
         server.close()
 
     run(loop, main(), 100)
