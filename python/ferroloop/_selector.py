@@ -2,7 +2,7 @@
 
 Owns a selector from the standard library that watches the loop's own epoll descriptor. It is made
 when a program first asks for it, or with the loop if the program has replaced
-`selectors.DefaultSelector`, as gevent does. From then on each turn of the loop waits by calling
+`selectors.DefaultSelector`, as gevent and eventlet do. From then on each turn of the loop waits by calling
 `loop._selector.select(timeout)`. The loop's thread only.
 """
 
@@ -57,9 +57,11 @@ def give_back(loop: LoopBase) -> None:
 def follow_replacement(loop: LoopBase) -> None:
     """Have a new loop wait by `selectors.DefaultSelector` if that is not the standard library's.
 
-    With gevent, for example, other greenlets run only while a wait goes through gevent.
+    gevent puts its own there, eventlet takes all away but the one over its `select.select`: other
+    greenlets run only while a wait goes through these.
     """
-    if getattr(selectors.DefaultSelector, "__module__", None) != "selectors":
+    kind = selectors.DefaultSelector
+    if kind.__module__ != "selectors" or kind.__qualname__ != "EpollSelector":
         selector_of(loop)
 
 
