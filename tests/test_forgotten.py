@@ -21,6 +21,7 @@ from support.loops import run, turns, until
 from support.memory import tidy
 from support.pipes import opened
 from support.sockets import listening
+from support.tls import calling_openssl
 
 Loop = asyncio.AbstractEventLoop
 COUNT = 10
@@ -111,8 +112,9 @@ def test_a_paused_connection(
 
 
 @pytest.mark.parametrize("size", [1, 1 << 20], ids=["little", "much"])
+@pytest.mark.parametrize("directly", [True, False], ids=["directly", "indirectly"])
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio has another implementation")
-def test_a_paused_tls_connection(loop: Loop, size: int) -> None:
+def test_a_paused_tls_connection(loop: Loop, size: int, directly: bool) -> None:
     paused: list[weakref.ref[Any]] = []
 
     async def main() -> None:
@@ -138,7 +140,8 @@ def test_a_paused_tls_connection(loop: Loop, size: int) -> None:
         assert len(open_descriptors()) == before
         server.close()
 
-    run(loop, main())
+    with calling_openssl(directly=directly):
+        run(loop, main())
 
 
 @pytest.mark.parametrize("pauses", ["made", "data"])

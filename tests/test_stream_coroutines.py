@@ -6,6 +6,8 @@ import asyncio
 import collections.abc
 import gc
 import inspect
+import sys
+import warnings
 import weakref
 from types import ModuleType
 from typing import Any
@@ -135,6 +137,65 @@ def test_a_coroutine_that_nobody_awaits_warns(loop: Loop, streams: ModuleType, n
             getattr(holder, name)()
 
     run(loop, main())
+
+
+class Keeper:
+    """Has its finalizer keep what is garbage too."""
+
+    coroutine: Any
+    itself: Any
+
+    def __init__(self, kept: list[Any]) -> None:
+        self.kept = kept
+
+    def __del__(self) -> None:
+        self.kept.append(self.coroutine)
+
+
+def test_the_collector_tells_of_it_though_a_finalizer_keeps_it(
+    loop: Loop, streams: ModuleType
+) -> None:
+    kept: list[Any] = []
+
+    async def main() -> bytes:
+        reader = streams.StreamReader(loop=loop)
+        reader.feed_data(b"line\n")
+        keeper = Keeper(kept)
+        keeper.coroutine = reader.readline()
+        keeper.itself = keeper
+        del keeper
+        with pytest.warns(RuntimeWarning, match="readline' was never awaited"):
+            gc.collect()
+        # It can still be awaited, and is told of once.
+        line: bytes = await kept.pop()
+        return line
+
+    assert run(loop, main()) == b"line\n"
+    gc.collect()
+
+
+def test_the_hook_is_told_which_coroutine_warned(
+    loop: Loop, streams: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def hook(unraisable: Any) -> None:
+        told.append(f"{unraisable.exc_value!r} {unraisable.err_msg} {unraisable.object!r}")
+
+    async def main() -> None:
+        reader = streams.StreamReader(loop=loop)
+        monkeypatch.setattr(sys, "unraisablehook", hook)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            for _ in range(3):
+                reader.readline()
+        monkeypatch.undo()
+
+    run(loop, main())
+    assert len(told) == 3
+    for text in told:
+        assert "never awaited" in text
+        assert "<coroutine object StreamReader.readline at" in text
 
 
 class Closed(asyncio.Transport):

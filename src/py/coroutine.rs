@@ -11,7 +11,7 @@ use pyo3::types::{PyBytes, PyType};
 
 use crate::error::exception;
 use crate::py::names::name;
-use crate::py::warning;
+use crate::py::{call, warning};
 
 /// Sets `StopIteration(value)`; `__next__` has to return nothing after that.
 #[inline]
@@ -74,9 +74,23 @@ pub fn already_awaited(py: Python<'_>) -> PyErr {
     exception::<PyRuntimeError>(py, "cannot reuse already awaited coroutine")
 }
 
-/// Warns as CPython does when a coroutine that has not begun is freed.
+/// Warns as CPython does when a `coroutine` that has not begun ends.
 #[cold]
-pub fn never_awaited((class, name): (&str, &str)) {
+pub fn never_awaited(coroutine: &Bound<'_, PyAny>, (class, name): (&str, &str)) {
     let text = format!("coroutine '{class}.{name}' was never awaited");
-    warning::while_freeing::<PyRuntimeWarning>(&text, |_| Ok(()));
+    warning::while_finalizing::<PyRuntimeWarning>(coroutine, &text);
+}
+
+/// What `await` on `future` says once it is resumed.
+///
+/// # Errors
+/// What the future ended with, and `RuntimeError` if it has not ended.
+#[cold]
+pub fn ended(future: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = future.py();
+    if !call::method0(future, name!(py, done))?.is_truthy()? {
+        let text = "await wasn't used with future";
+        return Err(exception::<PyRuntimeError>(py, text));
+    }
+    call::method0(future, name!(py, result)).map(drop)
 }

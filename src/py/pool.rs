@@ -28,6 +28,14 @@ pub trait Pooled: PyClass<Frozen = True> + Sync + Sized + 'static {
     fn emptied(py: Python<'_>) -> PyResult<Bound<'_, Self>>;
     /// Drops every Python reference that the instance holds; may run Python code.
     fn empty(this: &Bound<'_, Self>);
+    /// What CPython calls once in the life of an instance, when nothing refers to it any more and
+    /// nothing of it is cleared yet. The program may have the instance again afterwards.
+    const FINALIZE: Option<fn(&Bound<'_, Self>)> = None;
+    /// Whether `FINALIZE` has anything to do.
+    #[inline]
+    fn is_unfinished(_this: &Bound<'_, Self>) -> bool {
+        false
+    }
 }
 
 /// The free list of one class.
@@ -98,6 +106,11 @@ impl Pool {
 pub fn install<T: Pooled>(py: Python<'_>) -> PyResult<()> {
     let class = T::type_object(py).as_type_ptr();
     T::pool().class.get_or_init(|| Class(class));
+    if T::FINALIZE.is_some() {
+        // SAFETY: the type is alive, and has no instances yet.
+        let slot = unsafe { &mut (*class).tp_finalize };
+        *slot = Some(finalize::<T>);
+    }
     // SAFETY: the type is alive, and has no instances yet.
     let slot = unsafe { &mut (*class).tp_dealloc };
     if let Some(original) = slot.replace(dealloc::<T>) {
@@ -202,12 +215,46 @@ thread_local! {
     };
 }
 
+/// `tp_finalize` of a pooled class.
+unsafe extern "C" fn finalize<T: Pooled>(object: *mut ffi::PyObject) {
+    // SAFETY: CPython finalizes objects in attached threads only.
+    let py = unsafe { Python::assume_attached() };
+    // SAFETY: the object is whole.
+    let borrowed = unsafe { Borrowed::from_ptr(py, object) };
+    // SAFETY: an instance of a type whose `tp_finalize` this is, or of a subtype.
+    let instance = unsafe { borrowed.cast_unchecked::<T>() };
+    if let Some(finalize) = T::FINALIZE {
+        finalize(&instance);
+    }
+}
+
+/// Whether the program has an object again that had no references, after its finalizer.
+///
+/// # Safety
+/// `object` is whole, without references and an instance of `T` or of a subtype.
+#[inline]
+unsafe fn is_brought_back<T: Pooled>(object: *mut ffi::PyObject) -> bool {
+    // SAFETY: CPython destroys objects in attached threads only.
+    let py = unsafe { Python::assume_attached() };
+    // SAFETY: the caller's promise.
+    let borrowed = unsafe { Borrowed::from_ptr(py, object) };
+    // SAFETY: the caller's promise.
+    let instance = unsafe { borrowed.cast_unchecked::<T>() };
+    T::is_unfinished(&instance)
+        // SAFETY: the caller's promise; it calls `tp_finalize` unless that was called before.
+        && unsafe { ffi::PyObject_CallFinalizerFromDealloc(object) } < 0
+}
+
 /// `tp_dealloc` of a pooled class.
 unsafe extern "C" fn dealloc<T: Pooled>(object: *mut ffi::PyObject) {
     // SAFETY: an object whose class's `tp_dealloc` is called.
     if unsafe { blank::is_blank(object) } {
         // SAFETY: blank, and CPython has asked for it to be freed.
         return unsafe { blank::free(object) };
+    }
+    // SAFETY: `object` is an instance of a type whose `tp_dealloc` this is, or of a subtype.
+    if T::FINALIZE.is_some() && unsafe { is_brought_back::<T>(object) } {
+        return;
     }
     // SAFETY: `object` is an instance of a type whose `tp_dealloc` this is, or of a subtype.
     unsafe { ffi::PyObject_GC_UnTrack(object.cast()) };
@@ -261,7 +308,11 @@ unsafe fn finish<T: Pooled>(object: *mut ffi::PyObject) {
             std::ptr::eq(unsafe { ffi::Py_TYPE(object) }, class.0)
         });
     if exact {
-        if T::pool().has_room() {
+        // One whose finalizer has run would have none in its next life.
+        // SAFETY: the object is whole.
+        let finalized =
+            T::FINALIZE.is_some() && unsafe { ffi::PyObject_GC_IsFinalized(object) } != 0;
+        if T::pool().has_room() && !finalized {
             // SAFETY: the object is whole, and this is the reference that the pool takes.
             unsafe { ffi::Py_INCREF(object) };
             T::pool().push(object);

@@ -1,6 +1,6 @@
 //! Warnings of what nobody closed and what nobody awaited.
 //!
-//! Any thread may call it. The one surprise: an object may be freed while an exception is under
+//! Any thread may call it. The one surprise: an object may end while an exception is under
 //! way, which has to survive both the warning and what the warning raises.
 
 use pyo3::PyTypeInfo;
@@ -10,22 +10,20 @@ use pyo3::prelude::*;
 use crate::py::asyncio;
 use crate::py::value::{Int, Text};
 
-/// Warns with `text` in the category `W`, then runs `end` in any case. What either raises goes to
-/// `sys.unraisablehook`. Does nothing once the interpreter is gone.
-pub fn while_freeing<W: PyTypeInfo>(text: &str, end: impl FnOnce(Python<'_>) -> PyResult<()>) {
-    Python::try_attach(|py| {
-        let raised = PyErr::take(py);
-        let category = py.get_type::<W>();
-        let warned =
-            asyncio::warn(py).and_then(|warn| warn.call1((Text(text), category)).map(drop));
-        let ended = end(py);
-        if let Err(error) = warned.and(ended) {
-            error.write_unraisable(py, None);
-        }
-        if let Some(raised) = raised {
-            raised.restore(py);
-        }
-    });
+/// Warns with `text` of `object`, which is being finalized. What that raises goes to
+/// `sys.unraisablehook`.
+#[cold]
+pub fn while_finalizing<W: PyTypeInfo>(object: &Bound<'_, PyAny>, text: &str) {
+    let py = object.py();
+    let raised = PyErr::take(py);
+    let category = py.get_type::<W>();
+    let warned = asyncio::warn(py).and_then(|warn| warn.call1((Text(text), category)));
+    if let Err(error) = warned {
+        error.write_unraisable(py, Some(object));
+    }
+    if let Some(raised) = raised {
+        raised.restore(py);
+    }
 }
 
 /// Warns with ResourceWarning that nobody has closed the transport that `text` describes. With

@@ -11,7 +11,9 @@ use pyo3::types::PyBytes;
 
 use crate::error::{exception, exception_of};
 use crate::py::cell::LoopCell;
-use crate::py::coroutine::{already_awaited, just_started, never_awaited, stop_with, thrown};
+use crate::py::coroutine::{
+    already_awaited, ended, just_started, never_awaited, stop_with, thrown,
+};
 use crate::py::names::name;
 use crate::py::object;
 use crate::py::pool::{self, Pool, Pooled};
@@ -71,6 +73,18 @@ impl Pooled for StreamCoroutine {
     fn empty(this: &Bound<'_, Self>) {
         this.get().abandon(this.py());
     }
+
+    /// Warns of one that was never awaited; whoever has it again may still await it.
+    const FINALIZE: Option<fn(&Bound<'_, Self>)> = Some(|this| {
+        if Self::is_unfinished(this) {
+            never_awaited(this.as_any(), this.get().name(this.py()));
+        }
+    });
+
+    fn is_unfinished(this: &Bound<'_, Self>) -> bool {
+        let fresh = |state: &mut State| matches!(state.phase, Phase::Fresh);
+        this.get().state.with_whole(this.py(), fresh) == Some(true)
+    }
 }
 
 impl StreamCoroutine {
@@ -124,18 +138,17 @@ impl StreamCoroutine {
         self.state.with(py, |state| state.work.name())
     }
 
-    /// Nobody holds it any more: warns, or gives up waiting, as CPython's destructor does.
+    /// Nobody holds it any more: gives up waiting, as CPython's destructor does.
     fn abandon(&self, py: Python<'_>) {
         let (work, phase) = self.take(py);
         self.enter(py, Phase::Over);
         match (phase, &work) {
-            (Phase::Fresh, _) => never_awaited(work.name()),
             (Phase::Waiting(future, _), Work::Read(reader, _)) => {
                 reader.get().forget_waiter(py, &future);
                 future.drop_ref(py);
             }
             (Phase::Waiting(object, _) | Phase::Asyncio(object), _) => object.drop_ref(py),
-            (Phase::Running | Phase::Over, _) => {}
+            (Phase::Fresh | Phase::Running | Phase::Over, _) => {}
         }
         work.release(py);
     }
@@ -360,17 +373,6 @@ impl StreamCoroutine {
             Step::Nothing => Err(exception_of::<PyStopIteration>(py, (py.None(),))),
         }
     }
-}
-
-/// What `await` on `future` says once it is resumed.
-#[cold]
-fn ended(future: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = future.py();
-    if !call::method0(future, name!(py, done))?.is_truthy()? {
-        let text = "await wasn't used with future";
-        return Err(exception::<PyRuntimeError>(py, text));
-    }
-    call::method0(future, name!(py, result)).map(drop)
 }
 
 #[pymethods]
