@@ -5,12 +5,14 @@
 //! when Python first looks at it, as PyO3's `new_err` does: where memory is short its `MemoryError`
 //! takes its place, and PyO3 would panic.
 
+use std::fmt::{self, Display, Write};
 use std::io;
 
 use pyo3::PyTypeInfo;
 use pyo3::call::PyCallArgs;
 use pyo3::exceptions::{
-    PyBlockingIOError, PyInterruptedError, PyKeyboardInterrupt, PyOSError, PySystemExit,
+    PyBlockingIOError, PyInterruptedError, PyKeyboardInterrupt, PyMemoryError, PyOSError,
+    PySystemExit,
 };
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -27,10 +29,25 @@ pub fn would_block(py: Python<'_>, error: &PyErr) -> bool {
 
 /// The exception `Kind(text)`, or that of making it.
 #[cold]
-pub fn exception<Kind: PyTypeInfo>(py: Python<'_>, text: impl AsRef<str>) -> PyErr {
-    match PyString::from_bytes(py, text.as_ref().as_bytes()) {
+pub fn exception<Kind: PyTypeInfo>(py: Python<'_>, text: impl Display) -> PyErr {
+    let mut written = Written(String::new());
+    if write!(written, "{text}").is_err() {
+        return no_memory(py);
+    }
+    match PyString::from_bytes(py, written.0.as_bytes()) {
         Ok(text) => exception_of::<Kind>(py, (text,)),
         Err(error) => error,
+    }
+}
+
+/// Text that is being written; an error is that there is no memory for more.
+pub struct Written(pub String);
+
+impl Write for Written {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.try_reserve(text.len()).map_err(|_| fmt::Error)?;
+        self.0.push_str(text);
+        Ok(())
     }
 }
 
@@ -40,6 +57,12 @@ pub fn exception_of<'py, Kind: PyTypeInfo>(py: Python<'py>, args: impl PyCallArg
         Ok(made) => PyErr::from_value(made),
         Err(error) => error,
     }
+}
+
+/// `MemoryError`
+#[cold]
+pub fn no_memory(py: Python<'_>) -> PyErr {
+    exception_of::<PyMemoryError>(py, ())
 }
 
 /// The exception that Python's own socket calls raise for `error`: the errno decides the subclass.

@@ -58,13 +58,13 @@ impl EventLoop {
         {
             return Err(exception::<PyTypeError>(
                 py,
-                format!("coroutines cannot be used with {method}()"),
+                format_args!("coroutines cannot be used with {method}()"),
             ));
         }
         if !callback.is_callable() {
             return Err(exception::<PyTypeError>(
                 py,
-                format!(
+                format_args!(
                     "a callable object was expected by {method}(), got {}",
                     shown(&callback.repr()?)
                 ),

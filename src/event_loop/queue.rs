@@ -4,7 +4,7 @@
 //! beside that of the entries, which stay small: what an I/O event or a handle costs to queue is
 //! moving two words.
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -56,16 +56,50 @@ impl ReadyQueue {
         self.entries.len()
     }
 
-    /// Adds an entry that is no `Callback`.
+    /// Makes room for `count` entries, of which each may be a callback.
+    ///
+    /// # Errors
+    /// If there is no memory for them.
+    pub fn make_room(&mut self, count: usize) -> Result<(), TryReserveError> {
+        self.entries.try_reserve(count)?;
+        self.callbacks.try_reserve(count)
+    }
+
+    /// Makes room for `count` entries that are no `Callback`.
+    ///
+    /// # Errors
+    /// If there is no memory for them.
     #[inline]
-    pub fn push(&mut self, ready: Ready) {
+    pub fn make_room_for_entries(&mut self, count: usize) -> Result<(), TryReserveError> {
+        self.entries.try_reserve(count)
+    }
+
+    /// Adds an entry that is no `Callback`.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    #[inline]
+    pub fn push(&mut self, ready: Ready) -> Result<(), TryReserveError> {
+        self.entries.try_reserve(1)?;
+        self.entries.push_back(ready);
+        Ok(())
+    }
+
+    /// Adds an entry that is no `Callback`, and for which room was made.
+    #[inline]
+    pub fn put(&mut self, ready: Ready) {
         self.entries.push_back(ready);
     }
 
     /// Adds a callback without a handle.
-    pub fn push_callback(&mut self, callback: Callback) {
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub fn push_callback(&mut self, callback: Callback) -> Result<(), TryReserveError> {
+        self.make_room(1)?;
         self.entries.push_back(Ready::Callback(Flavour::Plain));
         self.callbacks.push_back(callback);
+        Ok(())
     }
 
     /// Takes the first entry out. Of a `Callback`, `take_callback` has to take the rest at once.
@@ -80,14 +114,15 @@ impl ReadyQueue {
         self.callbacks.pop_front()
     }
 
-    /// Takes the callback out of the handle that was added last, if nobody else has that, and gives
-    /// the handle back.
+    /// Takes the callback out of the handle that was added last, if nobody else has that and there is
+    /// memory for it, and gives the handle back.
     #[inline]
     pub fn give_up<'py>(&mut self, py: Python<'py>) -> Option<Bound<'py, Handle>> {
         let last = self.entries.back_mut()?;
         let Ready::Handle(handle) = last else {
             return None;
         };
+        self.callbacks.try_reserve(1).ok()?;
         let (callback, flavour) = Handle::give_up(py, handle)?;
         self.callbacks.push_back(callback);
         match std::mem::replace(last, Ready::Callback(flavour)) {
@@ -96,7 +131,25 @@ impl ReadyQueue {
         }
     }
 
-    /// Adds everything of `other`.
+    /// Makes room for everything of a queue of that `size`.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub fn make_room_for(&mut self, size: (usize, usize)) -> Result<(), TryReserveError> {
+        if self.is_empty() {
+            // They are exchanged.
+            return Ok(());
+        }
+        self.entries.try_reserve(size.0)?;
+        self.callbacks.try_reserve(size.1)
+    }
+
+    /// How many entries there are, and how many of them have their callback apart.
+    pub fn size(&self) -> (usize, usize) {
+        (self.entries.len(), self.callbacks.len())
+    }
+
+    /// Adds everything of `other`, for which `make_room_for` has made room.
     pub fn append(&mut self, mut other: Self) {
         if self.is_empty() {
             std::mem::swap(self, &mut other);
@@ -124,7 +177,15 @@ impl ReadyQueue {
 
     /// Replaces the first callbacks by `handles`, which were made for them. The callbacks, which the
     /// handles hold as well, are given back to be dropped outside any borrow.
-    pub fn dress(&mut self, handles: &mut Vec<Py<Handle>>) -> Vec<Callback> {
+    ///
+    /// # Errors
+    /// If there is no memory for them.
+    pub fn dress(
+        &mut self,
+        handles: &mut Vec<Py<Handle>>,
+    ) -> Result<Vec<Callback>, TryReserveError> {
+        let mut dressed = Vec::new();
+        dressed.try_reserve_exact(handles.len().min(self.callbacks.len()))?;
         let count = handles.len().min(self.callbacks.len());
         let bare = self
             .entries
@@ -133,7 +194,8 @@ impl ReadyQueue {
         for (ready, handle) in bare.zip(handles.drain(..count)) {
             *ready = Ready::Handle(handle);
         }
-        self.callbacks.drain(..count).collect()
+        dressed.extend(self.callbacks.drain(..count));
+        Ok(dressed)
     }
 
     /// Gives back what a burst has taken, if it is over.

@@ -4,13 +4,14 @@
 //! full read, a pause) asks to be resumed, and is queued after the next poll as if the kernel had
 //! reported it then.
 
+use std::collections::TryReserveError;
 use std::os::fd::RawFd;
 
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
 
-use crate::error::{exception, os_error};
+use crate::error::{exception, no_memory, os_error};
 use crate::event_loop::queue::Ready;
 use crate::event_loop::source::Source;
 use crate::event_loop::state::{Entry, EventLoop};
@@ -30,16 +31,28 @@ impl EventLoop {
             // Room is made for numbers that exist, not for any that a program may give.
             poller::check_open(number).map_err(|error| os_error(&error))?;
         }
-        let (key, stale) = self.core.with(py, |core| {
-            let key = core.entries.insert(entry);
-            if core.descriptors.len() <= place {
+        let entered = self.core.with(py, |core| {
+            if let Some(more) = (place + 1).checked_sub(core.descriptors.len()) {
+                core.descriptors.try_reserve(more).ok()?;
                 core.descriptors.resize(place + 1, None);
             }
-            let stale = std::mem::replace(&mut core.descriptors[place], key);
-            (key, stale.and_then(|stale| core.entries.remove(stale)))
+            // Each entry is resumed and delayed once, which never allocates.
+            let most = core.entries.len() + 1;
+            core.resumed
+                .try_reserve(most.saturating_sub(core.resumed.len()))
+                .ok()?;
+            core.delayed
+                .try_reserve(most.saturating_sub(core.delayed.len()))
+                .ok()?;
+            let key = core.entries.insert(entry)?;
+            let stale = core.descriptors[place].replace(key);
+            Some((key, stale.and_then(|stale| core.entries.remove(stale))))
         });
+        let Some((key, stale)) = entered else {
+            return Err(no_memory(py));
+        };
         drop(stale);
-        key.ok_or_else(|| exception::<PyOverflowError>(py, "too many watched descriptors"))
+        Ok(key)
     }
 
     /// Takes out the entry of `key`; the caller drops it outside any borrow.
@@ -147,8 +160,11 @@ impl EventLoop {
     }
 
     /// Queues a step of `source` behind everything that is queued.
-    pub fn push_step(&self, py: Python<'_>, source: Source, step: u8) {
-        self.push(py, Ready::Step(Box::new((source, step))));
+    ///
+    /// # Errors
+    /// `MemoryError`, unless `make_room` has made room.
+    pub fn push_step(&self, py: Python<'_>, source: Source, step: u8) -> PyResult<()> {
+        self.push(py, Ready::Step(Box::new((source, step))))
     }
 
     /// The source that `key` names, if it still lives.
@@ -168,11 +184,18 @@ impl EventLoop {
     }
 
     /// The objects of all sources.
-    pub fn sources(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
-        self.core.with(py, |core| {
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn sources(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
+        let mut objects = Vec::new();
+        let room = self.core.with(py, |core| {
+            objects.try_reserve_exact(core.entries.len())?;
             let sources = core.entries.iter().filter_map(|entry| entry.source(py));
-            sources.map(|source| source.object).collect()
-        })
+            objects.extend(sources.map(|source| source.object));
+            Ok::<_, TryReserveError>(())
+        });
+        room.map(|()| objects).map_err(|_| no_memory(py))
     }
 }
 

@@ -11,7 +11,7 @@ use pyo3::exceptions::{PyAssertionError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyFloat;
 
-use crate::error::{exception, exception_of, os_error};
+use crate::error::{exception, exception_of, no_memory, os_error};
 use crate::event_loop::queue::Ready;
 use crate::event_loop::state::{EventLoop, unschedule};
 use crate::handle::{Callback, Handle, TimerHandle};
@@ -55,12 +55,13 @@ impl FastMethod for CallSoon {
         let event_loop = this.get();
         let py = arguments.py;
         let callback = check(this, arguments, "call_soon", true)?;
-        event_loop.drain_inbox(py);
+        event_loop.drain_inbox(py)?;
         // The handle before this one is most often nobody's by now.
         let spare = event_loop.core.with(py, |core| core.ready.give_up(py));
         let handle = make(this, callback, spare)?;
         let ready = Ready::Handle(handle.clone().unbind());
-        event_loop.core.with(py, |core| core.ready.push(ready));
+        let pushed = event_loop.core.with(py, |core| core.ready.push(ready));
+        pushed.map_err(|_| no_memory(py))?;
         Ok(handle.into_any())
     }
 }
@@ -257,9 +258,13 @@ fn schedule<'py>(
         timer.as_super().get().note_source(py)?;
     }
     let entry = timer.clone().into_super().unbind();
-    event_loop
+    let pushed = event_loop
         .core
         .with(py, |core| core.timers.push(when, entry));
+    pushed.map_err(|_| {
+        timer.get().unschedule(py);
+        no_memory(py)
+    })?;
     Ok(timer.into_any())
 }
 
@@ -342,19 +347,19 @@ impl EventLoop {
             context: event_loop.capture_context(py)?,
         };
         let callback = Self::prepare(this, callback)?;
-        event_loop.push_prepared(py, callback);
-        Ok(())
+        event_loop.push_prepared(py, callback)
     }
 
     /// Queues `ready` and wakes the loop if it waits.
     ///
     /// # Errors
-    /// `RuntimeError` if the loop is closed, `OSError`.
+    /// `RuntimeError` if the loop is closed, `OSError`, `MemoryError`.
     #[inline]
     pub(crate) fn push_from_any_thread(&self, py: Python<'_>, ready: Ready) -> PyResult<()> {
         let asleep = self
             .inbox
-            .with(py, |inbox| inbox.add(|items| items.push(ready)));
+            .with(py, |inbox| inbox.add(|items| items.push(ready)))
+            .map_err(|_| no_memory(py))?;
         if asleep {
             let woken = self.poller(py)?.wake();
             return woken.map_err(|error| os_error(&error));
@@ -374,12 +379,16 @@ impl EventLoop {
     }
 
     /// Queues what `prepare` gave, behind everything that is queued.
-    pub fn push_prepared(&self, py: Python<'_>, callback: Prepared) {
-        self.drain_inbox(py);
-        self.core.with(py, |core| match callback {
+    ///
+    /// # Errors
+    /// `MemoryError`, unless `make_room` has made room.
+    pub fn push_prepared(&self, py: Python<'_>, callback: Prepared) -> PyResult<()> {
+        self.drain_inbox(py)?;
+        let pushed = self.core.with(py, |core| match callback {
             Prepared::Handle(handle) => core.ready.push(Ready::Handle(handle)),
             Prepared::Callback(callback) => core.ready.push_callback(callback),
         });
+        pushed.map_err(|_| no_memory(py))
     }
 
     /// Has timers go by the `time` of the loop's class, if that is a program's. What is put on the

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use crate::error::os_error;
+use crate::error::{no_memory, os_error};
 use crate::event_loop::queue::{Ready, ReadyQueue, visit_handle};
 use crate::event_loop::slow::Frame;
 use crate::event_loop::source::{Source, Watch};
@@ -29,6 +29,7 @@ use crate::py::cell::LoopCell;
 use crate::py::context::{self, Context, ContextCache};
 use crate::py::object;
 use crate::py::window::Window;
+use crate::sys::allocation;
 use crate::sys::clock;
 use crate::sys::datagram::Batch;
 use crate::sys::poller::{Events, Poller};
@@ -121,7 +122,7 @@ pub struct Core {
     /// The signal numbers that `_handle_signals` is told about.
     pub watched_signals: [u64; 2],
     /// Room for reads, while nobody reads.
-    pub scratch: Option<Vec<u8>>,
+    pub scratch: Option<Box<[u8]>>,
     /// Room for what TLS connections receive and decrypt, while none of them does.
     pub windows: [Option<Py<Window>>; 2],
     /// Room for datagrams, while nobody receives.
@@ -289,18 +290,33 @@ impl EventLoop {
 
     /// Queues `ready` behind what is queued, and behind what other threads handed in before.
     #[inline]
-    pub fn push(&self, py: Python<'_>, ready: Ready) {
-        self.drain_inbox(py);
-        self.core.with(py, |core| core.ready.push(ready));
+    pub fn push(&self, py: Python<'_>, ready: Ready) -> PyResult<()> {
+        self.drain_inbox(py)?;
+        let pushed = self.core.with(py, |core| core.ready.push(ready));
+        pushed.map_err(|_| no_memory(py))
     }
 
     /// Moves what other threads handed in to the ready queue.
     #[inline]
-    pub fn drain_inbox(&self, py: Python<'_>) {
+    pub fn drain_inbox(&self, py: Python<'_>) -> PyResult<()> {
         if self.has_mail(py) {
+            let size = self.inbox.with(py, |inbox| inbox.items().size());
+            let room = self.core.with(py, |core| core.ready.make_room_for(size));
+            room.map_err(|_| no_memory(py))?;
             let mail = self.inbox.with(py, Inbox::take);
             self.core.with(py, |core| core.ready.append(mail));
         }
+        Ok(())
+    }
+
+    /// Makes room for `count` callbacks and steps, so that queueing them cannot fail.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn make_room(&self, py: Python<'_>, count: usize) -> PyResult<()> {
+        self.drain_inbox(py)?;
+        let room = self.core.with(py, |core| core.ready.make_room(count));
+        room.map_err(|_| no_memory(py))
     }
 
     /// Whether other threads handed something in.
@@ -353,10 +369,14 @@ impl EventLoop {
     }
 
     /// The room for datagrams, which `give_batch` takes back.
-    pub fn take_batch(&self, py: Python<'_>) -> Batch {
-        self.core
-            .with(py, |core| core.batch.take())
-            .unwrap_or_else(Batch::new)
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn take_batch(&self, py: Python<'_>) -> PyResult<Batch> {
+        match self.core.with(py, |core| core.batch.take()) {
+            Some(batch) => Ok(batch),
+            None => Batch::new().map_err(|_| no_memory(py)),
+        }
     }
 
     /// Takes the room for datagrams back.
@@ -377,12 +397,23 @@ impl EventLoop {
     }
 
     /// Lends the read buffer to `read`.
-    pub fn with_scratch<R>(&self, py: Python<'_>, read: impl FnOnce(&mut [u8]) -> R) -> R {
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    #[inline]
+    pub fn with_scratch<R>(
+        &self,
+        py: Python<'_>,
+        read: impl FnOnce(&mut [u8]) -> R,
+    ) -> PyResult<R> {
         let scratch = self.core.with(py, |core| core.scratch.take());
-        let mut scratch = scratch.unwrap_or_else(|| vec![0; SCRATCH]);
+        let mut scratch = match scratch {
+            Some(scratch) => scratch,
+            None => allocation::zeroed(SCRATCH).map_err(|_| no_memory(py))?,
+        };
         let result = read(&mut scratch);
         self.core.with(py, |core| core.scratch = Some(scratch));
-        result
+        Ok(result)
     }
 
     /// Drops every handle, timer and source. Their descriptors are closed by whoever owns them.
@@ -393,8 +424,8 @@ impl EventLoop {
             core.delayed.clear();
             (
                 std::mem::take(&mut core.ready),
-                core.timers.take(),
-                core.entries.take(),
+                std::mem::take(&mut core.timers),
+                std::mem::take(&mut core.entries),
                 core.contexts.take(),
                 core.signals.take(),
             )
@@ -407,9 +438,12 @@ impl EventLoop {
             _ => None,
         });
         let watched = watched.flatten();
-        queued.chain(&timers).chain(watched).for_each(object::track);
+        queued
+            .chain(timers.iter())
+            .chain(watched)
+            .for_each(object::track);
         // What the callbacks of dropped objects queue now is dropped with the loop.
-        for timer in &timers {
+        for timer in timers.iter() {
             unschedule(timer, py);
         }
         drop((ready, timers, entries, signals, mail));

@@ -11,7 +11,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-use crate::error::exception;
+use crate::error::{exception, no_memory};
 use crate::event_loop::queue::Ready;
 use crate::event_loop::state::EventLoop;
 use crate::event_loop::watchers::check_free;
@@ -20,6 +20,7 @@ use crate::py::names::name;
 use crate::py::object;
 use crate::py::thread;
 use crate::py::value::{self, Float, Int};
+use crate::sys::allocation;
 
 #[pymethods]
 impl EventLoop {
@@ -300,44 +301,54 @@ impl EventLoop {
     #[getter]
     fn _ready<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
         let py = this.py();
-        this.get().drain_inbox(py);
+        this.get().drain_inbox(py)?;
         let core = &this.get().core;
         loop {
             let (turn, bare) = core.with(py, |core| {
                 let bare = core.ready.bare();
                 let bare = bare.map(|(callback, flavour)| (callback.duplicate(py), flavour));
-                (core.turn, bare.collect::<Vec<_>>())
+                (core.turn, allocation::collected(bare))
             });
+            let bare = bare.map_err(|_| no_memory(py))?;
             if bare.is_empty() {
                 break;
             }
             let made = bare.into_iter().map(|(callback, flavour)| {
                 Handle::remade(this.as_any(), callback, flavour).map(Bound::unbind)
             });
-            let mut made = made.collect::<PyResult<Vec<_>>>()?;
+            let mut made = value::collected(py, made)?
+                .into_iter()
+                .collect::<PyResult<Vec<_>>>()?;
             // Making them may have run the collector, and that the loop: then once more.
             let dressed = core.with(py, |core| {
-                (core.turn == turn).then(|| core.ready.dress(&mut made))
+                if core.turn == turn {
+                    core.ready.dress(&mut made)
+                } else {
+                    Ok(Vec::new())
+                }
             });
-            drop((dressed, made));
+            drop(dressed.map_err(|_| no_memory(py))?);
         }
-        let handles: Vec<_> = core.with(py, |core| {
+        let handles = core.with(py, |core| {
             let handles = core.ready.handles();
-            handles.map(|handle| handle.clone_ref(py)).collect()
+            allocation::collected(handles.map(|handle| handle.clone_ref(py)))
         });
-        let handles = handles.into_iter().map(|it| it.into_bound(py).into_any());
+        let handles = handles
+            .map_err(|_| no_memory(py))?
+            .into_iter()
+            .map(|it| it.into_bound(py).into_any());
         value::list(py, handles)
     }
 
     #[getter]
     fn _scheduled<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let timers: Vec<Py<Handle>> = self.core.with(py, |core| {
-            core.timers
-                .iter()
-                .map(|timer| timer.clone_ref(py))
-                .collect()
+        let timers = self.core.with(py, |core| {
+            allocation::collected(core.timers.iter().map(|timer| timer.clone_ref(py)))
         });
-        let timers = timers.into_iter().map(|it| it.into_bound(py).into_any());
+        let timers = timers
+            .map_err(|_| no_memory(py))?
+            .into_iter()
+            .map(|it| it.into_bound(py).into_any());
         value::list(py, timers)
     }
 

@@ -100,7 +100,7 @@ fn keywords<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyDict>>
         if !known && !asyncio::create_task_takes_any(py)?.is_truthy()? {
             return Err(exception::<PyTypeError>(
                 py,
-                format!("create_task() got an unexpected keyword argument '{text}'"),
+                format_args!("create_task() got an unexpected keyword argument '{text}'"),
             ));
         }
         keywords.set_item(name, value)?;

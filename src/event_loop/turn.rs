@@ -3,20 +3,22 @@
 //! Loop thread only. The one surprise: a turn runs exactly what was queued when it began, after a
 //! poll that happens in every turn, busy or not: code relies on `await sleep(0)` seeing I/O.
 
+use std::collections::TryReserveError;
 use std::io;
 use std::sync::atomic::Ordering;
 
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 
-use crate::error::os_error;
-use crate::event_loop::queue::Ready;
+use crate::error::{no_memory, os_error};
+use crate::event_loop::queue::{Ready, ReadyQueue};
 use crate::event_loop::source::{Readiness, SourceClass};
 use crate::event_loop::state::{Core, Entry, EventLoop, unschedule};
 use crate::event_loop::user_code::{Event, observe};
 use crate::handle::Handle;
 use crate::logic::inbox::{Inbox, Queue};
 use crate::logic::slab::Key;
+use crate::logic::timer_heap::Sink;
 use crate::py::call;
 use crate::py::names::name;
 use crate::py::object;
@@ -59,14 +61,15 @@ impl EventLoop {
         let timeout = Self::timeout(this)?;
         // No Python code runs between here and the wait: what it queued would not end the wait.
         let interrupted = event_loop.poll(py, timeout)?;
-        event_loop.drain_inbox(py);
-        let timed = event_loop.core.with(py, |core| {
-            core.queue_events(py);
-            core.timers.first().is_some()
+        event_loop.drain_inbox(py)?;
+        let queued = event_loop.core.with(py, |core| {
+            let queued = core.queue_events(py);
+            queued.map(|()| core.timers.first().is_some())
         });
-        if timed {
+        if queued.map_err(|_| no_memory(py))? {
             let due = Self::due(this)?;
-            event_loop.core.with(py, |core| core.queue_timers(py, due));
+            let queued = event_loop.core.with(py, |core| core.queue_timers(py, due));
+            queued.map_err(|_| no_memory(py))?;
         }
         if interrupted {
             // What a handler writes leaves at once: it is no callback.
@@ -138,6 +141,11 @@ impl EventLoop {
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let events = self.core.with(py, |core| core.events.take());
         let mut events = events.unwrap_or_else(Events::new);
+        if events.len() > 0 {
+            // There was no memory to queue them.
+            self.core.with(py, |core| core.events = Some(events));
+            return Ok(false);
+        }
         let waited = if self.own_wait.load(Ordering::Relaxed) {
             self.select(py, timeout)?;
             self.look(py, &mut events)?
@@ -334,8 +342,13 @@ impl EventLoop {
 }
 
 impl Core {
+    /// Queues what the poll brought. What there is no memory for stays for the next turn.
     #[inline]
-    fn queue_events(&mut self, py: Python<'_>) {
+    fn queue_events(&mut self, py: Python<'_>) -> Result<(), TryReserveError> {
+        let most = self.events.as_ref().map_or(0, Events::len);
+        // A watched descriptor may have a reader and a writer.
+        let count = most * 2 + self.resumed.len();
+        self.ready.make_room_for_entries(count)?;
         let events = self.events.as_ref().map(Events::iter);
         for (token, readiness) in events.into_iter().flatten() {
             let key = Key(token);
@@ -346,21 +359,21 @@ impl Core {
                         resumed,
                         ..readiness
                     };
-                    self.ready.push(Ready::Io(key, told));
+                    self.ready.put(Ready::Io(key, told));
                 }
                 Some(Entry::Watch(watch)) => {
                     if readiness.readable
                         && let Some(reader) = &watch.reader
                     {
-                        self.ready.push(Ready::Handle(reader.clone_ref(py)));
+                        self.ready.put(Ready::Handle(reader.clone_ref(py)));
                     }
                     if readiness.writable
                         && let Some(writer) = &watch.writer
                     {
-                        self.ready.push(Ready::Handle(writer.clone_ref(py)));
+                        self.ready.put(Ready::Handle(writer.clone_ref(py)));
                     }
                 }
-                Some(Entry::Signals) => self.ready.push(Ready::Signals),
+                Some(Entry::Signals) => self.ready.put(Ready::Signals),
                 None => {}
             }
         }
@@ -372,17 +385,39 @@ impl Core {
                     resumed: true,
                     ..Readiness::default()
                 };
-                self.ready.push(Ready::Io(key, told));
+                self.ready.put(Ready::Io(key, told));
             }
         }
+        if let Some(events) = &mut self.events {
+            events.clear();
+        }
+        Ok(())
     }
 
     #[inline]
-    fn queue_timers(&mut self, py: Python<'_>, now: f64) {
+    fn queue_timers(&mut self, py: Python<'_>, now: f64) -> Result<(), TryReserveError> {
         let ready = &mut self.ready;
-        self.timers.drain_due(now, |timer| {
-            unschedule(&timer, py);
-            ready.push(Ready::Handle(timer));
-        });
+        self.timers.drain_due(now, &mut Due { ready, py })
+    }
+}
+
+/// Queues timers that are due.
+struct Due<'a, 'py> {
+    /// Where they go.
+    ready: &'a mut ReadyQueue,
+    /// They are told that they have left the heap.
+    py: Python<'py>,
+}
+
+impl Sink<Py<Handle>> for Due<'_, '_> {
+    #[inline]
+    fn make_room(&mut self, count: usize) -> Result<(), TryReserveError> {
+        self.ready.make_room_for_entries(count)
+    }
+
+    #[inline]
+    fn take(&mut self, timer: Py<Handle>) {
+        unschedule(&timer, self.py);
+        self.ready.put(Ready::Handle(timer));
     }
 }

@@ -161,8 +161,7 @@ pub(crate) fn call_soon_about<'py>(
         let about = about(transport, protocol, None)?;
         note_about(handle.bind(py), about);
     }
-    event_loop.get().push_prepared(py, prepared);
-    Ok(())
+    event_loop.get().push_prepared(py, prepared)
 }
 
 /// Notes for reports what `handle`, if it is one of ours, is about: see `about`.

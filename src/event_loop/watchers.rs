@@ -45,7 +45,8 @@ fn number<'py>(file: Borrowed<'_, 'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
             || error.is_instance_of::<PyTypeError>(py)
             || error.is_instance_of::<PyValueError>(py)
         {
-            let text = format!("Invalid file object: {}", shown(&file.repr()?));
+            let repr = file.repr()?;
+            let text = format_args!("Invalid file object: {}", shown(&repr));
             return Err(exception::<PyValueError>(py, text));
         }
         Err(error)
@@ -65,7 +66,7 @@ fn descriptor(file: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {
         Err(_) if number.gt(0)? => Err(exception::<PyOverflowError>(py, TOO_LARGE)),
         _ => Err(exception::<PyValueError>(
             py,
-            format!("Invalid file descriptor: {}", shown(&number.str()?)),
+            format_args!("Invalid file descriptor: {}", shown(&number.str()?)),
         )),
     }
 }
@@ -88,7 +89,7 @@ pub fn check_free(this: &Bound<'_, EventLoop>, file: Borrowed<'_, '_, PyAny>) ->
         if !source.class.is_closing(transport) {
             return Err(exception::<PyRuntimeError>(
                 py,
-                format!(
+                format_args!(
                     "File descriptor {} is used by transport {}",
                     shown(&file.repr()?),
                     shown(&transport.repr()?)
@@ -113,7 +114,7 @@ fn add<'py>(
     if context.is_some() || arguments.has_keywords() {
         return Err(exception::<PyTypeError>(
             py,
-            format!("{method}() got an unexpected keyword argument 'context'"),
+            format_args!("{method}() got an unexpected keyword argument 'context'"),
         ));
     }
     if checked {

@@ -58,8 +58,9 @@ impl Callback {
         }
         let context = self.context.object(py)?;
         let run = context.bind(py).getattr(name!(py, run))?;
-        let mut args = vec![self.function.bind(py).clone()];
-        args.extend(self.args.to_tuple(py)?);
+        let args = self.args.to_tuple(py)?;
+        let function = std::iter::once(self.function.bind(py).clone());
+        let args = value::collected(py, function.chain(args.iter()))?;
         run.call1(value::tuple(py, &args)?).map(drop)
     }
 

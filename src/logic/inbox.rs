@@ -20,10 +20,13 @@ pub struct Inbox<Q> {
 
 impl<Q: Queue> Inbox<Q> {
     /// Has `add` add something. True if the caller has to wake the loop.
+    ///
+    /// # Errors
+    /// What `add` returns.
     #[inline]
-    pub fn add(&mut self, add: impl FnOnce(&mut Q)) -> bool {
-        add(&mut self.items);
-        std::mem::take(&mut self.sleeping)
+    pub fn add<E>(&mut self, add: impl FnOnce(&mut Q) -> Result<(), E>) -> Result<bool, E> {
+        add(&mut self.items)?;
+        Ok(std::mem::take(&mut self.sleeping))
     }
 
     /// What is there, to be changed and not to be added to.
@@ -71,7 +74,11 @@ mod tests {
     }
 
     fn push(inbox: &mut Inbox<Vec<i32>>, item: i32) -> bool {
-        inbox.add(|items| items.push(item))
+        let added = inbox.add(|items| {
+            items.push(item);
+            Ok::<_, ()>(())
+        });
+        added.unwrap()
     }
 
     #[test]

@@ -47,7 +47,8 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// Stores `entry`. `None` if four thousand million entries are stored already.
+    /// Stores `entry`. `None` if there is no memory for it, or four thousand million entries are
+    /// stored already.
     pub fn insert(&mut self, entry: T) -> Option<Key> {
         if let Some(index) = self.free.pop() {
             let slot = &mut self.slots[index as usize];
@@ -55,6 +56,10 @@ impl<T> Slab<T> {
             return Some(Key::new(index, slot.generation));
         }
         let index = u32::try_from(self.slots.len()).ok()?;
+        self.slots.try_reserve(1).ok()?;
+        // Taking entries out never allocates.
+        let unnoted = self.slots.len() + 1 - self.free.len();
+        self.free.try_reserve(unnoted).ok()?;
         self.slots.push(Slot {
             generation: 0,
             entry: Some(entry),
@@ -105,11 +110,9 @@ impl<T> Slab<T> {
         self.slots.iter().filter_map(|slot| slot.entry.as_ref())
     }
 
-    /// Takes out everything.
-    pub fn take(&mut self) -> Vec<T> {
-        let slots = std::mem::take(&mut self.slots);
-        self.free.clear();
-        slots.into_iter().filter_map(|slot| slot.entry).collect()
+    /// How many entries there are at most.
+    pub fn len(&self) -> usize {
+        self.slots.len()
     }
 }
 

@@ -5,6 +5,7 @@
 //! "arm, then cancel" flat.
 
 use std::cmp::Ordering;
+use std::collections::TryReserveError;
 
 /// Cancelled entries are swept when there are more than this many of them …
 const SWEEP_COUNT: usize = 100;
@@ -17,6 +18,17 @@ const MANY: usize = 64;
 const MANY_SHARE: usize = 16;
 /// Children of a node: four keep a node's children within two cache lines.
 const ARITY: usize = 4;
+
+/// Where what is due goes.
+pub trait Sink<T> {
+    /// Makes room for `count` items.
+    ///
+    /// # Errors
+    /// If there is no memory for them.
+    fn make_room(&mut self, count: usize) -> Result<(), TryReserveError>;
+    /// Takes an item that there is room for.
+    fn take(&mut self, item: T);
+}
 
 struct Entry<T> {
     /// The deadline, in seconds of the loop's clock; never NaN.
@@ -64,13 +76,17 @@ impl<T> Default for TimerHeap<T> {
 
 impl<T> TimerHeap<T> {
     /// Adds `item` at `when`; NaN counts as already due, as it does in asyncio.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
     #[inline]
-    pub fn push(&mut self, when: f64, item: T) {
+    pub fn push(&mut self, when: f64, item: T) -> Result<(), TryReserveError> {
         let when = if when.is_nan() {
             f64::NEG_INFINITY
         } else {
             when
         };
+        self.entries.try_reserve(1)?;
         self.entries.push(Entry {
             when,
             sequence: self.next,
@@ -78,6 +94,7 @@ impl<T> TimerHeap<T> {
         });
         self.next += 1;
         self.rise(self.entries.len() - 1);
+        Ok(())
     }
 
     /// The earliest deadline.
@@ -97,31 +114,49 @@ impl<T> TimerHeap<T> {
         Some(entry.item)
     }
 
-    /// Takes out what is due at `now`, in order, and hands it to `take`.
+    /// Takes out what is due at `now`, in order, and hands it to `sink`.
+    ///
+    /// # Errors
+    /// If there is no memory for it; what is left stays in order.
     #[inline]
-    pub fn drain_due(&mut self, now: f64, mut take: impl FnMut(T)) {
+    pub fn drain_due(&mut self, now: f64, sink: &mut impl Sink<T>) -> Result<(), TryReserveError> {
         let mut taken = 0;
-        while let Some(item) = self.pop_due(now) {
-            take(item);
+        while self.first().is_some_and(|first| first <= now) {
+            sink.make_room(1)?;
+            let Some(item) = self.pop_due(now) else { break };
+            sink.take(item);
             taken += 1;
             if taken >= MANY && taken * MANY_SHARE > self.entries.len() {
-                self.drain_many(now, &mut take);
-                return;
+                return self.drain_many(now, sink);
             }
         }
+        Ok(())
     }
 
     #[cold]
-    fn drain_many(&mut self, now: f64, take: &mut impl FnMut(T)) {
-        let (mut due, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.entries)
-            .into_iter()
-            .partition(|entry| entry.when <= now);
-        self.entries = kept;
-        self.order_all();
-        due.sort_unstable_by(Entry::order);
-        for entry in due {
-            take(entry.item);
+    fn drain_many(&mut self, now: f64, sink: &mut impl Sink<T>) -> Result<(), TryReserveError> {
+        let due = |entry: &Entry<T>| entry.when <= now;
+        sink.make_room(self.entries.iter().filter(|entry| due(entry)).count())?;
+        let kept = self.put_last(due);
+        self.entries[kept..].sort_unstable_by(Entry::order);
+        for entry in self.entries.drain(kept..) {
+            sink.take(entry.item);
         }
+        self.order_all();
+        Ok(())
+    }
+
+    /// Puts the entries for which `chosen` holds behind the others, which are how many. The order is
+    /// lost.
+    fn put_last(&mut self, chosen: impl Fn(&Entry<T>) -> bool) -> usize {
+        let mut kept = 0;
+        for index in 0..self.entries.len() {
+            if !chosen(&self.entries[index]) {
+                self.entries.swap(kept, index);
+                kept += 1;
+            }
+        }
+        kept
     }
 
     /// Takes out the first entry if `dead` holds for it; the caller releases it.
@@ -153,15 +188,20 @@ impl<T> TimerHeap<T> {
         self.cancelled > SWEEP_COUNT && self.cancelled * SWEEP_SHARE > self.entries.len()
     }
 
-    /// Takes out every entry for which `dead` holds; the caller releases them.
+    /// Takes out every entry for which `dead` holds; the caller releases them. Does nothing if there
+    /// is no memory for that.
     pub fn sweep(&mut self, dead: impl Fn(&T) -> bool) -> Vec<T> {
-        let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.entries)
-            .into_iter()
-            .partition(|entry| dead(&entry.item));
-        self.entries = kept;
+        let mut gone = Vec::new();
+        let count = self.entries.iter().filter(|entry| dead(&entry.item));
+        if gone.try_reserve_exact(count.count()).is_err() {
+            return gone;
+        }
+        let kept = self.put_last(|entry| dead(&entry.item));
+        gone.extend(self.entries.drain(kept..).map(|entry| entry.item));
+        self.entries.shrink_to(self.entries.len() * 2);
         self.cancelled = 0;
         self.order_all();
-        gone.into_iter().map(|entry| entry.item).collect()
+        gone
     }
 
     /// All entries, in no order.
@@ -172,15 +212,6 @@ impl<T> TimerHeap<T> {
     /// How many entries there are, cancelled ones included.
     pub fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    /// Takes out everything; the caller releases it.
-    pub fn take(&mut self) -> Vec<T> {
-        self.cancelled = 0;
-        std::mem::take(&mut self.entries)
-            .into_iter()
-            .map(|entry| entry.item)
-            .collect()
     }
 
     /// Restores the invariant after entries were taken from anywhere.
@@ -225,7 +256,19 @@ impl<T> TimerHeap<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::TimerHeap;
+    use std::collections::TryReserveError;
+
+    use super::{Sink, TimerHeap};
+
+    impl Sink<i32> for Vec<i32> {
+        fn make_room(&mut self, count: usize) -> Result<(), TryReserveError> {
+            self.try_reserve(count)
+        }
+
+        fn take(&mut self, item: i32) {
+            self.push(item);
+        }
+    }
 
     fn drain(heap: &mut TimerHeap<u32>) -> Vec<u32> {
         std::iter::from_fn(|| heap.pop_due(f64::INFINITY)).collect()
@@ -237,7 +280,7 @@ mod tests {
         let mut expected = Vec::new();
         for item in 0..1000_u32 {
             let when = f64::from(item * 7919 % 13);
-            heap.push(when, item);
+            heap.push(when, item).unwrap();
             expected.push((item * 7919 % 13, item));
         }
         expected.sort_unstable();
@@ -251,12 +294,12 @@ mod tests {
             let mut heap = TimerHeap::default();
             let mut expected = Vec::new();
             for item in 0..1000_u32 {
-                heap.push(f64::from(item * 7919 % 97), item);
+                heap.push(f64::from(item * 7919 % 97), item).unwrap();
                 expected.push((item * 7919 % 97, item));
             }
             expected.sort_unstable();
             let mut found = Vec::new();
-            heap.drain_due(f64::from(last), |item| found.push(item));
+            heap.drain_due(f64::from(last), &mut found).unwrap();
             assert!(heap.first().is_none_or(|first| first > f64::from(last)));
             found.extend(drain(&mut heap));
             let expected: Vec<_> = expected.into_iter().map(|(_, item)| item).collect();
@@ -267,8 +310,8 @@ mod tests {
     #[test]
     fn nothing_surfaces_before_its_deadline() {
         let mut heap = TimerHeap::default();
-        heap.push(2.0, 'b');
-        heap.push(1.0, 'a');
+        heap.push(2.0, 'b').unwrap();
+        heap.push(1.0, 'a').unwrap();
         assert_eq!(heap.pop_due(0.5), None);
         assert_eq!(heap.pop_due(1.5), Some('a'));
         assert_eq!(heap.pop_due(1.5), None);
@@ -278,8 +321,8 @@ mod tests {
     #[test]
     fn nan_is_due_at_once_and_infinity_never() {
         let mut heap = TimerHeap::default();
-        heap.push(f64::INFINITY, 'i');
-        heap.push(f64::NAN, 'n');
+        heap.push(f64::INFINITY, 'i').unwrap();
+        heap.push(f64::NAN, 'n').unwrap();
         assert_eq!(heap.pop_due(0.0), Some('n'));
         assert_eq!(heap.pop_due(f64::MAX), None);
     }
@@ -287,8 +330,8 @@ mod tests {
     #[test]
     fn the_entry_pushed_last_is_cancelled_on_the_spot() {
         let mut heap = TimerHeap::default();
-        heap.push(1.0, 1);
-        heap.push(2.0, 2);
+        heap.push(1.0, 1).unwrap();
+        heap.push(2.0, 2).unwrap();
         assert_eq!(heap.cancel(|item| *item == 2), Some(2));
         assert_eq!(heap.cancel(|item| *item == 7), None);
         assert_eq!(heap.len(), 1);
@@ -298,7 +341,7 @@ mod tests {
     fn a_sweep_keeps_the_order_of_what_is_left() {
         let mut heap = TimerHeap::default();
         for item in 0..500_u32 {
-            heap.push(f64::from(item * 31 % 97), item);
+            heap.push(f64::from(item * 31 % 97), item).unwrap();
         }
         for _ in 0..300 {
             heap.cancel(|_| false);

@@ -3,7 +3,7 @@
 //! Loop thread only. The one surprise: the first chunk may be partly sent; `head` says how far, so
 //! no chunk is ever cut or copied.
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 
 /// Something that has bytes.
 pub trait Chunk {
@@ -32,7 +32,16 @@ impl<C> Default for WriteQueue<C> {
 }
 
 impl<C: Chunk> WriteQueue<C> {
-    /// Adds `chunk`, which must not be empty.
+    /// Makes room for `count` chunks.
+    ///
+    /// # Errors
+    /// If there is no memory for them.
+    #[inline]
+    pub fn make_room(&mut self, count: usize) -> Result<(), TryReserveError> {
+        self.chunks.try_reserve(count)
+    }
+
+    /// Adds `chunk`, which must not be empty and for which `make_room` has made room.
     #[inline]
     pub fn push(&mut self, chunk: C) {
         self.size += chunk.bytes().len();
@@ -125,7 +134,7 @@ impl<C: Chunk> WriteQueue<C> {
         self.chunks.pop_front()
     }
 
-    /// Puts a chunk back of which `head` bytes were sent.
+    /// Puts the only chunk back, of which `head` bytes were sent.
     pub fn put_back(&mut self, chunk: C, head: usize) {
         self.head = head;
         self.size = chunk.bytes().len() - head;

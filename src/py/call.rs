@@ -36,7 +36,7 @@ impl Args {
         items: impl ExactSizeIterator<Item = Borrowed<'a, 'py, PyAny>>,
     ) -> PyResult<Self> {
         if items.len() > INLINE {
-            return Self::many(py, items.collect());
+            return Self::many(py, items);
         }
         let mut args = Self::NONE;
         for (place, item) in args.0.iter_mut().zip(items) {
@@ -46,8 +46,11 @@ impl Args {
     }
 
     #[cold]
-    fn many<'py>(py: Python<'py>, items: Vec<Borrowed<'_, 'py, PyAny>>) -> PyResult<Self> {
-        let items: Vec<_> = items.into_iter().map(Borrowed::to_owned).collect();
+    fn many<'a, 'py: 'a>(
+        py: Python<'py>,
+        items: impl Iterator<Item = Borrowed<'a, 'py, PyAny>>,
+    ) -> PyResult<Self> {
+        let items = value::collected(py, items.map(Borrowed::to_owned))?;
         let tuple = value::tuple(py, &items)?.into_ptr();
         Ok(Self([tuple, std::ptr::null_mut(), tuple]))
     }

@@ -15,7 +15,7 @@ use pyo3::pyclass::boolean_struct::True;
 use pyo3::types::{PyString, PyTuple, PyType};
 use pyo3::{PyClass, PyTypeInfo};
 
-use crate::error::exception;
+use crate::error::{exception, no_memory};
 use crate::py::names::name;
 use crate::py::value::{self, Text, shown};
 
@@ -96,8 +96,11 @@ impl<'a, 'py> Arguments<'a, 'py> {
         &self,
         parameters: &[&str],
     ) -> PyResult<(Vec<*mut ffi::PyObject>, Bound<'py, PyTuple>, usize)> {
-        let mut values = self.values[..self.positional].to_vec();
-        let mut rest: Vec<_> = self.keywords().collect();
+        let mut values = Vec::new();
+        let room = values.try_reserve_exact(self.values.len());
+        room.map_err(|_| no_memory(self.py))?;
+        values.extend_from_slice(&self.values[..self.positional]);
+        let mut rest = value::collected(self.py, self.keywords())?;
         for parameter in parameters.iter().skip(self.positional) {
             let place = rest
                 .iter()
@@ -107,10 +110,8 @@ impl<'a, 'py> Arguments<'a, 'py> {
         }
         let positional = values.len();
         values.extend(rest.iter().map(|(_, value)| value.as_ptr()));
-        let names: Vec<_> = rest
-            .into_iter()
-            .map(|(key, _)| key.to_owned().into_any())
-            .collect();
+        let names = rest.into_iter().map(|(key, _)| key.to_owned().into_any());
+        let names = value::collected(self.py, names)?;
         let names = value::tuple(self.py, &names)?;
         Ok((values, names, positional))
     }
@@ -185,7 +186,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
         let plural = if missing.len() == 1 { "" } else { "s" };
         exception::<PyTypeError>(
             self.py,
-            format!(
+            format_args!(
                 "{name}() missing {} required positional argument{plural}: {}",
                 missing.len(),
                 missing.join(" and "),
@@ -208,7 +209,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
             };
             Some(exception::<PyTypeError>(
                 self.py,
-                format!("{name}() got {fault} '{key}'"),
+                format_args!("{name}() got {fault} '{key}'"),
             ))
         })
     }
@@ -259,7 +260,9 @@ impl<'a, 'py> Arguments<'a, 'py> {
         let plural = if takes == 1 { "" } else { "s" };
         exception::<PyTypeError>(
             self.py,
-            format!("{name}() takes {takes} positional argument{plural} but {given} were given"),
+            format_args!(
+                "{name}() takes {takes} positional argument{plural} but {given} were given"
+            ),
         )
     }
 }
@@ -380,7 +383,7 @@ pub fn install_on<M: FastMethod>(class: &Bound<'_, PyType>) -> PyResult<()> {
     if !class.is_subclass_of::<M::Class>()? {
         return Err(exception::<PyTypeError>(
             py,
-            format!("{} cannot have native methods", shown(&class.repr()?)),
+            format_args!("{} cannot have native methods", shown(&class.repr()?)),
         ));
     }
     let definition = Box::leak(Box::new(ffi::PyMethodDef {
@@ -472,7 +475,7 @@ unsafe extern "C" fn trampoline<M: FastMethod>(
 fn raise_panic<M: FastMethod>(_: PhantomData<M>) -> *mut ffi::PyObject {
     Python::attach(|py| {
         let name = M::NAME.to_string_lossy();
-        exception::<PyRuntimeError>(py, format!("internal error of ferroloop in {name}()"))
+        exception::<PyRuntimeError>(py, format_args!("internal error of ferroloop in {name}()"))
             .restore(py);
     });
     std::ptr::null_mut()

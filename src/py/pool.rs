@@ -261,7 +261,12 @@ unsafe extern "C" fn dealloc<T: Pooled>(object: *mut ffi::PyObject) {
     let entered = DESTROYING.try_with(|destroying| {
         let depth = destroying.depth.get();
         if depth >= DEEPEST {
-            destroying.later.borrow_mut().push((object, finish::<T>));
+            let mut later = destroying.later.borrow_mut();
+            // Without memory to remember it the object stays for ever, which does less harm than
+            // going on.
+            if later.try_reserve(1).is_ok() {
+                later.push((object, finish::<T>));
+            }
         } else {
             destroying.depth.set(depth + 1);
         }

@@ -4,11 +4,15 @@
 //! and tuples, panic where memory is short, so clippy.toml and a test keep them out of the crate.
 //! `Text`, `Int`, `Count` and `Float` convert fallibly wherever PyO3 takes something convertible.
 
+use std::borrow::Cow;
+
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyList, PySlice, PyString, PyTuple};
 
+use crate::error::no_memory;
 use crate::py::names::name;
+use crate::sys::allocation;
 
 /// Text that becomes a `str`.
 pub struct Text<T>(pub T);
@@ -92,16 +96,16 @@ pub fn text<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyString>> 
 
 /// The text of `text` for a message; what is no UTF-8 in it, and all of it where memory is short, is
 /// replaced.
-pub fn shown(text: &Bound<'_, PyString>) -> String {
+pub fn shown<'a>(text: &'a Bound<'_, PyString>) -> Cow<'a, str> {
     if let Ok(text) = text.to_str() {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     let encoding = (Text("utf-8"), Text("replace"));
     let encoded = text.call_method1(name!(text.py(), encode), encoding);
     let bytes = encoded.map(Bound::cast_into::<PyBytes>);
     match bytes {
-        Ok(Ok(bytes)) => String::from_utf8_lossy(bytes.as_bytes()).into_owned(),
-        _ => "?".to_owned(),
+        Ok(Ok(bytes)) => Cow::Owned(String::from_utf8_lossy(bytes.as_bytes()).into_owned()),
+        _ => Cow::Borrowed("?"),
     }
 }
 
@@ -162,6 +166,14 @@ pub fn list<'py>(
         list.append(item)?;
     }
     Ok(list)
+}
+
+/// The items of an iterator.
+///
+/// # Errors
+/// `MemoryError`.
+pub fn collected<T>(py: Python<'_>, items: impl Iterator<Item = T>) -> PyResult<Vec<T>> {
+    allocation::collected(items).map_err(|_| no_memory(py))
 }
 
 /// A `tuple` of `items`.

@@ -15,7 +15,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::error::no_memory;
 use crate::py::{object, value};
+use crate::sys::allocation;
 
 unsafe extern "C" {
     /// Documented in CPython's reference, missing in PyO3's declarations.
@@ -87,7 +89,7 @@ impl Window {
     /// # Errors
     /// `MemoryError`.
     pub fn new(py: Python<'_>, size: usize) -> PyResult<Bound<'_, Self>> {
-        let memory = Memory::Own(vec![0; size].into_boxed_slice());
+        let memory = Memory::Own(allocation::zeroed(size).map_err(|_| no_memory(py))?);
         Self::over(py, memory, size)
     }
 

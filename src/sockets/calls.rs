@@ -82,7 +82,7 @@ fn receive<'py>(
         let room = size.min(scratch.len());
         let count = nonblocking::recv(number, &mut scratch[..room])?;
         Ok((value::bytes(py, &scratch[..count]), count))
-    });
+    })?;
     let large = received.as_ref().is_ok_and(|(_, count)| *count >= LARGE);
     if large != was_large {
         event_loop.core.with(py, |core| core.large_receive = large);
@@ -171,7 +171,7 @@ impl FastMethod for RecvFrom {
             let received = this.get().with_scratch(py, |scratch| {
                 let (count, from) = nonblocking::recv_from(number, &mut scratch[..size])?;
                 Ok((value::bytes(py, &scratch[..count]), from))
-            });
+            })?;
             let received = match received {
                 Ok((data, from)) => Ok((data?.into_any(), from)),
                 Err(error) => Err(error),

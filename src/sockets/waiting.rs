@@ -364,7 +364,7 @@ impl FastMethod for Forget {
             }
         } else if number < 0 {
             // Closed meanwhile: only the future itself can tell where it is.
-            for object in this.get().sources(py) {
+            for object in this.get().sources(py)? {
                 if let Ok(watch) = object.bind(py).cast::<SocketWatch>() {
                     watch.get().forget(py, future);
                 }

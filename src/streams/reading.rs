@@ -30,8 +30,8 @@ fn asyncio_method<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = this.py();
     let method = asyncio::stream_reader(py)?.getattr(Text(name))?;
-    let mut values = vec![this.as_any().clone()];
-    values.extend(arguments.from(0).map(Borrowed::to_owned));
+    let given = arguments.from(0).map(Borrowed::to_owned);
+    let values = value::collected(py, std::iter::once(this.as_any().clone()).chain(given))?;
     let keywords = value::dict(py)?;
     for (key, value) in arguments.keywords() {
         keywords.set_item(key, value)?;

@@ -9,6 +9,7 @@ use std::os::fd::RawFd;
 use std::ptr;
 
 use crate::sys::address::RawAddress;
+use crate::sys::allocation;
 
 /// How many datagrams one call receives at most.
 pub const MOST: usize = 16;
@@ -23,7 +24,7 @@ pub const LARGEST_OTHER: usize = 256 * 1024;
 /// Room for datagrams, and what the last call put there.
 pub struct Batch {
     /// What was received, in slots of `slot` bytes.
-    space: Vec<u8>,
+    space: Box<[u8]>,
     /// The sender of each datagram.
     names: Vec<RawAddress>,
     /// How many bytes each datagram has.
@@ -36,14 +37,17 @@ pub struct Batch {
 
 impl Batch {
     /// Room for a call.
-    pub fn new() -> Self {
-        Self {
-            space: vec![0; SPACE],
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            space: allocation::zeroed(SPACE)?,
             names: vec![RawAddress::new(); MOST],
             lengths: [0; MOST],
             slot: LARGEST,
             wanted: 2,
-        }
+        })
     }
 
     /// recvmmsg(2): how many datagrams came, and whether there may be more. Never waits.

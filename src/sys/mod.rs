@@ -11,6 +11,7 @@
 //! - `barrier`: a memory barrier in every thread at once
 //! - `openssl`: the OpenSSL that another module is linked to
 //! - `openssl_shape`: whether words are addresses of that OpenSSL's objects
+//! - `allocation`: memory that there may not be
 //! - `memory`: what is at an address that may be none
 //! - `address`: socket addresses, compact
 //! - `wakeup`: the descriptor that signals write to
@@ -18,6 +19,7 @@
 //! Everything returns `io::Result`; nothing here knows Python.
 
 pub mod address;
+pub mod allocation;
 #[cfg(Py_GIL_DISABLED)]
 pub mod barrier;
 pub mod clock;

@@ -79,6 +79,18 @@ impl Events {
         }
     }
 
+    /// How many there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.raw.len()
+    }
+
+    /// Forgets them.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.raw.clear();
+    }
+
     /// The token and readiness of each event; those of the waker and the timer are left out.
     pub fn iter(&self) -> impl Iterator<Item = (u64, Readiness)> {
         self.raw

@@ -5,14 +5,15 @@
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
+use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
 
-use crate::error::exception;
+use crate::error::{exception, no_memory};
 use crate::logic::write_queue::Chunk;
 use crate::py::buffer;
 use crate::py::bytes::Pinned;
 use crate::py::names::name;
 use crate::py::value::shown;
+use crate::sys::allocation;
 
 /// One write.
 pub enum Data {
@@ -73,8 +74,8 @@ impl Data {
 
     /// `memoryview`s need not be contiguous; `bytes()` flattens them.
     fn copied(data: &Bound<'_, PyAny>) -> PyResult<Self> {
-        if let Ok(bytes) = buffer::with_bytes(data, |bytes| Box::from(bytes)) {
-            return Ok(Self::Copied(bytes));
+        if let Ok(bytes) = buffer::with_bytes(data, allocation::copied) {
+            return bytes.map(Self::Copied).map_err(|_| no_memory(data.py()));
         }
         let flat = data.call_method0(name!(data.py(), tobytes))?;
         Ok(Self::Held(Pinned::new(flat.cast_into::<PyBytes>()?)))
@@ -95,18 +96,53 @@ impl Data {
     }
 }
 
+/// Chunks that are sent, until they can be released outside any borrow.
+pub struct Finished<C>(Vec<C>);
+
+impl<C> Finished<C> {
+    /// None yet.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Keeps `chunk`; where there is no memory for that it is released at once, which runs no Python
+    /// code either: it is a `bytes` or a copy.
+    #[inline]
+    pub fn keep(&mut self, chunk: C) {
+        if self.0.try_reserve(1).is_ok() {
+            self.0.push(chunk);
+        }
+    }
+
+    /// The chunks.
+    pub fn take(self) -> Vec<C> {
+        self.0
+    }
+}
+
 #[cold]
 fn refused(data: &Bound<'_, PyAny>) -> PyErr {
-    let name = data
-        .get_type()
-        .name()
-        .map(|name| shown(&name))
-        .unwrap_or_default();
     let py = data.py();
-    let text = if py.version_info() >= (3, 13, 1) {
-        format!("data argument must be a bytes, bytearray, or memoryview object, not '{name}'")
-    } else {
-        format!("data argument must be a bytes-like object, not '{name}'")
-    };
-    exception::<PyTypeError>(py, text)
+    let since_3_13 = py.version_info() >= (3, 13, 1);
+    match data.get_type().name() {
+        Ok(name) if since_3_13 => exception::<PyTypeError>(
+            py,
+            format_args!(
+                "data argument must be a bytes, bytearray, or memoryview object, not '{}'",
+                shown(&name)
+            ),
+        ),
+        Ok(name) => not_bytes(&name),
+        Err(error) => error,
+    }
+}
+
+/// What a name of a type that is not bytes-like is refused with.
+#[cold]
+pub fn not_bytes(name: &Bound<'_, PyString>) -> PyErr {
+    let name_shown = shown(name);
+    exception::<PyTypeError>(
+        name.py(),
+        format_args!("data argument must be a bytes-like object, not '{name_shown}'"),
+    )
 }

@@ -96,6 +96,7 @@ pub fn open(
             context: event_loop.get().capture_context(py)?,
         };
         let ready = EventLoop::prepare(event_loop, callback)?;
+        event_loop.get().make_room(py, 2)?;
         let number = (this.get().state).with(py, |state| state.descriptor.registered());
         let source = || Source {
             object: this.clone().into_any().unbind(),
@@ -103,9 +104,8 @@ pub fn open(
         };
         let key = event_loop.get().enter(py, number, Entry::of(source()))?;
         this.get().state.with(py, |state| state.key = Some(key));
-        event_loop.get().push_prepared(py, ready);
-        event_loop.get().push_step(py, source(), Step::Start as u8);
-        Ok(())
+        event_loop.get().push_prepared(py, ready)?;
+        event_loop.get().push_step(py, source(), Step::Start as u8)
     };
     opened().inspect_err(|_| {
         let unused = this.get().state.with(py, |state| {
@@ -166,7 +166,10 @@ fn report(this: &Bound<'_, DatagramTransport>, error: PyErr, step: &str) -> PyRe
 
 impl DatagramTransport {
     /// Closes once everything queued is sent.
-    pub fn close(this: &Bound<'_, Self>) {
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn close(this: &Bound<'_, Self>) -> PyResult<()> {
         let lost = this.get().state.with(this.py(), |state| {
             if state.life.is_closing() {
                 return false;
@@ -174,13 +177,14 @@ impl DatagramTransport {
             state.life = Lifecycle::Closing;
             state.queue.is_empty()
         });
-        if lost {
-            Self::lose(this, None);
-        }
+        if lost { Self::lose(this, None) } else { Ok(()) }
     }
 
     /// Drops what was not sent and queues `connection_lost(reason)`.
-    pub fn force_close(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) {
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn force_close(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
         let dropped = this.get().state.with(this.py(), |state| {
             if state.life.is_lost() {
                 return None;
@@ -188,9 +192,12 @@ impl DatagramTransport {
             state.size = 0;
             Some(std::mem::take(&mut state.queue))
         });
-        if let Some(dropped) = dropped {
-            drop(dropped);
-            Self::lose(this, reason);
+        match dropped {
+            Some(dropped) => {
+                drop(dropped);
+                Self::lose(this, reason)
+            }
+            None => Ok(()),
         }
     }
 
@@ -206,12 +213,15 @@ impl DatagramTransport {
         let event_loop = transport.event_loop.bind(py);
         let protocol = protocol.as_ref();
         let reported = report_fatal(event_loop, message, &error, this.as_any(), protocol);
-        Self::force_close(this, Some(error.into_value(py).into_any()));
-        reported
+        let closed = Self::force_close(this, Some(error.into_value(py).into_any()));
+        reported.and(closed)
     }
 
     /// Ends the watch and queues the last step.
-    fn lose(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) {
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    fn lose(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
         transport.unwatch(py, reason);
@@ -219,7 +229,7 @@ impl DatagramTransport {
         if event_loop.is_closed() {
             // A closed loop runs nothing any more. Nobody can be told of an error either.
             let _ = transport.finish(py);
-            return;
+            return Ok(());
         }
         // The last callback runs in the context of whoever ends the endpoint, as in asyncio.
         if let Ok(context) = event_loop.capture_context(py)
@@ -231,7 +241,7 @@ impl DatagramTransport {
             object: this.clone().into_any().unbind(),
             class: &DATAGRAM,
         };
-        event_loop.push_step(py, source, Step::Lost as u8);
+        event_loop.push_step(py, source, Step::Lost as u8)
     }
 
     /// Ends the watch and tells the protocol at once.

@@ -136,7 +136,7 @@ impl DatagramTransport {
 
     fn receive_batch(&self, py: Python<'_>, number: RawFd) -> PyResult<bool> {
         let event_loop = self.event_loop.bind(py).get();
-        let mut batch = event_loop.take_batch(py);
+        let mut batch = event_loop.take_batch(py)?;
         let received = batch.receive(number, self.family != Family::Unix);
         let taken = match &received {
             Ok((count, more)) => self.take(py, &batch, *count, *more),

@@ -136,16 +136,16 @@ impl DatagramTransport {
     /// Does nothing if the endpoint is closing or lost. Mirrors asyncio's close on 3.10 to 3.15,
     /// but raises no RuntimeError when the loop is closed.
     #[pyo3(name = "close")]
-    fn py_close(this: &Bound<'_, Self>) {
-        Self::close(this);
+    fn py_close(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::close(this)
     }
 
     /// Close at once; what is not sent is dropped, and connection_lost(None) follows.
     ///
     /// Does nothing if the endpoint is lost. Mirrors asyncio's abort on 3.10 to 3.15, but raises no
     /// RuntimeError when the loop is closed.
-    fn abort(this: &Bound<'_, Self>) {
-        Self::force_close(this, None);
+    fn abort(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::force_close(this, None)
     }
 
     /// Whether the endpoint is closing or lost.
@@ -215,8 +215,10 @@ impl DatagramTransport {
 
     /// The (low, high) water marks in bytes.
     fn get_write_buffer_limits<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        self.state
-            .with(py, |state| limits::told(py, &state.flow, &state.given))
+        let told = self
+            .state
+            .with(py, |state| limits::told(py, &state.flow, &state.given));
+        limits::pair(py, told)
     }
 
     /// Set the water marks, in bytes. Raises ValueError unless high >= low >= 0.
@@ -250,8 +252,8 @@ impl DatagramTransport {
         Ok(found.unwrap_or_else(|| py.None().into_bound(py)))
     }
 
-    fn _force_close(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) {
-        Self::force_close(this, exc);
+    fn _force_close(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {
+        Self::force_close(this, exc)
     }
 
     #[pyo3(signature = (exc, message="Fatal error on transport"))]

@@ -4,13 +4,14 @@
 //! sender, are read here; every other one goes through Python's own `socket.sendto`, whose rules
 //! and errors (names that are resolved, paths, texts) nobody wants twice.
 
+use std::collections::TryReserveError;
 use std::io;
 
-use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyInt, PyMemoryView, PyString, PyTuple};
 
-use crate::error::{exception, leaves_the_loop, os_error, would_block};
+use crate::error::{exception, leaves_the_loop, no_memory, os_error, would_block};
 use crate::logic::flow_control::LOST_WRITES;
 use crate::py::names::name;
 use crate::py::value::{Text, shown};
@@ -18,6 +19,7 @@ use crate::py::{asyncio, audit, buffer};
 use crate::sys::address::{Address, RawAddress};
 use crate::sys::datagram;
 use crate::sys::nonblocking::{self, Family};
+use crate::transport::chunk::not_bytes;
 use crate::transport::datagram::DatagramTransport;
 use crate::transport::protocol::tell_flow;
 use crate::transport::stream::Writing;
@@ -65,10 +67,13 @@ impl DatagramTransport {
         }
         let data = flat(data)?;
         let (size, header) = (data.as_bytes().len(), transport.header);
-        transport.state.with(py, |state| {
+        let room = transport.state.with(py, |state| {
+            state.queue.try_reserve(1)?;
             state.queue.push_back((data.unbind(), addr.unbind()));
             state.size += size + header;
+            Ok::<_, TryReserveError>(())
         });
+        room.map_err(|_| no_memory(py))?;
         Self::maybe_pause(this)
     }
 
@@ -79,7 +84,8 @@ impl DatagramTransport {
             return Ok(addr);
         };
         if !addr.is_none() && !addr.eq(own)? {
-            let text = format!("Invalid address: must be None or {}", shown(&own.str()?));
+            let own = own.str()?;
+            let text = format_args!("Invalid address: must be None or {}", shown(&own));
             return Err(exception::<PyValueError>(py, text));
         }
         Ok(own.clone())
@@ -348,9 +354,7 @@ fn check_data(data: &Bound<'_, PyAny>) -> PyResult<()> {
     if known {
         return Ok(());
     }
-    let name = shown(&data.get_type().name()?);
-    let text = format!("data argument must be a bytes-like object, not '{name}'");
-    Err(exception::<PyTypeError>(data.py(), text))
+    Err(not_bytes(&data.get_type().name()?))
 }
 
 /// A `bytes` with what `data` holds now.

@@ -51,7 +51,7 @@ pub fn water_marks<'py>(
     if !(high.ge(&low)? && low.ge(0)?) {
         return Err(exception::<PyValueError>(
             py,
-            format!(
+            format_args!(
                 "high ({}) must be >= low ({}) must be >= 0",
                 shown(&high.repr()?),
                 shown(&low.repr()?)
@@ -78,15 +78,26 @@ pub fn water_marks<'py>(
     })
 }
 
-/// The (low, high) marks for a program.
+/// The marks as `pair` shows them to a program; makes no Python object.
 pub fn told<'py>(
     py: Python<'py>,
     flow: &FlowControl,
     given: &Given,
-) -> PyResult<Bound<'py, PyTuple>> {
+) -> Result<(Bound<'py, PyAny>, Bound<'py, PyAny>), (usize, usize)> {
     match given.as_deref() {
-        Some((low, high)) => value::tuple(py, &[low.bind(py).clone(), high.bind(py).clone()]),
-        None => counts(py, flow.low, flow.high),
+        Some((low, high)) => Ok((low.bind(py).clone(), high.bind(py).clone())),
+        None => Err((flow.low, flow.high)),
+    }
+}
+
+/// The (low, high) marks for a program, from what `told` says.
+pub fn pair<'py>(
+    py: Python<'py>,
+    told: Result<(Bound<'py, PyAny>, Bound<'py, PyAny>), (usize, usize)>,
+) -> PyResult<Bound<'py, PyTuple>> {
+    match told {
+        Ok((low, high)) => value::tuple(py, &[low, high]),
+        Err((low, high)) => counts(py, low, high),
     }
 }
 

@@ -30,7 +30,7 @@ impl FastMethod for Transports {
         let py = arguments.py;
         arguments.exactly("_transports", [])?;
         let event_loop = this.getattr(name!(py, _loop))?.cast_into::<EventLoop>()?;
-        let members = event_loop.get().sources(py).into_iter().filter(|object| {
+        let members = event_loop.get().sources(py)?.into_iter().filter(|object| {
             let transport = object.bind(py).cast::<StreamTransport>();
             transport.is_ok_and(|transport| transport.get().belongs_to(py, this))
         });

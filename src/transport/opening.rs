@@ -110,6 +110,7 @@ pub fn open<'py>(
         context,
     };
     let opened = EventLoop::prepare(event_loop, callback).and_then(|ready| {
+        event_loop.get().make_room(py, 2)?;
         let entry = Entry::of(source());
         Ok((ready, event_loop.get().enter(py, number, entry)?))
     });
@@ -135,7 +136,7 @@ pub fn open<'py>(
     if let Some(server) = server {
         server.get().attach();
     }
-    event_loop.get().push_prepared(py, ready);
-    event_loop.get().push_step(py, source(), START);
+    event_loop.get().push_prepared(py, ready)?;
+    event_loop.get().push_step(py, source(), START)?;
     Ok(transport)
 }

@@ -159,7 +159,7 @@ impl StreamTransport {
                 data = Some(value::bytes(py, &scratch[..count]));
             }
             result
-        });
+        })?;
         Ok(self.sort(py, received, data.transpose()?))
     }
 
@@ -438,7 +438,7 @@ fn no_space(py: Python<'_>, error: PyErr, class: &Bound<'_, PyType>) -> PyErr {
     match class.name() {
         Ok(name) if refused => exception::<PyTypeError>(
             py,
-            format!(
+            format_args!(
                 "recv_into() argument 1 must be read-write bytes-like object, not {}",
                 shown(&name)
             ),

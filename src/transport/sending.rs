@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 
 use crate::logic::write_queue::Chunk;
 use crate::sys::socket;
-use crate::transport::chunk::Data;
+use crate::transport::chunk::{Data, Finished};
 use crate::transport::stream::{State, StreamTransport, Writing};
 
 /// Up to how many bytes several chunks are sent as one copy.
@@ -50,12 +50,14 @@ impl StreamTransport {
             let small = state.queue.len() > 1 && state.queue.size() <= JOINED;
             (small && state.may_send()).then_some(())
         })?;
-        let result = self.event_loop.bind(py).get().with_scratch(py, |scratch| {
+        let joined = self.event_loop.bind(py).get().with_scratch(py, |scratch| {
             let (number, count) = self.state.with(py, |state| {
                 (state.descriptor.number(py), state.queue.copy_to(scratch))
             });
             socket::send(number, &scratch[..count]).map(|sent| (sent, count))
         });
+        // Without memory to join them they are sent as a list.
+        let result = joined.ok()?;
         Some(match result {
             Ok((sent, count)) if sent == count => {
                 for _ in 0..self.state.with(py, |state| state.queue.all_sent()) {
@@ -66,10 +68,10 @@ impl StreamTransport {
                 Sent::Everything
             }
             Ok((sent, _)) => {
-                let mut finished = Vec::new();
+                let mut finished = Finished::new();
                 self.state
-                    .with(py, |state| state.queue.sent(sent, |it| finished.push(it)));
-                for chunk in finished {
+                    .with(py, |state| state.queue.sent(sent, |it| finished.keep(it)));
+                for chunk in finished.take() {
                     chunk.release(py);
                 }
                 Sent::Blocked
@@ -99,15 +101,15 @@ impl StreamTransport {
 
     fn send_many(&self, py: Python<'_>) -> Sent {
         // Chunks are released outside the borrow.
-        let mut finished = Vec::new();
+        let mut finished = Finished::new();
         let sent = self.state.with(py, |state| {
             if state.may_send() {
-                state.send(state.descriptor.number(py), |chunk| finished.push(chunk))
+                state.send(state.descriptor.number(py), |chunk| finished.keep(chunk))
             } else {
                 Sent::Everything
             }
         });
-        for chunk in finished {
+        for chunk in finished.take() {
             chunk.release(py);
         }
         sent

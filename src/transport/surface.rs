@@ -190,8 +190,10 @@ impl StreamTransport {
 
     /// The (low, high) water marks in bytes.
     fn get_write_buffer_limits<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        self.state
-            .with(py, |state| limits::told(py, &state.flow, &state.given))
+        let told = self
+            .state
+            .with(py, |state| limits::told(py, &state.flow, &state.given));
+        limits::pair(py, told)
     }
 
     /// Set the water marks, in bytes. Raises ValueError unless high >= low >= 0.

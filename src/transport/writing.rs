@@ -11,7 +11,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::error::{exception, os_error};
+use crate::error::{exception, no_memory, os_error};
 use crate::logic::flow_control::{DEFAULT_HIGH, LOST_WRITES};
 use crate::logic::response_head;
 use crate::logic::slab::Key;
@@ -123,6 +123,7 @@ impl StreamTransport {
         for chunk in chunks.try_iter()? {
             let chunk = Data::from_writelines(&chunk?)?;
             if !chunk.is_empty() {
+                gathered.try_reserve(1).map_err(|_| no_memory(py))?;
                 gathered.push(chunk);
             }
         }
@@ -140,10 +141,13 @@ impl StreamTransport {
     fn go_on(
         this: &Bound<'_, Self>,
         next: Next,
-        chunks: impl IntoIterator<Item = Data>,
+        chunks: impl IntoIterator<Item = Data, IntoIter: ExactSizeIterator>,
     ) -> PyResult<()> {
         let py = this.py();
         let event_loop = this.get().event_loop.bind(py).get();
+        let chunks = chunks.into_iter();
+        let room = (this.get().state).with(py, |state| state.queue.make_room(chunks.len()));
+        room.map_err(|_| no_memory(py))?;
         let delayed = match next {
             Next::Nothing => return Ok(()),
             Next::Warn => return Self::warn_lost(py),
@@ -151,7 +155,7 @@ impl StreamTransport {
             Next::Send(_) | Next::Join | Next::Wait => false,
         };
         this.get().state.with(py, |state| {
-            chunks.into_iter().for_each(|chunk| state.queue.push(chunk));
+            chunks.for_each(|chunk| state.queue.push(chunk));
             if delayed {
                 state.writing = Writing::Delayed;
             }
@@ -295,10 +299,12 @@ impl StreamTransport {
                 Err(error) => Err(error),
             };
             (left, all)
-        });
+        })?;
         match left {
             Ok(None) => {}
-            Ok(Some(left)) => Self::write_bytes(this, left?)?,
+            Ok(Some(Ok(left))) => Self::write_bytes(this, left)?,
+            // A part is missing.
+            Ok(Some(Err(error))) => Self::fatal_error(this, error, FAILED)?,
             Err(error) => Self::fatal_error(this, os_error(&error), FAILED)?,
         }
         Ok(all)

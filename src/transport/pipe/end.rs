@@ -155,8 +155,7 @@ impl PipeTransport {
         Self::queue(this, "connection_made", Some(this.as_any()))?;
         let file = file.clone().unbind();
         this.get().end.with(py, |end| end.file = Some(file));
-        Self::push(this, Step::Start);
-        Ok(())
+        Self::push(this, Step::Start)
     }
 
     /// Queues `protocol.name(argument)` as asyncio's `call_soon` does.
@@ -174,8 +173,10 @@ impl PipeTransport {
             return Ok(());
         };
         let method = protocol.getattr(Text(name))?;
-        let arguments: Vec<_> = argument.into_iter().map(Bound::as_borrowed).collect();
-        let args = Args::new(py, arguments.into_iter())?;
+        let args = match argument {
+            Some(argument) => Args::new(py, std::iter::once(argument.as_borrowed()))?,
+            None => Args::NONE,
+        };
         call_soon_about(event_loop, method, args, this.as_any(), &protocol)
     }
 
@@ -186,14 +187,14 @@ impl PipeTransport {
         }
     }
 
-    fn push(this: &Bound<'_, Self>, step: Step) {
+    fn push(this: &Bound<'_, Self>, step: Step) -> PyResult<()> {
         let py = this.py();
         let source = Self::source(this);
         this.get()
             .event_loop
             .bind(py)
             .get()
-            .push_step(py, source, step as u8);
+            .push_step(py, source, step as u8)
     }
 
     /// `connection_made` has run: `watches` says whether the descriptor is watched from now on.
@@ -348,8 +349,7 @@ impl PipeTransport {
         if let Some(old) = old {
             old.release(py);
         }
-        Self::push(this, Step::Lost);
-        Ok(())
+        Self::push(this, Step::Lost)
     }
 
     /// Ends the watch for good. False if that happened before.

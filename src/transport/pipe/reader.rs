@@ -256,7 +256,7 @@ fn receive<'py>(
         };
         let data = value::bytes(py, &scratch[..count])?;
         Ok(Ok((data, readable_bytes(number) > 0)))
-    })
+    })?
 }
 
 #[pymethods]

@@ -6,6 +6,7 @@
 //!
 //! Without the GIL its state is protected as that of `end`.
 
+use std::collections::TryReserveError;
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
 
@@ -13,7 +14,7 @@ use pyo3::exceptions::{PyAssertionError, PyBrokenPipeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
 
-use crate::error::{exception, exception_of, os_error};
+use crate::error::{exception, exception_of, no_memory, os_error};
 use crate::event_loop::{Readiness, SourceClass};
 use crate::logic::flow_control::{FlowControl, LOST_WRITES};
 use crate::logic::lifecycle::Lifecycle;
@@ -25,7 +26,7 @@ use crate::py::value::{Text, shown};
 use crate::py::{asyncio, buffer};
 use crate::sys::pipe;
 use crate::sys::socket::MAX_SLICES;
-use crate::transport::chunk::Data;
+use crate::transport::chunk::{Data, Finished};
 use crate::transport::limits::Given;
 use crate::transport::pipe::end::{PipeTransport, Step};
 use crate::transport::protocol::{report_fatal, tell_flow};
@@ -172,10 +173,13 @@ impl WritePipeTransport {
     ) -> PyResult<()> {
         let py = this.py();
         let data = Data::from_write(data)?;
-        this.get().state.with(py, |state| {
+        let room = this.get().state.with(py, |state| {
+            state.queue.make_room(1)?;
             state.queue.push(data);
             state.queue.sent(sent, drop);
+            Ok::<_, TryReserveError>(())
         });
+        room.map_err(|_| no_memory(py))?;
         if !waits {
             Self::watch_for_room(this)?;
         }
@@ -259,12 +263,12 @@ impl WritePipeTransport {
             return Ok(());
         }
         let number = this.as_super().get().end.with(py, |end| end.number);
-        let mut finished = Vec::new();
+        let mut finished = Finished::new();
         let sent = this
             .get()
             .state
-            .with(py, |state| state.send(number, |chunk| finished.push(chunk)));
-        for chunk in finished {
+            .with(py, |state| state.send(number, |chunk| finished.keep(chunk)));
+        for chunk in finished.take() {
             chunk.release(py);
         }
         match sent {

@@ -10,6 +10,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
 
+use crate::error::no_memory;
 use crate::event_loop::EventLoop;
 use crate::logic::tls_records::Records;
 use crate::logic::write_queue::WriteQueue;
@@ -194,11 +195,9 @@ impl TlsProtocol {
             .with(py, |state| state.space.as_ref().map(|it| it.clone_ref(py)));
         let Some(space) = space else { return Ok(()) };
         buffer::with_bytes(space.bind(py), |bytes| {
-            let bytes = &bytes[..nbytes.min(bytes.len())];
-            session
-                .state
-                .with(py, |state| state.input.held.extend(bytes));
-        })?;
+            session.keep_bytes(py, &bytes[..nbytes.min(bytes.len())])
+        })?
+        .map_err(|_| no_memory(py))?;
         Self::go_on(this)
     }
 
@@ -299,9 +298,7 @@ impl TlsProtocol {
 impl TlsProtocol {
     /// Puts `data` behind what was received.
     fn keep(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        buffer::with_bytes(data, |bytes| {
-            self.state
-                .with(data.py(), |state| state.input.held.extend(bytes));
-        })
+        let kept = buffer::with_bytes(data, |bytes| self.keep_bytes(data.py(), bytes))?;
+        kept.map_err(|_| no_memory(data.py()))
     }
 }

@@ -4,10 +4,12 @@
 //! which is read off the headers, because an `SSLWantReadError` costs as much as the record. And it
 //! is fed a record or so at a time: a `MemoryBIO` never shrinks.
 
+use std::collections::TryReserveError;
+
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use crate::error::exception;
+use crate::error::{exception, no_memory};
 use crate::event_loop::Purpose;
 use crate::py::names::name;
 use crate::py::value;
@@ -55,7 +57,7 @@ impl TlsProtocol {
     ) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
-        session.hold(py);
+        session.hold(py)?;
         let kept = window.clone().unbind();
         let waits = session.state.with(py, |state| {
             let waits = !state.input.held.is_empty();
@@ -67,34 +69,48 @@ impl TlsProtocol {
             waits
         });
         if waits {
-            session.hold(py);
+            session.hold(py)?;
         }
         let result = Self::go_on(this);
         if result.is_err() {
             // The transport below ends the connection; what was written before is sent.
             Self::settle(this)?;
         }
-        if session.hold(py) {
+        if session.hold(py)? {
             return result.and_then(|()| session.control_below(py));
         }
         result
     }
 
     /// Keeps what the running callback has received and nobody wants yet. True if there is any.
-    pub fn hold(&self, py: Python<'_>) -> bool {
+    ///
+    /// # Errors
+    /// `MemoryError`; a part of the stream is lost then.
+    pub fn hold(&self, py: Python<'_>) -> PyResult<bool> {
         let Some(now) = self.state.with(py, |state| state.input.now.take()) else {
-            return false;
+            return Ok(false);
         };
         let left = now.at < now.end;
-        if left {
-            now.window.bind(py).get().with_mut(py, |memory| {
-                self.state.with(py, |state| {
-                    state.input.held.extend(&memory[now.at..now.end]);
-                });
-            });
-        }
+        let kept = if left {
+            let keep = |memory: &mut [u8]| self.keep_bytes(py, &memory[now.at..now.end]);
+            now.window.bind(py).get().with_mut(py, keep)
+        } else {
+            Ok(())
+        };
         now.window.drop_ref(py);
-        left
+        kept.map(|()| left).map_err(|_| no_memory(py))
+    }
+
+    /// Puts `bytes` behind what was received.
+    ///
+    /// # Errors
+    /// If there is no memory for them.
+    pub fn keep_bytes(&self, py: Python<'_>, bytes: &[u8]) -> Result<(), TryReserveError> {
+        self.state.with(py, |state| {
+            state.input.held.try_reserve(bytes.len())?;
+            state.input.held.extend(bytes);
+            Ok(())
+        })
     }
 
     /// Uses what was received in the way that the phase wants it.
@@ -204,7 +220,7 @@ impl TlsProtocol {
         }
         let reads = session.reads(py);
         if !reads {
-            session.hold(py);
+            session.hold(py)?;
         } else if session.engine.is_foreign() {
             Self::read_foreign(this)?;
         } else {

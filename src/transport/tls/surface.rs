@@ -4,6 +4,7 @@
 //! The one surprise: a transport that was closed again after its connection was lost has no session
 //! any more, and answers and ignores everything by itself.
 
+use std::collections::TryReserveError;
 use std::ffi::CStr;
 
 use pyo3::exceptions::{PyNotImplementedError, PyTypeError};
@@ -11,7 +12,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyTuple};
 
-use crate::error::{exception, exception_of};
+use crate::error::{exception, exception_of, no_memory};
 use crate::event_loop::EventLoop;
 use crate::py::asyncio;
 use crate::py::bytes::Pinned;
@@ -51,6 +52,8 @@ impl TlsTransport {
         for item in list_of_data.try_iter()? {
             let chunk = held(&item?)?;
             if !chunk.bytes().is_empty() {
+                let room = chunks.try_reserve(1);
+                room.map_err(|_| no_memory(list_of_data.py()))?;
                 chunks.push(chunk);
             }
         }
@@ -322,8 +325,12 @@ impl TlsTransport {
     #[pyo3(name = "_test__append_write_backlog")]
     fn append_write_backlog(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let chunk = held(data)?;
-        self.ask(py, (), |state| state.output.backlog.push(chunk));
-        Ok(())
+        let room = self.ask(py, Ok(()), |state| {
+            state.output.backlog.make_room(1)?;
+            state.output.backlog.push(chunk);
+            Ok::<_, TryReserveError>(())
+        });
+        room.map_err(|_| no_memory(py))
     }
 
     fn __repr__(&self, py: Python<'_>) -> Text<String> {
@@ -388,12 +395,16 @@ fn held(data: &Bound<'_, PyAny>) -> PyResult<Pinned> {
 
 #[cold]
 fn refused(data: &Bound<'_, PyAny>) -> PyErr {
-    let name = data.get_type().name();
-    let name = name.map(|name| shown(&name)).unwrap_or_default();
-    exception::<PyTypeError>(
-        data.py(),
-        format!("data: expecting a bytes-like instance, got {name}"),
-    )
+    match data.get_type().name() {
+        Ok(name) => exception::<PyTypeError>(
+            data.py(),
+            format_args!(
+                "data: expecting a bytes-like instance, got {}",
+                shown(&name)
+            ),
+        ),
+        Err(error) => error,
+    }
 }
 
 /// `transport.write`

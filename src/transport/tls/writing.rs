@@ -6,10 +6,12 @@
 //! encrypted at once. What asyncio would have given to that transport already is counted as given:
 //! it is `Output::handed`.
 
+use std::collections::TryReserveError;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
-use crate::error::leaves_the_loop;
+use crate::error::{leaves_the_loop, no_memory};
 use crate::event_loop::Purpose;
 use crate::logic::flow_control::LOST_WRITES;
 use crate::logic::response_head;
@@ -17,6 +19,7 @@ use crate::py::asyncio;
 use crate::py::bytes::Pinned;
 use crate::py::names::name;
 use crate::py::value::{Text, shown};
+use crate::transport::chunk::Finished;
 use crate::transport::protocol::report;
 use crate::transport::tls::below::Below;
 use crate::transport::tls::session::{Phase, State, TlsProtocol, Work};
@@ -73,7 +76,8 @@ impl TlsProtocol {
         let session = this.get();
         // What is refused is released outside the borrow.
         let mut chunks = Some(chunks);
-        match session.state.with(py, |state| state.append(&mut chunks)) {
+        let next = session.state.with(py, |state| state.append(&mut chunks));
+        match next.map_err(|_| no_memory(py))? {
             Next::Nothing => Ok(()),
             Next::Delay => {
                 let delays = !session.engine.is_foreign()
@@ -227,7 +231,7 @@ impl TlsProtocol {
                 });
             }
             let mut finished = None;
-            let mut others = Vec::new();
+            let mut others = Finished::new();
             let (more, late) = self.state.with(py, |state| {
                 let output = &mut state.output;
                 let late = output.below_paused && output.handed > 0;
@@ -236,12 +240,13 @@ impl TlsProtocol {
                 let count = count.min(output.backlog.size());
                 output.backlog.sent(count, |chunk| {
                     if let Some(before) = finished.replace(chunk) {
-                        others.push(before);
+                        others.keep(before);
                     }
                 });
                 (!output.backlog.is_empty(), late)
             });
             others
+                .take()
                 .into_iter()
                 .chain(finished)
                 .for_each(|chunk| chunk.release(py));
@@ -436,15 +441,15 @@ impl State {
     fn append(
         &mut self,
         chunks: &mut Option<impl IntoIterator<Item = Pinned> + AsRef<[Pinned]>>,
-    ) -> Next {
+    ) -> Result<Next, TryReserveError> {
         let output = &mut self.output;
         if self.phase.is_over() {
             let warn = output.lost >= LOST_WRITES;
             output.lost = output.lost.saturating_add(1);
-            return if warn { Next::Warn } else { Next::Nothing };
+            return Ok(if warn { Next::Warn } else { Next::Nothing });
         }
         let Some(chunks) = chunks.take() else {
-            return Next::Nothing;
+            return Ok(Next::Nothing);
         };
         // Without a mark the program is told at each write, even if nothing is left of it.
         let delays = self.phase == Phase::Wrapped
@@ -452,6 +457,7 @@ impl State {
             && output.marks.high > 0
             && output.backlog.is_empty()
             && response_head::wait_for_body(chunks.as_ref());
+        output.backlog.make_room(chunks.as_ref().len())?;
         for chunk in chunks {
             if output.below_paused {
                 output.records += chunk.bytes().len().div_ceil(RECORD);
@@ -459,16 +465,16 @@ impl State {
             output.backlog.push(chunk);
         }
         if self.phase != Phase::Wrapped || output.work == Work::Encrypting {
-            return Next::Nothing;
+            return Ok(Next::Nothing);
         }
         if output.below_paused {
-            return Next::Control;
+            return Ok(Next::Control);
         }
-        match output.work {
+        Ok(match output.work {
             Work::Delayed => Next::Join,
             _ if delays => Next::Delay,
             _ => Next::Flush,
-        }
+        })
     }
 
     /// What is to be encrypted next. Whatever is there while the transport below takes it counts as

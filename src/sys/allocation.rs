@@ -1,0 +1,69 @@
+//! Memory whose size a program or a peer decides, or that is large: asked for, not demanded.
+//!
+//! Any thread. Rust's own `vec![0; size]` ends the process where there is none.
+
+use std::alloc::{Layout, alloc_zeroed};
+use std::collections::TryReserveError;
+use std::io::{self, ErrorKind};
+use std::ptr::{NonNull, slice_from_raw_parts_mut};
+
+/// `size` bytes of zero, which cost nothing until they are touched.
+///
+/// # Errors
+/// `OutOfMemory`.
+pub fn zeroed(size: usize) -> io::Result<Box<[u8]>> {
+    let layout = Layout::array::<u8>(size).map_err(|_| ErrorKind::OutOfMemory)?;
+    if size == 0 {
+        return Ok(Box::default());
+    }
+    // SAFETY: the size is not zero.
+    let place = unsafe { alloc_zeroed(layout) };
+    let place = NonNull::new(place).ok_or(ErrorKind::OutOfMemory)?;
+    // SAFETY: `size` initialised bytes that the global allocator gave for the layout of such a slice,
+    // and that have no other owner.
+    Ok(unsafe { Box::from_raw(slice_from_raw_parts_mut(place.as_ptr(), size)) })
+}
+
+/// A copy of `bytes`.
+///
+/// # Errors
+/// If there is no memory for it.
+pub fn copied(bytes: &[u8]) -> Result<Box<[u8]>, TryReserveError> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len())?;
+    copy.extend_from_slice(bytes);
+    Ok(copy.into_boxed_slice())
+}
+
+/// The items of an iterator.
+///
+/// # Errors
+/// If there is no memory for them.
+pub fn collected<T>(items: impl Iterator<Item = T>) -> Result<Vec<T>, TryReserveError> {
+    let mut collected = Vec::new();
+    collected.try_reserve(items.size_hint().0)?;
+    for item in items {
+        collected.try_reserve(1)?;
+        collected.push(item);
+    }
+    Ok(collected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{collected, copied, zeroed};
+
+    #[test]
+    fn more_than_there_can_be_is_an_error() {
+        assert!(zeroed(usize::MAX).is_err());
+        assert!(zeroed(isize::MAX as usize - 1).is_err());
+    }
+
+    #[test]
+    fn what_there_is_memory_for_is_given() {
+        assert_eq!(*zeroed(3).unwrap(), [0; 3]);
+        assert!(zeroed(0).unwrap().is_empty());
+        assert_eq!(*copied(b"abc").unwrap(), *b"abc");
+        assert_eq!(collected(0..3).unwrap(), [0, 1, 2]);
+    }
+}
