@@ -15,6 +15,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ferroloop._asyncio_private import logger
 from ferroloop._executor import check_callback, check_default_executor, run_in_executor
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _PLAIN: frozenset[type[Any]] = frozenset(
 class _Lookup:
     """A look-up and those who wait for it."""
 
-    __slots__ = ("args", "begun", "dropped", "function", "key", "loop", "waiters")
+    __slots__ = ("args", "dropped", "function", "key", "loop", "waiters")
 
     def __init__(
         self, loop: LoopBase, key: Any, function: Callable[..., Any], args: tuple[Any, ...]
@@ -52,9 +53,7 @@ class _Lookup:
         self.key = key
         self.function = function
         self.args = args
-        #: Set by the thread that runs it.
-        self.begun = False
-        #: Set if all waiters gave up before it began: it does not run.
+        #: Set if all waiters gave up: it does not begin any more.
         self.dropped = False
         self.waiters: list[asyncio.Future[Any]] = []
 
@@ -162,12 +161,13 @@ def _key_of(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
 
 
 def _leave(lookups: Lookups, lookup: _Lookup, waiter: asyncio.Future[Any]) -> None:
-    """Note that `waiter` waits no more; a look-up without waiters that has not begun is dropped."""
+    """Note that `waiter` waits no more; a look-up without waiters is joined by no later one."""
     if not waiter.cancelled():
         return
     if waiter in lookup.waiters:
         lookup.waiters.remove(waiter)
-    if not lookup.waiters and not lookup.begun:
+    if not lookup.waiters:
+        # One that has begun may hang, where another query would be answered.
         lookup.dropped = True
         _forget(lookups, lookup)
 
@@ -184,12 +184,13 @@ def _work(waiting: queue.SimpleQueue[_Lookup | None], lookups: Lookups) -> None:
         lookup = waiting.get()
         if lookup is None:
             return
-        lookup.begun = True
-        if not lookup.dropped:
-            _run(lookups, lookup)
-        del lookup  # it holds the loop
-        with lookups.lock:
-            lookups.idle += 1
+        try:
+            if not lookup.dropped:
+                _run(lookups, lookup)
+        finally:
+            del lookup  # it holds the loop
+            with lookups.lock:
+                lookups.idle += 1
 
 
 def _run(lookups: Lookups, lookup: _Lookup) -> None:
@@ -202,10 +203,12 @@ def _run(lookups: Lookups, lookup: _Lookup) -> None:
         error = exc
     try:
         lookup.loop.call_soon_threadsafe(_deliver, lookups, lookup, result, error)
-    except RuntimeError:
-        # A closed loop has nobody left to tell.
+    except Exception as exc:
+        # A closed loop has nobody left to tell. What else fails, such as memory, must not end the
+        # thread, and no later look-up may wait for this one.
         if not lookup.loop.is_closed():
-            raise
+            _forget(lookups, lookup)
+            logger.error("The outcome of a look-up was lost", exc_info=exc)
     finally:
         # The exception's traceback holds this frame.
         del error, result, lookup

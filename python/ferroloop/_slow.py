@@ -75,8 +75,7 @@ def _log(what: str, seconds: float) -> None:
 def _describe(subject: _Subject) -> str:
     target, method, transport, peer = subject
     if method is None:
-        text = f"protocol factory {format_callback(target)}"
-        text += f" server={transport._sock.getsockname()!r}"
+        text = f"protocol factory {format_callback(target)}{_server(transport)}"
     else:
         text = f"{type(target).__qualname__}.{method}()"
         source = None
@@ -94,15 +93,23 @@ def _describe(subject: _Subject) -> str:
 
 
 def _describe_source(source: Any) -> str:
-    text = repr(source)
     if isinstance(source, _native.Listener):
-        return f"server={source._sock.getsockname()!r}"
+        return _server(source).strip()
+    text = repr(source)
     if not isinstance(source, asyncio.BaseTransport):
         return text
     protocol = source.get_protocol()
     if protocol is not None:
         text += f" protocol={_class(protocol)}"
     return text + _peer(source)
+
+
+def _server(listener: Any) -> str:
+    """The address of a listening socket, unless the program has closed it meanwhile."""
+    try:
+        return f" server={listener._sock.getsockname()!r}"
+    except OSError:
+        return " server=closed"
 
 
 def _class(protocol: Any) -> str:

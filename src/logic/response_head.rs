@@ -69,7 +69,8 @@ fn is_unfinished(bytes: &[u8]) -> bool {
         rest = &rest[line_end(rest) + 1..];
         match rest.first() {
             None => return found,
-            Some(b'\r' | b'\n') => return false,
+            // An empty line within, or one that goes on with the line before.
+            Some(b'\r' | b'\n' | b' ' | b'\t') => return false,
             Some(b'c' | b'C') => {
                 if let Some(value) = value_of(rest, b"content-length:") {
                     if found || !is_above_zero(value) {
@@ -188,6 +189,7 @@ mod tests {
             &["Content-Length : 5"],
             &[" Content-Length: 5"],
             &["Content-Length:", " 5"],
+            &["Content-Length: 5", " 6"],
             &["Content-Length-X: 5"],
             &["X-Content-Length: 5"],
             &["Transfer-Encoding: chunked"],

@@ -94,6 +94,8 @@ impl<T> LoopCell<T> {
     #[inline]
     pub fn with_whole<R>(&self, py: Python<'_>, f: impl FnOnce(&mut T) -> R) -> Option<R> {
         let _held = held::Held::take_whole(&self.lease, py)?;
+        #[cfg(all(debug_assertions, Py_3_13))]
+        let _watched = Watched::begin();
         // SAFETY: the lease is exclusive, so no other reference to the value exists.
         Some(f(unsafe { &mut *self.value.get() }))
     }

@@ -8,7 +8,7 @@ use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 
 use crate::py::asyncio;
-use crate::py::value::{Int, Text};
+use crate::py::value::{Int, Text, shown};
 
 /// Warns with `text` of `object`, which is being finalized. What that raises goes to
 /// `sys.unraisablehook`.
@@ -26,8 +26,18 @@ pub fn while_finalizing<W: PyTypeInfo>(object: &Bound<'_, PyAny>, text: &str) {
     }
 }
 
-/// Warns with ResourceWarning that nobody has closed the transport that `text` describes. With
-/// `source`, tracemalloc tells where that was made.
+/// Warns with ResourceWarning that the transport `source` was not closed; tracemalloc tells where it
+/// was made.
+///
+/// # Errors
+/// What its `repr` or the warning raises.
+#[cold]
+pub(crate) fn unclosed_transport(source: &Bound<'_, PyAny>) -> PyResult<()> {
+    unclosed(source.py(), &shown(&source.repr()?), Some(source))
+}
+
+/// Warns with ResourceWarning that the transport that `text` describes was not closed. With `source`,
+/// tracemalloc tells where that was made.
 ///
 /// # Errors
 /// What the warning raises.

@@ -4,16 +4,13 @@
 //! anew as asyncio's own coroutine of the same name, which finds everything as it was, because
 //! nothing is taken out of the buffer before that. Without the GIL it belongs to its maker's thread.
 
-use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyValueError};
-use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::exceptions::{PyStopIteration, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::error::{exception, exception_of};
 use crate::py::cell::LoopCell;
-use crate::py::coroutine::{
-    already_awaited, ended, just_started, never_awaited, stop_with, thrown,
-};
+use crate::py::coroutine::{already_awaited, ended, just_started, never_awaited};
 use crate::py::names::name;
 use crate::py::object;
 use crate::py::pool::{self, Pool, Pooled};
@@ -25,7 +22,7 @@ use crate::streams::work::{Want, Work};
 use crate::streams::writer::StreamWriterBase;
 
 /// How far a coroutine is.
-enum Phase {
+pub(super) enum Phase {
     Fresh,
     /// Now.
     Running,
@@ -37,7 +34,7 @@ enum Phase {
 }
 
 /// What came of a step.
-enum Step<'py> {
+pub(super) enum Step<'py> {
     /// It waits for this future.
     Yield(Bound<'py, PyAny>),
     Bytes(Bound<'py, PyBytes>),
@@ -45,18 +42,18 @@ enum Step<'py> {
 }
 
 /// One call: what it does and how far it is.
-struct State {
+pub(super) struct State {
     /// Which method of which stream was called, with its arguments.
-    work: Work,
+    pub(super) work: Work,
     /// How far it is.
-    phase: Phase,
+    pub(super) phase: Phase,
 }
 
 /// A coroutine of a stream.
 #[pyclass(frozen, weakref, module = "ferroloop._native")]
 pub struct StreamCoroutine {
     /// What it does and how far it is.
-    state: LoopCell<State>,
+    pub(super) state: LoopCell<State>,
 }
 
 static POOL: Pool = Pool::new();
@@ -88,7 +85,7 @@ impl Pooled for StreamCoroutine {
 }
 
 impl StreamCoroutine {
-    fn of(work: Work, phase: Phase) -> Self {
+    pub(super) fn of(work: Work, phase: Phase) -> Self {
         let state = State { work, phase };
         Self {
             state: LoopCell::owned(state),
@@ -112,7 +109,7 @@ impl StreamCoroutine {
     /// but its name unless it has to wait: a task keeps its coroutine for as long as it lives
     /// itself.
     #[inline]
-    fn take(&self, py: Python<'_>) -> (Work, Phase) {
+    pub(super) fn take(&self, py: Python<'_>) -> (Work, Phase) {
         self.state.with(py, |state| {
             let done = Work::Done(state.work.name());
             let phase = std::mem::replace(&mut state.phase, Phase::Running);
@@ -121,7 +118,7 @@ impl StreamCoroutine {
     }
 
     #[inline]
-    fn put(&self, py: Python<'_>, work: Work, phase: Phase) {
+    pub(super) fn put(&self, py: Python<'_>, work: Work, phase: Phase) {
         let old = self.state.with(py, |state| {
             let phase = std::mem::replace(&mut state.phase, phase);
             (std::mem::replace(&mut state.work, work), phase)
@@ -129,17 +126,17 @@ impl StreamCoroutine {
         drop(old);
     }
 
-    fn enter(&self, py: Python<'_>, next: Phase) -> Phase {
+    pub(super) fn enter(&self, py: Python<'_>, next: Phase) -> Phase {
         self.state
             .with(py, |state| std::mem::replace(&mut state.phase, next))
     }
 
-    fn name(&self, py: Python<'_>) -> (&'static str, &'static str) {
+    pub(super) fn name(&self, py: Python<'_>) -> (&'static str, &'static str) {
         self.state.with(py, |state| state.work.name())
     }
 
     /// Nobody holds it any more: gives up waiting, as CPython's destructor does.
-    fn abandon(&self, py: Python<'_>) {
+    pub(super) fn abandon(&self, py: Python<'_>) {
         let (work, phase) = self.take(py);
         self.enter(py, Phase::Over);
         match (phase, &work) {
@@ -154,7 +151,11 @@ impl StreamCoroutine {
     }
 
     /// Goes on, or begins, until the next thing to wait for.
-    fn step<'py>(&self, py: Python<'py>, sent: Option<&Bound<'py, PyAny>>) -> PyResult<Step<'py>> {
+    pub(super) fn step<'py>(
+        &self,
+        py: Python<'py>,
+        sent: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Step<'py>> {
         match self.take(py) {
             (work, Phase::Fresh) if sent.is_some_and(|sent| !sent.is_none()) => {
                 self.put(py, work, Phase::Fresh);
@@ -183,7 +184,7 @@ impl StreamCoroutine {
 
     /// Begins.
     #[inline]
-    fn first<'py>(&self, py: Python<'py>, work: Work) -> PyResult<Step<'py>> {
+    pub(super) fn first<'py>(&self, py: Python<'py>, work: Work) -> PyResult<Step<'py>> {
         match work {
             Work::Read(reader, want) => {
                 let ordinary = reader.get().state.with(py, |state| {
@@ -214,13 +215,18 @@ impl StreamCoroutine {
     }
 
     #[inline]
-    fn end(&self, py: Python<'_>) {
+    pub(super) fn end(&self, py: Python<'_>) {
         drop(self.enter(py, Phase::Over));
     }
 
     /// `error` was raised where it waited for data.
     #[cold]
-    fn raised<'py>(&self, py: Python<'py>, work: Work, error: PyErr) -> PyResult<Step<'py>> {
+    pub(super) fn raised<'py>(
+        &self,
+        py: Python<'py>,
+        work: Work,
+        error: PyErr,
+    ) -> PyResult<Step<'py>> {
         // A `readline` turns some exceptions into results, also those that a program has set.
         if let Work::Read(_, Want::Line) = work
             && error.matches(py, asyncio::incomplete_reads(py)?)?
@@ -235,7 +241,7 @@ impl StreamCoroutine {
     }
 
     /// Looks whether the buffer holds what is wanted, and waits if not.
-    fn look<'py>(
+    pub(super) fn look<'py>(
         &self,
         py: Python<'py>,
         reader: Py<StreamReaderBase>,
@@ -273,7 +279,7 @@ impl StreamCoroutine {
     }
 
     /// asyncio's `_wait_for_data`.
-    fn wait<'py>(
+    pub(super) fn wait<'py>(
         &self,
         py: Python<'py>,
         reader: Py<StreamReaderBase>,
@@ -295,7 +301,7 @@ impl StreamCoroutine {
 
     /// Leaves it to asyncio's method.
     #[cold]
-    fn begin_asyncio<'py>(&self, py: Python<'py>, work: Work) -> PyResult<Step<'py>> {
+    pub(super) fn begin_asyncio<'py>(&self, py: Python<'py>, work: Work) -> PyResult<Step<'py>> {
         let (_, name) = work.name();
         let coroutine = match work {
             Work::Read(reader, want) => {
@@ -323,7 +329,7 @@ impl StreamCoroutine {
     }
 
     #[cold]
-    fn step_asyncio<'py>(
+    pub(super) fn step_asyncio<'py>(
         &self,
         coroutine: Bound<'py, PyAny>,
         sent: Option<&Bound<'py, PyAny>>,
@@ -336,7 +342,7 @@ impl StreamCoroutine {
 
     /// Raises `error` where asyncio's coroutine waits.
     #[cold]
-    fn throw_asyncio<'py>(&self, py: Python<'py>, error: PyErr) -> PyResult<Step<'py>> {
+    pub(super) fn throw_asyncio<'py>(&self, py: Python<'py>, error: PyErr) -> PyResult<Step<'py>> {
         let Phase::Asyncio(coroutine) = self.enter(py, Phase::Running) else {
             self.end(py);
             return Err(error);
@@ -347,7 +353,7 @@ impl StreamCoroutine {
     }
 
     /// Notes what asyncio's coroutine did; its `StopIteration` is an error like others here.
-    fn stepped<'py>(
+    pub(super) fn stepped<'py>(
         &self,
         coroutine: Bound<'py, PyAny>,
         result: PyResult<Bound<'py, PyAny>>,
@@ -366,135 +372,11 @@ impl StreamCoroutine {
     }
 
     /// A step as a method's result.
-    fn answer<'py>(py: Python<'py>, step: Step<'py>) -> PyResult<Bound<'py, PyAny>> {
+    pub(super) fn answer<'py>(py: Python<'py>, step: Step<'py>) -> PyResult<Bound<'py, PyAny>> {
         match step {
             Step::Yield(future) => Ok(future),
             Step::Bytes(bytes) => Err(exception_of::<PyStopIteration>(py, (bytes,))),
             Step::Nothing => Err(exception_of::<PyStopIteration>(py, (py.None(),))),
         }
-    }
-}
-
-#[pymethods]
-impl StreamCoroutine {
-    fn __await__(this: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
-        let waits =
-            |state: &mut State| matches!(state.phase, Phase::Waiting(..) | Phase::Asyncio(_));
-        if this.get().state.with(this.py(), waits) {
-            let text = "coroutine is being awaited already";
-            return Err(exception::<PyRuntimeError>(this.py(), text));
-        }
-        Ok(this)
-    }
-
-    #[inline]
-    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        match self.step(py, None)? {
-            Step::Yield(future) => Ok(Some(future)),
-            Step::Bytes(bytes) => {
-                stop_with(&bytes);
-                Ok(None)
-            }
-            Step::Nothing => Ok(None),
-        }
-    }
-
-    #[pyo3(signature = (value, /))]
-    /// Go on with value, as a coroutine does. Raises StopIteration with the result at the end.
-    fn send<'py>(&self, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let py = value.py();
-        Self::answer(py, self.step(py, Some(&value))?)
-    }
-
-    /// Raise an exception where the coroutine waits, as a coroutine does.
-    #[pyo3(signature = (typ, val=None, tb=None, /))]
-    fn throw<'py>(
-        &self,
-        typ: Bound<'py, PyAny>,
-        val: Option<Bound<'py, PyAny>>,
-        tb: Option<Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = typ.py();
-        let error = thrown(typ, val, tb);
-        let step = match self.take(py) {
-            (work, Phase::Asyncio(coroutine)) => {
-                self.put(py, work, Phase::Asyncio(coroutine));
-                self.throw_asyncio(py, error)?
-            }
-            (_, Phase::Running) => {
-                return Err(exception::<PyValueError>(py, "coroutine already executing"));
-            }
-            (Work::Read(reader, want), Phase::Waiting(future, _)) => {
-                reader.get().forget_waiter(py, &future);
-                self.raised(py, Work::Read(reader, want), error)?
-            }
-            (_, Phase::Over) => {
-                self.end(py);
-                return Err(already_awaited(py));
-            }
-            (_, Phase::Fresh | Phase::Waiting(..)) => {
-                self.end(py);
-                return Err(error);
-            }
-        };
-        Self::answer(py, step)
-    }
-
-    /// Give up, as a coroutine does.
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let (work, phase) = self.take(py);
-        let result = match (phase, work) {
-            (Phase::Running, _) => {
-                return Err(exception::<PyValueError>(py, "coroutine already executing"));
-            }
-            (Phase::Asyncio(coroutine), _) => {
-                call::method0(coroutine.bind(py), name!(py, close)).map(drop)
-            }
-            (Phase::Waiting(future, _), Work::Read(reader, _)) => {
-                reader.get().forget_waiter(py, &future);
-                Ok(())
-            }
-            _ => Ok(()),
-        };
-        self.end(py);
-        result
-    }
-
-    #[getter]
-    fn __name__(&self, py: Python<'_>) -> Text<&'static str> {
-        Text(self.name(py).1)
-    }
-
-    #[getter]
-    fn __qualname__(&self, py: Python<'_>) -> Text<String> {
-        let (class, name) = self.name(py);
-        Text(format!("{class}.{name}"))
-    }
-
-    fn __repr__(this: &Bound<'_, Self>) -> Text<String> {
-        let (class, name) = this.get().name(this.py());
-        Text(format!(
-            "<coroutine object {class}.{name} at {:p}>",
-            this.as_ptr()
-        ))
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let visited = self.state.try_with(|state| {
-            match &state.work {
-                Work::Read(reader, _) => visit.call(reader)?,
-                Work::Drain(writer) => visit.call(writer)?,
-                Work::Done(_) => {}
-            }
-            match &state.phase {
-                Phase::Waiting(object, _) | Phase::Asyncio(object) => visit.call(object),
-                Phase::Fresh | Phase::Running | Phase::Over => Ok(()),
-            }
-        });
-        visited.unwrap_or(Ok(()))
-    }
-
-    fn __clear__(&self, py: Python<'_>) {
-        self.abandon(py);
     }
 }

@@ -1,5 +1,6 @@
 //! Streams: what a message costs of `ferroloop.StreamReader` and `ferroloop.StreamWriter`.
 //!
+//! - `coroutine_methods`: its methods that Python sees
 //! - `field`: fields that Python sets
 //! - `reader`: `StreamReaderBase`, the reader's fields, and feeding it
 //! - `writer`: `StreamWriterBase`, the writer's fields
@@ -18,6 +19,7 @@
 
 mod buffered;
 mod coroutine;
+mod coroutine_methods;
 mod field;
 mod protocol;
 mod reader;

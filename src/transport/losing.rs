@@ -254,8 +254,7 @@ impl Finalized for StreamTransport {
         if !Self::is_unfinished(this) {
             return Ok(());
         }
-        let described = this.as_any().repr()?.to_string();
-        let warned = warning::unclosed(this.py(), &described, Some(this.as_any()));
+        let warned = warning::unclosed_transport(this.as_any());
         let closed = this.get().close_abandoned(this.py());
         warned.and(closed)
     }

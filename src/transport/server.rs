@@ -90,8 +90,10 @@ impl ServerBase {
     pub fn detach(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         // A program may have counted one out that was never there.
-        let left = this.get().active.load(Ordering::Relaxed).saturating_sub(1);
-        this.get().active.store(left, Ordering::Relaxed);
+        let one_less = |active: usize| active.checked_sub(1);
+        let active = &this.get().active;
+        let before = active.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+        let left = before.map_or(0, |before| before - 1);
         // A server that the collector has cleared has nobody to wake. At the interpreter's end its
         // class may be cleared before it.
         let Some(sockets) = this.getattr_opt(name!(py, _sockets))? else {

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::event_loop::EventLoop;
+use crate::logic::flow_control::DEFAULT_HIGH;
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::asyncio;
 use crate::py::method::{Arguments, FastMethod};
@@ -20,7 +21,7 @@ use crate::sys::address::Address;
 use crate::sys::socket;
 use crate::transport::address;
 use crate::transport::descriptor::{self, Descriptor};
-use crate::transport::limits;
+use crate::transport::limits::{self, water_marks};
 use crate::transport::opening::{Parts, open};
 use crate::transport::protocol::Kind;
 use crate::transport::server::ServerBase;
@@ -161,9 +162,11 @@ impl StreamTransport {
     ///
     /// Does nothing once the connection is lost. Raises nothing of its own. Mirrors asyncio's
     /// set_protocol, the same on 3.10 to 3.15.
-    fn set_protocol(&self, py: Python<'_>, protocol: Bound<'_, PyAny>) -> PyResult<()> {
+    fn set_protocol(this: &Bound<'_, Self>, protocol: Bound<'_, PyAny>) -> PyResult<()> {
         let kind = Kind::of(&protocol)?;
-        let old = self.state.with(py, |state| {
+        // What the protocol before has delayed is its own to send.
+        Self::settle(this)?;
+        let old = this.get().state.with(this.py(), |state| {
             if state.life == Lifecycle::Lost {
                 return None;
             }
@@ -413,5 +416,26 @@ impl FastMethod for Write {
         let [data] = arguments.exactly("write", ["data"])?;
         StreamTransport::write(this, &data)?;
         Ok(arguments.py.None().into_bound(arguments.py))
+    }
+}
+
+impl StreamTransport {
+    /// `transport.set_write_buffer_limits(high, low)`, in bytes.
+    ///
+    /// # Errors
+    /// `ValueError` with asyncio's text unless `high >= low >= 0`.
+    pub fn set_limits(
+        this: &Bound<'_, Self>,
+        high: Option<&Bound<'_, PyAny>>,
+        low: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        Self::settle(this)?;
+        let marks = water_marks(this.py(), high, low, DEFAULT_HIGH)?;
+        let old = this.get().state.with(this.py(), |state| {
+            (state.flow.high, state.flow.low) = (marks.high, marks.low);
+            std::mem::replace(&mut state.given, marks.given)
+        });
+        drop(old);
+        Self::maybe_pause(this)
     }
 }

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::error::{exception, no_memory, os_error};
-use crate::logic::flow_control::{DEFAULT_HIGH, LOST_WRITES};
+use crate::logic::flow_control::LOST_WRITES;
 use crate::logic::response_head;
 use crate::logic::slab::Key;
 use crate::logic::write_queue::Chunk;
@@ -22,7 +22,6 @@ use crate::py::names::name;
 use crate::py::value::{self, Text};
 use crate::sys::socket;
 use crate::transport::chunk::Data;
-use crate::transport::limits::water_marks;
 use crate::transport::protocol::{Kind, tell_flow};
 use crate::transport::sending::Sent;
 use crate::transport::stream::{State, StreamTransport, Writing};
@@ -394,8 +393,9 @@ impl StreamTransport {
             }
         }
         transport.stop_watching_for_room(py);
-        Self::maybe_resume(this)?;
-        Self::drained(this)
+        // No event comes again: what waited happens, whatever `resume_writing` raised.
+        let resumed = Self::maybe_resume(this);
+        resumed.and(Self::drained(this))
     }
 
     fn stop_watching_for_room(&self, py: Python<'_>) {
@@ -453,25 +453,6 @@ impl StreamTransport {
             return socket::shutdown_write(number).map_err(|error| os_error(&error));
         }
         Ok(())
-    }
-
-    /// `transport.set_write_buffer_limits(high, low)`, in bytes.
-    ///
-    /// # Errors
-    /// `ValueError` with asyncio's text unless `high >= low >= 0`.
-    pub fn set_limits(
-        this: &Bound<'_, Self>,
-        high: Option<&Bound<'_, PyAny>>,
-        low: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        Self::settle(this)?;
-        let marks = water_marks(this.py(), high, low, DEFAULT_HIGH)?;
-        let old = this.get().state.with(this.py(), |state| {
-            (state.flow.high, state.flow.low) = (marks.high, marks.low);
-            std::mem::replace(&mut state.given, marks.given)
-        });
-        drop(old);
-        Self::maybe_pause(this)
     }
 }
 

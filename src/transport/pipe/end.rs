@@ -435,8 +435,7 @@ impl PipeTransport {
             return Ok(());
         }
         let py = this.py();
-        let described = this.as_any().repr()?.to_string();
-        let warned = warning::unclosed(py, &described, Some(this.as_any()));
+        let warned = warning::unclosed_transport(this.as_any());
         Self::end_watch(this, None);
         let file = this.get().end.with(py, |end| end.file.take());
         let closed = file.map_or(Ok(()), |file| {

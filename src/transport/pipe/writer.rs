@@ -288,7 +288,8 @@ impl WritePipeTransport {
             // A failure leaves the watch for room on, which costs wake-ups and nothing else.
             let _ = Self::arm(this, false);
         }
-        Self::maybe_resume(this)?;
+        // No event comes again: what waited happens, whatever `resume_writing` raised.
+        let resumed = Self::maybe_resume(this);
         let end = this.as_super();
         // Of what does not tell when its reader has gone, nothing more is to come.
         PipeTransport::loosen(end, || {
@@ -300,9 +301,9 @@ impl WritePipeTransport {
             .end
             .with(this.py(), |end| end.life == Lifecycle::Closing);
         if closes && PipeTransport::end_watch(end, None) {
-            return PipeTransport::connection_lost(end);
+            return resumed.and(PipeTransport::connection_lost(end));
         }
-        Ok(())
+        resumed
     }
 
     /// The reader has closed its end.

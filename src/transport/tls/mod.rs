@@ -6,6 +6,7 @@
 //! - `session`: `TlsProtocol`, what one connection is, and `TlsTransport`, its face to the program
 //! - `reading`: from records to the protocol
 //! - `writing`: from the protocol to records
+//! - `flow`: flow control in both directions
 //! - `handshake`: the beginning
 //! - `closing`: the orderly and the other ends
 //! - `callbacks`: what the transport below calls
@@ -17,6 +18,7 @@ mod below;
 mod callbacks;
 mod closing;
 mod engine;
+mod flow;
 mod foreign;
 mod handshake;
 mod reading;

@@ -20,11 +20,9 @@ use crate::transport::tls::engine::{Read, Room};
 use crate::transport::tls::session::{Phase, Received, TlsProtocol};
 
 /// How much OpenSSL is fed at a time: the longest record.
-const SLICE: usize = (1 << 14) + 256;
+pub(super) const SLICE: usize = (1 << 14) + 256;
 /// The most that a record holds.
 const RECORD: usize = 1 << 14;
-/// Up to this mark, what is left of a record has to be counted exactly.
-const SMALL_MARK: usize = 4 * SLICE;
 
 /// From this size on what comes is decrypted straight into its final object.
 const LARGE: usize = 32 * 1024;
@@ -480,37 +478,6 @@ impl TlsProtocol {
             Phase::Wrapped => Self::do_read(this),
             Phase::Flushing => Self::do_flush(this),
             Phase::Unwrapped | Phase::DoHandshake | Phase::Shutdown => Ok(()),
-        }
-    }
-
-    /// Pauses the transport below when too much waits to be read, and lets it go on again.
-    pub fn control_below(&self, py: Python<'_>) -> PyResult<()> {
-        let (counts, marks, stopped) = self.state.with(py, |state| {
-            let input = &state.input;
-            // After the end nothing comes that could be stopped.
-            let counts = input.below_paused
-                || !input.ended
-                    && (!input.held.is_empty()
-                        || input.marks.high <= SMALL_MARK
-                        || self.engine.is_foreign());
-            (counts, input.marks, input.below_paused)
-        });
-        let Some(below) = (if counts { self.below(py) } else { None }) else {
-            return Ok(());
-        };
-        let size = self.received_size(py)?;
-        // A mark of 0 would stop what nobody would ever start again.
-        let stops = !stopped && size > 0 && size >= marks.high;
-        let resumes = stopped && size <= marks.low;
-        if !stops && !resumes {
-            return Ok(());
-        }
-        self.state
-            .with(py, |state| state.input.below_paused = stops);
-        if stops {
-            below.pause_reading(py)
-        } else {
-            below.resume_reading(py)
         }
     }
 }

@@ -9,18 +9,17 @@
 use std::collections::TryReserveError;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::PyBytes;
 
-use crate::error::{leaves_the_loop, no_memory};
+use crate::error::no_memory;
 use crate::event_loop::Purpose;
 use crate::logic::flow_control::LOST_WRITES;
 use crate::logic::response_head;
 use crate::py::asyncio;
 use crate::py::bytes::Pinned;
 use crate::py::names::name;
-use crate::py::value::{Text, shown};
+use crate::py::value::Text;
 use crate::transport::chunk::Finished;
-use crate::transport::protocol::report;
 use crate::transport::tls::below::Below;
 use crate::transport::tls::session::{Phase, State, TlsProtocol, Work};
 
@@ -289,7 +288,7 @@ impl TlsProtocol {
 
     /// Writes the records that OpenSSL has made, unless the transport below asked to pause and they
     /// are not `late`. False if that transport is lost.
-    fn hand_over(&self, py: Python<'_>, late: bool) -> PyResult<bool> {
+    pub(super) fn hand_over(&self, py: Python<'_>, late: bool) -> PyResult<bool> {
         let below = self.state.with(py, |state| {
             let open = late || !state.output.below_paused;
             open.then(|| Some(state.below.as_ref()?.duplicate(py)))
@@ -325,113 +324,6 @@ impl TlsProtocol {
     pub fn written_size(&self, py: Python<'_>) -> PyResult<usize> {
         let waiting = self.state.with(py, |state| state.output.waiting());
         Ok(self.engine.outgoing_pending(py)?.saturating_add(waiting))
-    }
-
-    /// Tells the program's protocol to pause or to go on: asyncio's `_control_app_writing`.
-    pub fn control_app(this: &Bound<'_, Self>) -> PyResult<()> {
-        let py = this.py();
-        let session = this.get();
-        let asks = session.state.with(py, |state| {
-            let output = &state.output;
-            output.below_paused || output.paused || output.waiting() >= output.marks.high
-        });
-        if !asks {
-            return Ok(());
-        }
-        let size = session.written_size(py)?;
-        let name = session.state.with(py, |state| {
-            let output = &mut state.output;
-            if size >= output.marks.high && !output.paused {
-                output.paused = true;
-                Some(name!(py, pause_writing))
-            } else if size <= output.marks.low && output.paused {
-                output.paused = false;
-                Some(name!(py, resume_writing))
-            } else {
-                None
-            }
-        });
-        match name {
-            Some(name) => Self::tell_flow(this, name),
-            None => Ok(()),
-        }
-    }
-
-    /// Calls the protocol; what it raises is reported and goes no further.
-    fn tell_flow(this: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
-        let py = this.py();
-        let session = this.get();
-        let Some(app) = session.app(py) else {
-            return Ok(());
-        };
-        let Err(error) = Self::tell(this, &app, name).call0() else {
-            return Ok(());
-        };
-        if leaves_the_loop(py, &error) {
-            return Err(error);
-        }
-        let transport =
-            Self::transport(this)?.map_or_else(|| py.None().into_bound(py), Bound::into_any);
-        let event_loop = session.event_loop.bind(py);
-        let message = format!("protocol.{}() failed", shown(name));
-        report(
-            event_loop,
-            &message,
-            &error,
-            &transport,
-            Some(this.as_any()),
-        )
-    }
-
-    /// The transport below asks to pause.
-    pub fn pause_writing(&self, py: Python<'_>) {
-        self.state
-            .with(py, |state| state.output.below_paused = true);
-    }
-
-    /// The transport below takes more.
-    ///
-    /// # Errors
-    /// What leaves the loop.
-    pub fn resume_writing(this: &Bound<'_, Self>) -> PyResult<()> {
-        let py = this.py();
-        let foreign = this.get().engine.is_foreign();
-        let (encrypts, late) = this.get().state.with(py, |state| {
-            let output = &mut state.output;
-            output.below_paused = false;
-            let encrypts = matches!(state.phase, Phase::Wrapped | Phase::Flushing);
-            // What a foreign object has not taken waits for the peer.
-            let encrypts = encrypts && !foreign;
-            let encrypts = encrypts && !output.backlog.is_empty();
-            (encrypts, encrypts && output.handed > 0)
-        });
-        let result = if late {
-            Self::encrypt(this, Share::Handed).and_then(|()| Self::resumed_below(this, encrypts))
-        } else {
-            Self::resumed_below(this, encrypts)
-        };
-        Self::contain(this, result, "Fatal error on SSL protocol")
-    }
-
-    /// The transport below has sent what asyncio would have given to it, unless it paused again.
-    fn resumed_below(this: &Bound<'_, Self>, encrypts: bool) -> PyResult<()> {
-        let py = this.py();
-        let session = this.get();
-        let paused = session.state.with(py, |state| {
-            let output = &mut state.output;
-            if encrypts && !output.below_paused {
-                output.hand_all();
-            }
-            output.below_paused
-        });
-        if paused {
-            return Ok(());
-        }
-        if encrypts {
-            session.hand_over(py, false)?;
-            return Self::encrypt(this, Share::Accepted);
-        }
-        Self::process_outgoing(this)
     }
 }
 
