@@ -63,7 +63,10 @@ def debug_loop(loop: Loop) -> Loop:
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
-def test_both_sides_of_a_connection(debug_loop: Loop, lines: Lines, tls: bool) -> None:
+def test_both_sides_of_a_connection(kind: str, debug_loop: Loop, lines: Lines, tls: bool) -> None:
+    if tls and kind == "asyncio" and sys.version_info < (3, 11):
+        pytest.skip("asyncio of 3.10 leaves a transport unclosed")
+
     async def main() -> None:
         protocol, client = Recorder(), Recorder()
         server = await debug_loop.create_server(
