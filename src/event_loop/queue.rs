@@ -80,7 +80,7 @@ impl ReadyQueue {
     /// If there is no memory for it.
     #[inline]
     pub fn push(&mut self, ready: Ready) -> Result<(), TryReserveError> {
-        self.entries.try_reserve(1)?;
+        make_room_for_one(&mut self.entries)?;
         self.entries.push_back(ready);
         Ok(())
     }
@@ -122,7 +122,7 @@ impl ReadyQueue {
         let Ready::Handle(handle) = last else {
             return None;
         };
-        self.callbacks.try_reserve(1).ok()?;
+        make_room_for_one(&mut self.callbacks).ok()?;
         let (callback, flavour) = Handle::give_up(py, handle)?;
         self.callbacks.push_back(callback);
         match std::mem::replace(last, Ready::Callback(flavour)) {
@@ -217,6 +217,21 @@ impl ReadyQueue {
         }
         self.callbacks.iter().try_for_each(|it| it.visit(visit))
     }
+}
+
+/// As `try_reserve(1)`, which is not inlined.
+#[inline]
+fn make_room_for_one<T>(queue: &mut VecDeque<T>) -> Result<(), TryReserveError> {
+    if queue.len() < queue.capacity() {
+        Ok(())
+    } else {
+        grow(queue)
+    }
+}
+
+#[cold]
+fn grow<T>(queue: &mut VecDeque<T>) -> Result<(), TryReserveError> {
+    queue.try_reserve(1)
 }
 
 /// Shows a queued handle to the collector: itself, or, since it is not tracked, its content.

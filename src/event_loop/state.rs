@@ -126,7 +126,7 @@ pub struct Core {
     /// Room for what TLS connections receive and decrypt, while none of them does.
     pub windows: [Option<Py<Window>>; 2],
     /// Room for datagrams, while nobody receives.
-    pub batch: Option<Batch>,
+    pub batch: Option<Box<Batch>>,
     /// Whether the last `sock_recv` brought much, so that the next asks first how much there is.
     pub large_receive: bool,
 }
@@ -300,12 +300,19 @@ impl EventLoop {
     #[inline]
     pub fn drain_inbox(&self, py: Python<'_>) -> PyResult<()> {
         if self.has_mail(py) {
-            let size = self.inbox.with(py, |inbox| inbox.items().size());
-            let room = self.core.with(py, |core| core.ready.make_room_for(size));
-            room.map_err(|_| no_memory(py))?;
-            let mail = self.inbox.with(py, Inbox::take);
-            self.core.with(py, |core| core.ready.append(mail));
+            self.take_mail(py)
+        } else {
+            Ok(())
         }
+    }
+
+    #[inline(never)]
+    fn take_mail(&self, py: Python<'_>) -> PyResult<()> {
+        let size = self.inbox.with(py, |inbox| inbox.items().size());
+        let room = self.core.with(py, |core| core.ready.make_room_for(size));
+        room.map_err(|_| no_memory(py))?;
+        let mail = self.inbox.with(py, Inbox::take);
+        self.core.with(py, |core| core.ready.append(mail));
         Ok(())
     }
 
@@ -372,15 +379,17 @@ impl EventLoop {
     ///
     /// # Errors
     /// `MemoryError`.
-    pub fn take_batch(&self, py: Python<'_>) -> PyResult<Batch> {
+    #[inline]
+    pub fn take_batch(&self, py: Python<'_>) -> PyResult<Box<Batch>> {
         match self.core.with(py, |core| core.batch.take()) {
             Some(batch) => Ok(batch),
-            None => Batch::new().map_err(|_| no_memory(py)),
+            None => new_batch(py),
         }
     }
 
     /// Takes the room for datagrams back.
-    pub fn give_batch(&self, py: Python<'_>, batch: Batch) {
+    #[inline]
+    pub fn give_batch(&self, py: Python<'_>, batch: Box<Batch>) {
         let spare = self.core.with(py, |core| core.batch.replace(batch));
         drop(spare);
     }
@@ -409,7 +418,7 @@ impl EventLoop {
         let scratch = self.core.with(py, |core| core.scratch.take());
         let mut scratch = match scratch {
             Some(scratch) => scratch,
-            None => allocation::zeroed(SCRATCH).map_err(|_| no_memory(py))?,
+            None => new_scratch(py)?,
         };
         let result = read(&mut scratch);
         self.core.with(py, |core| core.scratch = Some(scratch));
@@ -482,6 +491,16 @@ impl EventLoop {
         let inbox = self.inbox.try_with(|inbox| inbox.items().visit(visit));
         inbox.unwrap_or(Ok(()))
     }
+}
+
+#[cold]
+fn new_batch(py: Python<'_>) -> PyResult<Box<Batch>> {
+    Batch::new().map(Box::new).map_err(|_| no_memory(py))
+}
+
+#[cold]
+fn new_scratch(py: Python<'_>) -> PyResult<Box<[u8]>> {
+    allocation::zeroed(SCRATCH).map_err(|_| no_memory(py))
 }
 
 /// Tells a timer that it has left the heap.

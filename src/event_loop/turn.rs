@@ -346,6 +346,9 @@ impl Core {
     #[inline]
     fn queue_events(&mut self, py: Python<'_>) -> Result<(), TryReserveError> {
         let most = self.events.as_ref().map_or(0, Events::len);
+        if most == 0 && self.resumed.is_empty() {
+            return Ok(());
+        }
         // A watched descriptor may have a reader and a writer.
         let count = most * 2 + self.resumed.len();
         self.ready.make_room_for_entries(count)?;

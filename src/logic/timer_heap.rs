@@ -86,7 +86,9 @@ impl<T> TimerHeap<T> {
         } else {
             when
         };
-        self.entries.try_reserve(1)?;
+        if self.entries.len() == self.entries.capacity() {
+            self.grow()?;
+        }
         self.entries.push(Entry {
             when,
             sequence: self.next,
@@ -95,6 +97,11 @@ impl<T> TimerHeap<T> {
         self.next += 1;
         self.rise(self.entries.len() - 1);
         Ok(())
+    }
+
+    #[cold]
+    fn grow(&mut self) -> Result<(), TryReserveError> {
+        self.entries.try_reserve(1)
     }
 
     /// The earliest deadline.

@@ -38,6 +38,9 @@ impl<C: Chunk> WriteQueue<C> {
     /// If there is no memory for them.
     #[inline]
     pub fn make_room(&mut self, count: usize) -> Result<(), TryReserveError> {
+        if self.chunks.capacity() - self.chunks.len() >= count {
+            return Ok(());
+        }
         self.chunks.try_reserve(count)
     }
 
