@@ -3,6 +3,7 @@
 //! - `source`: what the loop knows about a transport or a listener
 //! - `queue`: what runs next
 //! - `state`: `EventLoop` itself: the queues and the flags
+//! - `buffers`: memory that transports share while they receive
 //! - `check`: closed loops, foreign threads, callbacks that are coroutines
 //! - `fork`: what becomes of a loop in a forked child
 //! - `registry`: sources under generational keys, delayed writes and resumptions
@@ -21,6 +22,7 @@
 //!
 //! The loop never names a transport: it knows sources as objects with a `dyn SourceClass`.
 
+mod buffers;
 mod check;
 mod completing;
 mod fork;

@@ -29,7 +29,6 @@ use crate::py::cell::LoopCell;
 use crate::py::context::{self, Context, ContextCache};
 use crate::py::object;
 use crate::py::window::Window;
-use crate::sys::allocation;
 use crate::sys::clock;
 use crate::sys::datagram::Batch;
 use crate::sys::poller::{Events, Poller};
@@ -37,10 +36,6 @@ use crate::sys::wakeup::SignalPipe;
 
 /// How much one `recv` asks for at most: asyncio's `max_size`.
 pub const SCRATCH: usize = 256 * 1024;
-
-/// How much longer a window is, so that whatever is decrypted from `SCRATCH` bytes fits, and a read
-/// always has room for a whole record.
-const SPARE: usize = 32 * 1024;
 
 /// What a shared window is for.
 #[derive(Clone, Copy)]
@@ -346,54 +341,6 @@ impl EventLoop {
         Ok(context)
     }
 
-    /// The room that is shared for `purpose`, which `give_window` takes back.
-    ///
-    /// # Errors
-    /// `MemoryError`.
-    #[inline]
-    pub fn take_window<'py>(
-        &self,
-        py: Python<'py>,
-        purpose: Purpose,
-    ) -> PyResult<Bound<'py, Window>> {
-        let window = self
-            .core
-            .with(py, |core| core.windows[purpose as usize].take());
-        window.map_or_else(
-            || Window::new(py, SCRATCH + SPARE),
-            |window| Ok(window.into_bound(py)),
-        )
-    }
-
-    /// Takes that room back.
-    #[inline]
-    pub fn give_window(&self, py: Python<'_>, purpose: Purpose, window: Bound<'_, Window>) {
-        let window = Some(window.unbind());
-        let spare = self.core.with(py, |core| {
-            std::mem::replace(&mut core.windows[purpose as usize], window)
-        });
-        drop(spare);
-    }
-
-    /// The room for datagrams, which `give_batch` takes back.
-    ///
-    /// # Errors
-    /// `MemoryError`.
-    #[inline]
-    pub fn take_batch(&self, py: Python<'_>) -> PyResult<Box<Batch>> {
-        match self.core.with(py, |core| core.batch.take()) {
-            Some(batch) => Ok(batch),
-            None => new_batch(py),
-        }
-    }
-
-    /// Takes the room for datagrams back.
-    #[inline]
-    pub fn give_batch(&self, py: Python<'_>, batch: Box<Batch>) {
-        let spare = self.core.with(py, |core| core.batch.replace(batch));
-        drop(spare);
-    }
-
     /// Whether anything is queued behind the callback that runs now, a timer is due, or the loop is
     /// to stop.
     pub fn has_more_to_run(&self, py: Python<'_>) -> bool {
@@ -403,26 +350,6 @@ impl EventLoop {
                 let first = core.timers.first();
                 !core.ready.is_empty() || first.is_some_and(|first| first <= clock::monotonic())
             })
-    }
-
-    /// Lends the read buffer to `read`.
-    ///
-    /// # Errors
-    /// `MemoryError`.
-    #[inline]
-    pub fn with_scratch<R>(
-        &self,
-        py: Python<'_>,
-        read: impl FnOnce(&mut [u8]) -> R,
-    ) -> PyResult<R> {
-        let scratch = self.core.with(py, |core| core.scratch.take());
-        let mut scratch = match scratch {
-            Some(scratch) => scratch,
-            None => new_scratch(py)?,
-        };
-        let result = read(&mut scratch);
-        self.core.with(py, |core| core.scratch = Some(scratch));
-        Ok(result)
     }
 
     /// Drops every handle, timer and source. Their descriptors are closed by whoever owns them.
@@ -491,16 +418,6 @@ impl EventLoop {
         let inbox = self.inbox.try_with(|inbox| inbox.items().visit(visit));
         inbox.unwrap_or(Ok(()))
     }
-}
-
-#[cold]
-fn new_batch(py: Python<'_>) -> PyResult<Box<Batch>> {
-    Batch::new().map(Box::new).map_err(|_| no_memory(py))
-}
-
-#[cold]
-fn new_scratch(py: Python<'_>) -> PyResult<Box<[u8]>> {
-    allocation::zeroed(SCRATCH).map_err(|_| no_memory(py))
 }
 
 /// Tells a timer that it has left the heap.

@@ -1,0 +1,95 @@
+//! The memory that the transports of a loop share while they receive: windows, the batch of datagrams
+//! and the read buffer.
+//!
+//! Loop thread only. Whoever takes one gives it back; while it is out, the next one is made anew.
+
+use crate::error::no_memory;
+use crate::event_loop::state::{EventLoop, Purpose, SCRATCH};
+use crate::py::window::Window;
+use crate::sys::allocation;
+use crate::sys::datagram::Batch;
+use pyo3::prelude::*;
+
+/// How much longer a window is, so that whatever is decrypted from `SCRATCH` bytes fits, and a read
+/// always has room for a whole record.
+const SPARE: usize = 32 * 1024;
+
+impl EventLoop {
+    /// The room that is shared for `purpose`, which `give_window` takes back.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    #[inline]
+    pub fn take_window<'py>(
+        &self,
+        py: Python<'py>,
+        purpose: Purpose,
+    ) -> PyResult<Bound<'py, Window>> {
+        let window = self
+            .core
+            .with(py, |core| core.windows[purpose as usize].take());
+        window.map_or_else(
+            || Window::new(py, SCRATCH + SPARE),
+            |window| Ok(window.into_bound(py)),
+        )
+    }
+
+    /// Takes that room back.
+    #[inline]
+    pub fn give_window(&self, py: Python<'_>, purpose: Purpose, window: Bound<'_, Window>) {
+        let window = Some(window.unbind());
+        let spare = self.core.with(py, |core| {
+            std::mem::replace(&mut core.windows[purpose as usize], window)
+        });
+        drop(spare);
+    }
+
+    /// The room for datagrams, which `give_batch` takes back.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    #[inline]
+    pub fn take_batch(&self, py: Python<'_>) -> PyResult<Box<Batch>> {
+        match self.core.with(py, |core| core.batch.take()) {
+            Some(batch) => Ok(batch),
+            None => new_batch(py),
+        }
+    }
+
+    /// Takes the room for datagrams back.
+    #[inline]
+    pub fn give_batch(&self, py: Python<'_>, batch: Box<Batch>) {
+        let spare = self.core.with(py, |core| core.batch.replace(batch));
+        drop(spare);
+    }
+
+    /// Lends the read buffer to `read`.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    #[inline]
+    pub fn with_scratch<R>(
+        &self,
+        py: Python<'_>,
+        read: impl FnOnce(&mut [u8]) -> R,
+    ) -> PyResult<R> {
+        let scratch = self.core.with(py, |core| core.scratch.take());
+        let mut scratch = match scratch {
+            Some(scratch) => scratch,
+            None => new_scratch(py)?,
+        };
+        let result = read(&mut scratch);
+        self.core.with(py, |core| core.scratch = Some(scratch));
+        Ok(result)
+    }
+}
+
+#[cold]
+fn new_batch(py: Python<'_>) -> PyResult<Box<Batch>> {
+    Batch::new().map(Box::new).map_err(|_| no_memory(py))
+}
+
+#[cold]
+fn new_scratch(py: Python<'_>) -> PyResult<Box<[u8]>> {
+    allocation::zeroed(SCRATCH).map_err(|_| no_memory(py))
+}
