@@ -18,18 +18,18 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 /// Whether `error` has to leave `run_forever` instead of reaching the loop's exception handler.
-pub fn leaves_the_loop(py: Python<'_>, error: &PyErr) -> bool {
+pub(crate) fn leaves_the_loop(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
 }
 
 /// Whether `error` only says that a call would have had to wait.
-pub fn would_block(py: Python<'_>, error: &PyErr) -> bool {
+pub(crate) fn would_block(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PyBlockingIOError>(py) || error.is_instance_of::<PyInterruptedError>(py)
 }
 
 /// The exception `Kind(text)`, or that of making it.
 #[cold]
-pub fn exception<Kind: PyTypeInfo>(py: Python<'_>, text: impl Display) -> PyErr {
+pub(crate) fn exception<Kind: PyTypeInfo>(py: Python<'_>, text: impl Display) -> PyErr {
     let mut written = Written(String::new());
     if write!(written, "{text}").is_err() {
         return no_memory(py);
@@ -41,7 +41,7 @@ pub fn exception<Kind: PyTypeInfo>(py: Python<'_>, text: impl Display) -> PyErr 
 }
 
 /// Text that is being written; an error is that there is no memory for more.
-pub struct Written(pub String);
+pub(crate) struct Written(pub(crate) String);
 
 impl Write for Written {
     fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -52,7 +52,10 @@ impl Write for Written {
 }
 
 /// The exception `Kind(*args)`, or that of making it.
-pub fn exception_of<'py, Kind: PyTypeInfo>(py: Python<'py>, args: impl PyCallArgs<'py>) -> PyErr {
+pub(crate) fn exception_of<'py, Kind: PyTypeInfo>(
+    py: Python<'py>,
+    args: impl PyCallArgs<'py>,
+) -> PyErr {
     match Kind::type_object(py).call1(args) {
         Ok(made) => PyErr::from_value(made),
         Err(error) => error,
@@ -61,13 +64,13 @@ pub fn exception_of<'py, Kind: PyTypeInfo>(py: Python<'py>, args: impl PyCallArg
 
 /// `MemoryError`
 #[cold]
-pub fn no_memory(py: Python<'_>) -> PyErr {
+pub(crate) fn no_memory(py: Python<'_>) -> PyErr {
     exception_of::<PyMemoryError>(py, ())
 }
 
 /// The exception that Python's own socket calls raise for `error`: the errno decides the subclass.
 #[cold]
-pub fn os_error(error: &io::Error) -> PyErr {
+pub(crate) fn os_error(error: &io::Error) -> PyErr {
     Python::attach(|py| match error.raw_os_error() {
         Some(code) => {
             let text = io::Error::from_raw_os_error(code).to_string();

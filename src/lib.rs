@@ -1,7 +1,7 @@
 //! Python's asyncio event loop, written in Rust: the extension module `ferroloop._native`.
 //!
 //! Layers, each using only those before it: `error`, `logic`, `sys`, `py`, `handle`, `event_loop`,
-//! `transport`, `streams`, `sockets`, `process`, `resolve`, and this list of what Python sees.
+//! `transport`, `tls`, `streams`, `sockets`, `process`, `resolve`, and this list of what Python sees.
 
 mod error;
 mod event_loop;
@@ -13,6 +13,7 @@ mod resolve;
 mod sockets;
 mod streams;
 mod sys;
+mod tls;
 mod transport;
 
 use pyo3::prelude::*;
@@ -33,18 +34,18 @@ fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<handle::Handle>()?;
     module.add_class::<handle::TimerHandle>()?;
     module.add_class::<process::ProcessWatch>()?;
-    module.add_function(wrap_pyfunction!(py::ssl::call_openssl, module)?)?;
+    module.add_function(wrap_pyfunction!(py::stdlib::ssl::call_openssl, module)?)?;
     module.add_function(wrap_pyfunction!(resolve::getaddrinfo_literal, module)?)?;
-    module.add_class::<transport::DatagramTransport>()?;
-    module.add_class::<transport::DirectProtocol>()?;
-    module.add_class::<transport::Listener>()?;
-    module.add_class::<transport::PipeTransport>()?;
-    module.add_class::<transport::ReadPipeTransport>()?;
-    module.add_class::<transport::ServerBase>()?;
-    module.add_class::<transport::StreamTransport>()?;
-    module.add_class::<transport::TlsProtocol>()?;
-    module.add_class::<transport::TlsTransport>()?;
-    module.add_class::<transport::WritePipeTransport>()?;
+    module.add_class::<transport::datagram::DatagramTransport>()?;
+    module.add_class::<transport::native_protocol::NativeProtocol>()?;
+    module.add_class::<transport::server::Listener>()?;
+    module.add_class::<transport::pipe::PipeTransport>()?;
+    module.add_class::<transport::pipe::ReadPipeTransport>()?;
+    module.add_class::<transport::server::ServerBase>()?;
+    module.add_class::<transport::stream::StreamTransport>()?;
+    module.add_class::<tls::TlsProtocol>()?;
+    module.add_class::<tls::TlsTransport>()?;
+    module.add_class::<transport::pipe::WritePipeTransport>()?;
     module.add_class::<streams::StreamCoroutine>()?;
     module.add_class::<streams::StreamProtocolBase>()?;
     module.add_class::<streams::StreamReaderBase>()?;
@@ -59,15 +60,16 @@ fn initialise(py: Python<'_>) -> PyResult<()> {
     py::names::install(py)?;
     py::context::check_layout(py)?;
     // PyO3 panics where it cannot make a class, so no class is made later.
-    py.get_type::<py::window::Window>();
+    py.get_type::<py::data::window::Window>();
     py.get_type::<py::context::Snapshot>();
     // At the interpreter's end nothing can be imported any more, and transports still warn and
     // close.
-    py::asyncio::warn(py)?;
-    py::asyncio::c_socket(py)?;
+    py::stdlib::asyncio::warn(py)?;
+    py::stdlib::asyncio::c_socket(py)?;
     handle::install(py)?;
     event_loop::install(py)?;
     transport::install(py)?;
+    tls::install(py)?;
     sockets::install(py)?;
     streams::install(py)
 }

@@ -5,18 +5,18 @@
     ferroloop.run(main())        # asyncio.run(main()) on ferroloop's loop
 
 Or without a change to the program: `python -m ferroloop program.py`. Any thread may use these
-names. The surprise: importing this package changes nothing in asyncio.
+names. Importing this package changes nothing in asyncio.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ferroloop._loop import Loop, new_event_loop
-from ferroloop._metrics import Metrics
-from ferroloop._policy import install, policy_class
-from ferroloop._runner import run
-from ferroloop._streams import (
+from ferroloop._loop.loop import Loop, new_event_loop
+from ferroloop._loop.metrics import Metrics
+from ferroloop._loop.policy import install, policy_class
+from ferroloop._loop.runner import run
+from ferroloop._net.streams import (
     StreamReader,
     StreamReaderProtocol,
     StreamWriter,

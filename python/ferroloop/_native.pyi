@@ -16,10 +16,10 @@ from typing_extensions import Self, TypeVarTuple, Unpack, disjoint_base
 
 __all__ = [
     "DatagramTransport",
-    "DirectProtocol",
     "EventLoop",
     "Handle",
     "Listener",
+    "NativeProtocol",
     "PipeTransport",
     "ProcessWatch",
     "ReadPipeTransport",
@@ -252,10 +252,10 @@ class StreamTransport(asyncio.Transport):
     def _force_close(self, exc: BaseException | None) -> None: ...
 
 @disjoint_base
-class DirectProtocol: ...
+class NativeProtocol: ...
 
 @final
-class TlsProtocol(DirectProtocol, asyncio.BufferedProtocol):
+class TlsProtocol(NativeProtocol, asyncio.BufferedProtocol):
     def __new__(
         cls,
         event_loop: EventLoop,
@@ -421,7 +421,7 @@ class StreamWriterBase:
     def write(self, data: Any) -> None: ...
 
 @disjoint_base
-class StreamProtocolBase(DirectProtocol):
+class StreamProtocolBase(NativeProtocol):
     _connection_lost: bool
     _paused: bool
     _stream_reader_wr: Any

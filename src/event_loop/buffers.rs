@@ -5,7 +5,7 @@
 
 use crate::error::no_memory;
 use crate::event_loop::state::{EventLoop, Purpose, SCRATCH};
-use crate::py::window::Window;
+use crate::py::data::window::Window;
 use crate::sys::allocation;
 use crate::sys::datagram::Batch;
 use pyo3::prelude::*;
@@ -20,7 +20,7 @@ impl EventLoop {
     /// # Errors
     /// `MemoryError`.
     #[inline]
-    pub fn take_window<'py>(
+    pub(crate) fn take_window<'py>(
         &self,
         py: Python<'py>,
         purpose: Purpose,
@@ -36,7 +36,7 @@ impl EventLoop {
 
     /// Takes that room back.
     #[inline]
-    pub fn give_window(&self, py: Python<'_>, purpose: Purpose, window: Bound<'_, Window>) {
+    pub(crate) fn give_window(&self, py: Python<'_>, purpose: Purpose, window: Bound<'_, Window>) {
         let window = Some(window.unbind());
         let spare = self.core.with(py, |core| {
             std::mem::replace(&mut core.windows[purpose as usize], window)
@@ -49,7 +49,7 @@ impl EventLoop {
     /// # Errors
     /// `MemoryError`.
     #[inline]
-    pub fn take_batch(&self, py: Python<'_>) -> PyResult<Box<Batch>> {
+    pub(crate) fn take_batch(&self, py: Python<'_>) -> PyResult<Box<Batch>> {
         match self.core.with(py, |core| core.batch.take()) {
             Some(batch) => Ok(batch),
             None => new_batch(py),
@@ -58,7 +58,7 @@ impl EventLoop {
 
     /// Takes the room for datagrams back.
     #[inline]
-    pub fn give_batch(&self, py: Python<'_>, batch: Box<Batch>) {
+    pub(crate) fn give_batch(&self, py: Python<'_>, batch: Box<Batch>) {
         let spare = self.core.with(py, |core| core.batch.replace(batch));
         drop(spare);
     }
@@ -68,7 +68,7 @@ impl EventLoop {
     /// # Errors
     /// `MemoryError`.
     #[inline]
-    pub fn with_scratch<R>(
+    pub(crate) fn with_scratch<R>(
         &self,
         py: Python<'_>,
         read: impl FnOnce(&mut [u8]) -> R,

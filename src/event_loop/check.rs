@@ -1,6 +1,6 @@
 //! The checks that asyncio makes before it takes a callback.
 //!
-//! Any thread. The one surprise: most of them are for debug mode only, as in asyncio; the closed
+//! Any thread. Most of them are for debug mode only, as in asyncio; the closed
 //! loop is refused always.
 
 use std::sync::atomic::Ordering;
@@ -10,8 +10,9 @@ use pyo3::prelude::*;
 
 use crate::error::exception;
 use crate::event_loop::state::EventLoop;
+use crate::py::stdlib::asyncio;
+use crate::py::thread;
 use crate::py::value::shown;
-use crate::py::{asyncio, thread};
 
 impl EventLoop {
     /// Refuses a closed loop, and a loop that was inherited through `fork`.
@@ -19,7 +20,7 @@ impl EventLoop {
     /// # Errors
     /// `RuntimeError` with asyncio's text.
     #[inline]
-    pub fn check_closed(&self) -> PyResult<()> {
+    pub(crate) fn check_closed(&self) -> PyResult<()> {
         if self.is_closed() {
             return Err(self.refusal());
         }
@@ -30,7 +31,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// `RuntimeError` with asyncio's text.
-    pub fn check_thread(&self) -> PyResult<()> {
+    pub(crate) fn check_thread(&self) -> PyResult<()> {
         if self.is_foreign() {
             let text =
                 "Non-thread-safe operation invoked on an event loop other than the current one";
@@ -41,7 +42,7 @@ impl EventLoop {
 
     /// Whether another thread than the calling one runs the loop.
     #[inline]
-    pub fn is_foreign(&self) -> bool {
+    pub(crate) fn is_foreign(&self) -> bool {
         let owner = self.thread.load(Ordering::Relaxed);
         owner != 0 && owner != thread::ident()
     }
@@ -50,7 +51,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// `TypeError` with asyncio's text, which names `method`.
-    pub fn check_callback(callback: Borrowed<'_, '_, PyAny>, method: &str) -> PyResult<()> {
+    pub(crate) fn check_callback(callback: Borrowed<'_, '_, PyAny>, method: &str) -> PyResult<()> {
         let py = callback.py();
         if asyncio::is_coroutine_callback(py)?
             .call1((callback,))?

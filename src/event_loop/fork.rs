@@ -1,6 +1,6 @@
 //! What becomes of a loop in a forked child: nothing, and nothing that the parent would feel.
 //!
-//! Any attached thread of the child. The one surprise: nothing that is queued is dropped, because
+//! Any attached thread of the child. Nothing that is queued is dropped, because
 //! that would run the parent's `finally` blocks in the child; it stays where it is until the child
 //! ends.
 
@@ -12,17 +12,18 @@ use pyo3::prelude::*;
 use crate::error::exception;
 use crate::event_loop::state::EventLoop;
 use crate::py::names::name;
-use crate::py::{asyncio, thread};
+use crate::py::stdlib::asyncio;
+use crate::py::thread;
 
 impl EventLoop {
     /// Whether another process made the loop.
-    pub fn is_inherited(&self) -> bool {
+    pub(crate) fn is_inherited(&self) -> bool {
         self.process != std::process::id()
     }
 
     /// Closes this process's copies of the loop's descriptors. The set that the kernel watches
     /// belongs to the parent too and is left as it is.
-    pub fn abandon(&self, py: Python<'_>) {
+    pub(crate) fn abandon(&self, py: Python<'_>) {
         self.closed.store(true, Ordering::Relaxed);
         if self.thread.swap(0, Ordering::Relaxed) == thread::ident() {
             self.unwinding.store(true, Ordering::Relaxed);
@@ -40,7 +41,7 @@ impl EventLoop {
     /// # Errors
     /// `RuntimeError` if the loop is closed.
     #[cold]
-    pub fn check_exits(&self, argument: Option<Borrowed<'_, '_, PyAny>>) -> PyResult<()> {
+    pub(crate) fn check_exits(&self, argument: Option<Borrowed<'_, '_, PyAny>>) -> PyResult<()> {
         if self.unwinding.load(Ordering::Relaxed)
             && let Some(task) = argument
             && task.is_instance(&asyncio::task(task.py())?)?
@@ -57,7 +58,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// `RuntimeError` in a forked child.
-    pub fn check_process(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn check_process(&self, py: Python<'_>) -> PyResult<()> {
         if !self.is_inherited() {
             return Ok(());
         }
@@ -67,7 +68,7 @@ impl EventLoop {
 
     /// Why a closed loop cannot be used.
     #[cold]
-    pub fn refusal(&self) -> PyErr {
+    pub(crate) fn refusal(&self) -> PyErr {
         let text = if self.is_inherited() {
             "Event loop is closed: a forked child cannot use the event loop of its parent"
         } else {

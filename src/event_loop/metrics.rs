@@ -1,6 +1,6 @@
 //! `Snapshot`: what a loop has done so far and what it has to do now.
 //!
-//! Any attached thread. The one surprise: timers and descriptors are counted when somebody asks, so
+//! Any attached thread. Timers and descriptors are counted when somebody asks, so
 //! that they cost nothing otherwise.
 
 use pyo3::prelude::*;
@@ -12,7 +12,7 @@ use crate::sys::clock;
 
 impl EventLoop {
     /// What Python's `loop.metrics()` gives: the fields of `Metrics` in its order. Goes through all timers and sources.
-    pub fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+    pub(crate) fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let now = clock::monotonic();
         let closed = self.is_closed();
         let (ready, timers, descriptors) = if closed { (0, 0, 0) } else { self.pending(py) };

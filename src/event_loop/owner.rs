@@ -1,16 +1,16 @@
 //! Answers what handles ask of their loop.
 //!
-//! Loop thread. The one surprise: a subclass may override `get_debug` or
+//! Loop thread. A subclass may override `get_debug` or
 //! `_timer_handle_cancelled`; asyncio would call those, but nobody has been seen to need it.
 
 use pyo3::prelude::*;
 
-use crate::event_loop::schedule::timer_cancelled;
+use crate::event_loop::methods::schedule::timer_cancelled;
 use crate::event_loop::state::EventLoop;
 use crate::handle::{Owner, TimerHandle};
 
 /// The one answerer.
-pub struct Loops;
+pub(crate) struct Loops;
 
 impl Owner for Loops {
     #[inline]

@@ -1,6 +1,6 @@
 //! `ReadyQueue`: what runs next, in order.
 //!
-//! Whoever shares it locks it. The one surprise: callbacks without a handle have a queue of their own
+//! Whoever shares it locks it. Callbacks without a handle have a queue of their own
 //! beside that of the entries, which stay small: what an I/O event or a handle costs to queue is
 //! moving two words.
 
@@ -19,7 +19,7 @@ use crate::py::object;
 const ROOMY: usize = 4096;
 
 /// One entry of the queue.
-pub enum Ready {
+pub(crate) enum Ready {
     /// A callback of `call_soon`, a due timer, or a watched descriptor.
     Handle(Py<Handle>),
     /// A callback whose handle nobody has kept, the next of `callbacks`, and what kind of handle.
@@ -37,7 +37,7 @@ pub enum Ready {
 /// # Invariant
 /// There are as many callbacks as entries that say `Callback`, in the same order.
 #[derive(Default)]
-pub struct ReadyQueue {
+pub(crate) struct ReadyQueue {
     entries: VecDeque<Ready>,
     callbacks: VecDeque<Callback>,
 }
@@ -52,7 +52,7 @@ impl Queue for ReadyQueue {
 impl ReadyQueue {
     /// How many entries there are.
     #[inline]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
@@ -60,7 +60,7 @@ impl ReadyQueue {
     ///
     /// # Errors
     /// If there is no memory for them.
-    pub fn make_room(&mut self, count: usize) -> Result<(), TryReserveError> {
+    pub(crate) fn make_room(&mut self, count: usize) -> Result<(), TryReserveError> {
         self.entries.try_reserve(count)?;
         self.callbacks.try_reserve(count)
     }
@@ -70,7 +70,7 @@ impl ReadyQueue {
     /// # Errors
     /// If there is no memory for them.
     #[inline]
-    pub fn make_room_for_entries(&mut self, count: usize) -> Result<(), TryReserveError> {
+    pub(crate) fn make_room_for_entries(&mut self, count: usize) -> Result<(), TryReserveError> {
         self.entries.try_reserve(count)
     }
 
@@ -79,7 +79,7 @@ impl ReadyQueue {
     /// # Errors
     /// If there is no memory for it.
     #[inline]
-    pub fn push(&mut self, ready: Ready) -> Result<(), TryReserveError> {
+    pub(crate) fn push(&mut self, ready: Ready) -> Result<(), TryReserveError> {
         make_room_for_one(&mut self.entries)?;
         self.entries.push_back(ready);
         Ok(())
@@ -87,7 +87,7 @@ impl ReadyQueue {
 
     /// Adds an entry that is no `Callback`, and for which room was made.
     #[inline]
-    pub fn put(&mut self, ready: Ready) {
+    pub(crate) fn put(&mut self, ready: Ready) {
         self.entries.push_back(ready);
     }
 
@@ -95,7 +95,7 @@ impl ReadyQueue {
     ///
     /// # Errors
     /// If there is no memory for it.
-    pub fn push_callback(&mut self, callback: Callback) -> Result<(), TryReserveError> {
+    pub(crate) fn push_callback(&mut self, callback: Callback) -> Result<(), TryReserveError> {
         self.make_room(1)?;
         self.entries.push_back(Ready::Callback(Flavour::Plain));
         self.callbacks.push_back(callback);
@@ -104,20 +104,20 @@ impl ReadyQueue {
 
     /// Takes the first entry out. Of a `Callback`, `take_callback` has to take the rest at once.
     #[inline]
-    pub fn pop(&mut self) -> Option<Ready> {
+    pub(crate) fn pop(&mut self) -> Option<Ready> {
         self.entries.pop_front()
     }
 
     /// Takes out what belongs to a `Callback` that was taken out.
     #[inline]
-    pub fn take_callback(&mut self) -> Option<Callback> {
+    pub(crate) fn take_callback(&mut self) -> Option<Callback> {
         self.callbacks.pop_front()
     }
 
     /// Takes the callback out of the handle that was added last, if nobody else has that and there is
     /// memory for it, and gives the handle back.
     #[inline]
-    pub fn give_up<'py>(&mut self, py: Python<'py>) -> Option<Bound<'py, Handle>> {
+    pub(crate) fn give_up<'py>(&mut self, py: Python<'py>) -> Option<Bound<'py, Handle>> {
         let last = self.entries.back_mut()?;
         let Ready::Handle(handle) = last else {
             return None;
@@ -135,7 +135,7 @@ impl ReadyQueue {
     ///
     /// # Errors
     /// If there is no memory for it.
-    pub fn make_room_for(&mut self, size: (usize, usize)) -> Result<(), TryReserveError> {
+    pub(crate) fn make_room_for(&mut self, size: (usize, usize)) -> Result<(), TryReserveError> {
         if self.is_empty() {
             // They are exchanged.
             return Ok(());
@@ -145,12 +145,12 @@ impl ReadyQueue {
     }
 
     /// How many entries there are, and how many of them have their callback apart.
-    pub fn size(&self) -> (usize, usize) {
+    pub(crate) fn size(&self) -> (usize, usize) {
         (self.entries.len(), self.callbacks.len())
     }
 
     /// Adds everything of `other`, for which `make_room_for` has made room.
-    pub fn append(&mut self, mut other: Self) {
+    pub(crate) fn append(&mut self, mut other: Self) {
         if self.is_empty() {
             std::mem::swap(self, &mut other);
         }
@@ -159,7 +159,7 @@ impl ReadyQueue {
     }
 
     /// The handles, in order.
-    pub fn handles(&self) -> impl Iterator<Item = &Py<Handle>> {
+    pub(crate) fn handles(&self) -> impl Iterator<Item = &Py<Handle>> {
         self.entries.iter().filter_map(|ready| match ready {
             Ready::Handle(handle) => Some(handle),
             _ => None,
@@ -167,7 +167,7 @@ impl ReadyQueue {
     }
 
     /// The callbacks that have no handle, in order.
-    pub fn bare(&self) -> impl Iterator<Item = (&Callback, Flavour)> {
+    pub(crate) fn bare(&self) -> impl Iterator<Item = (&Callback, Flavour)> {
         let flavours = self.entries.iter().filter_map(|ready| match ready {
             Ready::Callback(flavour) => Some(*flavour),
             _ => None,
@@ -180,7 +180,7 @@ impl ReadyQueue {
     ///
     /// # Errors
     /// If there is no memory for them.
-    pub fn dress(
+    pub(crate) fn dress(
         &mut self,
         handles: &mut Vec<Py<Handle>>,
     ) -> Result<Vec<Callback>, TryReserveError> {
@@ -200,14 +200,14 @@ impl ReadyQueue {
 
     /// Gives back what a burst has taken, if it is over.
     #[inline]
-    pub fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         if self.entries.capacity() > ROOMY && self.is_empty() {
             *self = Self::default();
         }
     }
 
     /// Shows everything to the collector.
-    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         for ready in &self.entries {
             match ready {
                 Ready::Handle(handle) => visit_handle(handle, visit)?,
@@ -235,7 +235,10 @@ fn grow<T>(queue: &mut VecDeque<T>) -> Result<(), TryReserveError> {
 }
 
 /// Shows a queued handle to the collector: itself, or, since it is not tracked, its content.
-pub fn visit_handle(handle: &Py<Handle>, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+pub(crate) fn visit_handle(
+    handle: &Py<Handle>,
+    visit: &PyVisit<'_>,
+) -> Result<(), PyTraverseError> {
     visit.call(handle)?;
     if object::refcount(handle) == 1 && !object::is_tracked(handle) {
         handle.get().visit(visit)?;

@@ -1,6 +1,6 @@
 //! Sources under generational keys: entering and leaving, delayed writes, resumptions and steps.
 //!
-//! Loop thread only. The one surprise: edges come once, so a source that stops reading early (a
+//! Loop thread only. Edges come once, so a source that stops reading early (a
 //! full read, a pause) asks to be resumed, and is queued after the next poll as if the kernel had
 //! reported it then.
 
@@ -24,7 +24,7 @@ const LARGE: usize = 1 << 16;
 impl EventLoop {
     /// Stores `entry` for the descriptor `number`; an older entry of that number, left by somebody
     /// who closed it behind our back, is dropped.
-    pub fn enter(&self, py: Python<'_>, number: RawFd, entry: Entry) -> PyResult<Key> {
+    pub(crate) fn enter(&self, py: Python<'_>, number: RawFd, entry: Entry) -> PyResult<Key> {
         let place = usize::try_from(number)
             .map_err(|_| exception::<PyOverflowError>(py, "negative file descriptor"))?;
         if place >= LARGE && place >= self.core.with(py, |core| core.descriptors.len()) {
@@ -56,7 +56,7 @@ impl EventLoop {
     }
 
     /// Takes out the entry of `key`; the caller drops it outside any borrow.
-    pub fn leave(&self, py: Python<'_>, key: Key, number: RawFd) -> Option<Entry> {
+    pub(crate) fn leave(&self, py: Python<'_>, key: Key, number: RawFd) -> Option<Entry> {
         self.core.with(py, |core| {
             if let Ok(place) = usize::try_from(number)
                 && let Some(slot) = core.descriptors.get_mut(place)
@@ -72,7 +72,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// `OSError` if the kernel refuses.
-    pub fn register(&self, py: Python<'_>, number: RawFd, source: Source) -> PyResult<Key> {
+    pub(crate) fn register(&self, py: Python<'_>, number: RawFd, source: Source) -> PyResult<Key> {
         let key = self.enter(py, number, Entry::of(source))?;
         if let Err(error) = self.poller(py).and_then(|poller| {
             poller
@@ -86,7 +86,7 @@ impl EventLoop {
     }
 
     /// Ends the watch that `register` began.
-    pub fn unregister(&self, py: Python<'_>, key: Key, number: RawFd) {
+    pub(crate) fn unregister(&self, py: Python<'_>, key: Key, number: RawFd) {
         let entry = self.leave(py, key, number);
         if entry.is_some() {
             // The kernel forgets a descriptor that was closed behind our back by itself.
@@ -97,7 +97,7 @@ impl EventLoop {
 
     /// Has the source of `key` told `ready` once more after the next poll; once, however often it
     /// asks, and together with what the kernel reports then.
-    pub fn resume(&self, py: Python<'_>, key: Key) {
+    pub(crate) fn resume(&self, py: Python<'_>, key: Key) {
         self.core.with(py, |core| {
             if let Some(Entry::Source { resumes, .. }) = core.entries.get_mut(key)
                 && !std::mem::replace(resumes, true)
@@ -110,12 +110,17 @@ impl EventLoop {
     /// Holds the source of `key` from now on as `reference`, a weak one: nothing can happen to it
     /// unless somebody else has it, so it may go when nobody does, as asyncio's transport that is not
     /// watched.
-    pub fn loosen(&self, py: Python<'_>, key: Key, reference: Bound<'_, PyWeakrefReference>) {
+    pub(crate) fn loosen(
+        &self,
+        py: Python<'_>,
+        key: Key,
+        reference: Bound<'_, PyWeakrefReference>,
+    ) {
         self.set_object(py, key, reference.into_any().unbind(), true);
     }
 
     /// Holds the source of `key` again, which is `object`.
-    pub fn hold(&self, key: Key, object: &Bound<'_, PyAny>) {
+    pub(crate) fn hold(&self, key: Key, object: &Bound<'_, PyAny>) {
         self.set_object(object.py(), key, object.clone().unbind(), false);
     }
 
@@ -132,13 +137,13 @@ impl EventLoop {
 
     /// Which turn this is.
     #[inline]
-    pub fn turn(&self, py: Python<'_>) -> u64 {
+    pub(crate) fn turn(&self, py: Python<'_>) -> u64 {
         self.core.with(py, |core| core.turn)
     }
 
     /// Has the source of `key` flushed when the callback that runs now returns. False if none runs.
     #[inline]
-    pub fn delay(&self, py: Python<'_>, key: Key) -> bool {
+    pub(crate) fn delay(&self, py: Python<'_>, key: Key) -> bool {
         self.core.with(py, |core| {
             if core.in_callback {
                 core.delayed.push_back(key);
@@ -150,7 +155,7 @@ impl EventLoop {
     /// The source of `key`, which `delay` was called for, needs no flush any more. It may be flushed
     /// all the same.
     #[inline]
-    pub fn undelay(&self, py: Python<'_>, key: Key) {
+    pub(crate) fn undelay(&self, py: Python<'_>, key: Key) {
         self.core.with(py, |core| {
             // Nearly always it is the only one.
             if core.delayed.back() == Some(&key) {
@@ -163,18 +168,18 @@ impl EventLoop {
     ///
     /// # Errors
     /// `MemoryError`, unless `make_room` has made room.
-    pub fn push_step(&self, py: Python<'_>, source: Source, step: u8) -> PyResult<()> {
+    pub(crate) fn push_step(&self, py: Python<'_>, source: Source, step: u8) -> PyResult<()> {
         self.push(py, Ready::Step(Box::new((source, step))))
     }
 
     /// The source that `key` names, if it still lives.
     #[inline]
-    pub fn source(&self, py: Python<'_>, key: Key) -> Option<Source> {
+    pub(crate) fn source(&self, py: Python<'_>, key: Key) -> Option<Source> {
         self.core.with(py, |core| core.entries.get(key)?.source(py))
     }
 
     /// Whether the descriptor `number` is the one of a source.
-    pub fn has_source(&self, py: Python<'_>, number: RawFd) -> bool {
+    pub(crate) fn has_source(&self, py: Python<'_>, number: RawFd) -> bool {
         self.core.with(py, |core| {
             let place = usize::try_from(number).ok();
             let key = place.and_then(|place| core.descriptors.get(place).copied().flatten());
@@ -187,7 +192,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// `MemoryError`.
-    pub fn sources(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
+    pub(crate) fn sources(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
         let mut objects = Vec::new();
         let room = self.core.with(py, |core| {
             objects.try_reserve_exact(core.entries.len())?;
@@ -200,7 +205,7 @@ impl EventLoop {
 }
 
 /// Who has a descriptor number.
-pub enum Claim {
+pub(crate) enum Claim {
     /// Nobody.
     Nobody,
     /// `add_reader` or `add_writer` of the user, or the loop itself.
@@ -212,7 +217,7 @@ pub enum Claim {
 impl EventLoop {
     /// Who has the descriptor `number`.
     #[inline]
-    pub fn claim(&self, py: Python<'_>, number: RawFd) -> Claim {
+    pub(crate) fn claim(&self, py: Python<'_>, number: RawFd) -> Claim {
         self.core.with(py, |core| {
             let place = usize::try_from(number).unwrap_or(usize::MAX);
             let Some(key) = core.descriptors.get(place).copied().flatten() else {

@@ -1,6 +1,6 @@
 //! The wake-up descriptor: how a signal ends a wait, and how Python-level handlers learn of it.
 //!
-//! The main thread only, as CPython demands. The one surprise: CPython's own C handler does the
+//! The main thread only, as CPython demands. CPython's own C handler does the
 //! work; it writes the signal's number to our pipe, and Python handlers run when the loop looks at
 //! the pipe, in the order asyncio would run them.
 
@@ -9,8 +9,9 @@ use crate::event_loop::state::{Entry, EventLoop};
 use crate::handle::{Callback, Handle};
 use crate::py::call::Args;
 use crate::py::names::name;
+use crate::py::object;
+use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Int};
-use crate::py::{asyncio, object};
 use crate::sys::poller::Directions;
 use crate::sys::wakeup::SignalPipe;
 use pyo3::prelude::*;
@@ -43,13 +44,13 @@ impl EventLoop {
     ///
     /// # Errors
     /// `ValueError` outside the main thread.
-    pub fn set_wakeup(&self, py: Python<'_>) -> PyResult<(i32, i32)> {
+    pub(crate) fn set_wakeup(&self, py: Python<'_>) -> PyResult<(i32, i32)> {
         let writer = self.wakeup_descriptor(py)?;
         Ok((writer, set_wakeup_fd(py, writer)?))
     }
 
     /// Says whether `_handle_signals` is to be told about `signal`.
-    pub fn watch_signal(&self, py: Python<'_>, signal: u8, watched: bool) {
+    pub(crate) fn watch_signal(&self, py: Python<'_>, signal: u8, watched: bool) {
         let (word, bit) = (usize::from(signal >> 6) & 1, 1_u64 << (signal & 63));
         self.core.with(py, |core| {
             if watched {
@@ -87,7 +88,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// What a handler raises.
-    pub fn take_signals(this: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn take_signals(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let numbers = this.get().core.with(py, |core| {
             let watched = core.watched_signals;

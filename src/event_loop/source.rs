@@ -1,7 +1,7 @@
 //! `Source`: what the loop knows of a transport or a listener, and `Watch`: what it knows of a user's
 //! descriptor.
 //!
-//! Loop thread only. The one surprise: an I/O event carries the key of its source, not the source,
+//! Loop thread only. An I/O event carries the key of its source, not the source,
 //! so an event for a connection that has gone meanwhile finds nothing.
 
 use pyo3::prelude::*;
@@ -9,14 +9,14 @@ use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
 use crate::handle::Handle;
 use crate::sys::poller::Directions;
-pub use crate::sys::poller::Readiness;
+pub(crate) use crate::sys::poller::Readiness;
 
 /// A kind of object with a descriptor that the loop watches edge-triggered: the loop calls these
 /// with the object that was registered.
 ///
 /// An error that a method returns leaves the loop: it is `KeyboardInterrupt` or `SystemExit`.
 /// Everything else is reported where it happens.
-pub trait SourceClass: Sync {
+pub(crate) trait SourceClass: Sync {
     /// The descriptor became readable, writable, or both.
     fn ready(&self, object: &Bound<'_, PyAny>, readiness: Readiness) -> PyResult<()>;
     /// Runs a step that the source queued with `push_step`.
@@ -31,17 +31,17 @@ pub trait SourceClass: Sync {
 }
 
 /// A registered object and its kind.
-pub struct Source {
+pub(crate) struct Source {
     /// The object itself.
-    pub object: Py<PyAny>,
+    pub(crate) object: Py<PyAny>,
     /// What to do with it.
-    pub class: &'static dyn SourceClass,
+    pub(crate) class: &'static dyn SourceClass,
 }
 
 impl Source {
     /// Another reference to the same object.
     #[inline]
-    pub fn duplicate(&self, py: Python<'_>) -> Self {
+    pub(crate) fn duplicate(&self, py: Python<'_>) -> Self {
         Self {
             object: self.object.clone_ref(py),
             class: self.class,
@@ -50,7 +50,7 @@ impl Source {
 
     /// The same for the object that this one's is a weak reference to, if that lives.
     #[cold]
-    pub fn upgrade(&self, py: Python<'_>) -> Option<Self> {
+    pub(crate) fn upgrade(&self, py: Python<'_>) -> Option<Self> {
         let object = self.object.bind(py).cast::<PyWeakrefReference>().ok()?;
         Some(Self {
             object: object.upgrade()?.unbind(),
@@ -61,19 +61,19 @@ impl Source {
 
 /// The handles of one descriptor that a user watches.
 #[derive(Default)]
-pub struct Watch {
+pub(crate) struct Watch {
     /// The object given to `add_reader`, if it was no number: once closed, it no longer knows its
     /// descriptor.
-    pub file: Option<Py<PyAny>>,
+    pub(crate) file: Option<Py<PyAny>>,
     /// Runs when the descriptor is readable.
-    pub reader: Option<Py<Handle>>,
+    pub(crate) reader: Option<Py<Handle>>,
     /// Runs when the descriptor is writable.
-    pub writer: Option<Py<Handle>>,
+    pub(crate) writer: Option<Py<Handle>>,
 }
 
 /// A direction of a watch.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+pub(crate) enum Direction {
     /// Readable.
     Read,
     /// Writable.
@@ -82,12 +82,12 @@ pub enum Direction {
 
 impl Watch {
     /// The handles that are set.
-    pub fn handles(&self) -> impl Iterator<Item = &Py<Handle>> {
+    pub(crate) fn handles(&self) -> impl Iterator<Item = &Py<Handle>> {
         self.reader.iter().chain(&self.writer)
     }
 
     /// The place of the handle for `direction`.
-    pub fn place(&mut self, direction: Direction) -> &mut Option<Py<Handle>> {
+    pub(crate) fn place(&mut self, direction: Direction) -> &mut Option<Py<Handle>> {
         match direction {
             Direction::Read => &mut self.reader,
             Direction::Write => &mut self.writer,
@@ -95,7 +95,7 @@ impl Watch {
     }
 
     /// Which directions have a handle.
-    pub fn directions(&self) -> Directions {
+    pub(crate) fn directions(&self) -> Directions {
         Directions {
             read: self.reader.is_some(),
             write: self.writer.is_some(),

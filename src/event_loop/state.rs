@@ -1,6 +1,6 @@
 //! `EventLoop`: the queues, the flags, and what the Python layer keeps in the loop.
 //!
-//! The loop's thread, except for the inbox and the flags. The one surprise: Python's `Loop` never
+//! The loop's thread, except for the inbox and the flags. Python's `Loop` never
 //! stores an attribute on the instance, because CPython calls `loop.call_soon` fastest while the
 //! instance has no dictionary; what the Python layer needs sits in one slot here.
 //!
@@ -27,19 +27,19 @@ use crate::logic::timer_heap::TimerHeap;
 use crate::py::blank::may_be_blank;
 use crate::py::cell::LoopCell;
 use crate::py::context::{self, Context, ContextCache};
+use crate::py::data::window::Window;
 use crate::py::object;
-use crate::py::window::Window;
 use crate::sys::clock;
 use crate::sys::datagram::Batch;
 use crate::sys::poller::{Events, Poller};
 use crate::sys::wakeup::SignalPipe;
 
 /// How much one `recv` asks for at most: asyncio's `max_size`.
-pub const SCRATCH: usize = 256 * 1024;
+pub(crate) const SCRATCH: usize = 256 * 1024;
 
 /// What a shared window is for.
 #[derive(Clone, Copy)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// What was received.
     Received = 0,
     /// What was decrypted, or is to be encrypted.
@@ -47,7 +47,7 @@ pub enum Purpose {
 }
 
 /// What a registered key stands for.
-pub enum Entry {
+pub(crate) enum Entry {
     /// A descriptor of `add_reader` and `add_writer`.
     Watch(Watch),
     /// A transport or a listener.
@@ -64,7 +64,7 @@ pub enum Entry {
 
 impl Entry {
     /// That of a source which nobody has heard of yet.
-    pub fn of(source: Source) -> Self {
+    pub(crate) fn of(source: Source) -> Self {
         Self::Source {
             source,
             resumes: false,
@@ -74,7 +74,7 @@ impl Entry {
 
     /// The source, if it is one and lives.
     #[inline]
-    pub fn source(&self, py: Python<'_>) -> Option<Source> {
+    pub(crate) fn source(&self, py: Python<'_>) -> Option<Source> {
         match self {
             Self::Source {
                 source,
@@ -89,90 +89,90 @@ impl Entry {
 
 /// What the loop's thread works on.
 #[derive(Default)]
-pub struct Core {
+pub(crate) struct Core {
     /// What runs next, in order.
-    pub ready: ReadyQueue,
+    pub(crate) ready: ReadyQueue,
     /// `TimerHandle`s, as the handles they extend.
-    pub timers: TimerHeap<Py<Handle>>,
+    pub(crate) timers: TimerHeap<Py<Handle>>,
     /// What each registered key stands for.
-    pub entries: Slab<Entry>,
+    pub(crate) entries: Slab<Entry>,
     /// The key of each registered descriptor, by its number.
-    pub descriptors: Vec<Option<Key>>,
+    pub(crate) descriptors: Vec<Option<Key>>,
     /// Counts turns, so that a source can tell whether an event was queued before it paused.
-    pub turn: u64,
+    pub(crate) turn: u64,
     /// Counts and times for `metrics()`.
-    pub tally: Tally,
+    pub(crate) tally: Tally,
     /// Sources that have more to read although no new edge will come.
-    pub resumed: Vec<Key>,
+    pub(crate) resumed: Vec<Key>,
     /// Sources with a delayed write, which are flushed when the callback that runs now returns.
-    pub delayed: VecDeque<Key>,
+    pub(crate) delayed: VecDeque<Key>,
     /// The last captured context, so that equal captures share it.
-    pub contexts: ContextCache,
+    pub(crate) contexts: ContextCache,
     /// Whether a callback runs now, at whose end delayed writes are sent.
-    pub in_callback: bool,
+    pub(crate) in_callback: bool,
     /// The events of the last wait, while no wait is going on.
-    pub events: Option<Events>,
+    pub(crate) events: Option<Events>,
     /// Where signals are written to, once somebody asked for it.
-    pub signals: Option<SignalPipe>,
+    pub(crate) signals: Option<SignalPipe>,
     /// The signal numbers that `_handle_signals` is told about.
-    pub watched_signals: [u64; 2],
+    pub(crate) watched_signals: [u64; 2],
     /// Room for reads, while nobody reads.
-    pub scratch: Option<Box<[u8]>>,
+    pub(crate) scratch: Option<Box<[u8]>>,
     /// Room for what TLS connections receive and decrypt, while none of them does.
-    pub windows: [Option<Py<Window>>; 2],
+    pub(crate) windows: [Option<Py<Window>>; 2],
     /// Room for datagrams, while nobody receives.
-    pub batch: Option<Box<Batch>>,
+    pub(crate) batch: Option<Box<Batch>>,
     /// Whether the last `sock_recv` brought much, so that the next asks first how much there is.
-    pub large_receive: bool,
+    pub(crate) large_receive: bool,
 }
 
 /// Python objects that the loop keeps.
-pub struct Slots {
+pub(crate) struct Slots {
     /// The Python layer's own state.
-    pub state: Option<Py<PyAny>>,
+    pub(crate) state: Option<Py<PyAny>>,
     /// What `set_task_factory` was given; `None` for `asyncio.Task`.
-    pub task_factory: Option<Py<PyAny>>,
+    pub(crate) task_factory: Option<Py<PyAny>>,
     /// The handle that runs now, in debug mode.
-    pub current: Option<Py<Handle>>,
+    pub(crate) current: Option<Py<Handle>>,
     /// What the loop waits by, if a program has taken its waiting over.
-    pub selector: Option<Py<PyAny>>,
+    pub(crate) selector: Option<Py<PyAny>>,
 }
 
 /// The native half of `ferroloop.Loop`.
 #[pyclass(frozen, subclass, module = "ferroloop._native")]
-pub struct EventLoop {
+pub(crate) struct EventLoop {
     /// What the loop's thread works on.
-    pub core: LoopCell<Core>,
+    pub(crate) core: LoopCell<Core>,
     /// The Python objects that the loop keeps.
-    pub slots: LoopCell<Slots>,
+    pub(crate) slots: LoopCell<Slots>,
     /// `None` once the loop is closed. Shared, because a wait goes on while nothing is borrowed.
     poller: LoopCell<Option<Arc<Poller>>>,
     /// What happens within the event that runs, while somebody wants to know.
     pub(crate) frame: LoopCell<Option<Frame>>,
     /// What other threads handed in and the loop has not moved to its ready queue.
-    pub inbox: LoopCell<Inbox<ReadyQueue>>,
+    pub(crate) inbox: LoopCell<Inbox<ReadyQueue>>,
     /// Whether debug mode is on.
-    pub debug: AtomicBool,
+    pub(crate) debug: AtomicBool,
     /// Whether `stop` was called: the run ends with the turn.
-    pub stopping: AtomicBool,
+    pub(crate) stopping: AtomicBool,
     /// Whether `close` was called, or a forked child gave the loop up.
-    pub closed: AtomicBool,
+    pub(crate) closed: AtomicBool,
     /// Whether this is a forked child within the very callback that forked it.
-    pub unwinding: AtomicBool,
+    pub(crate) unwinding: AtomicBool,
     /// The thread that runs the loop; 0 when none does.
-    pub thread: AtomicU64,
+    pub(crate) thread: AtomicU64,
     /// Whether this loop is among those that hold the wake-up descriptor.
-    pub wakeup_held: AtomicBool,
+    pub(crate) wakeup_held: AtomicBool,
     /// The bits of `slow_callback_duration`, in seconds.
-    pub slow: AtomicU64,
+    pub(crate) slow: AtomicU64,
     /// Whether a subclass, or a program, has given the loop a `time`, which timers go by then.
-    pub own_clock: AtomicBool,
+    pub(crate) own_clock: AtomicBool,
     /// Whether the loop waits by `Slots::selector`.
-    pub own_wait: AtomicBool,
+    pub(crate) own_wait: AtomicBool,
     /// The process that made the loop: a forked child must not touch the poller.
-    pub process: u32,
+    pub(crate) process: u32,
     /// Whether a child was forked, whose copies keep files open that we close.
-    pub forked: AtomicBool,
+    pub(crate) forked: AtomicBool,
 }
 
 may_be_blank!(EventLoop);
@@ -182,7 +182,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// `OSError` if the process has no descriptor left for the poller.
-    pub fn new() -> PyResult<Self> {
+    pub(crate) fn new() -> PyResult<Self> {
         Ok(Self {
             core: LoopCell::new(Core {
                 events: Some(Events::new()),
@@ -215,7 +215,7 @@ impl EventLoop {
 
     /// Has the thread that runs the loop own what only it works on.
     #[inline]
-    pub fn own(&self) {
+    pub(crate) fn own(&self) {
         self.core.own();
         self.slots.own();
     }
@@ -225,7 +225,7 @@ impl EventLoop {
     /// # Errors
     /// `RuntimeError` once the loop is closed.
     #[inline]
-    pub fn poller(&self, py: Python<'_>) -> PyResult<Arc<Poller>> {
+    pub(crate) fn poller(&self, py: Python<'_>) -> PyResult<Arc<Poller>> {
         let poller = self.poller.with(py, |poller| poller.clone());
         poller.ok_or_else(|| self.refusal())
     }
@@ -235,7 +235,7 @@ impl EventLoop {
     /// # Errors
     /// `RuntimeError` once the loop is closed, or in a forked child.
     #[inline]
-    pub fn look(&self, py: Python<'_>, events: &mut Events) -> PyResult<io::Result<()>> {
+    pub(crate) fn look(&self, py: Python<'_>, events: &mut Events) -> PyResult<io::Result<()>> {
         let looked = self
             .poller
             .with(py, |poller| poller.as_ref().map(|it| it.look(events)));
@@ -243,12 +243,12 @@ impl EventLoop {
     }
 
     /// Takes the poller away for good; its descriptors are closed when the last user is done.
-    pub fn take_poller(&self, py: Python<'_>) -> Option<Arc<Poller>> {
+    pub(crate) fn take_poller(&self, py: Python<'_>) -> Option<Arc<Poller>> {
         self.poller.with(py, Option::take)
     }
 
     /// Ends the loop's own descriptors and drops everything that is queued, timed or watched.
-    pub fn close(&self, py: Python<'_>) {
+    pub(crate) fn close(&self, py: Python<'_>) {
         if !self.closed.swap(true, Ordering::Relaxed) {
             // First, so that no signal is written to a descriptor that is closed. Another thread than
             // the main one cannot.
@@ -262,7 +262,7 @@ impl EventLoop {
 
     /// Whether debug mode is on.
     #[inline]
-    pub fn is_debug(&self) -> bool {
+    pub(crate) fn is_debug(&self) -> bool {
         self.debug.load(Ordering::Relaxed)
     }
 
@@ -279,13 +279,13 @@ impl EventLoop {
 
     /// Whether `close()` was called.
     #[inline]
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
 
     /// Queues `ready` behind what is queued, and behind what other threads handed in before.
     #[inline]
-    pub fn push(&self, py: Python<'_>, ready: Ready) -> PyResult<()> {
+    pub(crate) fn push(&self, py: Python<'_>, ready: Ready) -> PyResult<()> {
         self.drain_inbox(py)?;
         let pushed = self.core.with(py, |core| core.ready.push(ready));
         pushed.map_err(|_| no_memory(py))
@@ -293,7 +293,7 @@ impl EventLoop {
 
     /// Moves what other threads handed in to the ready queue.
     #[inline]
-    pub fn drain_inbox(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn drain_inbox(&self, py: Python<'_>) -> PyResult<()> {
         if self.has_mail(py) {
             self.take_mail(py)
         } else {
@@ -315,7 +315,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// `MemoryError`.
-    pub fn make_room(&self, py: Python<'_>, count: usize) -> PyResult<()> {
+    pub(crate) fn make_room(&self, py: Python<'_>, count: usize) -> PyResult<()> {
         self.drain_inbox(py)?;
         let room = self.core.with(py, |core| core.ready.make_room(count));
         room.map_err(|_| no_memory(py))
@@ -323,13 +323,13 @@ impl EventLoop {
 
     /// Whether other threads handed something in.
     #[inline]
-    pub fn has_mail(&self, py: Python<'_>) -> bool {
+    pub(crate) fn has_mail(&self, py: Python<'_>) -> bool {
         self.inbox.with(py, |inbox| inbox.is_filled())
     }
 
     /// A context equal to the current one, as asyncio copies it for every callback.
     #[inline]
-    pub fn capture_context(&self, py: Python<'_>) -> PyResult<Context> {
+    pub(crate) fn capture_context(&self, py: Python<'_>) -> PyResult<Context> {
         if let Some(context) = self.core.with(py, |core| core.contexts.reuse(py)) {
             return Ok(context);
         }
@@ -343,7 +343,7 @@ impl EventLoop {
 
     /// Whether anything is queued behind the callback that runs now, a timer is due, or the loop is
     /// to stop.
-    pub fn has_more_to_run(&self, py: Python<'_>) -> bool {
+    pub(crate) fn has_more_to_run(&self, py: Python<'_>) -> bool {
         self.stopping.load(Ordering::Relaxed)
             || self.has_mail(py)
             || self.core.with(py, |core| {
@@ -353,7 +353,7 @@ impl EventLoop {
     }
 
     /// Drops every handle, timer and source. Their descriptors are closed by whoever owns them.
-    pub fn clear(&self, py: Python<'_>) {
+    pub(crate) fn clear(&self, py: Python<'_>) {
         let (ready, timers, entries, context, signals) = self.core.with(py, |core| {
             core.descriptors.clear();
             core.resumed.clear();
@@ -387,7 +387,7 @@ impl EventLoop {
     }
 
     /// Shows everything to the collector that is queued, timed or watched.
-    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         let slots = self.slots.try_with(|slots| {
             visit.call(&slots.state)?;
             visit.call(&slots.task_factory)?;
@@ -422,7 +422,7 @@ impl EventLoop {
 
 /// Tells a timer that it has left the heap.
 #[inline]
-pub fn unschedule(timer: &Py<Handle>, py: Python<'_>) {
+pub(crate) fn unschedule(timer: &Py<Handle>, py: Python<'_>) {
     if let Ok(timer) = timer.bind(py).cast::<TimerHandle>() {
         timer.get().unschedule(py);
     }

@@ -1,6 +1,6 @@
 //! One turn of the loop, and turns until `stop()`.
 //!
-//! Loop thread only. The one surprise: a turn runs exactly what was queued when it began, after a
+//! Loop thread only. A turn runs exactly what was queued when it began, after a
 //! poll that happens in every turn, busy or not: code relies on `await sleep(0)` seeing I/O.
 
 use std::collections::TryReserveError;
@@ -31,7 +31,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// What leaves the loop; what was queued stays queued.
-    pub fn run_turns(this: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn run_turns(this: &Bound<'_, Self>) -> PyResult<()> {
         let event_loop = this.get();
         event_loop.check_process(this.py())?;
         let result = loop {
@@ -53,7 +53,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// What leaves the loop; what was queued stays queued.
-    pub fn run_once(this: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn run_once(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let event_loop = this.get();
         event_loop.check_closed()?;
@@ -322,7 +322,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// What leaves the loop.
-    pub fn flush_delayed(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn flush_delayed(&self, py: Python<'_>) -> PyResult<()> {
         let mut result = Ok(());
         while let Some(key) = self.core.with(py, |core| core.delayed.pop_front()) {
             if let Some(source) = self.source(py, key) {

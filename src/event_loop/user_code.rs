@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
 use crate::error::leaves_the_loop;
-use crate::event_loop::schedule::Prepared;
+use crate::event_loop::methods::schedule::Prepared;
 use crate::event_loop::slow::{Frame, Subject};
 use crate::event_loop::source::Readiness;
 use crate::event_loop::state::EventLoop;

@@ -1,7 +1,7 @@
 //! `Callback`: a callback outside of a handle, because it runs, or because it is queued and nobody
 //! has kept its handle.
 //!
-//! The thread that runs it. The one surprise: what was given as a context may be something else
+//! The thread that runs it. What was given as a context may be something else
 //! that has a `run`, as asyncio accepts it.
 
 use pyo3::exceptions::PyTypeError;
@@ -15,7 +15,7 @@ use crate::py::value;
 
 /// Which handle a callback had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Flavour {
+pub(crate) enum Flavour {
     /// `Handle`.
     Plain,
     /// One that other threads may wait for.
@@ -23,13 +23,13 @@ pub enum Flavour {
 }
 
 /// A callback with its arguments and its context.
-pub struct Callback {
+pub(crate) struct Callback {
     /// What is called.
-    pub function: Py<PyAny>,
+    pub(crate) function: Py<PyAny>,
     /// What it is called with.
-    pub args: Args,
+    pub(crate) args: Args,
     /// What it runs in.
-    pub context: Context,
+    pub(crate) context: Context,
 }
 
 impl Callback {
@@ -38,7 +38,7 @@ impl Callback {
     /// # Errors
     /// What the callback raises, or entering its context.
     #[inline]
-    pub fn run(&mut self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn run(&mut self, py: Python<'_>) -> PyResult<()> {
         let entered = match self.context.enter(py) {
             Ok(entered) => entered,
             Err(error) => return self.run_within(py, error),
@@ -65,7 +65,7 @@ impl Callback {
     }
 
     /// The same callback, to run in the same context.
-    pub fn duplicate(&self, py: Python<'_>) -> Self {
+    pub(crate) fn duplicate(&self, py: Python<'_>) -> Self {
         Self {
             function: self.function.clone_ref(py),
             args: self.args.duplicate(py),
@@ -74,7 +74,7 @@ impl Callback {
     }
 
     /// Shows what it holds to the collector.
-    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.function)?;
         self.args.visit(visit)?;
         self.context.visit(visit)
@@ -82,7 +82,7 @@ impl Callback {
 
     /// Releases everything; may run Python code.
     #[inline]
-    pub fn release(self, py: Python<'_>) {
+    pub(crate) fn release(self, py: Python<'_>) {
         self.function.drop_ref(py);
         self.args.release(py);
         self.context.release(py);

@@ -1,6 +1,6 @@
 //! `cancel()` of both kinds of handle.
 //!
-//! Loop thread, as asyncio demands. The one surprise: everything is released at once, not when the
+//! Loop thread, as asyncio demands. Everything is released at once, not when the
 //! handle surfaces, so a cancelled time-out keeps nothing alive.
 
 use std::ffi::CStr;
@@ -12,9 +12,9 @@ use crate::handle::{Handle, TimerHandle};
 use crate::py::method::{Arguments, FastMethod};
 
 /// `Handle.cancel`
-pub struct Cancel;
+pub(crate) struct Cancel;
 /// `TimerHandle.cancel`
-pub struct CancelTimer;
+pub(crate) struct CancelTimer;
 
 /// Cancels `handle` and gives back its loop, unless it was cancelled before.
 fn cancel<'py>(handle: &Bound<'py, Handle>) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -85,6 +85,6 @@ impl FastMethod for CancelTimer {
 ///
 /// # Errors
 /// What the representation raises, in debug mode.
-pub fn cancel_handle(handle: &Bound<'_, Handle>) -> PyResult<()> {
+pub(crate) fn cancel_handle(handle: &Bound<'_, Handle>) -> PyResult<()> {
     cancel(handle).map(drop)
 }

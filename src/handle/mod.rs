@@ -5,14 +5,13 @@
 //! - `runner`: which thread runs a callback
 //! - `callback`: a callback outside of a handle
 //! - `named`: callbacks that fail, and those of debug mode
-//! - `bare`: handles that nobody keeps
+//! - `unkept`: handles that nobody keeps
 //! - `threadsafe`: cancelling from another thread
 //! - `owner`: what a handle asks of its loop
 //! - `cancel`: `cancel()` of both, in the fast calling convention
 //!
 //! Handles know their loop only as a Python object; the loop knows handles as what it runs.
 
-mod bare;
 mod callback;
 mod cancel;
 mod named;
@@ -21,12 +20,13 @@ mod runner;
 mod scheduled;
 mod threadsafe;
 mod timer;
+mod unkept;
 
-pub use callback::{Callback, Flavour};
-pub use cancel::cancel_handle;
-pub use owner::{Owner, set_owner};
-pub use scheduled::Handle;
-pub use timer::TimerHandle;
+pub(crate) use callback::{Callback, Flavour};
+pub(crate) use cancel::cancel_handle;
+pub(crate) use owner::{Owner, set_owner};
+pub(crate) use scheduled::Handle;
+pub(crate) use timer::TimerHandle;
 
 use pyo3::prelude::*;
 
@@ -34,7 +34,7 @@ use crate::py::{method, pool};
 
 /// Makes finished handles return to their pools, and gives them their fast methods. Call once, when
 /// the module is initialised.
-pub fn install(py: Python<'_>) -> PyResult<()> {
+pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     pool::install::<Handle>(py)?;
     pool::install::<TimerHandle>(py)?;
     method::install::<cancel::Cancel>(py)?;

@@ -8,9 +8,10 @@ use pyo3::prelude::*;
 use crate::error::leaves_the_loop;
 use crate::handle::Handle;
 use crate::handle::callback::Callback;
+use crate::py::call;
 use crate::py::names::name;
+use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Text, shown};
-use crate::py::{asyncio, call};
 
 impl Handle {
     /// The transport that the callback is about, the protocol and the peer.

@@ -1,6 +1,6 @@
 //! What a handle asks of its loop, without knowing it.
 //!
-//! Any attached thread. The one surprise: there is one answerer for all loops, set when the module
+//! Any attached thread. There is one answerer for all loops, set when the module
 //! is initialised, because a handle has better use for the room of a pointer.
 
 use std::sync::OnceLock;
@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use crate::handle::TimerHandle;
 
 /// Answers for the loop that a handle belongs to.
-pub trait Owner: Sync {
+pub(crate) trait Owner: Sync {
     /// Whether `event_loop` is in debug mode.
     fn is_debug(&self, event_loop: &Bound<'_, PyAny>) -> PyResult<bool>;
     /// Notes that a timer of `event_loop` was cancelled.
@@ -24,12 +24,12 @@ pub trait Owner: Sync {
 static OWNER: OnceLock<&'static dyn Owner> = OnceLock::new();
 
 /// Sets who answers; the first call counts.
-pub fn set_owner(owner: &'static dyn Owner) {
+pub(crate) fn set_owner(owner: &'static dyn Owner) {
     OWNER.get_or_init(|| owner);
 }
 
 /// Who answers; `None` before the module is initialised.
 #[inline]
-pub fn owner() -> Option<&'static dyn Owner> {
+pub(crate) fn owner() -> Option<&'static dyn Owner> {
     OWNER.get().copied()
 }

@@ -1,6 +1,6 @@
 //! `Handle`: one callback, its arguments and the context it runs in.
 //!
-//! Loop thread, except that `call_soon_threadsafe` makes one in any thread. The one surprise: a
+//! Loop thread, except that `call_soon_threadsafe` makes one in any thread. A
 //! handle is not tracked by the collector until somebody keeps it beyond its run, because nearly
 //! all of them live for one turn and the loop shows the collector what is queued.
 //!
@@ -15,12 +15,12 @@ use pyo3::prelude::*;
 
 use crate::handle::callback::Callback;
 use crate::handle::runner::Runner;
-use crate::py::asyncio;
 use crate::py::call::Args;
 use crate::py::cell::LoopCell;
 use crate::py::names::name;
 use crate::py::object;
 use crate::py::pool::{self, Pool, Pooled};
+use crate::py::stdlib::asyncio;
 
 /// What only debug mode and cancelled handles need.
 #[derive(Default)]
@@ -51,7 +51,7 @@ pub(super) struct State {
 
 /// A callback that was given to `call_soon`, `call_soon_threadsafe`, `add_reader` or `add_writer`.
 #[pyclass(frozen, subclass, weakref, module = "ferroloop._native")]
-pub struct Handle {
+pub(crate) struct Handle {
     /// The parts that change.
     pub(super) state: LoopCell<State>,
 }
@@ -75,7 +75,7 @@ impl Pooled for Handle {
 impl Handle {
     /// A handle that the collector does not track yet.
     #[inline]
-    pub fn new<'py>(
+    pub(crate) fn new<'py>(
         event_loop: &Bound<'py, PyAny>,
         callback: Callback,
     ) -> PyResult<Bound<'py, Self>> {
@@ -90,14 +90,14 @@ impl Handle {
     }
 
     /// The value of a handle, for a class that extends it.
-    pub fn filled(event_loop: &Bound<'_, PyAny>, callback: Callback) -> Self {
+    pub(crate) fn filled(event_loop: &Bound<'_, PyAny>, callback: Callback) -> Self {
         let handle = Self::vacant();
         handle.fill(event_loop, callback);
         handle
     }
 
     /// The value of a handle that holds nothing.
-    pub fn vacant() -> Self {
+    pub(crate) fn vacant() -> Self {
         Self {
             state: LoopCell::owned(State {
                 event_loop: None,
@@ -111,7 +111,7 @@ impl Handle {
 
     /// Gives a handle from the pool, which is empty, its new content.
     #[inline]
-    pub fn fill(&self, event_loop: &Bound<'_, PyAny>, callback: Callback) {
+    pub(crate) fn fill(&self, event_loop: &Bound<'_, PyAny>, callback: Callback) {
         let event_loop = event_loop.clone();
         self.state.with(event_loop.py(), |state| {
             // What was there is nothing; forgetting it spares the looks whether that is so.
@@ -124,7 +124,7 @@ impl Handle {
 
     /// Notes where the handle was made; for debug mode.
     #[cold]
-    pub fn note_source(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn note_source(&self, py: Python<'_>) -> PyResult<()> {
         // A thread of another language has no frame of Python's, which is an error until 3.14, and a
         // frame without code since.
         let frame = match asyncio::getframe(py)?.call1((0,)) {
@@ -143,12 +143,12 @@ impl Handle {
 
     /// Whether it was cancelled.
     #[inline]
-    pub fn is_cancelled(&self, py: Python<'_>) -> bool {
+    pub(crate) fn is_cancelled(&self, py: Python<'_>) -> bool {
         self.state.with(py, |state| state.cancelled)
     }
 
     /// The loop that the handle was made for.
-    pub fn event_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+    pub(crate) fn event_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.state.with(py, |state| {
             Some(state.event_loop.as_ref()?.clone_ref(py).into_bound(py))
         })
@@ -159,7 +159,7 @@ impl Handle {
     /// # Errors
     /// Only what has to leave the loop: `KeyboardInterrupt`, `SystemExit`, or an exception of the
     /// loop's `call_exception_handler` itself.
-    pub fn run(this: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn run(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::run_once(this, false)
     }
 
@@ -196,7 +196,7 @@ impl Handle {
     /// As `run`, with the queue's reference: a handle that nobody else has goes to its pool at
     /// once.
     #[inline]
-    pub fn run_queued(this: Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn run_queued(this: Bound<'_, Self>) -> PyResult<()> {
         let result = Self::run_once(&this, true);
         pool::recycle(this);
         result
@@ -219,12 +219,12 @@ impl Handle {
 
     /// Notes that the callback must not run.
     #[inline]
-    pub fn mark_cancelled(&self, py: Python<'_>) {
+    pub(crate) fn mark_cancelled(&self, py: Python<'_>) {
         self.state.with(py, |state| state.cancelled = true);
     }
 
     /// Keeps the representation from before the callback is dropped.
-    pub fn keep_repr(&self, py: Python<'_>, repr: Py<PyAny>) {
+    pub(crate) fn keep_repr(&self, py: Python<'_>, repr: Py<PyAny>) {
         self.state.with(py, |state| {
             state.debug.get_or_insert_default().repr = Some(repr);
         });
@@ -233,7 +233,7 @@ impl Handle {
     /// Releases the callback and its arguments, which may run Python code, and gives back the loop:
     /// a cancelled handle that somebody keeps holds nothing, so it needs no collector.
     #[inline]
-    pub fn drop_callback<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+    pub(crate) fn drop_callback<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let (callback, event_loop) = self.state.with(py, |state| {
             // While it runs, its callback is away, and its loop is needed for what it may raise.
             let event_loop = if state.callback.is_none() {
@@ -271,7 +271,7 @@ impl Handle {
     }
 
     /// Shows what the handle holds to the collector.
-    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         let visited = self.state.try_with(|state| {
             visit.call(&state.event_loop)?;
             state

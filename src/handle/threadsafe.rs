@@ -1,6 +1,6 @@
 //! Cancelling from another thread while the callback runs: since Python 3.14 the canceller waits.
 //!
-//! Any attached thread. The one surprise: asyncio gives each such handle a lock; here it costs
+//! Any attached thread. Asyncio gives each such handle a lock; here it costs
 //! nothing until somebody really waits, who then leaves an event for the running thread to set.
 
 use pyo3::prelude::*;
@@ -8,18 +8,19 @@ use pyo3::prelude::*;
 use crate::handle::Handle;
 use crate::handle::runner::Runner;
 use crate::py::names::name;
-use crate::py::{asyncio, thread};
+use crate::py::stdlib::asyncio;
+use crate::py::thread;
 
 impl Handle {
     /// From Python 3.14 on, cancelling from another thread waits for a callback that runs.
     #[inline]
-    pub fn make_threadsafe(&self, py: Python<'_>) {
+    pub(crate) fn make_threadsafe(&self, py: Python<'_>) {
         self.state.with(py, |state| state.runner = Runner::Nobody);
     }
 
     /// Takes note that the thread which has just made the handle is not the one that runs it.
     #[inline]
-    pub fn share(&self) {
+    pub(crate) fn share(&self) {
         self.state.share();
     }
 
@@ -27,7 +28,7 @@ impl Handle {
     ///
     /// # Errors
     /// What waiting raises: `KeyboardInterrupt` in the main thread.
-    pub fn wait_until_run(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn wait_until_run(&self, py: Python<'_>) -> PyResult<()> {
         while self.runs_elsewhere(py) {
             let event = asyncio::event(py)?.call0()?.unbind();
             let (event, spare) = self.state.with(py, |state| {
@@ -60,7 +61,7 @@ impl Handle {
     /// # Errors
     /// What the event raises.
     #[cold]
-    pub fn tell_finished(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn tell_finished(&self, py: Python<'_>) -> PyResult<()> {
         let event = self.state.with(py, |state| {
             state.runner = Runner::Nobody;
             state.debug.as_mut().and_then(|debug| debug.finished.take())

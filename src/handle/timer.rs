@@ -1,6 +1,6 @@
 //! `TimerHandle`: a handle with a deadline.
 //!
-//! Loop thread only. The one surprise: ordering compares deadlines, equality also callback,
+//! Loop thread only. Ordering compares deadlines, equality also callback,
 //! arguments and cancellation, as asyncio's class does: two timers of one deadline may be neither
 //! equal, nor less, nor greater.
 //!
@@ -11,11 +11,11 @@ use pyo3::prelude::*;
 
 use crate::handle::Handle;
 use crate::handle::callback::Callback;
-use crate::py::asyncio;
 use crate::py::cell::LoopCell;
 use crate::py::names::name;
 use crate::py::object;
 use crate::py::pool::{self, Pool, Pooled};
+use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Float};
 
 /// The deadline and where the handle is.
@@ -28,7 +28,7 @@ struct State {
 
 /// A callback that was given to `call_later` or `call_at`.
 #[pyclass(frozen, extends = Handle, module = "ferroloop._native")]
-pub struct TimerHandle {
+pub(crate) struct TimerHandle {
     /// The deadline and where the handle is.
     state: LoopCell<State>,
 }
@@ -61,7 +61,7 @@ impl Pooled for TimerHandle {
 impl TimerHandle {
     /// A scheduled handle that the collector does not track yet.
     #[inline]
-    pub fn new<'py>(
+    pub(crate) fn new<'py>(
         when: f64,
         event_loop: &Bound<'py, PyAny>,
         callback: Callback,
@@ -87,19 +87,19 @@ impl TimerHandle {
 
     /// Takes note that the handle left the heap. False if it had left before.
     #[inline]
-    pub fn unschedule(&self, py: Python<'_>) -> bool {
+    pub(crate) fn unschedule(&self, py: Python<'_>) -> bool {
         self.state
             .with(py, |state| std::mem::take(&mut state.scheduled))
     }
 
     /// Whether it sits in the loop's heap.
     #[inline]
-    pub fn is_scheduled(&self, py: Python<'_>) -> bool {
+    pub(crate) fn is_scheduled(&self, py: Python<'_>) -> bool {
         self.state.with(py, |state| state.scheduled)
     }
 
     /// The deadline, in seconds of the loop's clock.
-    pub fn deadline(&self, py: Python<'_>) -> f64 {
+    pub(crate) fn deadline(&self, py: Python<'_>) -> f64 {
         self.state.with(py, |state| state.when)
     }
 }

@@ -1,21 +1,21 @@
 //! `FlowControl`: when a writer is to pause and when it may go on.
 //!
-//! Loop thread only. The one surprise: the paused state flips when the answer is given, before the
+//! Loop thread only. The paused state flips when the answer is given, before the
 //! protocol is told, so a protocol that writes inside `pause_writing` is not told twice.
 
 /// asyncio's default high-water mark, in bytes.
-pub const DEFAULT_HIGH: usize = 64 * 1024;
+pub(crate) const DEFAULT_HIGH: usize = 64 * 1024;
 
 /// Writes to a lost connection before the log says so: asyncio's
 /// `LOG_THRESHOLD_FOR_CONNLOST_WRITES`.
-pub const LOST_WRITES: u32 = 5;
+pub(crate) const LOST_WRITES: u32 = 5;
 
 /// The two marks and the state between them.
-pub struct FlowControl {
+pub(crate) struct FlowControl {
     /// More than this many bytes waiting pause the protocol.
-    pub high: usize,
+    pub(crate) high: usize,
     /// This many or fewer let it go on.
-    pub low: usize,
+    pub(crate) low: usize,
     /// Whether the protocol has been told to pause.
     paused: bool,
 }
@@ -33,7 +33,7 @@ impl Default for FlowControl {
 impl FlowControl {
     /// Whether the protocol is to be paused now that `waiting` bytes wait.
     #[inline]
-    pub fn pauses_at(&mut self, waiting: usize) -> bool {
+    pub(crate) fn pauses_at(&mut self, waiting: usize) -> bool {
         let pauses = !self.paused && waiting > self.high;
         self.paused |= pauses;
         pauses
@@ -41,20 +41,25 @@ impl FlowControl {
 
     /// Whether the protocol may go on now that `waiting` bytes wait.
     #[inline]
-    pub fn resumes_at(&mut self, waiting: usize) -> bool {
+    pub(crate) fn resumes_at(&mut self, waiting: usize) -> bool {
         let resumes = self.paused && waiting <= self.low;
         self.paused &= !resumes;
         resumes
     }
 
     /// Whether the protocol has been told to pause.
-    pub fn is_paused(&self) -> bool {
+    pub(crate) fn is_paused(&self) -> bool {
         self.paused
     }
 
     /// Sets the marks; what is not given follows from the other as in asyncio, in steps of `unit`
     /// bytes for the default. False, with the marks unchanged, unless `high >= low`.
-    pub fn set(&mut self, high: Option<usize>, low: Option<usize>) -> Result<(), (usize, usize)> {
+    #[cfg(test)]
+    pub(crate) fn set(
+        &mut self,
+        high: Option<usize>,
+        low: Option<usize>,
+    ) -> Result<(), (usize, usize)> {
         let high = high.unwrap_or_else(|| low.map_or(DEFAULT_HIGH, |low| low.saturating_mul(4)));
         let low = low.unwrap_or(high / 4);
         if low > high {

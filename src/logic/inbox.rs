@@ -1,17 +1,17 @@
 //! `Inbox`: what other threads hand to the loop, and whether they have to wake it.
 //!
-//! No thread of its own: whoever shares it locks it. The one surprise: a sender wakes the loop only
+//! No thread of its own: whoever shares it locks it. A sender wakes the loop only
 //! if the loop has said that it is about to sleep, so a burst from a busy thread costs one wake-up.
 
 /// Something that items are added to.
-pub trait Queue: Default {
+pub(crate) trait Queue: Default {
     /// Whether nothing is there.
     fn is_empty(&self) -> bool;
 }
 
 /// A queue from many threads to one.
 #[derive(Default)]
-pub struct Inbox<Q> {
+pub(crate) struct Inbox<Q> {
     /// What was handed in and not taken yet.
     items: Q,
     /// Whether the loop sleeps, or is about to, and nobody has woken it yet.
@@ -24,41 +24,41 @@ impl<Q: Queue> Inbox<Q> {
     /// # Errors
     /// What `add` returns.
     #[inline]
-    pub fn add<E>(&mut self, add: impl FnOnce(&mut Q) -> Result<(), E>) -> Result<bool, E> {
+    pub(crate) fn add<E>(&mut self, add: impl FnOnce(&mut Q) -> Result<(), E>) -> Result<bool, E> {
         add(&mut self.items)?;
         Ok(std::mem::take(&mut self.sleeping))
     }
 
     /// What is there, to be changed and not to be added to.
     #[inline]
-    pub fn items_mut(&mut self) -> &mut Q {
+    pub(crate) fn items_mut(&mut self) -> &mut Q {
         &mut self.items
     }
 
     /// Whether something is there.
     #[inline]
-    pub fn is_filled(&self) -> bool {
+    pub(crate) fn is_filled(&self) -> bool {
         !self.items.is_empty()
     }
 
     /// Takes out everything.
-    pub fn take(&mut self) -> Q {
+    pub(crate) fn take(&mut self) -> Q {
         std::mem::take(&mut self.items)
     }
 
     /// Announces that the loop is about to sleep. False if it must not, because something came in.
-    pub fn sleep(&mut self) -> bool {
+    pub(crate) fn sleep(&mut self) -> bool {
         self.sleeping = self.items.is_empty();
         self.sleeping
     }
 
     /// Says that the loop is awake.
-    pub fn wake(&mut self) {
+    pub(crate) fn wake(&mut self) {
         self.sleeping = false;
     }
 
     /// What is there.
-    pub fn items(&self) -> &Q {
+    pub(crate) fn items(&self) -> &Q {
         &self.items
     }
 }

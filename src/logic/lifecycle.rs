@@ -1,11 +1,11 @@
 //! The states of a connection, and which step may follow which.
 //!
-//! Loop thread only. The one surprise: a connection that is closing may still be writing; it is
+//! Loop thread only. A connection that is closing may still be writing; it is
 //! lost only when the last byte is out, or at once when it was aborted.
 
 /// Where a connection stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Lifecycle {
+pub(crate) enum Lifecycle {
     /// `connection_made` has not been called yet.
     Starting,
     /// Data goes both ways.
@@ -21,12 +21,12 @@ pub enum Lifecycle {
 impl Lifecycle {
     /// Whether `close()` or `abort()` was called, or the connection was lost.
     #[inline]
-    pub fn is_closing(self) -> bool {
+    pub(crate) fn is_closing(self) -> bool {
         matches!(self, Self::Closing | Self::Losing | Self::Lost)
     }
 
     /// What a repr puts behind the class, with a space before it.
-    pub fn adjective(self) -> &'static str {
+    pub(crate) fn adjective(self) -> &'static str {
         match self {
             Self::Starting | Self::Open => "",
             Self::Closing | Self::Losing => " closing",
@@ -36,7 +36,7 @@ impl Lifecycle {
 
     /// Whether `connection_lost` is queued or was called.
     #[inline]
-    pub fn is_lost(self) -> bool {
+    pub(crate) fn is_lost(self) -> bool {
         matches!(self, Self::Losing | Self::Lost)
     }
 }

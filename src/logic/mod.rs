@@ -12,16 +12,16 @@
 //! - `tls_records`: where TLS records end
 //! - `wakeup_stack`: which loops hold the wake-up descriptor
 
-pub mod flow_control;
-pub mod inbox;
+pub(crate) mod flow_control;
+pub(crate) mod inbox;
 #[cfg(any(Py_GIL_DISABLED, loom))]
 #[cfg_attr(loom, allow(dead_code, reason = "its models use a part of it"))]
-pub mod lease;
-pub mod lifecycle;
-pub mod response_head;
-pub mod slab;
-pub mod tally;
-pub mod timer_heap;
-pub mod tls_records;
+pub(crate) mod lease;
+pub(crate) mod lifecycle;
+pub(crate) mod response_head;
+pub(crate) mod slab;
+pub(crate) mod tally;
+pub(crate) mod timer_heap;
+pub(crate) mod tls_records;
 pub(crate) mod wakeup_stack;
-pub mod write_queue;
+pub(crate) mod write_queue;

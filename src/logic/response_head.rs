@@ -30,14 +30,14 @@ fn begins(bytes: &[u8]) -> bool {
 /// only empty line in it, of a status that has a body, with a `Content-Length` above zero and
 /// without a `Transfer-Encoding`. What is not understood is no such head.
 #[inline]
-pub fn waits_for_body(bytes: &[u8]) -> bool {
+pub(crate) fn waits_for_body(bytes: &[u8]) -> bool {
     begins(bytes) && is_unfinished(bytes)
 }
 
 /// Whether `chunks`, which one call has written together, are such a head. Into how many pieces a
 /// program cuts it makes no difference, as long as the first piece tells that it is one.
 #[inline]
-pub fn wait_for_body<C: Chunk>(chunks: &[C]) -> bool {
+pub(crate) fn wait_for_body<C: Chunk>(chunks: &[C]) -> bool {
     match chunks {
         [] => false,
         [only] => waits_for_body(only.bytes()),

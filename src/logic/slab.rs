@@ -1,11 +1,11 @@
 //! `Slab`: entries under generational keys, so that a stale key finds nothing.
 //!
-//! Loop thread only. The one surprise: a key is a plain `u64` (generation above, index below),
+//! Loop thread only. A key is a plain `u64` (generation above, index below),
 //! because that is what the kernel hands back with an event.
 
 /// Names one entry for as long as it lives, and nothing afterwards.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Key(pub u64);
+pub(crate) struct Key(pub(crate) u64);
 
 impl Key {
     fn new(index: u32, generation: u32) -> Self {
@@ -30,7 +30,7 @@ struct Slot<T> {
 }
 
 /// A growing table of entries.
-pub struct Slab<T> {
+pub(crate) struct Slab<T> {
     /// The table; a key holds the place of its slot and that generation.
     slots: Vec<Slot<T>>,
     /// Slots without an entry.
@@ -49,7 +49,7 @@ impl<T> Default for Slab<T> {
 impl<T> Slab<T> {
     /// Stores `entry`. `None` if there is no memory for it, or four thousand million entries are
     /// stored already.
-    pub fn insert(&mut self, entry: T) -> Option<Key> {
+    pub(crate) fn insert(&mut self, entry: T) -> Option<Key> {
         if let Some(index) = self.free.pop() {
             let slot = &mut self.slots[index as usize];
             slot.entry = Some(entry);
@@ -69,7 +69,7 @@ impl<T> Slab<T> {
 
     /// The entry that `key` names, if it still lives.
     #[inline]
-    pub fn get(&self, key: Key) -> Option<&T> {
+    pub(crate) fn get(&self, key: Key) -> Option<&T> {
         let slot = self.slots.get(key.index())?;
         if slot.generation == key.generation() {
             slot.entry.as_ref()
@@ -80,7 +80,7 @@ impl<T> Slab<T> {
 
     /// The entry that `key` names, to be changed.
     #[inline]
-    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let slot = self.slots.get_mut(key.index())?;
         if slot.generation == key.generation() {
             slot.entry.as_mut()
@@ -94,7 +94,7 @@ impl<T> Slab<T> {
         clippy::cast_possible_truncation,
         reason = "an index was made from a u32"
     )]
-    pub fn remove(&mut self, key: Key) -> Option<T> {
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         let slot = self.slots.get_mut(key.index())?;
         if slot.generation != key.generation() {
             return None;
@@ -106,12 +106,12 @@ impl<T> Slab<T> {
     }
 
     /// All entries.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().filter_map(|slot| slot.entry.as_ref())
     }
 
     /// How many entries there are at most.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 }

@@ -1,15 +1,15 @@
 //! `Tally`: what a loop has done so far, in numbers.
 //!
-//! Loop thread, or any attached one that borrows the loop's state. The one surprise: the clock is
+//! Loop thread, or any attached one that borrows the loop's state. The clock is
 //! read around waits only once somebody has asked, since that costs a twentieth of a short turn.
 
 /// What a loop has done since it was made.
 #[derive(Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// How many entries of the ready queue turns have run.
-    pub callbacks: u64,
+    pub(crate) callbacks: u64,
     /// How many polls had nothing to do but wait.
-    pub waits: u64,
+    pub(crate) waits: u64,
     /// Whether one of them goes on.
     asleep: bool,
     /// How long they took since somebody first asked, in seconds.
@@ -21,7 +21,7 @@ pub struct Tally {
 impl Tally {
     /// Notes that a wait begins; `clock` is asked if need be.
     #[inline]
-    pub fn fall_asleep(&mut self, clock: impl FnOnce() -> f64) {
+    pub(crate) fn fall_asleep(&mut self, clock: impl FnOnce() -> f64) {
         self.waits += 1;
         self.asleep = true;
         if self.idle.is_some() {
@@ -31,7 +31,7 @@ impl Tally {
 
     /// Notes that the wait is over; `clock` is asked if need be.
     #[inline]
-    pub fn wake_up(&mut self, clock: impl FnOnce() -> f64) {
+    pub(crate) fn wake_up(&mut self, clock: impl FnOnce() -> f64) {
         self.asleep = false;
         if let (Some(idle), Some(since)) = (&mut self.idle, self.since.take()) {
             *idle += clock() - since;
@@ -40,7 +40,7 @@ impl Tally {
 
     /// How long the loop has waited at `now` since this was first asked, in seconds: a wait that
     /// still goes on counts up to `now`.
-    pub fn idle_at(&mut self, now: f64) -> f64 {
+    pub(crate) fn idle_at(&mut self, now: f64) -> f64 {
         let idle = *self.idle.get_or_insert(0.0);
         if self.asleep && self.since.is_none() {
             self.since = Some(now);

@@ -1,6 +1,6 @@
 //! `TimerHeap`: deadlines in order, first in first out among equals.
 //!
-//! Loop thread only. The one surprise: a cancelled entry stays until it surfaces or until enough
+//! Loop thread only. A cancelled entry stays until it surfaces or until enough
 //! of them have gathered, except that the entry pushed last is taken out at once, which keeps
 //! "arm, then cancel" flat.
 
@@ -20,7 +20,7 @@ const MANY_SHARE: usize = 16;
 const ARITY: usize = 4;
 
 /// Where what is due goes.
-pub trait Sink<T> {
+pub(crate) trait Sink<T> {
     /// Makes room for `count` items.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ impl<T> Entry<T> {
 }
 
 /// A heap of timers.
-pub struct TimerHeap<T> {
+pub(crate) struct TimerHeap<T> {
     /// # Invariant
     /// No entry comes before its parent, which sits at `(index - 1) / ARITY`.
     entries: Vec<Entry<T>>,
@@ -80,7 +80,7 @@ impl<T> TimerHeap<T> {
     /// # Errors
     /// If there is no memory for it.
     #[inline]
-    pub fn push(&mut self, when: f64, item: T) -> Result<(), TryReserveError> {
+    pub(crate) fn push(&mut self, when: f64, item: T) -> Result<(), TryReserveError> {
         let when = if when.is_nan() {
             f64::NEG_INFINITY
         } else {
@@ -106,13 +106,13 @@ impl<T> TimerHeap<T> {
 
     /// The earliest deadline.
     #[inline]
-    pub fn first(&self) -> Option<f64> {
+    pub(crate) fn first(&self) -> Option<f64> {
         self.entries.first().map(|entry| entry.when)
     }
 
     /// Takes out the first entry if it is due at `now`.
     #[inline]
-    pub fn pop_due(&mut self, now: f64) -> Option<T> {
+    pub(crate) fn pop_due(&mut self, now: f64) -> Option<T> {
         if self.entries.first()?.when > now {
             return None;
         }
@@ -126,7 +126,11 @@ impl<T> TimerHeap<T> {
     /// # Errors
     /// If there is no memory for it; what is left stays in order.
     #[inline]
-    pub fn drain_due(&mut self, now: f64, sink: &mut impl Sink<T>) -> Result<(), TryReserveError> {
+    pub(crate) fn drain_due(
+        &mut self,
+        now: f64,
+        sink: &mut impl Sink<T>,
+    ) -> Result<(), TryReserveError> {
         let mut taken = 0;
         while self.first().is_some_and(|first| first <= now) {
             sink.make_room(1)?;
@@ -168,7 +172,7 @@ impl<T> TimerHeap<T> {
 
     /// Takes out the first entry if `dead` holds for it; the caller releases it.
     #[inline]
-    pub fn pop_dead(&mut self, dead: impl Fn(&T) -> bool) -> Option<T> {
+    pub(crate) fn pop_dead(&mut self, dead: impl Fn(&T) -> bool) -> Option<T> {
         if self.cancelled == 0 || !dead(&self.entries.first()?.item) {
             return None;
         }
@@ -181,7 +185,7 @@ impl<T> TimerHeap<T> {
     /// Notes that an entry was cancelled. Returns it if it was the one pushed last and could be
     /// taken out; the caller releases it.
     #[inline]
-    pub fn cancel(&mut self, is_it: impl Fn(&T) -> bool) -> Option<T> {
+    pub(crate) fn cancel(&mut self, is_it: impl Fn(&T) -> bool) -> Option<T> {
         if self.entries.last().is_some_and(|entry| is_it(&entry.item)) {
             return self.entries.pop().map(|entry| entry.item);
         }
@@ -191,13 +195,13 @@ impl<T> TimerHeap<T> {
 
     /// Whether enough entries are cancelled for a sweep to pay.
     #[inline]
-    pub fn wants_sweep(&self) -> bool {
+    pub(crate) fn wants_sweep(&self) -> bool {
         self.cancelled > SWEEP_COUNT && self.cancelled * SWEEP_SHARE > self.entries.len()
     }
 
     /// Takes out every entry for which `dead` holds; the caller releases them. Does nothing if there
     /// is no memory for that.
-    pub fn sweep(&mut self, dead: impl Fn(&T) -> bool) -> Vec<T> {
+    pub(crate) fn sweep(&mut self, dead: impl Fn(&T) -> bool) -> Vec<T> {
         let mut gone = Vec::new();
         let count = self.entries.iter().filter(|entry| dead(&entry.item));
         if gone.try_reserve_exact(count.count()).is_err() {
@@ -212,12 +216,13 @@ impl<T> TimerHeap<T> {
     }
 
     /// All entries, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.entries.iter().map(|entry| &entry.item)
     }
 
     /// How many entries there are, cancelled ones included.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 

@@ -1,6 +1,6 @@
 //! `Records`: where the records of a TLS byte stream end, read off their headers.
 //!
-//! Loop thread only. The one surprise: nothing is checked here. A header that TLS does not allow
+//! Loop thread only. Nothing is checked here. A header that TLS does not allow
 //! only says "ask OpenSSL", whose answer is the exception that the program gets.
 
 /// The length of a record's header.
@@ -10,7 +10,7 @@ const LONGEST: u16 = (1 << 14) + 2048;
 
 /// Follows a stream that comes in pieces of any size.
 #[derive(Default)]
-pub struct Records {
+pub(crate) struct Records {
     /// The header of the record that has begun.
     header: [u8; HEADER as usize],
     /// How many bytes of that header have come.
@@ -30,7 +30,7 @@ pub struct Records {
 impl Records {
     /// Takes note of `bytes`, which come next in the stream.
     #[inline]
-    pub fn feed(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn feed(&mut self, mut bytes: &[u8]) {
         if let [20..=24, 3, _, high, low, body @ ..] = bytes
             && self.known == 0
             && !self.strange
@@ -73,14 +73,14 @@ impl Records {
 
     /// Whether a read may bring something, or an error.
     #[inline]
-    pub fn is_readable(&self) -> bool {
+    pub(crate) fn is_readable(&self) -> bool {
         self.complete > 0 || self.strange || self.leftover
     }
 
     /// A read took a record, or a part of it that left something over. True if other records may be
     /// left, which `left` tells.
     #[inline]
-    pub fn took(&mut self, leftover: bool) -> bool {
+    pub(crate) fn took(&mut self, leftover: bool) -> bool {
         self.leftover = leftover;
         if leftover {
             return false;
@@ -92,20 +92,20 @@ impl Records {
     /// Of all that came, `pending` bytes are not in OpenSSL yet: where these can only be the record
     /// that has begun, no complete one is left.
     #[inline]
-    pub fn left(&mut self, pending: usize) {
+    pub(crate) fn left(&mut self, pending: usize) {
         if pending <= self.begun() {
             self.complete = 0;
         }
     }
 
     /// How many bytes of the record that has begun have come, at most.
-    pub fn begun(&self) -> usize {
+    pub(crate) fn begun(&self) -> usize {
         usize::from(self.begun)
     }
 
     /// A read found nothing.
     #[inline]
-    pub fn none_left(&mut self) {
+    pub(crate) fn none_left(&mut self) {
         (self.complete, self.leftover) = (0, false);
     }
 }

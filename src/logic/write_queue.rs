@@ -1,18 +1,18 @@
 //! `WriteQueue`: chunks that the kernel has not taken yet, in order.
 //!
-//! Loop thread only. The one surprise: the first chunk may be partly sent; `head` says how far, so
+//! Loop thread only. The first chunk may be partly sent; `head` says how far, so
 //! no chunk is ever cut or copied.
 
 use std::collections::{TryReserveError, VecDeque};
 
 /// Something that has bytes.
-pub trait Chunk {
+pub(crate) trait Chunk {
     /// The bytes.
     fn bytes(&self) -> &[u8];
 }
 
 /// A queue of chunks.
-pub struct WriteQueue<C> {
+pub(crate) struct WriteQueue<C> {
     /// Allocates nothing while it is empty.
     chunks: VecDeque<C>,
     /// How many bytes of the first chunk are sent.
@@ -37,7 +37,7 @@ impl<C: Chunk> WriteQueue<C> {
     /// # Errors
     /// If there is no memory for them.
     #[inline]
-    pub fn make_room(&mut self, count: usize) -> Result<(), TryReserveError> {
+    pub(crate) fn make_room(&mut self, count: usize) -> Result<(), TryReserveError> {
         if self.chunks.capacity() - self.chunks.len() >= count {
             return Ok(());
         }
@@ -46,31 +46,31 @@ impl<C: Chunk> WriteQueue<C> {
 
     /// Adds `chunk`, which must not be empty and for which `make_room` has made room.
     #[inline]
-    pub fn push(&mut self, chunk: C) {
+    pub(crate) fn push(&mut self, chunk: C) {
         self.size += chunk.bytes().len();
         self.chunks.push_back(chunk);
     }
 
     /// How many bytes wait.
     #[inline]
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.size
     }
 
     /// Whether nothing waits.
     #[inline]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }
 
     /// How many chunks wait.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.chunks.len()
     }
 
     /// The bytes that wait, chunk by chunk.
     #[inline]
-    pub fn unsent(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn unsent(&self) -> impl Iterator<Item = &[u8]> {
         let mut head = self.head;
         self.chunks
             .iter()
@@ -79,13 +79,13 @@ impl<C: Chunk> WriteQueue<C> {
 
     /// The first chunk, and how many bytes of it are sent.
     #[inline]
-    pub fn first(&self) -> Option<(&C, usize)> {
+    pub(crate) fn first(&self) -> Option<(&C, usize)> {
         Some((self.chunks.front()?, self.head))
     }
 
     /// Notes that `count` bytes were sent and hands every finished chunk to `finished`.
     #[inline]
-    pub fn sent(&mut self, count: usize, mut finished: impl FnMut(C)) {
+    pub(crate) fn sent(&mut self, count: usize, mut finished: impl FnMut(C)) {
         self.size -= count;
         let mut count = count + self.head;
         self.head = 0;
@@ -104,7 +104,7 @@ impl<C: Chunk> WriteQueue<C> {
 
     /// The only chunk, taken out, if there is one and nothing of it was sent yet.
     #[inline]
-    pub fn take_single(&mut self) -> Option<C> {
+    pub(crate) fn take_single(&mut self) -> Option<C> {
         if self.head > 0 || self.chunks.len() != 1 {
             return None;
         }
@@ -115,7 +115,7 @@ impl<C: Chunk> WriteQueue<C> {
     /// Copies everything that waits to the front of `space`, which is large enough. How much it
     /// was.
     #[inline]
-    pub fn copy_to(&self, space: &mut [u8]) -> usize {
+    pub(crate) fn copy_to(&self, space: &mut [u8]) -> usize {
         let mut end = 0;
         for bytes in self.unsent() {
             space[end..end + bytes.len()].copy_from_slice(bytes);
@@ -126,26 +126,26 @@ impl<C: Chunk> WriteQueue<C> {
 
     /// Notes that everything was sent. How many chunks are to be taken out by `take_first`.
     #[inline]
-    pub fn all_sent(&mut self) -> usize {
+    pub(crate) fn all_sent(&mut self) -> usize {
         (self.head, self.size) = (0, 0);
         self.chunks.len()
     }
 
     /// Takes out the first chunk.
     #[inline]
-    pub fn take_first(&mut self) -> Option<C> {
+    pub(crate) fn take_first(&mut self) -> Option<C> {
         self.chunks.pop_front()
     }
 
     /// Puts the only chunk back, of which `head` bytes were sent.
-    pub fn put_back(&mut self, chunk: C, head: usize) {
+    pub(crate) fn put_back(&mut self, chunk: C, head: usize) {
         self.head = head;
         self.size = chunk.bytes().len() - head;
         self.chunks.push_front(chunk);
     }
 
     /// Takes out the first chunk and puts `rest` in its place, if there is any.
-    pub fn replace_first(&mut self, rest: Option<C>) -> Option<C> {
+    pub(crate) fn replace_first(&mut self, rest: Option<C>) -> Option<C> {
         let first = self.chunks.pop_front()?;
         self.size -= first.bytes().len() - self.head;
         self.head = 0;
@@ -157,7 +157,7 @@ impl<C: Chunk> WriteQueue<C> {
     }
 
     /// Takes out everything; the caller releases it. Gives back the memory too.
-    pub fn take(&mut self) -> VecDeque<C> {
+    pub(crate) fn take(&mut self) -> VecDeque<C> {
         (self.head, self.size) = (0, 0);
         std::mem::take(&mut self.chunks)
     }

@@ -2,8 +2,8 @@
 //!
 //! - `watch`: `ProcessWatch`, one child
 //!
-//! They are started by Python's `subprocess.Popen`; see `ferroloop._subprocess`.
+//! They are started by Python's `subprocess.Popen`; see `ferroloop._process.subprocess`.
 
 mod watch;
 
-pub use watch::ProcessWatch;
+pub(crate) use watch::ProcessWatch;

@@ -1,6 +1,6 @@
 //! `ProcessWatch`: one child process, reaped in the turn in which it exits.
 //!
-//! Loop thread only; no helper thread and no SIGCHLD. The one surprise: the watch owns a descriptor
+//! Loop thread only; no helper thread and no SIGCHLD. The watch owns a descriptor
 //! of the process, so it reaps and signals that very child even if somebody else has reaped it and
 //! its number is another process by now.
 //!
@@ -36,7 +36,7 @@ struct State {
 
 /// Waits for the exit of a child process.
 #[pyclass(frozen, weakref, module = "ferroloop._native")]
-pub struct ProcessWatch {
+pub(crate) struct ProcessWatch {
     /// The loop that watches.
     event_loop: Py<EventLoop>,
     /// The child's process number.

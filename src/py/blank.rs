@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 
 /// A class whose instances, or those of its subclasses, may have attributes of their own, and that
 /// has no `tp_dealloc` of ours for another reason.
-pub trait MayBeBlank: PyClass {
+pub(crate) trait MayBeBlank: PyClass {
     /// Where `install` keeps what `tp_dealloc` of the class was.
     fn destructor() -> &'static OnceLock<ffi::destructor>;
 }
@@ -34,14 +34,14 @@ macro_rules! may_be_blank {
 pub(crate) use may_be_blank;
 
 /// CPython's type of `tp_dealloc`.
-pub type Destructor = ffi::destructor;
+pub(crate) type Destructor = ffi::destructor;
 
 /// Whether `object` was never filled in.
 ///
 /// # Safety
 /// `object` has its class, and is as large as that says.
 #[inline]
-pub unsafe fn is_blank(object: *mut ffi::PyObject) -> bool {
+pub(crate) unsafe fn is_blank(object: *mut ffi::PyObject) -> bool {
     if !cfg!(all(Py_3_11, not(Py_3_13))) {
         return false;
     }
@@ -62,7 +62,7 @@ pub unsafe fn is_blank(object: *mut ffi::PyObject) -> bool {
 /// # Safety
 /// `object` is blank and without references; the function is called once, by its `tp_dealloc`.
 #[cold]
-pub unsafe fn free(object: *mut ffi::PyObject) {
+pub(crate) unsafe fn free(object: *mut ffi::PyObject) {
     // SAFETY: the object has its head.
     let class = unsafe { ffi::Py_TYPE(object) };
     // SAFETY: as above; untracking what is not tracked does nothing.
@@ -77,7 +77,7 @@ pub unsafe fn free(object: *mut ffi::PyObject) {
 }
 
 /// Makes `T` free blank instances. Call once, before the first instance exists.
-pub fn install<T: MayBeBlank>(py: Python<'_>) {
+pub(crate) fn install<T: MayBeBlank>(py: Python<'_>) {
     if !cfg!(all(Py_3_11, not(Py_3_13))) {
         return;
     }

@@ -1,6 +1,6 @@
 //! Calls into Python through the vectorcall protocol, with arguments that sit where they are.
 //!
-//! Any attached thread may call it. The one surprise: up to three arguments of a callback are kept
+//! Any attached thread may call it. Up to three arguments of a callback are kept
 //! beside the callable instead of in a tuple, which is one allocation less for each callback.
 
 use std::mem::ManuallyDrop;
@@ -20,18 +20,18 @@ const INLINE: usize = 3;
 /// # Invariant
 /// The items before the first null are owned references. More than `INLINE` arguments are one owned
 /// tuple in the first place and the same address, not owned, in the last, behind a null.
-pub struct Args([*mut ffi::PyObject; INLINE]);
+pub(crate) struct Args([*mut ffi::PyObject; INLINE]);
 
 // SAFETY: owned references may be moved between threads; they are used by attached threads only.
 unsafe impl Send for Args {}
 
 impl Args {
     /// No arguments.
-    pub const NONE: Self = Self([std::ptr::null_mut(); INLINE]);
+    pub(crate) const NONE: Self = Self([std::ptr::null_mut(); INLINE]);
 
     /// Takes new references to `items`.
     #[inline]
-    pub fn new<'a, 'py: 'a>(
+    pub(crate) fn new<'a, 'py: 'a>(
         py: Python<'py>,
         items: impl ExactSizeIterator<Item = Borrowed<'a, 'py, PyAny>>,
     ) -> PyResult<Self> {
@@ -77,7 +77,7 @@ impl Args {
     }
 
     /// The same arguments with references of their own.
-    pub fn duplicate(&self, py: Python<'_>) -> Self {
+    pub(crate) fn duplicate(&self, py: Python<'_>) -> Self {
         for item in &self.0[..self.held()] {
             // SAFETY: the invariant: a live object. The new reference belongs to the copy.
             let _ = unsafe { Bound::from_borrowed_ptr(py, *item) }.into_ptr();
@@ -86,7 +86,7 @@ impl Args {
     }
 
     /// The arguments as Python sees them.
-    pub fn to_tuple<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+    pub(crate) fn to_tuple<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let held = self.0[..self.held()].iter().map(|item| {
             // SAFETY: the invariant: a live object.
             unsafe { Bound::from_borrowed_ptr(py, *item) }
@@ -101,7 +101,7 @@ impl Args {
     }
 
     /// Shows the references to the collector.
-    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         // SAFETY: the collector runs in attached threads only.
         let py = unsafe { Python::assume_attached() };
         for item in &self.0[..self.held()] {
@@ -115,7 +115,7 @@ impl Args {
 
     /// Calls `callable(*self)`.
     #[inline]
-    pub fn call<'py>(&self, callable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    pub(crate) fn call<'py>(&self, callable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         if self.is_tuple() {
             return callable.call1(self.to_tuple(callable.py())?);
         }
@@ -126,7 +126,7 @@ impl Args {
 
     /// Releases the references; may run Python code.
     #[inline]
-    pub fn release(self, py: Python<'_>) {
+    pub(crate) fn release(self, py: Python<'_>) {
         let args = ManuallyDrop::new(self);
         for item in &args.0[..args.held()] {
             // SAFETY: the invariant, and nobody releases it again.
@@ -164,7 +164,7 @@ fn vectorcall<'py>(
 
 /// Calls `object.name(argument)` without making a bound method.
 #[inline]
-pub fn method1<'py>(
+pub(crate) fn method1<'py>(
     object: &Bound<'py, PyAny>,
     name: &Bound<'py, PyString>,
     argument: &Bound<'py, PyAny>,
@@ -175,7 +175,7 @@ pub fn method1<'py>(
 
 /// Calls `object.name(first, second)` without making a bound method.
 #[inline]
-pub fn method2<'py>(
+pub(crate) fn method2<'py>(
     object: &Bound<'py, PyAny>,
     name: &Bound<'py, PyString>,
     first: &Bound<'py, PyAny>,
@@ -187,7 +187,7 @@ pub fn method2<'py>(
 
 /// Calls `object.name()` without making a bound method.
 #[inline]
-pub fn method0<'py>(
+pub(crate) fn method0<'py>(
     object: &Bound<'py, PyAny>,
     name: &Bound<'py, PyString>,
 ) -> PyResult<Bound<'py, PyAny>> {
@@ -214,7 +214,7 @@ fn vectorcall_method<'py>(
 
 /// Calls `callable(first)`.
 #[inline]
-pub fn function1<'py>(
+pub(crate) fn function1<'py>(
     callable: &Bound<'py, PyAny>,
     first: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
@@ -224,7 +224,7 @@ pub fn function1<'py>(
 
 /// Calls `callable(first, second)`.
 #[inline]
-pub fn function2<'py>(
+pub(crate) fn function2<'py>(
     callable: &Bound<'py, PyAny>,
     first: &Bound<'py, PyAny>,
     second: &Bound<'py, PyAny>,
@@ -235,7 +235,7 @@ pub fn function2<'py>(
 
 /// Calls `callable(first, second, third)`.
 #[inline]
-pub fn function3<'py>(
+pub(crate) fn function3<'py>(
     callable: &Bound<'py, PyAny>,
     first: &Bound<'py, PyAny>,
     second: &Bound<'py, PyAny>,
@@ -249,7 +249,7 @@ pub fn function3<'py>(
 /// Calls `callable` with `values`, of which all behind the first `positional` are keyword arguments
 /// with the given `names`.
 #[inline]
-pub fn call_named<'py, const COUNT: usize>(
+pub(crate) fn call_named<'py, const COUNT: usize>(
     callable: &Bound<'py, PyAny>,
     values: &[&Bound<'py, PyAny>; COUNT],
     positional: usize,

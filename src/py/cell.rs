@@ -26,7 +26,7 @@ use threads as held;
 /// # Invariant
 /// The closure given to [`LoopCell::with`] runs no Python code: it creates, calls and releases no
 /// Python object (cloning a reference is fine).
-pub struct LoopCell<T> {
+pub(crate) struct LoopCell<T> {
     /// Says who uses the value now.
     lease: held::Lease,
     /// The value itself.
@@ -42,7 +42,7 @@ unsafe impl<T> Send for LoopCell<T> {}
 
 impl<T> LoopCell<T> {
     /// Wraps `value`, which all threads use alike.
-    pub const fn new(value: T) -> Self {
+    pub(crate) const fn new(value: T) -> Self {
         Self {
             lease: held::Lease::new(),
             value: UnsafeCell::new(value),
@@ -52,7 +52,7 @@ impl<T> LoopCell<T> {
     /// Wraps `value`, which the calling thread uses nearly always. The first use by another thread
     /// costs a system call, and makes it a value that all threads use alike.
     #[inline]
-    pub fn owned(value: T) -> Self {
+    pub(crate) fn owned(value: T) -> Self {
         Self {
             lease: held::Lease::owned(),
             value: UnsafeCell::new(value),
@@ -62,25 +62,25 @@ impl<T> LoopCell<T> {
     /// Has the calling thread own the cell, if no other thread ever has; one that `owned` made keeps
     /// its owner.
     #[inline]
-    pub fn own(&self) {
+    pub(crate) fn own(&self) {
         self.lease.own();
     }
 
     /// Has no thread own the cell, which the calling thread has made.
     #[inline]
-    pub fn share(&self) {
+    pub(crate) fn share(&self) {
         self.lease.share();
     }
 
     /// Whether the value is there: not in an object that was never filled in, whose `__del__` may ask.
     #[inline]
-    pub fn exists(&self) -> bool {
+    pub(crate) fn exists(&self) -> bool {
         self.lease.exists()
     }
 
     /// Lends the value to `f`, which must not run Python code.
     #[inline]
-    pub fn with<R>(&self, py: Python<'_>, f: impl FnOnce(&mut T) -> R) -> R {
+    pub(crate) fn with<R>(&self, py: Python<'_>, f: impl FnOnce(&mut T) -> R) -> R {
         let _held = held::Held::take(&self.lease, py);
         #[cfg(all(debug_assertions, Py_3_13))]
         let _watched = Watched::begin();
@@ -92,7 +92,7 @@ impl<T> LoopCell<T> {
     /// does not exist yet: for destructors, which may meet what was never finished, and for `__del__`,
     /// which any thread may call.
     #[inline]
-    pub fn with_whole<R>(&self, py: Python<'_>, f: impl FnOnce(&mut T) -> R) -> Option<R> {
+    pub(crate) fn with_whole<R>(&self, py: Python<'_>, f: impl FnOnce(&mut T) -> R) -> Option<R> {
         let _held = held::Held::take_whole(&self.lease, py)?;
         #[cfg(all(debug_assertions, Py_3_13))]
         let _watched = Watched::begin();
@@ -103,7 +103,7 @@ impl<T> LoopCell<T> {
     /// Lends the value to `f` unless it is lent out or does not exist yet: for the collector, which
     /// may start anywhere, and which stops all other threads before it visits anything. Fields beside
     /// the cell may be visited inside only.
-    pub fn try_with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
+    pub(crate) fn try_with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
         let _held = held::Held::try_take(&self.lease)?;
         #[cfg(all(debug_assertions, Py_3_13))]
         let _watched = Watched::begin();

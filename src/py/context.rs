@@ -27,7 +27,7 @@ use crate::py::value::Text;
 /// # Invariant
 /// An owned reference to a context object, or, with the lowest bit set, to a [`Snapshot`]. Objects
 /// are aligned to more than that bit.
-pub struct Context(NonNull<ffi::PyObject>);
+pub(crate) struct Context(NonNull<ffi::PyObject>);
 
 // SAFETY: an owned reference may be moved between threads; it is used by attached threads only.
 unsafe impl Send for Context {}
@@ -38,7 +38,7 @@ const SHARED: usize = 1;
 /// A context that is never entered, and one copy of it that callbacks run in by turns. A Python
 /// object, because its count costs less than an atomic one and the collector can look inside.
 #[pyclass(frozen, module = "ferroloop._native")]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// What `copy_context()` returned.
     ///
     /// # Invariant
@@ -62,18 +62,18 @@ impl Snapshot {
 
 /// Remembers the last snapshot, so that equal captures share it.
 #[derive(Default)]
-pub struct ContextCache {
+pub(crate) struct ContextCache {
     /// The last snapshot that `capture` made.
     last: Option<Py<Snapshot>>,
 }
 
 /// A context that has been entered and must be left through [`Context::leave`].
-pub struct Entered(Py<PyAny>);
+pub(crate) struct Entered(Py<PyAny>);
 
 impl ContextCache {
     /// The current context, if it equals the last snapshot; no object is made for it.
     #[inline]
-    pub fn reuse(&self, py: Python<'_>) -> Option<Context> {
+    pub(crate) fn reuse(&self, py: Python<'_>) -> Option<Context> {
         let last = self.last.as_ref()?;
         let offset = vars_offset()?;
         let current = current(py)?;
@@ -83,17 +83,17 @@ impl ContextCache {
 
     /// Takes `snapshot`, of the current context, as the new one, and gives back the old one to be
     /// released outside any borrow.
-    pub fn renew(&mut self, snapshot: Py<Snapshot>) -> Option<Py<Snapshot>> {
+    pub(crate) fn renew(&mut self, snapshot: Py<Snapshot>) -> Option<Py<Snapshot>> {
         self.last.replace(snapshot)
     }
 
     /// Forgets the snapshot; the caller releases it outside any borrow.
-    pub fn take(&mut self) -> Option<Py<Snapshot>> {
+    pub(crate) fn take(&mut self) -> Option<Py<Snapshot>> {
         self.last.take()
     }
 
     /// The snapshot, for the collector.
-    pub fn last(&self) -> Option<&Py<Snapshot>> {
+    pub(crate) fn last(&self) -> Option<&Py<Snapshot>> {
         self.last.as_ref()
     }
 }
@@ -102,7 +102,7 @@ impl ContextCache {
 ///
 /// # Errors
 /// `MemoryError`.
-pub fn copied(py: Python<'_>) -> PyResult<Context> {
+pub(crate) fn copied(py: Python<'_>) -> PyResult<Context> {
     copy_current(py).map(Context::own)
 }
 
@@ -114,7 +114,7 @@ fn copy_current(py: Python<'_>) -> PyResult<Py<PyAny>> {
 }
 
 /// A copy of the current context: as a snapshot to share, where that can be done.
-pub fn capture(py: Python<'_>) -> PyResult<(Context, Option<Py<Snapshot>>)> {
+pub(crate) fn capture(py: Python<'_>) -> PyResult<(Context, Option<Py<Snapshot>>)> {
     let copy = copy_current(py)?;
     if vars_offset().is_none() {
         return Ok((Context::own(copy), None));
@@ -138,7 +138,7 @@ enum Referent<'a, 'py> {
 impl Context {
     /// A context that belongs to its holder.
     #[inline]
-    pub fn own(context: Py<PyAny>) -> Self {
+    pub(crate) fn own(context: Py<PyAny>) -> Self {
         let pointer = context.into_ptr();
         // SAFETY: an owned reference is never null.
         Self(unsafe { NonNull::new_unchecked(pointer) })
@@ -153,13 +153,13 @@ impl Context {
 
     /// Whether it is a snapshot that others use too.
     #[inline]
-    pub fn is_shared(&self) -> bool {
+    pub(crate) fn is_shared(&self) -> bool {
         self.0.addr().get() & SHARED != 0
     }
 
     /// What tells it from another context.
     #[inline]
-    pub fn address(&self) -> usize {
+    pub(crate) fn address(&self) -> usize {
         self.0.addr().get()
     }
 
@@ -186,7 +186,7 @@ impl Context {
     /// # Errors
     /// `RuntimeError` if the context is entered already, as `Context.run` raises it.
     #[inline]
-    pub fn enter(&self, py: Python<'_>) -> PyResult<Entered> {
+    pub(crate) fn enter(&self, py: Python<'_>) -> PyResult<Entered> {
         let context = match self.referent(py) {
             Referent::Own(context) => context.to_owned().unbind(),
             Referent::Shared(snapshot) => match snapshot.get().runner.with(py, Option::take) {
@@ -205,7 +205,7 @@ impl Context {
     /// context, this context becomes its owner, so that the change is seen by the callbacks of the
     /// same handle and by no other.
     #[inline]
-    pub fn leave(&mut self, py: Python<'_>, entered: Entered) -> PyResult<()> {
+    pub(crate) fn leave(&mut self, py: Python<'_>, entered: Entered) -> PyResult<()> {
         let context = entered.0;
         // SAFETY: attached; `context` is what `enter` entered last in this thread.
         let left = unsafe { ffi::PyContext_Exit(context.as_ptr()) };
@@ -229,7 +229,7 @@ impl Context {
     }
 
     /// The context object that belongs to this handle alone: what `get_context()` returns.
-    pub fn object(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    pub(crate) fn object(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let own = match self.referent(py) {
             Referent::Own(context) => return Ok(context.to_owned().unbind()),
             Referent::Shared(snapshot) => copy(py, &snapshot.get().pristine)?,
@@ -241,7 +241,7 @@ impl Context {
 
     /// A context with the same variables that no other holder changes. A shared one is that
     /// already: whoever changes it becomes the owner of a context of its own.
-    pub fn separate(&self, py: Python<'_>) -> PyResult<Self> {
+    pub(crate) fn separate(&self, py: Python<'_>) -> PyResult<Self> {
         match self.referent(py) {
             Referent::Own(context) => Ok(Self::own(copy(py, &context.to_owned().unbind())?)),
             Referent::Shared(snapshot) => Ok(Self::shared(snapshot.to_owned().unbind())),
@@ -249,7 +249,7 @@ impl Context {
     }
 
     /// Another handle on the same snapshot, or on the same own context.
-    pub fn duplicate(&self, py: Python<'_>) -> Self {
+    pub(crate) fn duplicate(&self, py: Python<'_>) -> Self {
         match self.referent(py) {
             Referent::Own(context) => Self::own(context.to_owned().unbind()),
             Referent::Shared(snapshot) => Self::shared(snapshot.to_owned().unbind()),
@@ -258,14 +258,14 @@ impl Context {
 
     /// Releases it; may run Python code.
     #[inline]
-    pub fn release(self, py: Python<'_>) {
+    pub(crate) fn release(self, py: Python<'_>) {
         let pointer = ManuallyDrop::new(self).pointer();
         // SAFETY: the invariant: an owned reference, which nobody releases again.
         drop(unsafe { Bound::from_owned_ptr(py, pointer) });
     }
 
     /// Shows it to the collector.
-    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         // SAFETY: the collector runs in attached threads only.
         let py = unsafe { Python::assume_attached() };
         // SAFETY: the invariant: a live object. Its count is left as it is.
@@ -343,7 +343,7 @@ fn vars_offset() -> Option<usize> {
 /// Looks whether context objects are laid out as they have been since CPython 3.7 (previous
 /// context, then the map of variables), and where a thread state keeps its context, by watching the
 /// fields while a variable is set and while contexts are entered.
-pub fn check_layout(py: Python<'_>) -> PyResult<()> {
+pub(crate) fn check_layout(py: Python<'_>) -> PyResult<()> {
     if OFFSET.get().is_none() {
         let holds = layout_holds(py)?;
         OFFSET.get_or_init(|| holds.then_some(CANDIDATE));

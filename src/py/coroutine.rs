@@ -1,6 +1,6 @@
 //! How a native coroutine ends and is thrown into.
 //!
-//! Any attached thread may call it. The one surprise: a coroutine's result travels as the value of
+//! Any attached thread may call it. A coroutine's result travels as the value of
 //! a `StopIteration`, and setting one in C costs half of what making a `PyErr` of it does.
 
 use pyo3::call::PyCallArgs;
@@ -10,12 +10,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyType};
 
 use crate::error::exception;
+use crate::py::call;
 use crate::py::names::name;
-use crate::py::{call, warning};
+use crate::py::stdlib::warning;
 
 /// Sets `StopIteration(value)`; `__next__` has to return nothing after that.
 #[inline]
-pub fn stop_with(value: &Bound<'_, PyBytes>) {
+pub(crate) fn stop_with(value: &Bound<'_, PyBytes>) {
     // SAFETY: CPython sets it before any extension is loaded, and never again.
     let class = unsafe { ffi::PyExc_StopIteration };
     // SAFETY: an exception class and an object that is alive; a `bytes` is taken as the one
@@ -30,7 +31,7 @@ pub(crate) fn is_coroutine(object: &Bound<'_, PyAny>) -> bool {
 }
 
 /// The exception that `throw(kind, value, traceback)` means.
-pub fn thrown(
+pub(crate) fn thrown(
     kind: Bound<'_, PyAny>,
     value: Option<Bound<'_, PyAny>>,
     traceback: Option<Bound<'_, PyAny>>,
@@ -64,19 +65,19 @@ fn made<'py>(kind: &Bound<'py, PyType>, args: impl PyCallArgs<'py>) -> PyErr {
 
 /// What sending to a coroutine that has not begun raises.
 #[cold]
-pub fn just_started(py: Python<'_>) -> PyErr {
+pub(crate) fn just_started(py: Python<'_>) -> PyErr {
     exception::<PyTypeError>(py, "can't send non-None value to a just-started coroutine")
 }
 
 /// What awaiting a coroutine that is over raises.
 #[cold]
-pub fn already_awaited(py: Python<'_>) -> PyErr {
+pub(crate) fn already_awaited(py: Python<'_>) -> PyErr {
     exception::<PyRuntimeError>(py, "cannot reuse already awaited coroutine")
 }
 
 /// Warns as CPython does when a `coroutine` that has not begun ends.
 #[cold]
-pub fn never_awaited(coroutine: &Bound<'_, PyAny>, (class, name): (&str, &str)) {
+pub(crate) fn never_awaited(coroutine: &Bound<'_, PyAny>, (class, name): (&str, &str)) {
     let text = format!("coroutine '{class}.{name}' was never awaited");
     warning::while_finalizing::<PyRuntimeWarning>(coroutine, &text);
 }
@@ -86,7 +87,7 @@ pub fn never_awaited(coroutine: &Bound<'_, PyAny>, (class, name): (&str, &str)) 
 /// # Errors
 /// What the future ended with, and `RuntimeError` if it has not ended.
 #[cold]
-pub fn ended(future: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(crate) fn ended(future: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = future.py();
     if !call::method0(future, name!(py, done))?.is_truthy()? {
         let text = "await wasn't used with future";

@@ -18,7 +18,7 @@ use crate::py::blank;
 use crate::py::method::{self, Arguments, FastMethod};
 
 /// A class with a `__del__`. Nothing may extend it: `tp_dealloc` is not inherited.
-pub trait Finalized: PyClass<Frozen = True> + Sync + Sized + 'static {
+pub(crate) trait Finalized: PyClass<Frozen = True> + Sync + Sized + 'static {
     /// Where `install` keeps what `tp_dealloc` of the class was.
     fn destructor() -> &'static Destructor;
     /// Whether `finalize` has anything to do.
@@ -31,11 +31,11 @@ pub trait Finalized: PyClass<Frozen = True> + Sync + Sized + 'static {
 }
 
 /// What `tp_dealloc` of a class was.
-pub struct Destructor(OnceLock<ffi::destructor>);
+pub(crate) struct Destructor(OnceLock<ffi::destructor>);
 
 impl Destructor {
     /// Nothing yet.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(OnceLock::new())
     }
 }
@@ -63,7 +63,7 @@ impl<T: Finalized> FastMethod for Del<T> {
 ///
 /// # Errors
 /// `MemoryError`.
-pub fn install<T: Finalized>(py: Python<'_>) -> PyResult<()> {
+pub(crate) fn install<T: Finalized>(py: Python<'_>) -> PyResult<()> {
     // Setting that name on a class sets its `tp_finalize`, which the collector calls.
     method::install::<Del<T>>(py)?;
     let class = T::type_object(py).as_type_ptr();

@@ -29,7 +29,7 @@ static OWNED: AtomicBool = AtomicBool::new(false);
 /// # Errors
 /// `ImportError` in a sub-interpreter, and in an interpreter that an embedding program has started
 /// after it finalized the owner.
-pub fn own(py: Python<'_>) -> PyResult<()> {
+pub(crate) fn own(py: Python<'_>) -> PyResult<()> {
     // SAFETY: this thread is attached (`py`), so it has a current interpreter.
     let current = unsafe { ffi::PyInterpreterState_Get() };
     // SAFETY: the function has no precondition once Python is initialised.

@@ -23,9 +23,9 @@ use crate::py::value::{self, Text, shown};
 type Given<'a, 'py> = Borrowed<'a, 'py, PyAny>;
 
 /// The arguments of one call, borrowed from the caller's stack.
-pub struct Arguments<'a, 'py> {
+pub(crate) struct Arguments<'a, 'py> {
     /// Proof of attachment.
-    pub py: Python<'py>,
+    pub(crate) py: Python<'py>,
     /// Positional values, then the keyword values in the order of `names`.
     values: &'a [*mut ffi::PyObject],
     /// How many of `values` are positional.
@@ -37,25 +37,28 @@ pub struct Arguments<'a, 'py> {
 impl<'a, 'py> Arguments<'a, 'py> {
     /// How many positional arguments there are.
     #[inline]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.positional
     }
 
     /// The positional argument at `index`.
     #[inline]
-    pub fn get(&self, index: usize) -> Option<Borrowed<'a, 'py, PyAny>> {
+    pub(crate) fn get(&self, index: usize) -> Option<Borrowed<'a, 'py, PyAny>> {
         (index < self.positional).then(|| self.value(index))
     }
 
     /// The positional arguments from `index` on.
     #[inline]
-    pub fn from(&self, index: usize) -> impl ExactSizeIterator<Item = Borrowed<'a, 'py, PyAny>> {
+    pub(crate) fn from(
+        &self,
+        index: usize,
+    ) -> impl ExactSizeIterator<Item = Borrowed<'a, 'py, PyAny>> {
         (index.min(self.positional)..self.positional).map(|place| self.value(place))
     }
 
     /// The keyword arguments as name and value.
     #[inline]
-    pub fn keywords(
+    pub(crate) fn keywords(
         &self,
     ) -> impl Iterator<Item = (Borrowed<'a, 'py, PyString>, Borrowed<'a, 'py, PyAny>)> + use<'_, 'a, 'py>
     {
@@ -118,7 +121,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
 
     /// Whether there are keyword arguments.
     #[inline]
-    pub fn has_keywords(&self) -> bool {
+    pub(crate) fn has_keywords(&self) -> bool {
         self.values.len() > self.positional
     }
 
@@ -138,7 +141,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
         clippy::inline_always,
         reason = "else `call_later`, which has two, calls it: 4 % more instructions"
     )]
-    pub fn context<const N: usize>(
+    pub(crate) fn context<const N: usize>(
         &self,
         name: &str,
         required: [&str; N],
@@ -219,7 +222,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
     /// # Errors
     /// `TypeError`, in CPython's words, for a missing argument and for any other.
     #[inline]
-    pub fn exactly<const N: usize>(
+    pub(crate) fn exactly<const N: usize>(
         &self,
         name: &str,
         required: [&str; N],
@@ -235,7 +238,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
     /// # Errors
     /// As `exactly`, but for keywords.
     #[inline]
-    pub fn only(&self, name: &str, required: &str) -> PyResult<Borrowed<'a, 'py, PyAny>> {
+    pub(crate) fn only(&self, name: &str, required: &str) -> PyResult<Borrowed<'a, 'py, PyAny>> {
         if self.positional == 1 {
             return Ok(self.value(0));
         }
@@ -352,7 +355,7 @@ fn tuple_item<'a, 'py>(
 }
 
 /// One method of a class.
-pub trait FastMethod {
+pub(crate) trait FastMethod {
     /// The class that has it.
     type Class: PyClass<Frozen = True> + Sync;
     /// What Python calls it.
@@ -369,7 +372,7 @@ pub trait FastMethod {
 }
 
 /// Puts `M` on its class.
-pub fn install<M: FastMethod>(py: Python<'_>) -> PyResult<()> {
+pub(crate) fn install<M: FastMethod>(py: Python<'_>) -> PyResult<()> {
     install_on::<M>(&M::Class::type_object(py))
 }
 
@@ -378,7 +381,7 @@ pub fn install<M: FastMethod>(py: Python<'_>) -> PyResult<()> {
 ///
 /// # Errors
 /// `TypeError` if `class` is no subclass.
-pub fn install_on<M: FastMethod>(class: &Bound<'_, PyType>) -> PyResult<()> {
+pub(crate) fn install_on<M: FastMethod>(class: &Bound<'_, PyType>) -> PyResult<()> {
     let py = class.py();
     if !class.is_subclass_of::<M::Class>()? {
         return Err(exception::<PyTypeError>(

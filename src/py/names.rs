@@ -14,7 +14,7 @@ use pyo3::types::PyString;
 macro_rules! names {
     ($($same:ident)* ; $($field:ident = $text:literal)*) => {
         /// One string for each name.
-        pub struct Names {
+        pub(crate) struct Names {
             $(
                 #[doc = concat!("`", stringify!($same), "`")]
                 pub $same: Py<PyString>,
@@ -85,13 +85,13 @@ fn interned(py: Python<'_>, text: &CStr) -> PyResult<Py<PyString>> {
 ///
 /// # Errors
 /// `MemoryError`.
-pub fn install(py: Python<'_>) -> PyResult<()> {
+pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     NAMES.get_or_try_init(py, || Names::new(py)).map(drop)
 }
 
 /// All names; `name!` is the short form.
 #[inline]
-pub fn all(py: Python<'_>) -> &'static Names {
+pub(crate) fn all(py: Python<'_>) -> &'static Names {
     match NAMES.get(py) {
         Some(names) => names,
         None => missing(),

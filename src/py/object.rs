@@ -1,6 +1,6 @@
 //! Questions about an object itself: how many references it has, whether the collector tracks it.
 //!
-//! Any attached thread may call it. The one surprise: objects of `#[pyclass]` types are tracked
+//! Any attached thread may call it. Objects of `#[pyclass]` types are tracked
 //! from birth; ours that live for one turn are untracked, and tracked later if they are kept.
 
 use pyo3::ffi;
@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 /// How many references `object` has. Without the GIL that is a guess while another thread counts: see
 /// `is_unique`.
 #[inline]
-pub fn refcount<T>(object: &Py<T>) -> isize {
+pub(crate) fn refcount<T>(object: &Py<T>) -> isize {
     // SAFETY: `object` is alive; reading the count of a live object is always allowed.
     unsafe { ffi::Py_REFCNT(object.as_ptr()) }
 }
@@ -20,7 +20,7 @@ pub fn refcount<T>(object: &Py<T>) -> isize {
 /// Reading the sum of both while others count proves nothing; CPython's own question does, and says
 /// no of an object that another thread made.
 #[inline]
-pub fn is_unique<T>(object: &Py<T>) -> bool {
+pub(crate) fn is_unique<T>(object: &Py<T>) -> bool {
     #[cfg(all(Py_GIL_DISABLED, Py_3_14))]
     {
         // SAFETY: `object` is alive.
@@ -38,14 +38,14 @@ pub fn is_unique<T>(object: &Py<T>) -> bool {
 }
 
 /// Whether the collector tracks `object`.
-pub fn is_tracked<T>(object: &Py<T>) -> bool {
+pub(crate) fn is_tracked<T>(object: &Py<T>) -> bool {
     // SAFETY: `object` is alive.
     unsafe { ffi::PyObject_GC_IsTracked(object.as_ptr()) != 0 }
 }
 
 /// Whether `object` may have attributes of its own, beside those of its class.
 #[inline]
-pub fn has_attributes(object: &Bound<'_, PyAny>) -> bool {
+pub(crate) fn has_attributes(object: &Bound<'_, PyAny>) -> bool {
     let pointer = object.as_ptr();
     // SAFETY: `object` is alive.
     let class = unsafe { ffi::Py_TYPE(pointer) };
@@ -87,7 +87,7 @@ pub(crate) fn set_attribute(
 }
 
 /// Makes the collector track `object`, whose type supports it; does nothing if it does already.
-pub fn track<T>(object: &Py<T>) {
+pub(crate) fn track<T>(object: &Py<T>) {
     if !is_tracked(object) {
         // SAFETY: `object` is alive, of a collected type and not tracked.
         unsafe { ffi::PyObject_GC_Track(object.as_ptr().cast()) }
@@ -95,7 +95,7 @@ pub fn track<T>(object: &Py<T>) {
 }
 
 /// Takes `object` off the collector's lists, if it is on them.
-pub fn untrack<T>(object: &Py<T>) {
+pub(crate) fn untrack<T>(object: &Py<T>) {
     // SAFETY: `object` is alive and of a collected type; untracking twice is allowed.
     unsafe { ffi::PyObject_GC_UnTrack(object.as_ptr().cast()) }
 }

@@ -1,7 +1,7 @@
 //! Free lists for objects that live for one callback.
 //!
 //! Any attached thread may call it; without the GIL there is no pool and every object is freed as
-//! usual. The one surprise: a pooled object is not freed and made again but kept whole, emptied of
+//! usual. A pooled object is not freed and made again but kept whole, emptied of
 //! its references; what changes is `tp_dealloc` of its type. Where the pool runs out, a new object
 //! is a copy of the bytes of an emptied one, which costs half of what making one does.
 
@@ -21,7 +21,7 @@ use crate::py::{blank, object};
 const CAPACITY: usize = 1024;
 
 /// A class whose instances are pooled.
-pub trait Pooled: PyClass<Frozen = True> + Sync + Sized + 'static {
+pub(crate) trait Pooled: PyClass<Frozen = True> + Sync + Sized + 'static {
     /// The pool of this class.
     fn pool() -> &'static Pool;
     /// A new instance without references to Python objects.
@@ -39,7 +39,7 @@ pub trait Pooled: PyClass<Frozen = True> + Sync + Sized + 'static {
 }
 
 /// The free list of one class.
-pub struct Pool {
+pub(crate) struct Pool {
     /// Emptied objects, each with the one reference that the next owner gets.
     ///
     /// # Invariant
@@ -70,7 +70,7 @@ unsafe impl Sync for Pool {}
 
 impl Pool {
     /// An empty pool.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             free: UnsafeCell::new(Vec::new()),
             template: AtomicPtr::new(null_mut()),
@@ -103,7 +103,7 @@ impl Pool {
 ///
 /// # Errors
 /// `MemoryError`.
-pub fn install<T: Pooled>(py: Python<'_>) -> PyResult<()> {
+pub(crate) fn install<T: Pooled>(py: Python<'_>) -> PyResult<()> {
     let class = T::type_object(py).as_type_ptr();
     T::pool().class.get_or_init(|| Class(class));
     if T::FINALIZE.is_some() {
@@ -129,7 +129,7 @@ pub fn install<T: Pooled>(py: Python<'_>) -> PyResult<()> {
 
 /// An emptied instance of `T`, not tracked by the collector, if the pool has one.
 #[inline]
-pub fn reuse<T: Pooled>(py: Python<'_>) -> Option<Bound<'_, T>> {
+pub(crate) fn reuse<T: Pooled>(py: Python<'_>) -> Option<Bound<'_, T>> {
     if cfg!(Py_GIL_DISABLED) {
         return None;
     }
@@ -171,7 +171,7 @@ fn copy_template(pool: &Pool) -> Option<*mut ffi::PyObject> {
 /// Whether the caller's reference is the last one and nobody could tell if `object` became another:
 /// false without the GIL, of an instance of a subclass, and of what the collector tracks.
 #[inline]
-pub fn is_unseen<T: Pooled>(object: &Bound<'_, T>) -> bool {
+pub(crate) fn is_unseen<T: Pooled>(object: &Bound<'_, T>) -> bool {
     let pointer = object.as_ptr();
     let class = T::pool().class.get().map_or(null_mut(), |it| it.0);
     // SAFETY: the object is whole.
@@ -186,7 +186,7 @@ pub fn is_unseen<T: Pooled>(object: &Bound<'_, T>) -> bool {
 
 /// Takes `object` back if this is its last reference and nobody could tell that it does not die.
 #[inline]
-pub fn recycle<T: Pooled>(object: Bound<'_, T>) {
+pub(crate) fn recycle<T: Pooled>(object: Bound<'_, T>) {
     if is_unseen(&object) && T::pool().has_room() {
         T::empty(&object);
         // The reference is the pool's now.

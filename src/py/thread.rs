@@ -44,7 +44,7 @@ pub(crate) fn identity() -> usize {
 
 /// The identifier of the calling thread.
 #[inline]
-pub fn ident() -> u64 {
+pub(crate) fn ident() -> u64 {
     // SAFETY: may be called at any time.
     let ident = unsafe { ffi::PyThread_get_thread_ident() };
     #[allow(
@@ -57,7 +57,7 @@ pub fn ident() -> u64 {
 /// A number that the calling thread has for as long as it lives, smaller than its identifier. They
 /// are used up after four thousand million threads, and then given out again.
 #[inline]
-pub fn number() -> NonZeroU32 {
+pub(crate) fn number() -> NonZeroU32 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     thread_local! {
         static NUMBER: NonZeroU32 =

@@ -15,16 +15,16 @@ use crate::py::names::name;
 use crate::sys::allocation;
 
 /// Text that becomes a `str`.
-pub struct Text<T>(pub T);
+pub(crate) struct Text<T>(pub(crate) T);
 
 /// A whole number that becomes an `int`.
-pub struct Int(pub i64);
+pub(crate) struct Int(pub(crate) i64);
 
 /// A size or a count that becomes an `int`.
-pub struct Count(pub usize);
+pub(crate) struct Count(pub(crate) usize);
 
 /// A number that becomes a `float`.
-pub struct Float(pub f64);
+pub(crate) struct Float(pub(crate) f64);
 
 /// A reference that we own to an object of exactly the type `T`, or the exception that is set.
 ///
@@ -81,7 +81,7 @@ impl<'py> IntoPyObject<'py> for Float {
 
 /// A `bytes` with a copy of `data`.
 #[inline]
-pub fn bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+pub(crate) fn bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
     let length = data.len().cast_signed();
     // SAFETY: attached; `data` is `length` bytes long.
     let object = unsafe { ffi::PyBytes_FromStringAndSize(data.as_ptr().cast(), length) };
@@ -90,13 +90,13 @@ pub fn bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>>
 }
 
 /// A `str`.
-pub fn text<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyString>> {
+pub(crate) fn text<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyString>> {
     PyString::from_bytes(py, text.as_bytes())
 }
 
 /// The text of `text` for a message; what is no UTF-8 in it, and all of it where memory is short, is
 /// replaced.
-pub fn shown<'a>(text: &'a Bound<'_, PyString>) -> Cow<'a, str> {
+pub(crate) fn shown<'a>(text: &'a Bound<'_, PyString>) -> Cow<'a, str> {
     if let Ok(text) = text.to_str() {
         return Cow::Borrowed(text);
     }
@@ -111,7 +111,7 @@ pub fn shown<'a>(text: &'a Bound<'_, PyString>) -> Cow<'a, str> {
 
 /// An `int`.
 #[inline]
-pub fn int(py: Python<'_>, value: i64) -> PyResult<Bound<'_, PyInt>> {
+pub(crate) fn int(py: Python<'_>, value: i64) -> PyResult<Bound<'_, PyInt>> {
     // SAFETY: attached.
     let object = unsafe { ffi::PyLong_FromLongLong(value) };
     // SAFETY: exactly an `int`, or null.
@@ -120,7 +120,7 @@ pub fn int(py: Python<'_>, value: i64) -> PyResult<Bound<'_, PyInt>> {
 
 /// An `int` that is not negative.
 #[inline]
-pub fn count(py: Python<'_>, value: usize) -> PyResult<Bound<'_, PyInt>> {
+pub(crate) fn count(py: Python<'_>, value: usize) -> PyResult<Bound<'_, PyInt>> {
     // SAFETY: attached.
     let object = unsafe { ffi::PyLong_FromSize_t(value) };
     // SAFETY: exactly an `int`, or null.
@@ -129,7 +129,7 @@ pub fn count(py: Python<'_>, value: usize) -> PyResult<Bound<'_, PyInt>> {
 
 /// A `float`.
 #[inline]
-pub fn float(py: Python<'_>, value: f64) -> PyResult<Bound<'_, PyFloat>> {
+pub(crate) fn float(py: Python<'_>, value: f64) -> PyResult<Bound<'_, PyFloat>> {
     // SAFETY: attached.
     let object = unsafe { ffi::PyFloat_FromDouble(value) };
     // SAFETY: exactly a `float`, or null.
@@ -137,7 +137,7 @@ pub fn float(py: Python<'_>, value: f64) -> PyResult<Bound<'_, PyFloat>> {
 }
 
 /// `slice(start, end)`
-pub fn slice(py: Python<'_>, start: usize, end: usize) -> PyResult<Bound<'_, PySlice>> {
+pub(crate) fn slice(py: Python<'_>, start: usize, end: usize) -> PyResult<Bound<'_, PySlice>> {
     let (start, end) = (count(py, start)?, count(py, end)?);
     // SAFETY: attached; the three are null or live objects.
     let object = unsafe { ffi::PySlice_New(start.as_ptr(), end.as_ptr(), std::ptr::null_mut()) };
@@ -146,7 +146,7 @@ pub fn slice(py: Python<'_>, start: usize, end: usize) -> PyResult<Bound<'_, PyS
 }
 
 /// An empty `dict`.
-pub fn dict(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+pub(crate) fn dict(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     // SAFETY: attached.
     let object = unsafe { ffi::PyDict_New() };
     // SAFETY: exactly a `dict`, or null.
@@ -154,7 +154,7 @@ pub fn dict(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 }
 
 /// A `list` of `items`.
-pub fn list<'py>(
+pub(crate) fn list<'py>(
     py: Python<'py>,
     items: impl IntoIterator<Item = Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyList>> {
@@ -172,12 +172,15 @@ pub fn list<'py>(
 ///
 /// # Errors
 /// `MemoryError`.
-pub fn collected<T>(py: Python<'_>, items: impl Iterator<Item = T>) -> PyResult<Vec<T>> {
+pub(crate) fn collected<T>(py: Python<'_>, items: impl Iterator<Item = T>) -> PyResult<Vec<T>> {
     allocation::collected(items).map_err(|_| no_memory(py))
 }
 
 /// A `tuple` of `items`.
-pub fn tuple<'py>(py: Python<'py>, items: &[Bound<'py, PyAny>]) -> PyResult<Bound<'py, PyTuple>> {
+pub(crate) fn tuple<'py>(
+    py: Python<'py>,
+    items: &[Bound<'py, PyAny>],
+) -> PyResult<Bound<'py, PyTuple>> {
     // SAFETY: attached.
     let object = unsafe { ffi::PyTuple_New(items.len().cast_signed()) };
     // SAFETY: exactly a `tuple`, or null.

@@ -1,6 +1,6 @@
 //! Answers `getaddrinfo` for numeric hosts exactly as glibc does, and leaves all else to it.
 //!
-//! Any attached thread. The one surprise: much that looks numeric is not answered here, because
+//! Any attached thread. Much that looks numeric is not answered here, because
 //! libc's answer differs: `127.1`, zones, no socket type (three results), ports out of range.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyList, PyString};
 
-use crate::py::asyncio;
+use crate::py::stdlib::asyncio;
 use crate::py::value;
 use crate::sys::address::{self, AddressInfo};
 
@@ -17,7 +17,7 @@ use crate::sys::address::{self, AddressInfo};
 /// Answers a dotted IPv4 or a plain IPv6 address as `host`, with `port` an int, None or digits.
 /// Never raises for what libc would have to judge.
 #[pyfunction]
-pub fn getaddrinfo_literal<'py>(
+pub(crate) fn getaddrinfo_literal<'py>(
     host: &Bound<'py, PyAny>,
     port: &Bound<'py, PyAny>,
     family: &Bound<'py, PyAny>,

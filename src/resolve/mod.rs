@@ -4,4 +4,4 @@
 
 mod literal;
 
-pub use literal::getaddrinfo_literal;
+pub(crate) use literal::getaddrinfo_literal;

@@ -1,6 +1,6 @@
 //! `sock_accept`: one attempt to accept, and a future where nobody waited.
 //!
-//! Loop thread only. The one surprise: the new Python socket is told by its type that it does not
+//! Loop thread only. The new Python socket is told by its type that it does not
 //! block, which saves the system call that `setblocking(False)` would make.
 
 use std::ffi::CStr;
@@ -12,7 +12,7 @@ use crate::error::os_error;
 use crate::event_loop::EventLoop;
 use crate::py::method::{Arguments, FastMethod};
 use crate::py::names::name;
-use crate::py::socket::adopt;
+use crate::py::stdlib::socket::adopt;
 use crate::py::value;
 use crate::sockets::waiting::{Direction, blocks, number_of, wait};
 use crate::sys::nonblocking::{Family, Origin};
@@ -20,7 +20,7 @@ use crate::sys::socket;
 use crate::transport::address;
 
 /// `loop._sock_accept`
-pub struct Accept;
+pub(crate) struct Accept;
 
 impl FastMethod for Accept {
     type Class = EventLoop;

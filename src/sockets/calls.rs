@@ -14,9 +14,9 @@ use pyo3::types::{PyBytes, PyInt};
 
 use crate::error::os_error;
 use crate::event_loop::{EventLoop, SCRATCH};
+use crate::py::data::{buffer, bytes};
 use crate::py::method::{Arguments, FastMethod};
 use crate::py::value;
-use crate::py::{buffer, bytes};
 use crate::sockets::waiting::{Direction, number_of, wait};
 use crate::sys::address::Address;
 use crate::sys::nonblocking::{self, Family};
@@ -27,15 +27,15 @@ use crate::transport::address;
 const LARGE: usize = 32 * 1024;
 
 /// `loop._sock_recv`
-pub struct Recv;
+pub(crate) struct Recv;
 /// `loop._sock_recv_into`
-pub struct RecvInto;
+pub(crate) struct RecvInto;
 /// `loop._sock_recvfrom`
-pub struct RecvFrom;
+pub(crate) struct RecvFrom;
 /// `loop._sock_recvfrom_into`
-pub struct RecvFromInto;
+pub(crate) struct RecvFromInto;
 /// `loop._sock_sendall`
-pub struct SendAll;
+pub(crate) struct SendAll;
 
 /// Python is to do it in asyncio's way.
 fn not_ours(py: Python<'_>) -> Bound<'_, PyAny> {

@@ -21,7 +21,7 @@ use crate::event_loop::EventLoop;
 use crate::py::method::install_on as method;
 
 /// Puts the native halves of the `sock_*` calls on the loop's class.
-pub fn install(py: Python<'_>) -> PyResult<()> {
+pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     // PyO3 panics where it cannot make a class, so it is made now.
     py.get_type::<waiting::SocketWatch>();
     let cls = &EventLoop::type_object(py);

@@ -1,6 +1,6 @@
 //! `SocketWatch`: what the loop watches of one socket of the user's.
 //!
-//! Loop thread only. The one surprise: the registration outlives the call that needed it, so the
+//! Loop thread only. The registration outlives the call that needed it, so the
 //! next call on the same socket costs no `epoll_ctl`; whether it is still the same socket under
 //! that number is told by a weak reference to the Python object. Events that nobody waits for are
 //! forgotten, which is safe because every call tries before it waits.
@@ -19,15 +19,16 @@ use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use crate::error::{exception, leaves_the_loop, os_error};
 use crate::event_loop::{Claim, EventLoop, Readiness, Source, SourceClass};
 use crate::logic::slab::Key;
+use crate::py::call;
 use crate::py::cell::LoopCell;
 use crate::py::method::{Arguments, FastMethod};
 use crate::py::names::name;
+use crate::py::stdlib::{asyncio, socket};
 use crate::py::value::Int;
-use crate::py::{asyncio, call, socket};
 
 /// A direction that a call waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+pub(crate) enum Direction {
     /// Something to read.
     Read,
     /// Room to write.
@@ -46,7 +47,7 @@ struct State {
 
 /// The loop's watch of one socket.
 #[pyclass(frozen, module = "ferroloop._native")]
-pub struct SocketWatch {
+pub(crate) struct SocketWatch {
     /// The `socket.socket`, weakly: forgetting to close it must not keep it open.
     sock: Py<PyWeakrefReference>,
     /// The parts that change.
@@ -54,7 +55,7 @@ pub struct SocketWatch {
 }
 
 /// Sockets of the user's, as a kind of source.
-pub struct WatchClass;
+pub(crate) struct WatchClass;
 
 static WATCH: WatchClass = WatchClass;
 
@@ -193,7 +194,10 @@ impl SocketWatch {
 /// # Errors
 /// In debug mode `ValueError` with asyncio's text for a socket that blocks.
 #[inline]
-pub fn number_of(event_loop: &EventLoop, sock: Borrowed<'_, '_, PyAny>) -> PyResult<Option<RawFd>> {
+pub(crate) fn number_of(
+    event_loop: &EventLoop,
+    sock: Borrowed<'_, '_, PyAny>,
+) -> PyResult<Option<RawFd>> {
     let Some(number) = socket::number(sock)? else {
         return Ok(None);
     };
@@ -207,7 +211,7 @@ pub fn number_of(event_loop: &EventLoop, sock: Borrowed<'_, '_, PyAny>) -> PyRes
 }
 
 /// Whether `sock` blocks, or pretends to, for a while.
-pub fn blocks(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
+pub(crate) fn blocks(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = sock.py();
     sock.call_method0(name!(py, gettimeout))?.ne(0)
 }
@@ -218,7 +222,7 @@ pub fn blocks(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
 /// # Errors
 /// `RuntimeError` if the loop is closed or a transport owns the descriptor, `OSError` if the kernel
 /// refuses to watch it.
-pub fn wait<'py>(
+pub(crate) fn wait<'py>(
     this: &Bound<'py, EventLoop>,
     sock: Borrowed<'_, 'py, PyAny>,
     number: RawFd,
@@ -311,9 +315,9 @@ fn watch_writing(
 }
 
 /// `loop._sock_wait`
-pub struct Wait;
+pub(crate) struct Wait;
 /// `loop._sock_forget`
-pub struct Forget;
+pub(crate) struct Forget;
 
 impl FastMethod for Wait {
     type Class = EventLoop;

@@ -1,6 +1,6 @@
 //! What a reader's buffer holds of what is wanted, and taking it out.
 //!
-//! The thread of the reader's loop. The one surprise: nothing is taken out unless the whole result
+//! The thread of the reader's loop. Nothing is taken out unless the whole result
 //! is there, so a coroutine that is cancelled, or left to asyncio's, has changed nothing.
 
 use memchr::{memchr, memmem};
@@ -10,7 +10,7 @@ use pyo3::types::PyBytes;
 use crate::streams::reader::StreamReaderBase;
 
 /// What came of a look at the buffer.
-pub enum Look<'py> {
+pub(crate) enum Look<'py> {
     Bytes(Bound<'py, PyBytes>),
     /// More has to come; up to where the buffer was searched.
     Wait(usize),
@@ -20,7 +20,7 @@ pub enum Look<'py> {
 
 /// `read(count)`
 #[inline]
-pub fn some<'py>(
+pub(crate) fn some<'py>(
     reader: &Bound<'py, StreamReaderBase>,
     count: usize,
     woken: bool,
@@ -35,7 +35,10 @@ pub fn some<'py>(
 
 /// `readexactly(count)`
 #[inline]
-pub fn exactly<'py>(reader: &Bound<'py, StreamReaderBase>, count: usize) -> PyResult<Look<'py>> {
+pub(crate) fn exactly<'py>(
+    reader: &Bound<'py, StreamReaderBase>,
+    count: usize,
+) -> PyResult<Look<'py>> {
     let py = reader.py();
     if reader.get().held(py) >= count {
         return reader.get().take(py, count).map(Look::Bytes);
@@ -46,7 +49,7 @@ pub fn exactly<'py>(reader: &Bound<'py, StreamReaderBase>, count: usize) -> PyRe
 
 /// `readuntil(separator)`, of which nothing begins before `from`.
 #[inline]
-pub fn until<'py>(
+pub(crate) fn until<'py>(
     reader: &Bound<'py, StreamReaderBase>,
     separator: &[u8],
     from: usize,

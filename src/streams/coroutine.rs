@@ -1,6 +1,6 @@
 //! `StreamCoroutine`: one call of `read`, `readexactly`, `readline`, `readuntil` or `drain`.
 //!
-//! The thread of the loop; pooled. The one surprise: what does not simply succeed or wait is begun
+//! The thread of the loop; pooled. What does not simply succeed or wait is begun
 //! anew as asyncio's own coroutine of the same name, which finds everything as it was, because
 //! nothing is taken out of the buffer before that. Without the GIL it belongs to its maker's thread.
 
@@ -9,13 +9,14 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::error::{exception, exception_of};
+use crate::py::call;
 use crate::py::cell::LoopCell;
 use crate::py::coroutine::{already_awaited, ended, just_started, never_awaited};
 use crate::py::names::name;
 use crate::py::object;
 use crate::py::pool::{self, Pool, Pooled};
+use crate::py::stdlib::asyncio;
 use crate::py::value::{Count, Text};
-use crate::py::{asyncio, call};
 use crate::streams::buffered::{self, Look};
 use crate::streams::reader::StreamReaderBase;
 use crate::streams::work::{Want, Work};
@@ -51,7 +52,7 @@ pub(super) struct State {
 
 /// A coroutine of a stream.
 #[pyclass(frozen, weakref, module = "ferroloop._native")]
-pub struct StreamCoroutine {
+pub(crate) struct StreamCoroutine {
     /// What it does and how far it is.
     pub(super) state: LoopCell<State>,
 }
@@ -96,7 +97,7 @@ impl StreamCoroutine {
     ///
     /// # Errors
     /// `MemoryError`.
-    pub fn begin(py: Python<'_>, work: Work) -> PyResult<Bound<'_, PyAny>> {
+    pub(crate) fn begin(py: Python<'_>, work: Work) -> PyResult<Bound<'_, PyAny>> {
         let Some(coroutine) = pool::reuse::<Self>(py) else {
             return Ok(Bound::new(py, Self::of(work, Phase::Fresh))?.into_any());
         };

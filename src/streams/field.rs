@@ -1,6 +1,6 @@
 //! A field of asyncio's: an object or None, as Python reads and sets it.
 //!
-//! The thread of the loop. The one surprise: what was there before is released last, since that can
+//! The thread of the loop. What was there before is released last, since that can
 //! run Python code.
 
 use pyo3::prelude::*;
@@ -10,7 +10,7 @@ use crate::py::cell::LoopCell;
 /// The object in the place that `field` names; `None` is Python's None, and in an object that was
 /// never filled in.
 #[inline]
-pub fn get<S>(
+pub(crate) fn get<S>(
     state: &LoopCell<S>,
     py: Python<'_>,
     field: impl FnOnce(&mut S) -> &mut Option<Py<PyAny>>,
@@ -23,7 +23,7 @@ pub fn get<S>(
 
 /// The same, as Python sees it.
 #[inline]
-pub fn object<'py, S>(
+pub(crate) fn object<'py, S>(
     state: &LoopCell<S>,
     py: Python<'py>,
     field: impl FnOnce(&mut S) -> &mut Option<Py<PyAny>>,
@@ -32,7 +32,7 @@ pub fn object<'py, S>(
 }
 
 /// Puts `object` into the place that `field` names.
-pub fn set<S>(
+pub(crate) fn set<S>(
     state: &LoopCell<S>,
     object: Bound<'_, PyAny>,
     field: impl FnOnce(&mut S) -> &mut Option<Py<PyAny>>,

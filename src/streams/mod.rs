@@ -36,13 +36,13 @@ use crate::py::blank;
 use crate::py::method::install_on as method;
 use crate::py::pool;
 
-pub use coroutine::StreamCoroutine;
-pub use protocol::StreamProtocolBase;
-pub use reader::StreamReaderBase;
-pub use writer::StreamWriterBase;
+pub(crate) use coroutine::StreamCoroutine;
+pub(crate) use protocol::StreamProtocolBase;
+pub(crate) use reader::StreamReaderBase;
+pub(crate) use writer::StreamWriterBase;
 
 /// Prepares the classes. Call once, when the module is initialised.
-pub fn install(py: Python<'_>) -> PyResult<()> {
+pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     pool::install::<StreamCoroutine>(py)?;
     blank::install::<StreamReaderBase>(py);
     blank::install::<StreamWriterBase>(py);
@@ -58,7 +58,7 @@ pub fn install(py: Python<'_>) -> PyResult<()> {
 /// Raises TypeError for other classes.
 #[pyfunction]
 #[pyo3(name = "_accelerate_streams")]
-pub fn accelerate(reader: &Bound<'_, PyType>, writer: &Bound<'_, PyType>) -> PyResult<()> {
+pub(crate) fn accelerate(reader: &Bound<'_, PyType>, writer: &Bound<'_, PyType>) -> PyResult<()> {
     accelerate_reader(reader)?;
     accelerate_writer(writer)
 }

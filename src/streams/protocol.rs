@@ -1,6 +1,6 @@
 //! `StreamProtocolBase`: the way of received data from the transport to a stream reader.
 //!
-//! The thread of the loop. The one surprise: the protocol holds its reader weakly, as asyncio's
+//! The thread of the loop. The protocol holds its reader weakly, as asyncio's
 //! does: what comes for a reader that nobody has any more is dropped.
 //!
 //! Without the GIL the fields belong to the thread that made the protocol, and other threads lock them.
@@ -16,14 +16,16 @@ use pyo3::types::{
 
 use crate::error::exception;
 use crate::py::blank::may_be_blank;
+use crate::py::call;
 use crate::py::cell::LoopCell;
+use crate::py::data::bytearray;
+use crate::py::data::window::Window;
 use crate::py::method::{Arguments, FastMethod};
 use crate::py::names::name;
-use crate::py::window::Window;
-use crate::py::{asyncio, bytearray, call};
+use crate::py::stdlib::asyncio;
 use crate::streams::field;
 use crate::streams::reader::StreamReaderBase;
-use crate::transport::{DirectClass, DirectProtocol};
+use crate::transport::native_protocol::{NativeClass, NativeProtocol};
 
 /// asyncio's fields.
 struct State {
@@ -36,8 +38,8 @@ struct State {
 }
 
 /// The native half of a stream protocol.
-#[pyclass(frozen, subclass, extends = DirectProtocol, module = "ferroloop._native")]
-pub struct StreamProtocolBase {
+#[pyclass(frozen, subclass, extends = NativeProtocol, module = "ferroloop._native")]
+pub(crate) struct StreamProtocolBase {
     /// asyncio's fields.
     state: LoopCell<State>,
     /// As in the reader.
@@ -48,7 +50,7 @@ may_be_blank!(StreamProtocolBase);
 
 impl StreamProtocolBase {
     /// Whether the transport takes more; asyncio's methods tell for a derived class.
-    pub fn flows(&self, py: Python<'_>) -> bool {
+    pub(crate) fn flows(&self, py: Python<'_>) -> bool {
         self.is_exact && self.state.with(py, |state| !state.paused && !state.lost)
     }
 
@@ -96,7 +98,7 @@ struct StreamClass;
 
 static STREAM: StreamClass = StreamClass;
 
-impl DirectClass for StreamClass {
+impl NativeClass for StreamClass {
     #[inline]
     fn received(
         &self,
@@ -130,7 +132,7 @@ impl DirectClass for StreamClass {
 }
 
 /// `data_received`
-pub struct DataReceived;
+pub(crate) struct DataReceived;
 
 impl FastMethod for DataReceived {
     type Class = StreamProtocolBase;
@@ -169,7 +171,7 @@ impl StreamProtocolBase {
     ) -> PyResult<PyClassInitializer<Self>> {
         // A derived class may have a `data_received` of its own.
         let is_exact = class.is(asyncio::our_stream_protocol(class.py())?);
-        let class: Option<&'static dyn DirectClass> = if is_exact { Some(&STREAM) } else { None };
+        let class: Option<&'static dyn NativeClass> = if is_exact { Some(&STREAM) } else { None };
         let state = State {
             reader: None,
             paused: false,
@@ -179,7 +181,7 @@ impl StreamProtocolBase {
             state: LoopCell::owned(state),
             is_exact,
         };
-        Ok(PyClassInitializer::from(DirectProtocol { class }).add_subclass(protocol))
+        Ok(PyClassInitializer::from(NativeProtocol { class }).add_subclass(protocol))
     }
 
     #[getter(_stream_reader_wr)]

@@ -1,6 +1,6 @@
 //! `StreamReaderBase`: the fields of a stream reader, and what every message does to them.
 //!
-//! The thread of the reader's loop. The one surprise: the buffer is a real `bytearray`, the one
+//! The thread of the reader's loop. The buffer is a real `bytearray`, the one
 //! that Python finds as `_buffer`, and programs and asyncio's own methods may change it at any
 //! time; but what comes while it is empty stays a `bytes` until somebody looks, because most
 //! messages are taken out as they came in.
@@ -16,12 +16,14 @@ use pyo3::types::{PyByteArray, PyBytes, PyDict, PyTuple, PyType};
 use crate::error::exception;
 use crate::py::blank::may_be_blank;
 use crate::py::cell::LoopCell;
+use crate::py::data::bytearray;
 use crate::py::names::name;
-use crate::py::{asyncio, bytearray, call, object};
+use crate::py::stdlib::asyncio;
+use crate::py::{call, object};
 use crate::streams::field;
 
 /// asyncio's fields.
-pub struct State {
+pub(crate) struct State {
     /// `_buffer`; `None` until asyncio's `__init__` sets it.
     buffer: Option<Py<PyByteArray>>,
     /// What is in the buffer and was not put there yet.
@@ -30,11 +32,11 @@ pub struct State {
     /// Not empty, and `None` unless the `bytearray` is empty.
     chunk: Option<Py<PyBytes>>,
     /// `None` for a limit that is no ordinary count.
-    pub limit: Option<usize>,
+    pub(crate) limit: Option<usize>,
     /// The limit as it was given.
     given_limit: Option<Py<PyAny>>,
     /// Whether `feed_eof` was called.
-    pub eof: bool,
+    pub(crate) eof: bool,
     /// Whether the transport was paused because the buffer holds more than twice the limit.
     paused: bool,
     /// The future that a reading coroutine waits for; `None` while none waits.
@@ -42,7 +44,7 @@ pub struct State {
     /// The address of the last waiter that was marked done here.
     woken: Option<usize>,
     /// What `set_exception` was given, which every read raises.
-    pub exception: Option<Py<PyAny>>,
+    pub(crate) exception: Option<Py<PyAny>>,
     /// What is paused and resumed; `None` until it is set, or if it cannot be paused.
     transport: Option<Py<PyAny>>,
     /// The loop that makes the waiters.
@@ -51,12 +53,12 @@ pub struct State {
 
 /// The native half of a stream reader.
 #[pyclass(frozen, subclass, module = "ferroloop._native")]
-pub struct StreamReaderBase {
+pub(crate) struct StreamReaderBase {
     /// asyncio's fields.
-    pub state: LoopCell<State>,
+    pub(crate) state: LoopCell<State>,
     /// Whether it is a `ferroloop.StreamReader` and of no class derived from that one, which may
     /// have replaced any method.
-    pub is_exact: bool,
+    pub(crate) is_exact: bool,
 }
 
 may_be_blank!(StreamReaderBase);
@@ -87,7 +89,7 @@ impl StreamReaderBase {
 
     /// How many bytes the buffer holds.
     #[inline]
-    pub fn held(&self, py: Python<'_>) -> usize {
+    pub(crate) fn held(&self, py: Python<'_>) -> usize {
         self.state
             .with(py, |state| match (&state.chunk, &state.buffer) {
                 (Some(chunk), _) => chunk.as_bytes(py).len(),
@@ -98,7 +100,12 @@ impl StreamReaderBase {
 
     /// Lends the bytes of the buffer from `start` on to `read`, which must not run Python code.
     #[inline]
-    pub fn with_bytes<R>(&self, py: Python<'_>, start: usize, read: impl FnOnce(&[u8]) -> R) -> R {
+    pub(crate) fn with_bytes<R>(
+        &self,
+        py: Python<'_>,
+        start: usize,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> R {
         self.state
             .with(py, |state| match (&state.chunk, &state.buffer) {
                 (Some(chunk), _) => read(chunk.as_bytes(py).get(start..).unwrap_or_default()),
@@ -115,7 +122,7 @@ impl StreamReaderBase {
     /// # Errors
     /// As `buffer`, and what resuming the transport raises.
     #[inline]
-    pub fn take<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Bound<'py, PyBytes>> {
+    pub(crate) fn take<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Bound<'py, PyBytes>> {
         let whole = self.state.with(py, |state| {
             let fits = |chunk: &mut Py<PyBytes>| chunk.as_bytes(py).len() <= count;
             state.chunk.take_if(fits)
@@ -145,7 +152,7 @@ impl StreamReaderBase {
 
     /// Whether `feed` may be used; else asyncio's `feed_data` has to do it.
     #[inline]
-    pub fn takes(&self, py: Python<'_>) -> bool {
+    pub(crate) fn takes(&self, py: Python<'_>) -> bool {
         self.is_exact
             && self
                 .state
@@ -158,7 +165,7 @@ impl StreamReaderBase {
     /// # Errors
     /// What `append` returns, what waking the waiter and pausing the transport raise.
     #[inline]
-    pub fn feed<'py>(
+    pub(crate) fn feed<'py>(
         this: &Bound<'py, Self>,
         data: impl FnOnce() -> PyResult<Bound<'py, PyBytes>>,
         append: impl FnOnce(&Bound<'_, PyByteArray>) -> PyResult<()>,
@@ -209,7 +216,7 @@ impl StreamReaderBase {
 
     /// Whether a coroutine may begin to wait: nobody else does, and something may come.
     #[inline]
-    pub fn may_wait(&self, py: Python<'_>) -> bool {
+    pub(crate) fn may_wait(&self, py: Python<'_>) -> bool {
         self.state.with(py, |state| {
             state.waiter.is_none() && !state.eof && state.event_loop.is_some()
         })
@@ -220,7 +227,7 @@ impl StreamReaderBase {
     /// # Errors
     /// What the transport and the loop raise.
     #[inline]
-    pub fn wait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    pub(crate) fn wait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         if self.state.with(py, |state| state.paused) {
             self.resume(py)?;
         }
@@ -239,7 +246,7 @@ impl StreamReaderBase {
 
     /// The waiter is over, however it ended. True if it was `future`, and marked done here.
     #[inline]
-    pub fn forget_waiter(&self, py: Python<'_>, future: &Py<PyAny>) -> bool {
+    pub(crate) fn forget_waiter(&self, py: Python<'_>, future: &Py<PyAny>) -> bool {
         let (old, woken) = self
             .state
             .with(py, |state| (state.waiter.take(), state.woken.take()));
@@ -251,13 +258,13 @@ impl StreamReaderBase {
 
     /// Takes the exception out, for as long as nobody may see it.
     #[cold]
-    pub fn hide_exception(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    pub(crate) fn hide_exception(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.state.with(py, |state| state.exception.take())
     }
 
     /// Puts a hidden exception back, unless there is another now.
     #[cold]
-    pub fn show_exception(&self, py: Python<'_>, hidden: Option<Py<PyAny>>) {
+    pub(crate) fn show_exception(&self, py: Python<'_>, hidden: Option<Py<PyAny>>) {
         let extra = self.state.with(py, |state| {
             if state.exception.is_none() {
                 state.exception = hidden;

@@ -1,6 +1,6 @@
 //! The methods of a stream reader that every message calls.
 //!
-//! The thread of the reader's loop. The one surprise: a derived class, an odd argument and a
+//! The thread of the reader's loop. A derived class, an odd argument and a
 //! missing one are asyncio's affair, whose method then gets the very same arguments.
 
 use std::ffi::CStr;
@@ -8,9 +8,10 @@ use std::ffi::CStr;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
 
+use crate::py::data::bytearray;
 use crate::py::method::{Arguments, FastMethod};
+use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Text};
-use crate::py::{asyncio, bytearray};
 use crate::streams::coroutine::StreamCoroutine;
 use crate::streams::reader::StreamReaderBase;
 use crate::streams::work::{Want, Work};
@@ -40,15 +41,15 @@ fn asyncio_method<'py>(
 }
 
 /// `feed_data`
-pub struct FeedData;
+pub(crate) struct FeedData;
 /// `read`
-pub struct Read;
+pub(crate) struct Read;
 /// `readexactly`
-pub struct ReadExactly;
+pub(crate) struct ReadExactly;
 /// `readline`
-pub struct ReadLine;
+pub(crate) struct ReadLine;
 /// `readuntil`
-pub struct ReadUntil;
+pub(crate) struct ReadUntil;
 
 impl FastMethod for FeedData {
     type Class = StreamReaderBase;

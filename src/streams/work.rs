@@ -1,6 +1,6 @@
 //! What a stream's coroutine is to do.
 //!
-//! The thread of the loop. The one surprise: none of it is looked at before the coroutine is
+//! The thread of the loop. None of it is looked at before the coroutine is
 //! awaited.
 
 use pyo3::prelude::*;
@@ -10,7 +10,7 @@ use crate::streams::reader::StreamReaderBase;
 use crate::streams::writer::StreamWriterBase;
 
 /// What a reading coroutine is to return.
-pub enum Want {
+pub(crate) enum Want {
     /// At most so many bytes.
     Some(usize),
     /// So many bytes.
@@ -22,7 +22,7 @@ pub enum Want {
 }
 
 /// What a coroutine does.
-pub enum Work {
+pub(crate) enum Work {
     Read(Py<StreamReaderBase>, Want),
     Drain(Py<StreamWriterBase>),
     /// Nothing any more: asyncio's class and method.
@@ -31,10 +31,10 @@ pub enum Work {
 
 impl Work {
     /// Nothing that has a name.
-    pub const NONE: Self = Self::Done(("", ""));
+    pub(crate) const NONE: Self = Self::Done(("", ""));
 
     /// Releases what it names.
-    pub fn release(self, py: Python<'_>) {
+    pub(crate) fn release(self, py: Python<'_>) {
         match self {
             Self::Read(reader, want) => {
                 if let Want::Until(separator) = want {
@@ -48,7 +48,7 @@ impl Work {
     }
 
     /// asyncio's class and method.
-    pub fn name(&self) -> (&'static str, &'static str) {
+    pub(crate) fn name(&self) -> (&'static str, &'static str) {
         match self {
             Self::Read(_, Want::Some(_)) => ("StreamReader", "read"),
             Self::Read(_, Want::Exactly(_)) => ("StreamReader", "readexactly"),

@@ -1,6 +1,6 @@
 //! `StreamWriterBase`: the fields of a stream writer, and what every message costs of it.
 //!
-//! The thread of the writer's loop. The one surprise: a `drain` that has nothing to wait for asks
+//! The thread of the writer's loop. A `drain` that has nothing to wait for asks
 //! the transport whether it is closing, as asyncio's does, and that sends what was written before.
 //!
 //! Without the GIL the fields belong to the thread that made the writer, and other threads lock them.
@@ -10,18 +10,19 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::py::blank::may_be_blank;
+use crate::py::call;
 use crate::py::cell::LoopCell;
 use crate::py::names::name;
-use crate::py::{asyncio, call};
+use crate::py::stdlib::asyncio;
 use crate::streams::field;
 use crate::streams::protocol::StreamProtocolBase;
 use crate::streams::reader::StreamReaderBase;
-use crate::transport::StreamTransport;
+use crate::transport::stream::StreamTransport;
 
 /// asyncio's fields.
-pub struct State {
+pub(crate) struct State {
     /// What is written to.
-    pub transport: Option<Py<PyAny>>,
+    pub(crate) transport: Option<Py<PyAny>>,
     /// The protocol, which knows whether the transport has asked to pause.
     protocol: Option<Py<PyAny>>,
     /// The reader of the same connection, whose exception `drain` raises; `None` without one.
@@ -32,11 +33,11 @@ pub struct State {
 
 /// The native half of a stream writer.
 #[pyclass(frozen, subclass, module = "ferroloop._native")]
-pub struct StreamWriterBase {
+pub(crate) struct StreamWriterBase {
     /// asyncio's fields.
-    pub state: LoopCell<State>,
+    pub(crate) state: LoopCell<State>,
     /// As in the reader.
-    pub is_exact: bool,
+    pub(crate) is_exact: bool,
 }
 
 may_be_blank!(StreamWriterBase);
@@ -46,7 +47,7 @@ impl StreamWriterBase {
     ///
     /// # Errors
     /// What the transport raises.
-    pub fn flows(this: &Bound<'_, Self>) -> PyResult<bool> {
+    pub(crate) fn flows(this: &Bound<'_, Self>) -> PyResult<bool> {
         let py = this.py();
         let (transport, protocol, reader) = this.get().state.with(py, |state| {
             let clone = |object: &Option<Py<PyAny>>| object.as_ref().map(|it| it.clone_ref(py));

@@ -1,6 +1,6 @@
 //! The methods of a stream writer that every message calls.
 //!
-//! The thread of the writer's loop. The one surprise: a transport may be one of TLS, of another
+//! The thread of the writer's loop. A transport may be one of TLS, of another
 //! loop or of a test, or have a method that was put on the object itself, and then that method is
 //! called.
 
@@ -8,19 +8,20 @@ use std::ffi::CStr;
 
 use pyo3::prelude::*;
 
+use crate::py::call;
 use crate::py::method::{Arguments, FastMethod};
 use crate::py::names::name;
-use crate::py::{asyncio, call};
+use crate::py::stdlib::asyncio;
 use crate::streams::coroutine::StreamCoroutine;
 use crate::streams::field;
 use crate::streams::work::Work;
 use crate::streams::writer::StreamWriterBase;
-use crate::transport::StreamTransport;
+use crate::transport::stream::StreamTransport;
 
 /// `write`
-pub struct Write;
+pub(crate) struct Write;
 /// `drain`
-pub struct Drain;
+pub(crate) struct Drain;
 
 impl FastMethod for Write {
     type Class = StreamWriterBase;

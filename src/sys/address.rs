@@ -1,6 +1,6 @@
 //! Socket addresses, compact enough to sit in every connection.
 //!
-//! Any thread. The one surprise: a Unix address is its raw bytes: empty for an unnamed socket, a
+//! Any thread. A Unix address is its raw bytes: empty for an unnamed socket, a
 //! leading zero byte for an abstract name.
 
 use std::mem::MaybeUninit;
@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An address as `accept`, `getsockname` and `getpeername` give it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
+pub(crate) enum Address {
     /// AF_INET: host and port.
     V4(Ipv4Addr, u16),
     /// AF_INET6: host, port, flow information and scope.
@@ -21,7 +21,7 @@ pub enum Address {
 
 /// Room for the kernel to write an address into, or an address for it to read.
 #[derive(Clone)]
-pub struct RawAddress {
+pub(crate) struct RawAddress {
     /// The bytes, of which the first `length` are set.
     storage: MaybeUninit<libc::sockaddr_storage>,
     /// How many bytes the address has, or the kernel may write.
@@ -33,7 +33,7 @@ const ROOM: libc::socklen_t = size_of::<libc::sockaddr_storage>() as libc::sockl
 
 impl RawAddress {
     /// Empty room.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             storage: MaybeUninit::zeroed(),
             length: ROOM,
@@ -41,22 +41,22 @@ impl RawAddress {
     }
 
     /// Makes the room empty again.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.length = ROOM;
     }
 
     /// Where the address goes.
-    pub fn pointer(&mut self) -> *mut libc::sockaddr {
+    pub(crate) fn pointer(&mut self) -> *mut libc::sockaddr {
         self.storage.as_mut_ptr().cast()
     }
 
     /// Where its length goes.
-    pub fn length(&mut self) -> *mut libc::socklen_t {
+    pub(crate) fn length(&mut self) -> *mut libc::socklen_t {
         &raw mut self.length
     }
 
     /// `address` as the kernel reads it; `None` for a family that is not of the internet.
-    pub fn of(address: &Address) -> Option<Self> {
+    pub(crate) fn of(address: &Address) -> Option<Self> {
         let mut raw = Self::new();
         match address {
             Address::V4(host, port) => raw.put_v4(*host, *port),
@@ -106,19 +106,19 @@ impl RawAddress {
     }
 
     /// The bytes that were written, which tell whether two addresses are the same.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         let length = self.length.min(ROOM) as usize;
         // SAFETY: the storage was zeroed, so all of it is initialised, and `length` is within it.
         unsafe { std::slice::from_raw_parts(self.storage.as_ptr().cast::<u8>(), length) }
     }
 
     /// Notes that the kernel wrote `length` bytes.
-    pub fn set_length(&mut self, length: libc::socklen_t) {
+    pub(crate) fn set_length(&mut self, length: libc::socklen_t) {
         self.length = length;
     }
 
     /// What the kernel wrote.
-    pub fn address(&self) -> Address {
+    pub(crate) fn address(&self) -> Address {
         if self.length == 0 {
             // The sender has no address, and the storage may hold that of an earlier one.
             return Address::Other;
@@ -166,7 +166,7 @@ impl RawAddress {
 }
 
 /// An IPv6 address as glibc writes it: the IPv4-compatible ones end in dotted form.
-pub fn v6_text(host: Ipv6Addr) -> String {
+pub(crate) fn v6_text(host: Ipv6Addr) -> String {
     let segments = host.segments();
     if segments[..6] == [0; 6] && segments[6] != 0 {
         let [.., a, b, c, d] = host.octets();
@@ -177,19 +177,19 @@ pub fn v6_text(host: Ipv6Addr) -> String {
 
 /// A question to `getaddrinfo` that a numeric host answers with one entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct AddressInfo {
+pub(crate) struct AddressInfo {
     /// Whether an IPv4 address may answer.
-    pub v4: bool,
+    pub(crate) v4: bool,
     /// Whether an IPv6 address may answer.
-    pub v6: bool,
+    pub(crate) v6: bool,
     /// Whether a stream socket is asked for, else a datagram socket.
-    pub stream: bool,
+    pub(crate) stream: bool,
     /// The protocol of the answer.
-    pub proto: i32,
+    pub(crate) proto: i32,
 }
 
 /// Whether a TCP connection to `host` is what `family` and `proto` ask for.
-pub fn is_tcp_request(host: IpAddr, family: i32, proto: i32) -> bool {
+pub(crate) fn is_tcp_request(host: IpAddr, family: i32, proto: i32) -> bool {
     let own = if host.is_ipv4() {
         libc::AF_INET
     } else {
@@ -199,7 +199,12 @@ pub fn is_tcp_request(host: IpAddr, family: i32, proto: i32) -> bool {
 }
 
 /// Reads the numbers that `getaddrinfo` takes; `None` for combinations that libc has to judge.
-pub fn numeric_request(family: i32, class: i32, proto: i32, flags: i32) -> Option<AddressInfo> {
+pub(crate) fn numeric_request(
+    family: i32,
+    class: i32,
+    proto: i32,
+    flags: i32,
+) -> Option<AddressInfo> {
     let allowed = libc::AI_PASSIVE | libc::AI_NUMERICHOST | libc::AI_NUMERICSERV;
     let (stream, own) = match class {
         libc::SOCK_STREAM => (true, libc::IPPROTO_TCP),

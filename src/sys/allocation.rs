@@ -11,7 +11,7 @@ use std::ptr::{NonNull, slice_from_raw_parts_mut};
 ///
 /// # Errors
 /// `OutOfMemory`.
-pub fn zeroed(size: usize) -> io::Result<Box<[u8]>> {
+pub(crate) fn zeroed(size: usize) -> io::Result<Box<[u8]>> {
     let layout = Layout::array::<u8>(size).map_err(|_| ErrorKind::OutOfMemory)?;
     if size == 0 {
         return Ok(Box::default());
@@ -28,7 +28,7 @@ pub fn zeroed(size: usize) -> io::Result<Box<[u8]>> {
 ///
 /// # Errors
 /// If there is no memory for it.
-pub fn copied(bytes: &[u8]) -> Result<Box<[u8]>, TryReserveError> {
+pub(crate) fn copied(bytes: &[u8]) -> Result<Box<[u8]>, TryReserveError> {
     let mut copy = Vec::new();
     copy.try_reserve_exact(bytes.len())?;
     copy.extend_from_slice(bytes);
@@ -39,7 +39,7 @@ pub fn copied(bytes: &[u8]) -> Result<Box<[u8]>, TryReserveError> {
 ///
 /// # Errors
 /// If there is no memory for them.
-pub fn collected<T>(items: impl Iterator<Item = T>) -> Result<Vec<T>, TryReserveError> {
+pub(crate) fn collected<T>(items: impl Iterator<Item = T>) -> Result<Vec<T>, TryReserveError> {
     let mut collected = Vec::new();
     collected.try_reserve(items.size_hint().0)?;
     for item in items {

@@ -1,6 +1,6 @@
 //! The monotonic clock, read as `time.monotonic()` reads it.
 //!
-//! Any thread. The one surprise: the conversion to seconds must round exactly as CPython's does,
+//! Any thread. The conversion to seconds must round exactly as CPython's does,
 //! or a timer could seem to fire early by one unit in the last place.
 
 /// Nanoseconds in a second.
@@ -8,7 +8,7 @@ const SECOND: i64 = 1_000_000_000;
 
 /// Seconds since an arbitrary moment, as `time.monotonic()` gives them.
 #[inline]
-pub fn monotonic() -> f64 {
+pub(crate) fn monotonic() -> f64 {
     seconds(nanoseconds())
 }
 

@@ -1,6 +1,6 @@
 //! Datagrams: several received by one system call, one sent.
 //!
-//! Any thread. The one surprise: sending has no counterpart of `Batch`. `sendmmsg` measured 1 to 2 %
+//! Any thread. Sending has no counterpart of `Batch`. `sendmmsg` measured 1 to 2 %
 //! less than as many `sendto`s, and an error of one datagram would come late; `recvmmsg` measured 4 %
 //! less than as many `recvfrom`s, and says besides whether anything is left.
 
@@ -12,17 +12,17 @@ use crate::sys::address::RawAddress;
 use crate::sys::allocation;
 
 /// How many datagrams one call receives at most.
-pub const MOST: usize = 16;
+pub(crate) const MOST: usize = 16;
 /// The room of a batch, which datagrams of the largest size would fill; memory that no datagram has
 /// touched costs nothing.
 const SPACE: usize = 1 << 20;
 /// No datagram of the internet protocols is larger.
 const LARGEST: usize = SPACE / MOST;
 /// What asyncio receives of a datagram of another family at most.
-pub const LARGEST_OTHER: usize = 256 * 1024;
+pub(crate) const LARGEST_OTHER: usize = 256 * 1024;
 
 /// Room for datagrams, and what the last call put there.
-pub struct Batch {
+pub(crate) struct Batch {
     /// What was received, in slots of `slot` bytes.
     space: Box<[u8]>,
     /// The sender of each datagram.
@@ -40,7 +40,7 @@ impl Batch {
     ///
     /// # Errors
     /// `OutOfMemory`.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             space: allocation::zeroed(SPACE)?,
             names: vec![RawAddress::new(); MOST],
@@ -51,7 +51,7 @@ impl Batch {
     }
 
     /// recvmmsg(2): how many datagrams came, and whether there may be more. Never waits.
-    pub fn receive(&mut self, fd: RawFd, internet: bool) -> io::Result<(usize, bool)> {
+    pub(crate) fn receive(&mut self, fd: RawFd, internet: bool) -> io::Result<(usize, bool)> {
         self.slot = if internet { LARGEST } else { LARGEST_OTHER };
         let wanted = self.wanted.min(SPACE / self.slot);
         let mut vectors = [const {
@@ -83,7 +83,7 @@ impl Batch {
     }
 
     /// The datagram at `index` of the last call, and its sender.
-    pub fn datagram(&self, index: usize) -> (&[u8], &RawAddress) {
+    pub(crate) fn datagram(&self, index: usize) -> (&[u8], &RawAddress) {
         let start = index * self.slot;
         (
             &self.space[start..start + self.lengths[index]],
@@ -110,7 +110,7 @@ fn receive_many(fd: RawFd, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
 }
 
 /// sendto(2) of one datagram; never waits.
-pub fn send_to(fd: RawFd, bytes: &[u8], to: &RawAddress) -> io::Result<usize> {
+pub(crate) fn send_to(fd: RawFd, bytes: &[u8], to: &RawAddress) -> io::Result<usize> {
     let name = to.bytes();
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     #[allow(clippy::cast_possible_truncation, reason = "at most 128")]

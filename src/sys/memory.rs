@@ -9,7 +9,7 @@ use std::io::Read;
 use std::os::fd::AsRawFd;
 
 /// The `COUNT` words at `address`, at most 512 of them; `None` where such memory cannot be read.
-pub fn words<const COUNT: usize>(address: *const c_void) -> Option<[usize; COUNT]> {
+pub(crate) fn words<const COUNT: usize>(address: *const c_void) -> Option<[usize; COUNT]> {
     const { assert!(COUNT * size_of::<usize>() <= libc::PIPE_BUF) };
     let (mut reader, writer) = std::io::pipe().ok()?;
     let size = COUNT * size_of::<usize>();

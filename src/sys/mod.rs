@@ -18,19 +18,19 @@
 //!
 //! Everything returns `io::Result`; nothing here knows Python.
 
-pub mod address;
-pub mod allocation;
+pub(crate) mod address;
+pub(crate) mod allocation;
 #[cfg(Py_GIL_DISABLED)]
-pub mod barrier;
-pub mod clock;
-pub mod datagram;
-pub mod memory;
-pub mod nonblocking;
-pub mod openssl;
-pub mod openssl_shape;
-pub mod pipe;
-pub mod poller;
-pub mod process;
-pub mod socket;
-pub mod timerfd;
-pub mod wakeup;
+pub(crate) mod barrier;
+pub(crate) mod clock;
+pub(crate) mod datagram;
+pub(crate) mod memory;
+pub(crate) mod nonblocking;
+pub(crate) mod openssl;
+pub(crate) mod openssl_shape;
+pub(crate) mod pipe;
+pub(crate) mod poller;
+pub(crate) mod process;
+pub(crate) mod socket;
+pub(crate) mod timerfd;
+pub(crate) mod wakeup;

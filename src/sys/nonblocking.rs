@@ -1,6 +1,6 @@
 //! Receiving and sending that never waits, whatever mode the descriptor is in.
 //!
-//! Any thread. The one surprise: a user's socket may be in blocking mode, and nobody else could run
+//! Any thread. A user's socket may be in blocking mode, and nobody else could run
 //! while it blocked, so every call here says MSG_DONTWAIT instead of trusting the mode.
 
 use std::io;
@@ -23,7 +23,7 @@ fn counted(mut call: impl FnMut() -> isize) -> io::Result<usize> {
 
 /// recv(2) into `space`.
 #[inline]
-pub fn recv(fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn recv(fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
     counted(|| {
         // SAFETY: `space` is writable for its whole length.
         unsafe {
@@ -38,7 +38,7 @@ pub fn recv(fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
 }
 
 /// recvfrom(2) into `space`: how much came, and from where.
-pub fn recv_from(fd: RawFd, space: &mut [u8]) -> io::Result<(usize, Address)> {
+pub(crate) fn recv_from(fd: RawFd, space: &mut [u8]) -> io::Result<(usize, Address)> {
     let mut from = RawAddress::new();
     let count = counted(|| {
         from.reset();
@@ -53,7 +53,7 @@ pub fn recv_from(fd: RawFd, space: &mut [u8]) -> io::Result<(usize, Address)> {
 
 /// send(2) of `bytes`.
 #[inline]
-pub fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+pub(crate) fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     counted(|| {
         // SAFETY: `bytes` is readable for its whole length.
@@ -63,16 +63,16 @@ pub fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
 
 /// What `socket(2)` was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// The address family.
-    pub family: i32,
+    pub(crate) family: i32,
     /// The type, without flags.
-    pub class: i32,
+    pub(crate) class: i32,
 }
 
 impl Origin {
     /// What the socket `fd` is.
-    pub fn of(fd: RawFd) -> io::Result<Self> {
+    pub(crate) fn of(fd: RawFd) -> io::Result<Self> {
         Ok(Self {
             family: option(fd, libc::SO_DOMAIN)?,
             class: option(fd, libc::SO_TYPE)?,
@@ -80,14 +80,14 @@ impl Origin {
     }
 
     /// Family, type and protocol of a socket that does not block, for Python's `socket.socket`.
-    pub fn for_python(self, proto: i32) -> (i32, i32, i32) {
+    pub(crate) fn for_python(self, proto: i32) -> (i32, i32, i32) {
         (self.family, self.class | libc::SOCK_NONBLOCK, proto)
     }
 }
 
 /// What the addresses of a socket are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
+pub(crate) enum Family {
     /// AF_INET.
     V4,
     /// AF_INET6.
@@ -100,12 +100,12 @@ pub enum Family {
 
 impl Family {
     /// That of the socket `fd`.
-    pub fn of(fd: RawFd) -> Self {
+    pub(crate) fn of(fd: RawFd) -> Self {
         option(fd, libc::SO_DOMAIN).map_or(Self::Foreign, Self::numbered)
     }
 
     /// The one with this number.
-    pub fn numbered(number: i32) -> Self {
+    pub(crate) fn numbered(number: i32) -> Self {
         match number {
             libc::AF_INET => Self::V4,
             libc::AF_INET6 => Self::V6,
@@ -116,7 +116,7 @@ impl Family {
 }
 
 /// The protocol of the socket `fd`.
-pub fn proto(fd: RawFd) -> io::Result<i32> {
+pub(crate) fn proto(fd: RawFd) -> io::Result<i32> {
     option(fd, libc::SO_PROTOCOL)
 }
 

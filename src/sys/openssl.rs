@@ -1,7 +1,7 @@
 //! `OpenSsl`: some functions of the OpenSSL that another module of this process is linked to, and
 //! `Session`: the data path of one TLS connection over them.
 //!
-//! A session belongs to the thread that uses it. The one surprise: nothing is loaded and nothing is
+//! A session belongs to the thread that uses it. Nothing is loaded and nothing is
 //! linked. The functions are looked up in what the other module brought, so that there is one
 //! OpenSSL; where they are not found, there is no `OpenSsl`.
 
@@ -48,7 +48,7 @@ macro_rules! functions {
         ///
         /// # Invariant
         /// Each field is the function of that name, in one and the same OpenSSL from 3.0 on.
-        pub struct OpenSsl {
+        pub(crate) struct OpenSsl {
             $($name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
         }
 
@@ -99,7 +99,7 @@ functions! {
 
 impl OpenSsl {
     /// That of the library at `path`, if it is loaded and says `number` and `text` of its version.
-    pub fn of(path: &CStr, number: c_ulong, text: &[u8]) -> Option<Self> {
+    pub(crate) fn of(path: &CStr, number: c_ulong, text: &[u8]) -> Option<Self> {
         let found = Self::find(&Library::loaded(path)?)?;
         // SAFETY: no arguments, no conditions.
         let version = unsafe { (found.version_num)() };
@@ -114,7 +114,10 @@ impl OpenSsl {
 
     /// Shows `look` an `SSL` with two memory `BIO`s, and the kind of these, which are freed
     /// afterwards; `None` if there is no memory.
-    pub fn with_sample<R>(&self, look: impl FnOnce(Objects, *const c_void) -> R) -> Option<R> {
+    pub(crate) fn with_sample<R>(
+        &self,
+        look: impl FnOnce(Objects, *const c_void) -> R,
+    ) -> Option<R> {
         // SAFETY: no arguments, no conditions.
         let method = unsafe { (self.tls_method)() };
         // SAFETY: a method of this OpenSSL.
@@ -150,7 +153,7 @@ impl OpenSsl {
 
     /// Whether the calling thread's queue of errors, which all uses of this OpenSSL share, has any.
     #[inline]
-    pub fn has_errors(&self) -> bool {
+    pub(crate) fn has_errors(&self) -> bool {
         // SAFETY: no arguments, no conditions.
         unsafe { (self.err_peek_error)() != 0 }
     }
@@ -158,7 +161,7 @@ impl OpenSsl {
     /// Empties that queue. OpenSSL takes an error that other code has left there for its own when
     /// it is asked why a call came to nothing.
     #[inline]
-    pub fn forget_errors(&self) {
+    pub(crate) fn forget_errors(&self) {
         if self.has_errors() {
             // SAFETY: no arguments, no conditions.
             unsafe { (self.err_clear_error)() };
@@ -168,18 +171,18 @@ impl OpenSsl {
 
 /// The addresses of the objects of a connection.
 #[derive(Clone, Copy)]
-pub struct Objects {
+pub(crate) struct Objects {
     /// An `SSL`.
-    pub ssl: NonNull<c_void>,
+    pub(crate) ssl: NonNull<c_void>,
     /// The memory `BIO` that it reads.
-    pub incoming: NonNull<c_void>,
+    pub(crate) incoming: NonNull<c_void>,
     /// The memory `BIO` that it writes.
-    pub outgoing: NonNull<c_void>,
+    pub(crate) outgoing: NonNull<c_void>,
 }
 
 /// What an attempt to read or to write came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// So many bytes.
     Done(usize),
     /// The peer has to say something first.
@@ -194,7 +197,7 @@ pub enum Answer {
 ///
 /// # Invariant
 /// The three objects outlive the session, and no two threads call it at once.
-pub struct Session {
+pub(crate) struct Session {
     /// The functions of the OpenSSL that made the objects.
     functions: &'static OpenSsl,
     /// The `SSL` and its two `BIO`s.
@@ -209,7 +212,7 @@ impl Session {
     ///
     /// # Safety
     /// The addresses are those of such objects of that OpenSSL, and the invariant holds.
-    pub unsafe fn new(
+    pub(crate) unsafe fn new(
         functions: &'static OpenSsl,
         objects: Objects,
         owner: *const c_void,
@@ -236,7 +239,7 @@ impl Session {
 
     /// Adds to what the peer has sent. False if there is no memory.
     #[inline]
-    pub fn feed(&self, data: &[u8]) -> bool {
+    pub(crate) fn feed(&self, data: &[u8]) -> bool {
         let Ok(size) = c_int::try_from(data.len()) else {
             return false;
         };
@@ -252,13 +255,13 @@ impl Session {
 
     /// How much of what the peer has sent was not read.
     #[inline]
-    pub fn incoming_pending(&self) -> usize {
+    pub(crate) fn incoming_pending(&self) -> usize {
         self.pending(self.objects.incoming)
     }
 
     /// How much there is to be sent.
     #[inline]
-    pub fn outgoing_pending(&self) -> usize {
+    pub(crate) fn outgoing_pending(&self) -> usize {
         self.pending(self.objects.outgoing)
     }
 
@@ -272,7 +275,7 @@ impl Session {
 
     /// Takes out what is to be sent, as much as `room` takes. Returns how much that is.
     #[inline]
-    pub fn take(&self, room: &mut [u8]) -> usize {
+    pub(crate) fn take(&self, room: &mut [u8]) -> usize {
         let size = c_int::try_from(room.len()).unwrap_or(c_int::MAX);
         let bio = self.objects.outgoing.as_ptr();
         // SAFETY: the invariant; there is room for `size` bytes.
@@ -291,7 +294,7 @@ impl Session {
     /// # Safety
     /// `room` may be written to.
     #[inline]
-    pub unsafe fn read(&self, room: *mut [u8]) -> Answer {
+    pub(crate) unsafe fn read(&self, room: *mut [u8]) -> Answer {
         let ssl = self.objects.ssl.as_ptr();
         let mut count = 0;
         // SAFETY: the invariant, and the caller's promise.
@@ -309,7 +312,7 @@ impl Session {
     /// # Safety
     /// `data` may be read.
     #[inline]
-    pub unsafe fn write(&self, data: *const [u8]) -> Answer {
+    pub(crate) unsafe fn write(&self, data: *const [u8]) -> Answer {
         let ssl = self.objects.ssl.as_ptr();
         let mut count = 0;
         // SAFETY: the invariant, and the caller's promise.
@@ -345,7 +348,7 @@ impl Session {
     /// Nothing may happen for long: `BIO`s that have grown give their memory back, if they are
     /// empty.
     #[inline]
-    pub fn rest(&self) {
+    pub(crate) fn rest(&self) {
         let [incoming, outgoing] = &self.grown;
         if incoming.get() {
             self.shrink(self.objects.incoming, incoming);
@@ -373,7 +376,7 @@ impl Session {
 
     /// How many decrypted bytes the last read has left.
     #[inline]
-    pub fn decrypted(&self) -> usize {
+    pub(crate) fn decrypted(&self) -> usize {
         // SAFETY: the invariant.
         let count = unsafe { (self.functions.ssl_pending)(self.objects.ssl.as_ptr()) };
         usize::try_from(count).unwrap_or(0)

@@ -15,7 +15,7 @@ const SSL_WORDS: usize = 64;
 const BIO_WORDS: usize = 8;
 
 /// Where objects of an OpenSSL keep what can be compared.
-pub struct Shape {
+pub(crate) struct Shape {
     /// The address of what all memory `BIO`s have in common: `BIO_s_mem()`.
     method: usize,
     /// Which word of a `BIO` that is.
@@ -28,7 +28,7 @@ pub struct Shape {
 
 impl Shape {
     /// The shape of the objects of this OpenSSL; `None` if it makes none, or they show nothing.
-    pub fn of(openssl: &OpenSsl) -> Option<Self> {
+    pub(crate) fn of(openssl: &OpenSsl) -> Option<Self> {
         openssl.with_sample(Self::learned)?
     }
 
@@ -45,7 +45,7 @@ impl Shape {
     }
 
     /// Whether `objects` look as an `SSL` and its two memory `BIO`s do.
-    pub fn fits(&self, objects: Objects) -> bool {
+    pub(crate) fn fits(&self, objects: Objects) -> bool {
         let incoming = objects.incoming.addr().get();
         let outgoing = objects.outgoing.addr().get();
         let is_memory = |bio: *mut c_void| {

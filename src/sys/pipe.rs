@@ -1,6 +1,6 @@
 //! One system call each on the descriptor of a pipe, a character device, or a socket used as one.
 //!
-//! Any thread. The one surprise: a write may raise SIGPIPE, which CPython ignores unless a program
+//! Any thread. A write may raise SIGPIPE, which CPython ignores unless a program
 //! says otherwise; MSG_NOSIGNAL is for sockets only.
 
 use std::io::{self, IoSlice};
@@ -10,7 +10,7 @@ use crate::sys::socket::retried;
 
 /// What a descriptor is, as far as pipe transports care.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A pipe, with or without a name.
     Fifo,
     /// A socket.
@@ -22,7 +22,7 @@ pub enum Kind {
 }
 
 /// fstat(2): what `fd` is.
-pub fn kind(fd: RawFd) -> io::Result<Kind> {
+pub(crate) fn kind(fd: RawFd) -> io::Result<Kind> {
     let mut status = std::mem::MaybeUninit::<libc::stat>::uninit();
     // SAFETY: `status` is room for the answer.
     let failed = unsafe { libc::fstat(fd, status.as_mut_ptr()) };
@@ -40,7 +40,7 @@ pub fn kind(fd: RawFd) -> io::Result<Kind> {
 }
 
 /// Makes calls on `fd` return instead of waiting.
-pub fn set_nonblocking(fd: RawFd) -> io::Result<()> {
+pub(crate) fn set_nonblocking(fd: RawFd) -> io::Result<()> {
     let mut on: libc::c_int = 1;
     // SAFETY: FIONBIO reads one int.
     let failed = unsafe { libc::ioctl(fd, libc::FIONBIO, &raw mut on) };
@@ -52,7 +52,7 @@ pub fn set_nonblocking(fd: RawFd) -> io::Result<()> {
 }
 
 /// read(2) into `space`.
-pub fn read(fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn read(fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
     retried(|| {
         // SAFETY: `space` is writable for its whole length.
         let count = unsafe { libc::read(fd, space.as_mut_ptr().cast(), space.len()) };
@@ -61,7 +61,7 @@ pub fn read(fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
 }
 
 /// write(2) of `bytes`.
-pub fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+pub(crate) fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     retried(|| {
         // SAFETY: `bytes` is readable for its whole length.
         let count = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
@@ -70,7 +70,7 @@ pub fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
 }
 
 /// writev(2) of several chunks, of which there are no more than `socket::MAX_SLICES`.
-pub fn write_vectored(fd: RawFd, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
+pub(crate) fn write_vectored(fd: RawFd, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
     let count = libc::c_int::try_from(chunks.len()).unwrap_or(libc::c_int::MAX);
     retried(|| {
         // SAFETY: `IoSlice` is laid out as `iovec`, and there are `count` of them.
@@ -80,7 +80,7 @@ pub fn write_vectored(fd: RawFd, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
 }
 
 /// Another descriptor of the same open file, which programs that are run do not inherit.
-pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the kernel answers EBADF if `fd` is not open.
     let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
     if copy < 0 {
@@ -91,7 +91,7 @@ pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
 }
 
 /// Whether `errno` is how the kernel says that the other side of a terminal is closed.
-pub fn is_hang_up(errno: i32) -> bool {
+pub(crate) fn is_hang_up(errno: i32) -> bool {
     errno == libc::EIO
 }
 

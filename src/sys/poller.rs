@@ -1,6 +1,6 @@
 //! `Poller`: registrations through mio, and one wait a turn on mio's own descriptor.
 //!
-//! Any thread may register and wake; one thread waits. The one surprise: mio is edge-triggered only
+//! Any thread may register and wake; one thread waits. Mio is edge-triggered only
 //! and rounds time-outs up to whole milliseconds, so level-triggered watches and waits with
 //! nanoseconds go to the epoll descriptor directly; and the kernel may end a wait 50 microseconds
 //! late (timer slack, prctl(2)), but not a timerfd, which therefore ends short waits.
@@ -34,46 +34,46 @@ pub(crate) const LONGEST: f64 = 24.0 * 3600.0;
     reason = "each is a fact of its own, as the kernel's flags are"
 )]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     /// Something can be read, or an error or end of file is to be picked up by reading.
-    pub readable: bool,
+    pub(crate) readable: bool,
     /// Urgent data has come, which a level-triggered watch does not tell of.
-    pub urgent: bool,
+    pub(crate) urgent: bool,
     /// Something can be written, or an error is to be picked up by writing.
-    pub writable: bool,
+    pub(crate) writable: bool,
     /// A short read does not mean that nothing is left: the peer will send no more and reading on
     /// ends in end of file or an error, or urgent data stands in between.
-    pub read_closed: bool,
+    pub(crate) read_closed: bool,
     /// Whoever is told has asked for it. The kernel never says so.
-    pub resumed: bool,
+    pub(crate) resumed: bool,
 }
 
 impl Readiness {
     /// Whether it is time to read, for whatever reason.
     #[inline]
-    pub fn reads(self) -> bool {
+    pub(crate) fn reads(self) -> bool {
         self.readable || self.urgent || self.resumed
     }
 }
 
 /// Which directions a level-triggered watch asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Directions {
+pub(crate) struct Directions {
     /// Wait for something to read.
-    pub read: bool,
+    pub(crate) read: bool,
     /// Wait for room to write.
-    pub write: bool,
+    pub(crate) write: bool,
 }
 
 /// The events of one wait.
-pub struct Events {
+pub(crate) struct Events {
     /// As epoll_wait(2) wrote them.
     raw: Vec<libc::epoll_event>,
 }
 
 impl Events {
     /// Room for one wait.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             raw: Vec::with_capacity(EVENTS.unsigned_abs() as usize),
         }
@@ -81,18 +81,18 @@ impl Events {
 
     /// How many there are.
     #[inline]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.raw.len()
     }
 
     /// Forgets them.
     #[inline]
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.raw.clear();
     }
 
     /// The token and readiness of each event; those of the waker and the timer are left out.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, Readiness)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, Readiness)> {
         self.raw
             .iter()
             .filter(|event| event.u64 < TIMER)
@@ -115,7 +115,7 @@ impl Events {
 }
 
 /// The readiness of many descriptors.
-pub struct Poller {
+pub(crate) struct Poller {
     /// The epoll set.
     poll: Poll,
     /// What other threads end a wait with.
@@ -128,7 +128,7 @@ pub struct Poller {
 
 impl Poller {
     /// A poller of its own, with its waker and its timer.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), as_token(WAKER))?;
         let timer = Timerfd::new()?;
@@ -149,12 +149,12 @@ impl Poller {
     }
 
     /// Ends a wait of another thread, or the next one.
-    pub fn wake(&self) -> io::Result<()> {
+    pub(crate) fn wake(&self) -> io::Result<()> {
         self.waker.wake()
     }
 
     /// Watches `fd` edge-triggered for reading.
-    pub fn add_edge(&self, fd: RawFd, token: u64) -> io::Result<()> {
+    pub(crate) fn add_edge(&self, fd: RawFd, token: u64) -> io::Result<()> {
         let registry = self.poll.registry();
         match registry.register(&mut SourceFd(&fd), as_token(token), READ) {
             // Somebody closed a watched descriptor and the number came back as another file while
@@ -168,7 +168,7 @@ impl Poller {
 
     /// Changes an edge-triggered watch to both directions, or back to reading only; begins it if
     /// there is none. The kernel reports again what is ready at that moment.
-    pub fn change_edge(&self, fd: RawFd, token: u64, write: bool) -> io::Result<()> {
+    pub(crate) fn change_edge(&self, fd: RawFd, token: u64, write: bool) -> io::Result<()> {
         let registry = self.poll.registry();
         let interest = if write {
             READ | Interest::WRITABLE
@@ -184,12 +184,17 @@ impl Poller {
     }
 
     /// Ends an edge-triggered watch.
-    pub fn remove_edge(&self, fd: RawFd) -> io::Result<()> {
+    pub(crate) fn remove_edge(&self, fd: RawFd) -> io::Result<()> {
         self.poll.registry().deregister(&mut SourceFd(&fd))
     }
 
     /// Watches `fd` level-triggered, also if the kernel has an older watch of that number.
-    pub fn add_level(&self, fd: RawFd, token: u64, directions: Directions) -> io::Result<()> {
+    pub(crate) fn add_level(
+        &self,
+        fd: RawFd,
+        token: u64,
+        directions: Directions,
+    ) -> io::Result<()> {
         match self.control(libc::EPOLL_CTL_ADD, fd, token, directions) {
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
                 self.control(libc::EPOLL_CTL_MOD, fd, token, directions)
@@ -200,7 +205,12 @@ impl Poller {
 
     /// Changes the directions of a level-triggered watch, also if the kernel has forgotten it
     /// because the descriptor was closed and its number is another file now.
-    pub fn set_level(&self, fd: RawFd, token: u64, directions: Directions) -> io::Result<()> {
+    pub(crate) fn set_level(
+        &self,
+        fd: RawFd,
+        token: u64,
+        directions: Directions,
+    ) -> io::Result<()> {
         match self.control(libc::EPOLL_CTL_MOD, fd, token, directions) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
                 self.control(libc::EPOLL_CTL_ADD, fd, token, directions)
@@ -210,7 +220,7 @@ impl Poller {
     }
 
     /// Ends a level-triggered watch.
-    pub fn remove_level(&self, fd: RawFd) -> io::Result<()> {
+    pub(crate) fn remove_level(&self, fd: RawFd) -> io::Result<()> {
         self.control(
             libc::EPOLL_CTL_DEL,
             fd,
@@ -244,7 +254,7 @@ impl Poller {
     /// # Errors
     /// As `wait`.
     #[inline]
-    pub fn look(&self, events: &mut Events) -> io::Result<()> {
+    pub(crate) fn look(&self, events: &mut Events) -> io::Result<()> {
         events.raw.clear();
         let room = events.raw.as_mut_ptr();
         // SAFETY: `room` has a capacity of `EVENTS` events.
@@ -259,7 +269,7 @@ impl Poller {
     ///
     /// # Errors
     /// `Interrupted` when a signal arrived; anything else is a broken poller.
-    pub fn wait(&self, events: &mut Events, timeout: Option<f64>) -> io::Result<()> {
+    pub(crate) fn wait(&self, events: &mut Events, timeout: Option<f64>) -> io::Result<()> {
         events.raw.clear();
         let timeout = timeout.map(|seconds| seconds.clamp(0.0, LONGEST));
         let count = match timeout {
@@ -331,7 +341,7 @@ fn timespec(seconds: f64) -> libc::timespec {
 ///
 /// # Errors
 /// What a watch of it would fail with: EBADF.
-pub fn check_open(fd: RawFd) -> io::Result<()> {
+pub(crate) fn check_open(fd: RawFd) -> io::Result<()> {
     // SAFETY: the call has no pointers.
     if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
         return Err(io::Error::last_os_error());

@@ -1,6 +1,6 @@
 //! A child process behind a descriptor: its exit, its status, signals to it.
 //!
-//! Any thread. The one surprise: a number names another process as soon as somebody has reaped the
+//! Any thread. A number names another process as soon as somebody has reaped the
 //! first, a descriptor never does; so the descriptor is what is asked wherever the kernel allows
 //! it.
 
@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 /// # Errors
 /// `ESRCH` if somebody else has reaped it already, `ENOSYS` if the kernel has no such descriptors
 /// (before Linux 5.3), `EPERM` in some sandboxes, `EMFILE`.
-pub fn open(pid: i32) -> io::Result<OwnedFd> {
+pub(crate) fn open(pid: i32) -> io::Result<OwnedFd> {
     // SAFETY: the arguments are those of pidfd_open(2): a process and no flags.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     let Ok(fd @ 0..) = i32::try_from(fd) else {
@@ -28,7 +28,7 @@ pub fn open(pid: i32) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// `ECHILD` if somebody else has reaped it.
-pub fn reap(process: &OwnedFd, pid: i32) -> io::Result<Option<i32>> {
+pub(crate) fn reap(process: &OwnedFd, pid: i32) -> io::Result<Option<i32>> {
     let by_descriptor = wait(libc::P_PIDFD, process.as_raw_fd());
     match by_descriptor {
         // Linux 5.3 has the descriptors but cannot wait for them.
@@ -64,7 +64,7 @@ fn wait(kind: libc::idtype_t, number: i32) -> io::Result<Option<i32>> {
 ///
 /// # Errors
 /// `ESRCH` if it has been reaped, `EPERM`, `EINVAL`.
-pub fn send_signal(process: &OwnedFd, signal: i32) -> io::Result<()> {
+pub(crate) fn send_signal(process: &OwnedFd, signal: i32) -> io::Result<()> {
     let no_information = std::ptr::null::<libc::siginfo_t>();
     let fd = process.as_raw_fd();
     // SAFETY: the arguments are those of pidfd_send_signal(2): no information and no flags.
@@ -78,7 +78,7 @@ pub fn send_signal(process: &OwnedFd, signal: i32) -> io::Result<()> {
 }
 
 /// Whether `error` says that somebody else has reaped the child.
-pub fn is_reaped(error: &io::Error) -> bool {
+pub(crate) fn is_reaped(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ECHILD)
 }
 

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::sys::address::{Address, RawAddress};
 
 /// How many chunks one `writev` takes.
-pub const MAX_SLICES: usize = 64;
+pub(crate) const MAX_SLICES: usize = 64;
 
 /// Lends `fd` to a safe interface for one call; EBADF for that of a closed socket.
 fn lend<R>(fd: RawFd, call: impl FnOnce(SockRef<'_>) -> io::Result<R>) -> io::Result<R> {
@@ -26,7 +26,7 @@ fn lend<R>(fd: RawFd, call: impl FnOnce(SockRef<'_>) -> io::Result<R>) -> io::Re
 }
 
 /// Repeats `call` for as long as signals interrupt it.
-pub fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+pub(crate) fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -37,7 +37,7 @@ pub fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize>
 
 /// recv(2) into `space`.
 #[inline]
-pub fn recv(fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn recv(fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
     retried(|| {
         // SAFETY: `space` is writable for its whole length.
         let count = unsafe { libc::recv(fd, space.as_mut_ptr().cast(), space.len(), 0) };
@@ -47,7 +47,7 @@ pub fn recv(fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
 
 /// recvmsg(2) into `space`, and whether descriptors came along, which the kernel drops: a read ends
 /// with the message that carried them although more may be waiting.
-pub fn recv_unix(fd: RawFd, space: &mut [u8]) -> io::Result<(usize, bool)> {
+pub(crate) fn recv_unix(fd: RawFd, space: &mut [u8]) -> io::Result<(usize, bool)> {
     let mut piece = libc::iovec {
         iov_base: space.as_mut_ptr().cast(),
         iov_len: space.len(),
@@ -66,7 +66,7 @@ pub fn recv_unix(fd: RawFd, space: &mut [u8]) -> io::Result<(usize, bool)> {
 
 /// send(2) of `bytes`.
 #[inline]
-pub fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+pub(crate) fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     retried(|| {
         // SAFETY: `bytes` is readable for its whole length.
         let count =
@@ -76,7 +76,7 @@ pub fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
 }
 
 /// sendmsg(2) of several chunks in one message.
-pub fn send_vectored(fd: RawFd, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
+pub(crate) fn send_vectored(fd: RawFd, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
     retried(|| {
         lend(fd, |socket| {
             socket.send_vectored_with_flags(chunks, libc::MSG_NOSIGNAL)
@@ -85,7 +85,7 @@ pub fn send_vectored(fd: RawFd, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
 }
 
 /// How many bytes can be read now (FIONREAD).
-pub fn readable_bytes(fd: RawFd) -> usize {
+pub(crate) fn readable_bytes(fd: RawFd) -> usize {
     let mut count: libc::c_int = 0;
     // SAFETY: FIONREAD writes one int.
     let failed = unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut count) };
@@ -97,7 +97,7 @@ pub fn readable_bytes(fd: RawFd) -> usize {
 }
 
 /// accept4(2): a connection that does not block and is not inherited, and its peer's address.
-pub fn accept(fd: RawFd) -> io::Result<(OwnedFd, Address)> {
+pub(crate) fn accept(fd: RawFd) -> io::Result<(OwnedFd, Address)> {
     let mut raw = RawAddress::new();
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     let accepted = loop {
@@ -118,7 +118,7 @@ pub fn accept(fd: RawFd) -> io::Result<(OwnedFd, Address)> {
 
 /// Whether a connection waits on a listening socket: poll(2). An accept(2) that finds none costs
 /// ten times as much, because it makes the new socket first.
-pub fn has_waiting(fd: RawFd) -> bool {
+pub(crate) fn has_waiting(fd: RawFd) -> bool {
     let mut asked = libc::pollfd {
         fd,
         events: libc::POLLIN,
@@ -132,7 +132,7 @@ pub fn has_waiting(fd: RawFd) -> bool {
 
 /// Begins to connect a new TCP socket that does not block and is not inherited: the socket, and its
 /// peer if the connection is made already, as it is over loopback.
-pub fn begin_connect(to: SocketAddr) -> io::Result<(OwnedFd, Option<Address>)> {
+pub(crate) fn begin_connect(to: SocketAddr) -> io::Result<(OwnedFd, Option<Address>)> {
     let class = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new_raw(Domain::for_address(to), class, Some(Protocol::TCP))?;
     match socket.connect(&to.into()) {
@@ -153,7 +153,7 @@ fn is_under_way(error: &io::Error) -> bool {
 
 /// What an error of accept(2) means for the listener.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AcceptError {
+pub(crate) enum AcceptError {
     /// Nobody waits.
     Nothing,
     /// The peer went away before it was accepted.
@@ -166,7 +166,7 @@ pub enum AcceptError {
 
 impl AcceptError {
     /// Sorts `error`.
-    pub fn of(error: &io::Error) -> Self {
+    pub(crate) fn of(error: &io::Error) -> Self {
         match error.raw_os_error() {
             Some(libc::EAGAIN) => Self::Nothing,
             Some(libc::ECONNABORTED) => Self::Aborted,
@@ -177,17 +177,17 @@ impl AcceptError {
 }
 
 /// shutdown(2) of the sending half.
-pub fn shutdown_write(fd: RawFd) -> io::Result<()> {
+pub(crate) fn shutdown_write(fd: RawFd) -> io::Result<()> {
     lend(fd, |socket| socket.shutdown(std::net::Shutdown::Write))
 }
 
 /// Turns Nagle's algorithm off.
-pub fn set_nodelay(fd: RawFd) -> io::Result<()> {
+pub(crate) fn set_nodelay(fd: RawFd) -> io::Result<()> {
     lend(fd, |socket| socket.set_tcp_nodelay(true))
 }
 
 /// getsockname(2).
-pub fn local_address(fd: RawFd) -> io::Result<Address> {
+pub(crate) fn local_address(fd: RawFd) -> io::Result<Address> {
     let mut raw = RawAddress::new();
     // SAFETY: the address and its length point at storage of that length.
     let failed = unsafe { libc::getsockname(fd, raw.pointer(), raw.length()) };
@@ -199,7 +199,7 @@ pub fn local_address(fd: RawFd) -> io::Result<Address> {
 }
 
 /// getpeername(2).
-pub fn peer_address(fd: RawFd) -> io::Result<Address> {
+pub(crate) fn peer_address(fd: RawFd) -> io::Result<Address> {
     let mut raw = RawAddress::new();
     // SAFETY: the address and its length point at storage of that length.
     let failed = unsafe { libc::getpeername(fd, raw.pointer(), raw.length()) };

@@ -1,6 +1,6 @@
 //! `Timerfd`: a timer of the kernel that ends a poll on time.
 //!
-//! The thread that waits. The one surprise: nobody ever reads it. It is watched edge-triggered, and
+//! The thread that waits. Nobody ever reads it. It is watched edge-triggered, and
 //! arming it again takes back what it has to say.
 
 use std::io;
@@ -8,11 +8,11 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 /// A timer on the clock that `time.monotonic()` reads.
-pub struct Timerfd(OwnedFd);
+pub(crate) struct Timerfd(OwnedFd);
 
 impl Timerfd {
     /// A timer that is not armed.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let flags = libc::TFD_NONBLOCK | libc::TFD_CLOEXEC;
         // SAFETY: no pointers are passed.
         let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, flags) };
@@ -24,7 +24,7 @@ impl Timerfd {
     }
 
     /// Lets it expire once, `after` from now. Replaces what was set before.
-    pub fn arm(&self, after: libc::timespec) -> io::Result<()> {
+    pub(crate) fn arm(&self, after: libc::timespec) -> io::Result<()> {
         let once = libc::itimerspec {
             it_interval: libc::timespec {
                 tv_sec: 0,

@@ -1,6 +1,6 @@
 //! `SignalPipe`: the socket pair whose writing end CPython's signal handler writes numbers to.
 //!
-//! Loop thread only, except that any signal handler writes. The one surprise: it is a socket pair
+//! Loop thread only, except that any signal handler writes. It is a socket pair
 //! and not an eventfd, because CPython writes single bytes.
 
 use std::io::{self, Read};
@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 /// Both ends; neither blocks.
-pub struct SignalPipe {
+pub(crate) struct SignalPipe {
     /// What the loop polls and empties.
     reader: UnixStream,
     /// What CPython's signal handler writes to.
@@ -17,7 +17,7 @@ pub struct SignalPipe {
 
 impl SignalPipe {
     /// A new pair.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let (reader, writer) = UnixStream::pair()?;
         reader.set_nonblocking(true)?;
         writer.set_nonblocking(true)?;
@@ -25,17 +25,17 @@ impl SignalPipe {
     }
 
     /// The end to poll.
-    pub fn reader(&self) -> RawFd {
+    pub(crate) fn reader(&self) -> RawFd {
         self.reader.as_raw_fd()
     }
 
     /// The end for `signal.set_wakeup_fd`.
-    pub fn writer(&self) -> RawFd {
+    pub(crate) fn writer(&self) -> RawFd {
         self.writer.as_raw_fd()
     }
 
     /// Every signal number that was written since the last call.
-    pub fn take(&self) -> Vec<u8> {
+    pub(crate) fn take(&self) -> Vec<u8> {
         let mut numbers = Vec::new();
         let mut chunk = [0; 256];
         loop {

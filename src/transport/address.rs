@@ -1,19 +1,19 @@
 //! Addresses as Python's `socket` module gives them.
 //!
-//! Any attached thread. The one surprise: a Unix name that begins with a zero byte, one of Linux's
+//! Any attached thread. A Unix name that begins with a zero byte, one of Linux's
 //! abstract names, is `bytes`; every other one is a `str`, an empty one too.
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::py::asyncio;
 use crate::py::names::name;
+use crate::py::stdlib::asyncio;
 use crate::py::value;
 use crate::sys::address::{self, Address};
 
 /// `address` as `getsockname()` or `getpeername()` would return it.
-pub fn to_python<'py>(py: Python<'py>, address: &Address) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn to_python<'py>(py: Python<'py>, address: &Address) -> PyResult<Bound<'py, PyAny>> {
     match address {
         Address::V4(host, port) => {
             let host = value::text(py, &host.to_string())?.into_any();
@@ -35,7 +35,7 @@ pub fn to_python<'py>(py: Python<'py>, address: &Address) -> PyResult<Bound<'py,
 }
 
 /// `extra`, or a new dictionary, with what `sock` says of itself, where `get_extra_info` finds it.
-pub fn described<'py>(
+pub(crate) fn described<'py>(
     extra: Option<Bound<'py, PyDict>>,
     sock: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyDict>> {

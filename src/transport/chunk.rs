@@ -1,6 +1,6 @@
 //! `Data`: bytes that wait to be sent.
 //!
-//! Loop thread only. The one surprise: only exact `bytes` are held; every other buffer is copied,
+//! Loop thread only. Only exact `bytes` are held; every other buffer is copied,
 //! because its owner may change or resize it before it is sent.
 
 use pyo3::exceptions::PyTypeError;
@@ -9,14 +9,14 @@ use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
 
 use crate::error::{exception, no_memory};
 use crate::logic::write_queue::Chunk;
-use crate::py::buffer;
-use crate::py::bytes::Pinned;
+use crate::py::data::buffer;
+use crate::py::data::bytes::Pinned;
 use crate::py::names::name;
 use crate::py::value::shown;
 use crate::sys::allocation;
 
 /// One write.
-pub enum Data {
+pub(crate) enum Data {
     /// A `bytes` object of the user.
     Held(Pinned),
     /// A copy of another buffer.
@@ -47,7 +47,7 @@ impl Data {
     /// `TypeError` with the text of this Python version if it is neither bytes nor bytearray nor
     /// memoryview.
     #[inline]
-    pub fn from_write(data: &Bound<'_, PyAny>) -> PyResult<Self> {
+    pub(crate) fn from_write(data: &Bound<'_, PyAny>) -> PyResult<Self> {
         if let Ok(bytes) = data.cast_exact::<PyBytes>() {
             return Ok(Self::Held(Pinned::new(bytes.clone())));
         }
@@ -65,7 +65,7 @@ impl Data {
     ///
     /// # Errors
     /// `TypeError` with the text of `memoryview` if it is none.
-    pub fn from_writelines(data: &Bound<'_, PyAny>) -> PyResult<Self> {
+    pub(crate) fn from_writelines(data: &Bound<'_, PyAny>) -> PyResult<Self> {
         match data.cast_exact::<PyBytes>() {
             Ok(bytes) => Ok(Self::Held(Pinned::new(bytes.clone()))),
             Err(_) => Self::copied(PyMemoryView::from(data)?.as_any()),
@@ -83,13 +83,13 @@ impl Data {
 
     /// Whether there is nothing to send.
     #[inline]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.bytes().is_empty()
     }
 
     /// Releases it.
     #[inline]
-    pub fn release(self, py: Python<'_>) {
+    pub(crate) fn release(self, py: Python<'_>) {
         if let Self::Held(pinned) = self {
             pinned.release(py);
         }
@@ -97,25 +97,25 @@ impl Data {
 }
 
 /// Chunks that are sent, until they can be released outside any borrow.
-pub struct Finished<C>(Vec<C>);
+pub(crate) struct Finished<C>(Vec<C>);
 
 impl<C> Finished<C> {
     /// None yet.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(Vec::new())
     }
 
     /// Keeps `chunk`; where there is no memory for that it is released at once, which runs no Python
     /// code either: it is a `bytes` or a copy.
     #[inline]
-    pub fn keep(&mut self, chunk: C) {
+    pub(crate) fn keep(&mut self, chunk: C) {
         if self.0.try_reserve(1).is_ok() {
             self.0.push(chunk);
         }
     }
 
     /// The chunks.
-    pub fn take(self) -> Vec<C> {
+    pub(crate) fn take(self) -> Vec<C> {
         self.0
     }
 }
@@ -139,7 +139,7 @@ fn refused(data: &Bound<'_, PyAny>) -> PyErr {
 
 /// What a name of a type that is not bytes-like is refused with.
 #[cold]
-pub fn not_bytes(name: &Bound<'_, PyString>) -> PyErr {
+pub(crate) fn not_bytes(name: &Bound<'_, PyString>) -> PyErr {
     let name_shown = shown(name);
     exception::<PyTypeError>(
         name.py(),

@@ -1,6 +1,6 @@
 //! `Descriptor`: who owns the descriptor of a connection.
 //!
-//! Loop thread only. The one surprise: an accepted connection has no Python socket until somebody
+//! Loop thread only. An accepted connection has no Python socket until somebody
 //! asks for one; from then on that socket owns the descriptor, and there is never a second owner.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -10,14 +10,14 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::error::{exception, os_error};
-use crate::py::asyncio;
 use crate::py::cell::LoopCell;
 use crate::py::names::name;
-use crate::py::socket::{Candidate, Held, adopt, is_c_socket};
+use crate::py::stdlib::asyncio;
+use crate::py::stdlib::socket::{Candidate, Held, adopt, is_c_socket};
 use crate::sys::nonblocking::{self, Origin};
 
 /// A descriptor and its owner.
-pub enum Descriptor {
+pub(crate) enum Descriptor {
     /// Ours alone.
     Owned(OwnedFd),
     /// A Python socket's: closed through it.
@@ -43,7 +43,7 @@ impl Descriptor {
     ///
     /// # Errors
     /// What `fileno()` raises, `ValueError` for a closed one.
-    pub fn of(socket: &Bound<'_, PyAny>) -> PyResult<Self> {
+    pub(crate) fn of(socket: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = socket.py();
         let socket = Held::new(socket.clone())?;
         if socket.first() < 0 {
@@ -55,7 +55,7 @@ impl Descriptor {
 
     /// The number for system calls, or -1: also once somebody else has closed the Python socket.
     #[inline]
-    pub fn number(&self, py: Python<'_>) -> RawFd {
+    pub(crate) fn number(&self, py: Python<'_>) -> RawFd {
         match self {
             Self::Owned(owned) => owned.as_raw_fd(),
             Self::Socket { socket, .. } => socket.number(py),
@@ -65,7 +65,7 @@ impl Descriptor {
 
     /// The number that the loop knows it by, or -1.
     #[inline]
-    pub fn registered(&self) -> RawFd {
+    pub(crate) fn registered(&self) -> RawFd {
         match self {
             Self::Owned(owned) => owned.as_raw_fd(),
             Self::Socket { socket, .. } => socket.first(),
@@ -74,7 +74,7 @@ impl Descriptor {
     }
 
     /// The Python socket, if there is one.
-    pub fn socket(&self) -> Option<&Py<PyAny>> {
+    pub(crate) fn socket(&self) -> Option<&Py<PyAny>> {
         match self {
             Self::Socket { socket, .. } => Some(socket.object()),
             Self::Shut { socket, .. } => Some(socket),
@@ -83,7 +83,7 @@ impl Descriptor {
     }
 
     /// What is left of it once it is closed.
-    pub fn remains(&self, py: Python<'_>) -> Self {
+    pub(crate) fn remains(&self, py: Python<'_>) -> Self {
         match self {
             Self::Socket { view, .. } | Self::Shut { view, .. } => match self.socket() {
                 Some(socket) => Self::Shut {
@@ -100,7 +100,7 @@ impl Descriptor {
     ///
     /// # Errors
     /// What `socket.socket` raises.
-    pub fn shut<'py>(py: Python<'py>, family: &Bound<'py, PyAny>) -> PyResult<Self> {
+    pub(crate) fn shut<'py>(py: Python<'py>, family: &Bound<'py, PyAny>) -> PyResult<Self> {
         let socket = asyncio::socket(py)?.call1((family,))?;
         socket.call_method0(name!(py, close))?;
         Ok(Self::Shut {
@@ -113,7 +113,7 @@ impl Descriptor {
     ///
     /// # Errors
     /// What `visit` returns.
-    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         if let Self::Socket { view, .. } | Self::Shut { view, .. } = self {
             visit.call(self.socket())?;
             visit.call(view)?;
@@ -122,7 +122,7 @@ impl Descriptor {
     }
 
     /// Whether it is closed.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         matches!(self, Self::Shut { .. } | Self::Closed)
     }
 
@@ -130,7 +130,7 @@ impl Descriptor {
     ///
     /// # Errors
     /// What `socket.socket` raises; the descriptor is closed then.
-    pub fn adopt(self, py: Python<'_>) -> PyResult<Self> {
+    pub(crate) fn adopt(self, py: Python<'_>) -> PyResult<Self> {
         let Self::Owned(owned) = self else {
             return Ok(self);
         };
@@ -145,7 +145,7 @@ impl Descriptor {
     ///
     /// # Errors
     /// What `socket.close()` raises.
-    pub fn close_abandoned(self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn close_abandoned(self, py: Python<'_>) -> PyResult<()> {
         let socket = self.socket().map(|socket| socket.clone_ref(py));
         match (self.close(py), socket) {
             (Err(error), Some(socket)) if error.is_instance_of::<PyAttributeError>(py) => {
@@ -162,7 +162,7 @@ impl Descriptor {
     ///
     /// # Errors
     /// What `socket.close()` raises.
-    pub fn close(self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn close(self, py: Python<'_>) -> PyResult<()> {
         match self {
             Self::Socket { socket, .. } => {
                 socket.object().call_method0(py, name!(py, close))?;
@@ -228,7 +228,7 @@ impl Descriptor {
 ///
 /// # Errors
 /// What `socket.socket` raises; the descriptor stays with its owner then.
-pub fn view<'py, S>(
+pub(crate) fn view<'py, S>(
     py: Python<'py>,
     state: &LoopCell<S>,
     place: fn(&mut S) -> &mut Descriptor,

@@ -12,7 +12,7 @@ use crate::logic::slab::Key;
 
 /// How the loop holds a transport.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
+pub(crate) enum Hold {
     /// Until the connection is lost.
     Strong,
     /// For as long as somebody else does: the loop has nothing to do for it.
@@ -24,7 +24,7 @@ pub enum Hold {
 ///
 /// Without memory for a weak reference the loop goes on holding it.
 #[cold]
-pub fn loosen(
+pub(crate) fn loosen(
     object: &Bound<'_, PyAny>,
     event_loop: &Py<EventLoop>,
     key: impl FnOnce() -> Option<Key>,

@@ -1,7 +1,7 @@
 //! Water marks as `set_write_buffer_limits` takes them and `get_write_buffer_limits` gives them
 //! back.
 //!
-//! Any attached thread. The one surprise: asyncio compares whatever it is given, so marks may be
+//! Any attached thread. Asyncio compares whatever it is given, so marks may be
 //! fractions, infinite or larger than any buffer; they are kept as given beside what they come to.
 
 use pyo3::exceptions::{PyOverflowError, PyValueError};
@@ -10,21 +10,21 @@ use pyo3::types::{PyBool, PyFloat, PyInt, PyTuple};
 
 use crate::error::exception;
 use crate::logic::flow_control::FlowControl;
-use crate::py::asyncio;
+use crate::py::stdlib::asyncio;
 use crate::py::value::{self, shown};
 
 /// The (low, high) marks as given, where `FlowControl` cannot tell them; plain numbers, which need
 /// no collector.
-pub type Given = Option<Box<(Py<PyAny>, Py<PyAny>)>>;
+pub(crate) type Given = Option<Box<(Py<PyAny>, Py<PyAny>)>>;
 
 /// Checked marks.
-pub struct Marks {
+pub(crate) struct Marks {
     /// In bytes.
-    pub high: usize,
+    pub(crate) high: usize,
     /// In bytes, not more than `high`.
-    pub low: usize,
+    pub(crate) low: usize,
     /// What `get_write_buffer_limits` gives back, if it is not those two.
-    pub given: Given,
+    pub(crate) given: Given,
 }
 
 /// The marks; what is not given follows from the other as in asyncio, and the high mark is
@@ -33,7 +33,7 @@ pub struct Marks {
 /// # Errors
 /// `ValueError` with asyncio's text unless `high >= low >= 0`; what the arithmetic of these objects
 /// raises.
-pub fn water_marks<'py>(
+pub(crate) fn water_marks<'py>(
     py: Python<'py>,
     high: Option<&Bound<'py, PyAny>>,
     low: Option<&Bound<'py, PyAny>>,
@@ -79,7 +79,7 @@ pub fn water_marks<'py>(
 }
 
 /// The marks as `pair` shows them to a program; makes no Python object.
-pub fn told<'py>(
+pub(crate) fn told<'py>(
     py: Python<'py>,
     flow: &FlowControl,
     given: &Given,
@@ -91,7 +91,7 @@ pub fn told<'py>(
 }
 
 /// The (low, high) marks for a program, from what `told` says.
-pub fn pair<'py>(
+pub(crate) fn pair<'py>(
     py: Python<'py>,
     told: Result<(Bound<'py, PyAny>, Bound<'py, PyAny>), (usize, usize)>,
 ) -> PyResult<Bound<'py, PyTuple>> {
@@ -102,7 +102,7 @@ pub fn pair<'py>(
 }
 
 /// Two numbers as Python sees them.
-pub fn counts(py: Python<'_>, first: usize, second: usize) -> PyResult<Bound<'_, PyTuple>> {
+pub(crate) fn counts(py: Python<'_>, first: usize, second: usize) -> PyResult<Bound<'_, PyTuple>> {
     let first = value::count(py, first)?.into_any();
     value::tuple(py, &[first, value::count(py, second)?.into_any()])
 }

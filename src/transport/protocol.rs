@@ -1,6 +1,6 @@
 //! What a protocol is told, and what happens when it raises.
 //!
-//! Loop thread only. The one surprise: methods are looked up at each call, so a program may replace
+//! Loop thread only. Methods are looked up at each call, so a program may replace
 //! them on the instance while the connection is open.
 
 use pyo3::exceptions::PyOSError;
@@ -9,31 +9,31 @@ use pyo3::types::PyString;
 
 use crate::error::leaves_the_loop;
 use crate::event_loop::{EventLoop, UserCall};
-use crate::py::asyncio;
 use crate::py::call;
 use crate::py::names::name;
+use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Text, shown};
-use crate::transport::direct::{DirectClass, DirectProtocol};
+use crate::transport::native_protocol::{NativeClass, NativeProtocol};
 
 /// How a protocol takes data.
 #[derive(Clone, Copy)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// `data_received(bytes)`.
     Plain,
     /// `get_buffer(-1)` and `buffer_updated(count)`.
     Buffered,
     /// A native protocol, which is called without Python.
-    Direct(&'static dyn DirectClass),
+    Native(&'static dyn NativeClass),
 }
 
 impl Kind {
     /// Whether it receives into buffers of its own where the transport is none that it knows.
     #[inline]
-    pub fn is_buffered(self) -> bool {
+    pub(crate) fn is_buffered(self) -> bool {
         match self {
             Self::Plain => false,
             Self::Buffered => true,
-            Self::Direct(class) => class.carries(),
+            Self::Native(class) => class.carries(),
         }
     }
 
@@ -41,11 +41,11 @@ impl Kind {
     ///
     /// # Errors
     /// What `isinstance` raises.
-    pub fn of(protocol: &Bound<'_, PyAny>) -> PyResult<Self> {
-        if let Ok(direct) = protocol.cast::<DirectProtocol>()
+    pub(crate) fn of(protocol: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if let Ok(direct) = protocol.cast::<NativeProtocol>()
             && let Some(class) = direct.get().class
         {
-            return Ok(Self::Direct(class));
+            return Ok(Self::Native(class));
         }
         let buffered = protocol.is_instance(asyncio::buffered_protocol(protocol.py())?)?;
         Ok(if buffered {
@@ -57,7 +57,7 @@ impl Kind {
 }
 
 /// An exception of a callback, sorted by where it has to go.
-pub enum Failure {
+pub(crate) enum Failure {
     /// It leaves the loop.
     Leaves(PyErr),
     /// It ends the connection, or is only reported.
@@ -67,7 +67,7 @@ pub enum Failure {
 impl Failure {
     /// Sorts `error`.
     #[cold]
-    pub fn of(py: Python<'_>, error: PyErr) -> Self {
+    pub(crate) fn of(py: Python<'_>, error: PyErr) -> Self {
         if leaves_the_loop(py, &error) {
             Self::Leaves(error)
         } else {
@@ -81,7 +81,7 @@ impl Failure {
 /// # Errors
 /// What the handler itself raises.
 #[cold]
-pub fn report(
+pub(crate) fn report(
     event_loop: &Bound<'_, EventLoop>,
     message: &str,
     error: &PyErr,
@@ -108,7 +108,7 @@ pub fn report(
 /// # Errors
 /// `error` itself if it leaves the loop, and what the handler raises.
 #[cold]
-pub fn report_step(
+pub(crate) fn report_step(
     event_loop: &Bound<'_, EventLoop>,
     transport: &Bound<'_, PyAny>,
     error: PyErr,
@@ -139,7 +139,7 @@ pub fn report_step(
 /// # Errors
 /// What the handler itself raises.
 #[cold]
-pub fn report_fatal(
+pub(crate) fn report_fatal(
     event_loop: &Bound<'_, EventLoop>,
     message: &str,
     error: &PyErr,
@@ -166,7 +166,7 @@ pub fn report_fatal(
 ///
 /// # Errors
 /// Only what leaves the loop.
-pub fn tell_flow(
+pub(crate) fn tell_flow(
     event_loop: &Bound<'_, EventLoop>,
     transport: &Bound<'_, PyAny>,
     protocol: &Bound<'_, PyAny>,

@@ -1,6 +1,6 @@
 //! `Transfer`: what waits while a file is sent on a transport's descriptor.
 //!
-//! Loop thread only. The one surprise: there may be a transfer without anybody waiting in it, and
+//! Loop thread only. There may be a transfer without anybody waiting in it, and
 //! already that refuses every write.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -8,16 +8,16 @@ use pyo3::prelude::*;
 
 /// A transfer under way; as long as there is one, nothing may be written.
 #[derive(Default)]
-pub struct Transfer {
+pub(crate) struct Transfer {
     /// Done when everything that was written before is sent.
-    pub empty: Option<Py<PyAny>>,
+    pub(crate) empty: Option<Py<PyAny>>,
     /// Done when the kernel takes more.
-    pub room: Option<Py<PyAny>>,
+    pub(crate) room: Option<Py<PyAny>>,
 }
 
 impl Transfer {
     /// Shows what it holds to the collector.
-    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.empty)?;
         visit.call(&self.room)
     }

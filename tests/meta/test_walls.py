@@ -10,7 +10,7 @@ import pytest
 from meta.imports import asyncio_attributes, python_imports, rust_module, rust_paths
 from meta.project import crate_files, package_files, rust_code, shown
 
-PRIVATE_ASYNCIO = "_asyncio_private"
+PRIVATE_ASYNCIO = "_compat"
 
 
 def _layer(path: Path) -> str:

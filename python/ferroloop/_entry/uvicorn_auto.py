@@ -1,7 +1,7 @@
 """What uvicorn's loop setting `auto` means under `python -m ferroloop`.
 
 Owns nothing; `__main__` has it imported in the place of `uvicorn.loops.auto`, whose functions these
-are. The surprise: uvicorn never asks asyncio for a loop; its own `auto` takes uvloop where that is
+are. Uvicorn never asks asyncio for a loop; its own `auto` takes uvloop where that is
 installed, and asyncio's selector loop by name where it is not.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ferroloop._loop import Loop, new_event_loop
-from ferroloop._policy import install_policy
+from ferroloop._loop.loop import Loop, new_event_loop
+from ferroloop._loop.policy import install_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,6 +1,6 @@
 //! `PipeTransport`: what the two ends of pipes have in common, from the first step to the last.
 //!
-//! Loop thread only. The one surprise: the reading and the writing transport of a terminal may be
+//! Loop thread only. The reading and the writing transport of a terminal may be
 //! made of one and the same descriptor, which an epoll set takes only once; the second of them
 //! watches a duplicate.
 //!
@@ -17,13 +17,13 @@ use crate::error::{exception, os_error};
 use crate::event_loop::{EventLoop, Source, SourceClass, UserCall, call_soon_about};
 use crate::logic::lifecycle::Lifecycle;
 use crate::logic::slab::Key;
-use crate::py::asyncio;
 use crate::py::call::Args;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
 use crate::py::names::name;
+use crate::py::stdlib::asyncio;
+use crate::py::stdlib::warning;
 use crate::py::value::{self, Text};
-use crate::py::warning;
 use crate::sys::pipe::{self, Kind};
 use crate::transport::hold::{self, Hold};
 use crate::transport::protocol::report_step;
@@ -31,7 +31,7 @@ use crate::transport::protocol::report_step;
 /// A step that a pipe transport queues for itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Step {
+pub(crate) enum Step {
     /// `connection_made` was called: the watch begins, and the waiter is woken.
     Start,
     /// `connection_lost` is due.
@@ -39,29 +39,29 @@ pub enum Step {
 }
 
 /// A registered descriptor.
-pub struct Watch {
+pub(crate) struct Watch {
     /// Its key in the loop's registry.
-    pub key: Key,
+    pub(crate) key: Key,
     /// Its number.
-    pub number: RawFd,
+    pub(crate) number: RawFd,
     /// Ours, if somebody else had the transport's own descriptor registered.
     duplicate: Option<OwnedFd>,
 }
 
 /// The parts that change.
-pub struct End {
+pub(crate) struct End {
     /// The class, for messages.
     name: &'static str,
     /// The Python object that owns the descriptor and closes it; `None` once it is closed.
-    pub file: Option<Py<PyAny>>,
+    pub(crate) file: Option<Py<PyAny>>,
     /// The number of its descriptor, which outlives a close behind our back.
-    pub number: RawFd,
+    pub(crate) number: RawFd,
     /// `None` once the connection is lost.
-    pub protocol: Option<Py<PyAny>>,
+    pub(crate) protocol: Option<Py<PyAny>>,
     /// Where the connection stands.
-    pub life: Lifecycle,
+    pub(crate) life: Lifecycle,
     /// What the loop watches, if anything yet.
-    pub watch: Option<Watch>,
+    pub(crate) watch: Option<Watch>,
     /// How the loop holds us.
     hold: Hold,
     /// The context of the callbacks; `None` while one runs.
@@ -69,32 +69,32 @@ pub struct End {
     /// The future that is done when the connection is made.
     waiter: Option<Py<PyAny>>,
     /// What `get_extra_info` finds.
-    pub extra: Py<PyDict>,
+    pub(crate) extra: Py<PyDict>,
     /// What `connection_lost` will be told.
     reason: Option<Py<PyAny>>,
 }
 
 /// What a transport is made of.
-pub struct Parts<'a, 'py> {
+pub(crate) struct Parts<'a, 'py> {
     /// Has `fileno()` and `close()`, and becomes the transport's.
-    pub file: &'a Bound<'py, PyAny>,
+    pub(crate) file: &'a Bound<'py, PyAny>,
     /// Told what happens.
-    pub protocol: &'a Bound<'py, PyAny>,
+    pub(crate) protocol: &'a Bound<'py, PyAny>,
     /// Done when the connection is made.
-    pub waiter: Option<Bound<'py, PyAny>>,
+    pub(crate) waiter: Option<Bound<'py, PyAny>>,
     /// More for `get_extra_info`.
-    pub extra: Option<Bound<'py, PyDict>>,
+    pub(crate) extra: Option<Bound<'py, PyDict>>,
 }
 
 /// The base class of `ReadPipeTransport` and `WritePipeTransport`.
 #[pyclass(frozen, subclass, weakref, dict, module = "ferroloop._native")]
-pub struct PipeTransport {
+pub(crate) struct PipeTransport {
     /// The loop of the transport.
-    pub event_loop: Py<EventLoop>,
+    pub(crate) event_loop: Py<EventLoop>,
     /// What the loop calls.
     class: &'static dyn SourceClass,
     /// The parts that change.
-    pub end: LoopCell<End>,
+    pub(crate) end: LoopCell<End>,
 }
 
 impl PipeTransport {
@@ -104,7 +104,7 @@ impl PipeTransport {
     /// # Errors
     /// `ValueError` for a regular file, `OSError` for a closed descriptor; the file stays with the
     /// caller.
-    pub fn new(
+    pub(crate) fn new(
         event_loop: &Bound<'_, EventLoop>,
         parts: Parts<'_, '_>,
         name: &'static str,
@@ -150,7 +150,7 @@ impl PipeTransport {
     ///
     /// # Errors
     /// `AttributeError` if the protocol has no `connection_made`.
-    pub fn begin(this: &Bound<'_, Self>, file: &Bound<'_, PyAny>) -> PyResult<()> {
+    pub(crate) fn begin(this: &Bound<'_, Self>, file: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = this.py();
         Self::queue(this, "connection_made", Some(this.as_any()))?;
         let file = file.clone().unbind();
@@ -162,7 +162,7 @@ impl PipeTransport {
     ///
     /// # Errors
     /// `AttributeError` if the protocol has no such method.
-    pub fn queue(
+    pub(crate) fn queue(
         this: &Bound<'_, Self>,
         name: &str,
         argument: Option<&Bound<'_, PyAny>>,
@@ -201,7 +201,7 @@ impl PipeTransport {
     ///
     /// # Errors
     /// What leaves the loop.
-    pub fn start(this: &Bound<'_, Self>, watches: bool) -> PyResult<()> {
+    pub(crate) fn start(this: &Bound<'_, Self>, watches: bool) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
         let opens = transport.end.with(py, |end| {
@@ -227,7 +227,7 @@ impl PipeTransport {
     ///
     /// # Errors
     /// `OSError` for what cannot be watched, such as `/dev/null`.
-    pub fn watch(this: &Bound<'_, Self>) -> PyResult<(Key, RawFd)> {
+    pub(crate) fn watch(this: &Bound<'_, Self>) -> PyResult<(Key, RawFd)> {
         let py = this.py();
         let transport = this.get();
         let (watched, own) = transport.end.with(py, |end| {
@@ -258,7 +258,7 @@ impl PipeTransport {
 
     /// Lets the loop hold us weakly if it has nothing to do for us, as `is_idle` says of one that is
     /// open.
-    pub fn loosen(this: &Bound<'_, Self>, is_idle: impl Fn() -> bool) {
+    pub(crate) fn loosen(this: &Bound<'_, Self>, is_idle: impl Fn() -> bool) {
         if !is_idle() {
             return;
         }
@@ -274,7 +274,7 @@ impl PipeTransport {
     }
 
     /// Has the loop hold us again, before it is to do something for us.
-    pub fn hold(this: &Bound<'_, Self>) {
+    pub(crate) fn hold(this: &Bound<'_, Self>) {
         let py = this.py();
         let key = this.get().end.with(py, |end| {
             match std::mem::replace(&mut end.hold, Hold::Strong) {
@@ -292,7 +292,11 @@ impl PipeTransport {
     ///
     /// # Errors
     /// What `body` returns.
-    pub fn in_context(&self, py: Python<'_>, body: impl FnOnce() -> PyResult<()>) -> PyResult<()> {
+    pub(crate) fn in_context(
+        &self,
+        py: Python<'_>,
+        body: impl FnOnce() -> PyResult<()>,
+    ) -> PyResult<()> {
         let Some(mut context) = self.end.with(py, |end| end.context.take()) else {
             // Another callback of this transport is running and has the context.
             return body();
@@ -319,14 +323,14 @@ impl PipeTransport {
     }
 
     /// The protocol, until the connection is lost.
-    pub fn protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+    pub(crate) fn protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.end.with(py, |end| {
             Some(end.protocol.as_ref()?.clone_ref(py).into_bound(py))
         })
     }
 
     /// Whether `close()` or `abort()` was called, or the connection was lost.
-    pub fn is_closing(&self, py: Python<'_>) -> bool {
+    pub(crate) fn is_closing(&self, py: Python<'_>) -> bool {
         self.end.with(py, |end| end.life.is_closing())
     }
 
@@ -335,7 +339,7 @@ impl PipeTransport {
     ///
     /// # Errors
     /// What closing the file raises.
-    pub fn lose(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
+    pub(crate) fn lose(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
         let py = this.py();
         if !Self::end_watch(this, reason) {
             return Ok(());
@@ -353,7 +357,7 @@ impl PipeTransport {
     }
 
     /// Ends the watch for good. False if that happened before.
-    pub fn end_watch(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> bool {
+    pub(crate) fn end_watch(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> bool {
         let py = this.py();
         let (first, watch) = this.get().end.with(py, |end| {
             if end.life.is_lost() {
@@ -378,7 +382,7 @@ impl PipeTransport {
     ///
     /// # Errors
     /// What leaves the loop.
-    pub fn connection_lost(this: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn connection_lost(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
         let reason = transport.end.with(py, |end| end.reason.take());
@@ -417,7 +421,7 @@ impl PipeTransport {
     }
 
     /// Whether its file is still to be closed.
-    pub fn is_unfinished(this: &Bound<'_, Self>) -> bool {
+    pub(crate) fn is_unfinished(this: &Bound<'_, Self>) -> bool {
         let open = this
             .get()
             .end
@@ -430,7 +434,7 @@ impl PipeTransport {
     ///
     /// # Errors
     /// What the warning or closing the file raises.
-    pub fn finalize(this: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn finalize(this: &Bound<'_, Self>) -> PyResult<()> {
         if !Self::is_unfinished(this) {
             return Ok(());
         }
@@ -449,7 +453,7 @@ impl PipeTransport {
     /// # Errors
     /// What leaves the loop.
     #[cold]
-    pub fn report(this: &Bound<'_, Self>, error: PyErr, step: &str) -> PyResult<()> {
+    pub(crate) fn report(this: &Bound<'_, Self>, error: PyErr, step: &str) -> PyResult<()> {
         let py = this.py();
         let name = this.get().end.with(py, |end| end.name);
         report_step(
@@ -461,7 +465,7 @@ impl PipeTransport {
     }
 
     /// Shows what the transport holds to the collector.
-    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         let visited = self.end.try_with(|end| {
             visit.call(&self.event_loop)?;
             visit.call(&end.file)?;
@@ -475,7 +479,7 @@ impl PipeTransport {
     }
 
     /// Gives up what may be part of a cycle; the file stays, to be closed at the very end.
-    pub fn clear(&self, py: Python<'_>) {
+    pub(crate) fn clear(&self, py: Python<'_>) {
         let cleared = self.end.with(py, |end| {
             (
                 end.protocol.take(),

@@ -1,17 +1,17 @@
 //! Pipes: FIFOs, character devices and sockets, used in one direction.
 //!
-//! - `end`: what both ends have in common: beginning, watch, and `connection_lost`, once
-//! - `end_surface`: the methods that both ends show to Python
+//! - `end`: what both ends share: beginning, watch, and `connection_lost`, once
+//! - `end_methods`: the methods of both ends that Python sees
 //! - `reader`: `ReadPipeTransport`
 //! - `writer`: `WritePipeTransport`
-//! - `writer_surface`: its methods
+//! - `writer_methods`: its methods
 
-mod end;
-mod end_surface;
-mod reader;
-mod writer;
-mod writer_surface;
+pub(crate) mod end;
+pub(crate) mod end_methods;
+pub(crate) mod reader;
+pub(crate) mod writer;
+pub(crate) mod writer_methods;
 
-pub use end::PipeTransport;
-pub use reader::ReadPipeTransport;
-pub use writer::WritePipeTransport;
+pub(crate) use end::PipeTransport;
+pub(crate) use reader::ReadPipeTransport;
+pub(crate) use writer::WritePipeTransport;

@@ -1,6 +1,6 @@
 //! `ReadPipeTransport`: from a pipe to its protocol, one read for each event.
 //!
-//! Loop thread only. The one surprise: a short read does not say that a pipe is drained, since it
+//! Loop thread only. A short read does not say that a pipe is drained, since it
 //! may give one packet a read (O_DIRECT, which only its writer can see), so it is asked; a terminal
 //! gives one line a read and a datagram socket one message, and is read again after the next poll.
 //!
@@ -17,15 +17,16 @@ use crate::error::os_error;
 use crate::event_loop::{EventLoop, Readiness, SourceClass, UserCall};
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::cell::LoopCell;
+use crate::py::data::bytes;
 use crate::py::finalizer::{Destructor, Finalized};
 use crate::py::names::name;
+use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Count, Text};
-use crate::py::{asyncio, bytes};
 use crate::sys::pipe::{self, Kind};
 use crate::sys::socket::readable_bytes;
 use crate::transport::pipe::end::{Parts, PipeTransport, Step};
 use crate::transport::protocol::{report, report_fatal};
-use crate::transport::stream::Reading;
+use crate::transport::stream::state::Reading;
 
 /// What asyncio says when reading fails.
 const READ_FAILED: &str = "Fatal read error on pipe transport";
@@ -53,7 +54,7 @@ struct State {
 
 /// The reading end of a pipe.
 #[pyclass(frozen, extends = PipeTransport, module = "ferroloop._native")]
-pub struct ReadPipeTransport {
+pub(crate) struct ReadPipeTransport {
     /// The parts that change.
     state: LoopCell<State>,
     /// Whether a short read means that nothing is left.

@@ -1,6 +1,6 @@
 //! `WritePipeTransport`: from a protocol to a pipe.
 //!
-//! Loop thread only. The one surprise: no write is delayed as a socket may delay one; each write is a
+//! Loop thread only. No write is delayed as a socket may delay one; each write is a
 //! system call of its own, because a pipe that several processes write to keeps small writes whole,
 //! and because programs block on the other end of a pipe in the very callback that wrote to it.
 //!
@@ -20,10 +20,11 @@ use crate::logic::flow_control::{FlowControl, LOST_WRITES};
 use crate::logic::lifecycle::Lifecycle;
 use crate::logic::write_queue::WriteQueue;
 use crate::py::cell::LoopCell;
+use crate::py::data::buffer;
 use crate::py::finalizer::{Destructor, Finalized};
 use crate::py::names::name;
+use crate::py::stdlib::asyncio;
 use crate::py::value::{Text, shown};
-use crate::py::{asyncio, buffer};
 use crate::sys::pipe;
 use crate::sys::socket::MAX_SLICES;
 use crate::transport::chunk::{Data, Finished};
@@ -36,13 +37,13 @@ const WRITE_ERROR: &str = "Fatal write error on pipe transport";
 
 /// What the writing end remembers.
 #[derive(Default)]
-pub struct State {
+pub(crate) struct State {
     /// What the kernel has not taken. While it holds anything, the loop watches for room.
-    pub queue: WriteQueue<Data>,
+    pub(crate) queue: WriteQueue<Data>,
     /// The water marks in bytes, and whether the protocol was asked to pause.
-    pub flow: FlowControl,
+    pub(crate) flow: FlowControl,
     /// The water marks as the program gave them.
-    pub given: Given,
+    pub(crate) given: Given,
     /// Whether the watch is for both directions, and not only for the reader's end.
     armed: bool,
     /// Writes after the connection was lost, for the warning.
@@ -51,21 +52,21 @@ pub struct State {
 
 /// The writing end of a pipe.
 #[pyclass(frozen, extends = PipeTransport, module = "ferroloop._native")]
-pub struct WritePipeTransport {
+pub(crate) struct WritePipeTransport {
     /// The parts that change.
-    pub state: LoopCell<State>,
+    pub(crate) state: LoopCell<State>,
     /// Whether the kernel says when the reader has gone. It does so for pipes and sockets, by
     /// calling the writing end readable.
-    pub sees_reader_go: bool,
+    pub(crate) sees_reader_go: bool,
     /// Whether the watch for room may stay: a pipe reports room only after it was full.
-    pub stays_armed: bool,
+    pub(crate) stays_armed: bool,
 }
 
 /// Writing ends, as a kind of source.
-pub struct WriterClass;
+pub(crate) struct WriterClass;
 
 /// The one value of `WriterClass`.
-pub static WRITER: WriterClass = WriterClass;
+pub(crate) static WRITER: WriterClass = WriterClass;
 
 impl SourceClass for WriterClass {
     fn ready(&self, object: &Bound<'_, PyAny>, readiness: Readiness) -> PyResult<()> {
@@ -108,7 +109,7 @@ impl WritePipeTransport {
     ///
     /// # Errors
     /// `AssertionError`, as asyncio, for data that is not bytes-like.
-    pub fn write(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+    pub(crate) fn write(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = this.py();
         let known = data.is_instance_of::<PyBytes>()
             || data.is_instance_of::<PyByteArray>()
@@ -218,7 +219,7 @@ impl WritePipeTransport {
     ///
     /// # Errors
     /// What leaves the loop.
-    pub fn maybe_pause(this: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn maybe_pause(this: &Bound<'_, Self>) -> PyResult<()> {
         let pauses = this.get().state.with(this.py(), |state| {
             let waiting = state.queue.size();
             state.flow.pauses_at(waiting)
@@ -326,7 +327,7 @@ impl WritePipeTransport {
     ///
     /// # Errors
     /// What closing the file raises when the loop is closed.
-    pub fn close(this: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn close(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let end = this.as_super();
         let closes = end.get().end.with(py, |end| {
@@ -347,7 +348,7 @@ impl WritePipeTransport {
     ///
     /// # Errors
     /// As `close`.
-    pub fn force_close(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
+    pub(crate) fn force_close(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
         Self::drop_queue(this);
         PipeTransport::lose(this.as_super(), reason)
     }
@@ -362,7 +363,7 @@ impl WritePipeTransport {
     /// # Errors
     /// What the exception handler raises.
     #[cold]
-    pub fn fatal_error(this: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
+    pub(crate) fn fatal_error(this: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
         let py = this.py();
         let transport = this.as_super().get();
         let protocol = transport.protocol(py);
@@ -404,7 +405,7 @@ impl State {
     }
 
     /// What a repr says of the watch for room.
-    pub fn describe(&self) -> (&'static str, usize) {
+    pub(crate) fn describe(&self) -> (&'static str, usize) {
         (
             if self.queue.is_empty() {
                 "idle"

@@ -1,0 +1,11 @@
+"""The loop class and what it does by itself: running, errors, executors, signals, timers.
+
+- `base`: the loop's base classes and the fields of its Python side
+- `loop`: `Loop`, a table of contents
+- `lifecycle`: closing, debug mode
+- `errors`: exception handlers and reports
+- `slow`: the log of slow callbacks
+- `selector`: `loop._selector`, through which programs take over how a loop waits
+- `executor`, `asyncgens`, `signals`, `tasks`, `timers`, `metrics`, `fork`: topics
+- `policy`, `runner`: how a program gets a loop
+"""

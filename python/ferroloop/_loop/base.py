@@ -1,0 +1,159 @@
+"""What every topic module knows of a loop: the native loop, asyncio's abstract class, the state.
+
+Owns LoopState, the Python side's fields, kept in the native slot `_state`; only the loop's thread
+changes them, except `default_executor`, which a shutdown thread reads.
+Nothing may be assigned on a loop instance, because its `__dict__` has to stay
+unmaterialised for CPython to specialise `loop.call_soon`; a new field goes into LoopState.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
+
+from ferroloop import _native
+
+if TYPE_CHECKING:
+    import concurrent.futures
+    import selectors
+    import socket
+    from collections.abc import AsyncGenerator, Callable
+
+    from typing_extensions import TypeVarTuple
+
+    Ts = TypeVarTuple("Ts")  # in annotations only: Python has it since 3.11
+    ExceptionHandler: TypeAlias = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
+    AddressInfo: TypeAlias = tuple[int, int, int, str, Any]
+    ProtocolFactory: TypeAlias = Callable[[], asyncio.BaseProtocol]
+
+__all__ = ("LoopBase", "LoopState")
+
+
+class LoopState:
+    """The Python side's fields of one loop."""
+
+    __slots__ = (
+        "asyncgens",
+        "asyncgens_shutdown_called",
+        "default_executor",
+        "exception_handler",
+        "executor_shutdown_called",
+        "lookups",
+        "old_agen_hooks",
+        "origin_tracking_depth",
+        "selector",
+        "signal_handlers",
+    )
+
+    def __init__(self) -> None:
+        """Make the fields of a loop that has not run yet."""
+        #: Async generators that were iterated on this loop and are not finished; weak, so that
+        #: an abandoned one is finalized rather than kept until shutdown.
+        self.asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
+        self.asyncgens_shutdown_called = False
+        #: Made by the first run_in_executor(None, ...), or set by the program.
+        self.default_executor: concurrent.futures.Executor | None = None
+        self.executor_shutdown_called = False
+        #: The threads for look-ups of names; made by the first look-up.
+        self.lookups: Any = None
+        #: The program's handler; None means default_exception_handler.
+        self.exception_handler: ExceptionHandler | None = None
+        #: The generator hooks to put back when the run ends; None outside a run.
+        self.old_agen_hooks: Any = None
+        #: The origin tracking depth to put back; None while tracking is off.
+        self.origin_tracking_depth: int | None = None
+        #: What the loop waits by once a program has asked for `loop._selector`.
+        self.selector: selectors.BaseSelector | None = None
+        #: Signal number to the handle that its delivery runs.
+        self.signal_handlers: dict[int, asyncio.Handle] = {}
+
+
+class LoopBase(_native.EventLoop, asyncio.AbstractEventLoop):
+    """The bases of Loop, under a name that topic modules can import without a cycle."""
+
+    _state: LoopState
+
+    if TYPE_CHECKING:
+        # asyncio's own seams, defined in Loop. Topic modules go through them, so that a subclass
+        # that overrides one is heard.
+        def _asyncgen_firstiter_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
+        def _asyncgen_finalizer_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
+        def _handle_signal(self, sig: int) -> None: ...
+        def _getaddrinfo_debug(
+            self,
+            host: Any,
+            port: Any,
+            family: int,
+            type: int,  # noqa: A002 - asyncio's name
+            proto: int,
+            flags: int,
+        ) -> list[Any]: ...
+        async def _ensure_resolved(
+            self,
+            address: Any,
+            *,
+            family: int = 0,
+            type: int = 0,  # noqa: A002 - asyncio's name
+            proto: int = 0,
+            flags: int = 0,
+        ) -> list[AddressInfo]: ...
+        def _check_sendfile_params(
+            self, sock: socket.socket, file: IO[bytes], offset: Any, count: Any
+        ) -> None: ...
+        async def _sendfile_native(
+            self, transport: Any, file: IO[bytes], offset: int, count: int | None
+        ) -> int: ...
+        async def _sendfile_fallback(
+            self, transport: Any, file: IO[bytes], offset: int, count: int | None
+        ) -> int: ...
+        async def _sock_sendfile_native(
+            self, sock: socket.socket, file: IO[bytes], offset: int, count: int | None
+        ) -> int: ...
+        async def _sock_sendfile_fallback(
+            self, sock: socket.socket, file: IO[bytes], offset: int, count: int | None
+        ) -> int: ...
+        def _make_datagram_transport(
+            self,
+            sock: socket.socket,
+            protocol: asyncio.BaseProtocol,
+            address: Any = None,
+            waiter: asyncio.Future[None] | None = None,
+            extra: dict[str, Any] | None = None,
+        ) -> _native.DatagramTransport: ...
+        def _make_socket_transport(
+            self,
+            sock: socket.socket,
+            protocol: asyncio.BaseProtocol,
+            waiter: asyncio.Future[None] | None = None,
+            *,
+            extra: dict[str, Any] | None = None,
+            server: Any = None,
+        ) -> _native.StreamTransport: ...
+        def _make_read_pipe_transport(
+            self,
+            pipe: Any,
+            protocol: asyncio.BaseProtocol,
+            waiter: asyncio.Future[None] | None = None,
+            extra: dict[str, Any] | None = None,
+        ) -> _native.ReadPipeTransport: ...
+        def _make_write_pipe_transport(
+            self,
+            pipe: Any,
+            protocol: asyncio.BaseProtocol,
+            waiter: asyncio.Future[None] | None = None,
+            extra: dict[str, Any] | None = None,
+        ) -> _native.WritePipeTransport: ...
+        async def _make_subprocess_transport(
+            self,
+            protocol: asyncio.BaseProtocol,
+            args: Any,
+            shell: bool,
+            stdin: Any,
+            stdout: Any,
+            stderr: Any,
+            bufsize: int,
+            extra: dict[str, Any] | None = None,
+            **kwargs: Any,
+        ) -> Any: ...
+        def _child_watcher_callback(self, pid: int, returncode: int, transp: Any) -> None: ...

@@ -1,0 +1,71 @@
+"""The event loop policy: how asyncio's own calls come to make our loop.
+
+Owns the policy class, made on first use and at most once. Any thread may call.
+Asyncio deprecated policies in 3.14 and drops them in 3.16; nothing here is touched
+by `import ferroloop`, and where policies are gone the calls say so.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import warnings
+from typing import Any
+
+from ferroloop._compat import base_policy_class, set_policy
+from ferroloop._loop.loop import Loop, new_event_loop
+
+__all__ = ("install", "policy_class")
+
+
+@functools.cache
+def policy_class() -> type[Any] | None:
+    """Return the class EventLoopPolicy, or None where asyncio has no policies any more (3.16)."""
+    base = base_policy_class()
+    if base is None:
+        return None
+
+    def make(_policy: Any) -> Loop:
+        """Return a new ferroloop loop."""
+        return new_event_loop()
+
+    make.__name__ = "new_event_loop"
+    make.__qualname__ = "EventLoopPolicy.new_event_loop"
+    return type(
+        "EventLoopPolicy",
+        (base,),
+        {
+            "__doc__": "asyncio's default event loop policy, with ferroloop's loop.",
+            "__module__": "ferroloop",
+            "_loop_factory": Loop,
+            "new_event_loop": make,
+        },
+    )
+
+
+def install() -> None:
+    """Have asyncio.run, asyncio.new_event_loop and asyncio.get_event_loop make ferroloop's loop.
+
+    Process-wide. Warns with DeprecationWarning since 3.14, because asyncio deprecated policies,
+    and raises RuntimeError where they are gone (3.16): call `ferroloop.run(main())` there, or give
+    `loop_factory=ferroloop.new_event_loop` to asyncio.run or asyncio.Runner, which work on every
+    version that has them.
+    """
+    if sys.version_info >= (3, 14):
+        warnings.warn(
+            "ferroloop.install() relies on event loop policies, which asyncio drops in "
+            "Python 3.16; use ferroloop.run() instead",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+    if not install_policy():
+        raise RuntimeError(
+            "this Python has no event loop policies; use ferroloop.run() or loop_factory="
+            "ferroloop.new_event_loop"
+        )
+
+
+def install_policy() -> bool:
+    """Make our policy the current one, without a warning; False where policies are gone."""
+    policy = policy_class()
+    return policy is not None and set_policy(policy())

@@ -1,0 +1,61 @@
+"""Clocks of a program's own, and `call_later` of a subclass that has a `call_at` of its own.
+
+Owns nothing; called on the loop's thread. Every other loop goes by the system's clock and has the
+native `call_later`, which makes its timer by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Context
+
+    from ferroloop._loop.base import LoopBase
+
+__all__ = ("CLOCK_RESOLUTION", "call_later", "prefer_own")
+
+#: How much earlier than its deadline a timer is due by a clock that a program controls, as on asyncio.
+CLOCK_RESOLUTION: float = time.get_clock_info("monotonic").resolution
+
+
+def prefer_own(cls: type[LoopBase], own: type[LoopBase]) -> None:
+    """Have `cls` keep the methods of `own` where asyncio's BaseEventLoop comes before it.
+
+    looptime mixes a class derived from that into the class of a loop; its own methods stay first.
+    """
+    order = cls.__mro__
+    if asyncio.BaseEventLoop not in order:
+        return
+    before = order[: order.index(asyncio.BaseEventLoop)]
+    if own in before:
+        return
+    for name in vars(asyncio.BaseEventLoop):
+        if (name.startswith("__") and name not in {"__del__", "__repr__"}) or any(
+            name in vars(base) for base in before
+        ):
+            continue
+        if hasattr(own, name):
+            setattr(cls, name, inspect.getattr_static(own, name))
+
+
+def call_later(
+    loop: asyncio.AbstractEventLoop,
+    delay: float,
+    callback: Callable[..., Any],
+    *args: Any,
+    context: Context | None = None,
+) -> asyncio.TimerHandle:
+    """Call `callback(*args)` after `delay` seconds, by the loop's `call_at`.
+
+    Raises TypeError if `delay` is None, and what `call_at` raises. Mirrors asyncio's
+    `loop.call_later`, which does so on every loop.
+    """
+    if delay is None and sys.version_info >= (3, 11):
+        raise TypeError("delay must not be None")
+    return loop.call_at(loop.time() + delay, callback, *args, context=context)

@@ -1,0 +1,53 @@
+"""What has to be done to a new socket, or its path, before it is bound, whatever its kind.
+
+Owns nothing. Any thread.
+A path that does not start with "/" may still be a file, but one that starts with a null
+character is an abstract name, which leaves no file behind.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+
+from ferroloop._compat import logger
+
+__all__ = ("is_file", "remove_stale", "set_reuse_port")
+
+
+def set_reuse_port(sock: socket.socket) -> None:
+    """Let `sock` share its port. Raises ValueError, in asyncio's words, where that cannot be."""
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise ValueError("reuse_port not supported by socket module")
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    except OSError:
+        raise ValueError(
+            "reuse_port not supported by socket module, SO_REUSEPORT defined but not implemented."
+        ) from None
+
+
+def is_file(path: str | bytes) -> bool:
+    """Whether `path` is in the file system, and not abstract.
+
+    Raises IndexError for an empty one, as asyncio does: the kernel would choose a name for it.
+    """
+    return path[0] not in {0, "\0"}
+
+
+def remove_stale(path: str | bytes) -> None:
+    """Remove the socket file that an earlier owner of `path` left.
+
+    Anything else stays, and makes bind() fail. Raises nothing for a file; logs what cannot be done.
+    """
+    if not is_file(path):
+        return
+    try:
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            os.remove(path)
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        # The directory's permissions may allow making the socket and no more.
+        logger.error("Unable to check or remove stale UNIX socket %r: %r", path, exc)

@@ -1,0 +1,451 @@
+//! `call_soon`, `call_soon_threadsafe`, `call_later`, `call_at`: handles into the queues.
+//!
+//! Loop thread, `call_soon_threadsafe` any. A callback from the loop's own thread
+//! first lets in what other threads queued before it, so the order is asyncio's, where one queue
+//! serves everybody.
+
+use std::ffi::CStr;
+use std::sync::atomic::Ordering;
+
+use pyo3::exceptions::{PyAssertionError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::PyFloat;
+
+use crate::error::{exception, exception_of, no_memory, os_error};
+use crate::event_loop::queue::Ready;
+use crate::event_loop::state::{EventLoop, unschedule};
+use crate::handle::{Callback, Handle, TimerHandle};
+use crate::py::call::Args;
+use crate::py::context::{self, Context};
+use crate::py::method::{Arguments, FastMethod};
+use crate::py::names::name;
+use crate::py::object;
+use crate::py::value;
+use crate::sys::clock;
+
+/// `loop.call_soon`
+pub(crate) struct CallSoon;
+/// `loop.call_soon_threadsafe`
+pub(crate) struct CallSoonThreadsafe;
+/// `loop.call_later`
+pub(crate) struct CallLater;
+/// `loop.call_at`
+pub(crate) struct CallAt;
+/// `loop._timer_handle_cancelled`
+pub(crate) struct TimerHandleCancelled;
+/// `loop.time`
+pub(crate) struct Time;
+
+impl FastMethod for CallSoon {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"call_soon";
+    const DOC: &'static CStr = c"call_soon($self, callback, *args, context=None)\n--\n\n\
+        Call callback(*args) in the next turn of the loop, in the order of the calls.\n\n\
+        Returns a Handle. Raises RuntimeError if the loop is closed. In debug mode also raises \
+        RuntimeError in a thread other than the one that runs the loop, and TypeError if callback \
+        is a coroutine (function) or not callable. Mirrors asyncio's call_soon, the same on 3.10 \
+        to 3.15.";
+    const PARAMETERS: &'static [&'static str] = &["callback"];
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let event_loop = this.get();
+        let py = arguments.py;
+        let callback = check(this, arguments, "call_soon", true)?;
+        event_loop.drain_inbox(py)?;
+        // The handle before this one is most often nobody's by now.
+        let spare = event_loop.core.with(py, |core| core.ready.give_up(py));
+        let handle = make(this, callback, spare)?;
+        let ready = Ready::Handle(handle.clone().unbind());
+        let pushed = event_loop.core.with(py, |core| core.ready.push(ready));
+        pushed.map_err(|_| no_memory(py))?;
+        Ok(handle.into_any())
+    }
+}
+
+impl FastMethod for CallSoonThreadsafe {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"call_soon_threadsafe";
+    const DOC: &'static CStr = c"call_soon_threadsafe($self, callback, *args, context=None)\n\
+        --\n\nLike call_soon(), from any thread; wakes the loop if it waits.\n\n\
+        Returns a Handle, whose cancel() any thread may call from 3.14 on. Raises RuntimeError if \
+        the loop is closed; in debug mode also TypeError if callback is a coroutine (function) or \
+        not callable. Mirrors asyncio's call_soon_threadsafe on 3.10 to 3.15.";
+    const PARAMETERS: &'static [&'static str] = &["callback"];
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let event_loop = this.get();
+        let py = arguments.py;
+        let callback = check(this, arguments, "call_soon_threadsafe", false)?;
+        let spare = event_loop
+            .inbox
+            .with(py, |inbox| inbox.items_mut().give_up(py));
+        let handle = make(this, callback, spare)?;
+        if cfg!(Py_3_14) {
+            handle.get().make_threadsafe(py);
+        }
+        // It runs in another thread, as a rule.
+        handle.get().share();
+        event_loop.push_from_any_thread(py, Ready::Handle(handle.clone().unbind()))?;
+        Ok(handle.into_any())
+    }
+}
+
+/// The callback from the arguments of `method`.
+#[inline]
+fn check<'py>(
+    this: &Bound<'py, EventLoop>,
+    arguments: &Arguments<'_, 'py>,
+    method: &str,
+    in_thread: bool,
+) -> PyResult<Callback> {
+    let event_loop = this.get();
+    let ([callback], context) = arguments.context(method, ["callback"])?;
+    if event_loop.is_closed() {
+        event_loop.check_exits(arguments.get(1))?;
+    }
+    if event_loop.is_debug() {
+        if in_thread {
+            event_loop.check_thread()?;
+        }
+        EventLoop::check_callback(callback, method)?;
+    }
+    let context = context_or_current(event_loop, arguments.py, context)?;
+    Ok(Callback {
+        function: callback.to_owned().unbind(),
+        args: Args::new(arguments.py, arguments.from(1))?,
+        context,
+    })
+}
+
+/// A handle for `callback`: `spare`, if there is one, which was made for the same loop.
+#[inline]
+fn make<'py>(
+    this: &Bound<'py, EventLoop>,
+    callback: Callback,
+    spare: Option<Bound<'py, Handle>>,
+) -> PyResult<Bound<'py, Handle>> {
+    let py = this.py();
+    let handle = match spare {
+        Some(handle) => {
+            handle.get().refill(py, callback);
+            handle
+        }
+        None => Handle::new(this.as_any(), callback)?,
+    };
+    if this.get().is_debug() {
+        handle.get().note_source(py)?;
+    }
+    Ok(handle)
+}
+
+#[inline]
+fn context_or_current(
+    event_loop: &EventLoop,
+    py: Python<'_>,
+    context: Option<Borrowed<'_, '_, PyAny>>,
+) -> PyResult<Context> {
+    match context {
+        Some(context) => Ok(Context::own(context.to_owned().unbind())),
+        // The snapshot that callbacks share belongs to the loop's thread.
+        None if cfg!(Py_GIL_DISABLED) && event_loop.is_foreign() => context::copied(py),
+        None => event_loop.capture_context(py),
+    }
+}
+
+impl FastMethod for CallLater {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"call_later";
+    const DOC: &'static CStr = c"call_later($self, delay, callback, *args, context=None)\n--\n\n\
+        Call callback(*args) after delay seconds, never earlier.\n\n\
+        Returns a TimerHandle. Raises RuntimeError if the loop is closed, TypeError if delay is no \
+        number; in debug mode also what call_soon() raises then. Mirrors asyncio's call_later on \
+        3.10 to 3.15; equal deadlines run in the order of the calls, which asyncio leaves open.";
+    const PARAMETERS: &'static [&'static str] = &["delay", "callback"];
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let ([delay, callback], context) =
+            arguments.context("call_later", ["delay", "callback"])?;
+        // 3.10 fails at the sum, in other words.
+        if cfg!(Py_3_11) && delay.is_none() {
+            return Err(exception::<PyTypeError>(
+                arguments.py,
+                "delay must not be None",
+            ));
+        }
+        let now = EventLoop::now(this)?;
+        let when = match delay.cast_exact::<PyFloat>() {
+            Ok(delay) => now + delay.value(),
+            Err(_) => value::float(arguments.py, now)?.add(delay)?.extract()?,
+        };
+        schedule(this, arguments, when, callback, context)
+    }
+}
+
+impl FastMethod for CallAt {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"call_at";
+    const DOC: &'static CStr = c"call_at($self, when, callback, *args, context=None)\n--\n\n\
+        Call callback(*args) when loop.time() has reached when (seconds), never earlier.\n\n\
+        Returns a TimerHandle. Raises RuntimeError if the loop is closed, TypeError if when is no \
+        number (AssertionError for None on 3.10); in debug mode also what call_soon() raises \
+        then. Mirrors asyncio's call_at on 3.10 to 3.15; equal deadlines run in the order of the \
+        calls, which asyncio leaves open.";
+    const PARAMETERS: &'static [&'static str] = &["when", "callback"];
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let ([when, callback], context) = arguments.context("call_at", ["when", "callback"])?;
+        if when.is_none() {
+            return Err(no_deadline(arguments.py, this.get()));
+        }
+        let when = when.extract()?;
+        schedule(this, arguments, when, callback, context)
+    }
+}
+
+/// What `call_at(None, …)` raises: 3.10 finds out by an assertion, when the loop is known to be
+/// open.
+#[cold]
+fn no_deadline(py: Python<'_>, event_loop: &EventLoop) -> PyErr {
+    if cfg!(Py_3_11) {
+        return exception::<PyTypeError>(py, "when cannot be None");
+    }
+    match event_loop.check_closed() {
+        Ok(()) => exception_of::<PyAssertionError>(py, ()),
+        Err(closed) => closed,
+    }
+}
+
+/// Puts a timer with `callback` and the arguments from `arguments[2]` on into the heap.
+#[inline]
+fn schedule<'py>(
+    this: &Bound<'py, EventLoop>,
+    arguments: &Arguments<'_, 'py>,
+    when: f64,
+    callback: Borrowed<'_, 'py, PyAny>,
+    context: Option<Borrowed<'_, 'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = arguments.py;
+    let event_loop = this.get();
+    event_loop.check_closed()?;
+    let debug = event_loop.is_debug();
+    if debug {
+        event_loop.check_thread()?;
+        EventLoop::check_callback(callback, "call_at")?;
+    }
+    let callback = Callback {
+        function: callback.to_owned().unbind(),
+        args: Args::new(py, arguments.from(2))?,
+        context: context_or_current(event_loop, py, context)?,
+    };
+    let timer = TimerHandle::new(when, this.as_any(), callback)?;
+    if debug {
+        timer.as_super().get().note_source(py)?;
+    }
+    let entry = timer.clone().into_super().unbind();
+    let pushed = event_loop
+        .core
+        .with(py, |core| core.timers.push(when, entry));
+    pushed.map_err(|_| {
+        timer.get().unschedule(py);
+        no_memory(py)
+    })?;
+    Ok(timer.into_any())
+}
+
+impl FastMethod for TimerHandleCancelled {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"_timer_handle_cancelled";
+    const DOC: &'static CStr = c"_timer_handle_cancelled($self, handle)\n--\n\n\
+        Note that a timer of this loop was cancelled; its handle calls this.";
+    const PARAMETERS: &'static [&'static str] = &["handle"];
+
+    #[inline]
+    fn call<'py>(
+        this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.py;
+        let [handle] = arguments.exactly("_timer_handle_cancelled", ["handle"])?;
+        if let Ok(timer) = handle.cast::<TimerHandle>()
+            && timer.get().is_scheduled(py)
+        {
+            timer_cancelled(this, timer.as_any());
+        }
+        Ok(py.None().into_bound(py))
+    }
+}
+
+/// Notes that `timer` was cancelled.
+#[inline]
+pub(crate) fn timer_cancelled(this: &Bound<'_, EventLoop>, timer: &Bound<'_, PyAny>) {
+    let py = this.py();
+    let (gone, wants_sweep) = this.get().core.with(py, |core| {
+        let gone = core.timers.cancel(|entry| entry.is(timer));
+        (gone, core.timers.wants_sweep())
+    });
+    if let Some(gone) = gone {
+        unschedule(&gone, py);
+        gone.drop_ref(py);
+    }
+    if wants_sweep {
+        sweep(this);
+    }
+}
+
+/// Takes the cancelled timers out of the heap.
+#[cold]
+fn sweep(this: &Bound<'_, EventLoop>) {
+    let py = this.py();
+    let gone = this.get().core.with(py, |core| {
+        core.timers.sweep(|timer| timer.get().is_cancelled(py))
+    });
+    for timer in gone {
+        unschedule(&timer, py);
+        timer.drop_ref(py);
+    }
+}
+
+/// A callback that is ready to be queued.
+pub(crate) enum Prepared {
+    /// With the handle that debug mode needs.
+    Handle(Py<Handle>),
+    /// As it is.
+    Callback(Callback),
+}
+
+impl EventLoop {
+    /// Queues `function(*args)` in the current context, behind everything that is queued.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub(crate) fn call_soon(
+        this: &Bound<'_, Self>,
+        function: Bound<'_, PyAny>,
+        args: Args,
+    ) -> PyResult<()> {
+        let py = this.py();
+        let event_loop = this.get();
+        let callback = Callback {
+            function: function.unbind(),
+            args,
+            context: event_loop.capture_context(py)?,
+        };
+        let callback = Self::prepare(this, callback)?;
+        event_loop.push_prepared(py, callback)
+    }
+
+    /// Queues `ready` and wakes the loop if it waits.
+    ///
+    /// # Errors
+    /// `RuntimeError` if the loop is closed, `OSError`, `MemoryError`.
+    #[inline]
+    pub(crate) fn push_from_any_thread(&self, py: Python<'_>, ready: Ready) -> PyResult<()> {
+        let asleep = self
+            .inbox
+            .with(py, |inbox| inbox.add(|items| items.push(ready)))
+            .map_err(|_| no_memory(py))?;
+        if asleep {
+            let woken = self.poller(py)?.wake();
+            return woken.map_err(|error| os_error(&error));
+        }
+        Ok(())
+    }
+
+    /// What `push_prepared` takes for `callback`. In debug mode it knows where this was called.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub(crate) fn prepare(this: &Bound<'_, Self>, callback: Callback) -> PyResult<Prepared> {
+        if !this.get().is_debug() {
+            return Ok(Prepared::Callback(callback));
+        }
+        Ok(Prepared::Handle(make(this, callback, None)?.unbind()))
+    }
+
+    /// Queues what `prepare` gave, behind everything that is queued.
+    ///
+    /// # Errors
+    /// `MemoryError`, unless `make_room` has made room.
+    pub(crate) fn push_prepared(&self, py: Python<'_>, callback: Prepared) -> PyResult<()> {
+        self.drain_inbox(py)?;
+        let pushed = self.core.with(py, |core| match callback {
+            Prepared::Handle(handle) => core.ready.push(Ready::Handle(handle)),
+            Prepared::Callback(callback) => core.ready.push_callback(callback),
+        });
+        pushed.map_err(|_| no_memory(py))
+    }
+
+    /// Has timers go by the `time` of the loop's class, if that is a program's. What is put on the
+    /// loop itself is noticed when it is put there.
+    ///
+    /// # Errors
+    /// What looking it up raises.
+    pub(crate) fn follow_class(this: &Bound<'_, Self>) -> PyResult<()> {
+        let time = this.get_type().getattr(name!(this.py(), time))?;
+        if !object::is_native_method(&time) {
+            this.get().own_clock.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Which timers are due: those of no later a deadline than this. As in asyncio, a clock that a
+    /// program controls, and that it advances by what the loop would have waited, may miss a deadline
+    /// by a rounding error; `_clock_resolution` makes up for it.
+    ///
+    /// # Errors
+    /// What the program's `time` raises.
+    #[inline]
+    pub(crate) fn due(this: &Bound<'_, Self>) -> PyResult<f64> {
+        let now = Self::now(this)?;
+        if !this.get().own_clock.load(Ordering::Relaxed) {
+            return Ok(now);
+        }
+        let resolution = this.getattr(name!(this.py(), _clock_resolution))?;
+        Ok(now + resolution.extract::<f64>()?)
+    }
+
+    /// The time of the clock that timers go by: the subclass's or the program's, if there is one.
+    ///
+    /// # Errors
+    /// What that `time` raises.
+    #[inline]
+    pub(crate) fn now(this: &Bound<'_, Self>) -> PyResult<f64> {
+        if this.get().own_clock.load(Ordering::Relaxed) {
+            return this.call_method0(name!(this.py(), time))?.extract();
+        }
+        Ok(clock::monotonic())
+    }
+}
+
+impl FastMethod for Time {
+    type Class = EventLoop;
+    const NAME: &'static CStr = c"time";
+    const DOC: &'static CStr = c"time($self)\n--\n\n\
+        The time of the loop's clock in seconds: time.monotonic().\n\n\
+        Any thread may ask. Mirrors asyncio's time, the same on 3.10 to 3.15.";
+
+    #[inline]
+    fn call<'py>(
+        _this: &Bound<'py, EventLoop>,
+        arguments: &Arguments<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        arguments.exactly("time", [])?;
+        Ok(value::float(arguments.py, clock::monotonic())?.into_any())
+    }
+}

@@ -1,0 +1,83 @@
+//! Handles that nobody keeps: they give their callback up, and serve again.
+//!
+//! Whoever shares the queue. If such a callback fails, a handle is made anew for the
+//! exception handler; nobody held the first, so nobody can tell.
+
+use std::mem::forget;
+
+use pyo3::prelude::*;
+
+use crate::handle::Handle;
+use crate::handle::callback::{Callback, Flavour};
+use crate::handle::runner::Runner;
+use crate::py::{object, pool};
+
+impl Handle {
+    /// Runs a callback whose handle nobody has kept: as `run` does it with the handle.
+    ///
+    /// # Errors
+    /// As `run`.
+    #[inline]
+    pub(crate) fn run_without(
+        event_loop: &Bound<'_, PyAny>,
+        mut callback: Callback,
+        flavour: Flavour,
+    ) -> PyResult<()> {
+        let py = event_loop.py();
+        match callback.run(py) {
+            Ok(()) => {
+                callback.release(py);
+                Ok(())
+            }
+            Err(error) => {
+                let handle = Self::remade(event_loop, callback, flavour)?;
+                object::track(handle.as_unbound());
+                Self::report(&handle, error)
+            }
+        }
+    }
+
+    /// A handle in the place of one that was given up.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub(crate) fn remade<'py>(
+        event_loop: &Bound<'py, PyAny>,
+        callback: Callback,
+        flavour: Flavour,
+    ) -> PyResult<Bound<'py, Self>> {
+        let handle = Self::new(event_loop, callback)?;
+        if flavour == Flavour::Threadsafe {
+            handle.get().make_threadsafe(event_loop.py());
+        }
+        Ok(handle)
+    }
+
+    /// The callback of `handle` if nobody but its queue has it, and it needs no handle to run.
+    #[inline]
+    pub(crate) fn give_up(py: Python<'_>, handle: &Py<Self>) -> Option<(Callback, Flavour)> {
+        if !pool::is_unseen(handle.bind(py)) {
+            return None;
+        }
+        handle.get().state.with(py, |state| {
+            if state.debug.is_some() {
+                return None;
+            }
+            let flavour = if state.runner == Runner::Untold {
+                Flavour::Plain
+            } else {
+                Flavour::Threadsafe
+            };
+            Some((state.callback.take()?, flavour))
+        })
+    }
+
+    /// Gives a handle that has given its callback up another one, to be made for the same loop.
+    #[inline]
+    pub(crate) fn refill(&self, py: Python<'_>, callback: Callback) {
+        self.state.with(py, |state| {
+            forget(state.callback.replace(callback));
+            state.runner = Runner::Untold;
+        });
+    }
+}

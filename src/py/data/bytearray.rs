@@ -1,0 +1,87 @@
+//! `bytearray` objects as a queue of bytes: put in behind, taken out in front.
+//!
+//! Any attached thread: without the GIL each call is a critical section of the object. CPython moves
+//! the beginning of a `bytearray` when its head is deleted and copies nothing, so taking out piece by
+//! piece is cheap.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::critical_section::with_critical_section;
+use pyo3::types::{PyByteArray, PyBytes};
+
+use crate::py::value;
+
+/// Puts `data` behind what `queue` holds.
+///
+/// # Errors
+/// `BufferError` if somebody has a view of `queue`, `MemoryError`.
+#[inline]
+pub(crate) fn append(queue: &Bound<'_, PyByteArray>, data: &[u8]) -> PyResult<()> {
+    append_with(queue, data.len(), |space| space.copy_from_slice(data))
+}
+
+/// Puts `count` bytes behind what `queue` holds, which `fill`, that must not run Python code,
+/// writes.
+///
+/// # Errors
+/// As `append`.
+#[inline]
+pub(crate) fn append_with(
+    queue: &Bound<'_, PyByteArray>,
+    count: usize,
+    fill: impl FnOnce(&mut [u8]),
+) -> PyResult<()> {
+    with_critical_section(queue, || {
+        let held = queue.len();
+        queue.resize(held + count)?;
+        // SAFETY: resizing succeeded, so nobody has a view of it; no Python code runs meanwhile, and
+        // without the GIL the critical section keeps other threads from resizing.
+        let bytes = unsafe { queue.as_bytes_mut() };
+        fill(&mut bytes[held..]);
+        Ok(())
+    })
+}
+
+/// Lends the bytes of `queue` to `read`, which must not run Python code.
+#[inline]
+pub(crate) fn with_bytes<R>(queue: &Bound<'_, PyByteArray>, read: impl FnOnce(&[u8]) -> R) -> R {
+    with_critical_section(queue, || {
+        // SAFETY: no Python code runs during the closure, so nothing resizes or writes; without the
+        // GIL the critical section keeps other threads from it.
+        read(unsafe { queue.as_bytes() })
+    })
+}
+
+/// Takes the first `count` bytes out of `queue`, or all if there are fewer.
+///
+/// # Errors
+/// `BufferError` if somebody has a view of `queue`, `MemoryError`.
+#[inline]
+pub(crate) fn take<'py>(
+    queue: &Bound<'py, PyByteArray>,
+    count: usize,
+) -> PyResult<Bound<'py, PyBytes>> {
+    with_critical_section(queue, || take_within(queue, count))
+}
+
+#[inline]
+fn take_within<'py>(
+    queue: &Bound<'py, PyByteArray>,
+    count: usize,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let py = queue.py();
+    let held = queue.len();
+    let count = count.min(held);
+    let taken = with_bytes(queue, |bytes| value::bytes(py, &bytes[..count]))?;
+    if count == held {
+        queue.resize(0)?;
+        return Ok(taken);
+    }
+    // SAFETY: a `bytearray` is a sequence whose slices can be deleted.
+    let failed = unsafe { ffi::PySequence_DelSlice(queue.as_ptr(), 0, count.cast_signed()) };
+    if failed == 0 {
+        Ok(taken)
+    } else {
+        Err(PyErr::fetch(py))
+    }
+}

@@ -1,0 +1,187 @@
+//! `Window`: memory of ours of which Python sees one range at a time.
+//!
+//! The thread of the loop that has it. Nothing is allocated to hand a range to
+//! OpenSSL: the same object shows another range for each call.
+//!
+//! A window has one user at a time: whoever took it out of its loop, which is locked for that. What shows
+//! the range are atomics, and the memory never moves, so that a thread which keeps a view reads bytes of
+//! somebody else's at worst.
+
+use std::cell::UnsafeCell;
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::error::no_memory;
+use crate::py::{object, value};
+use crate::sys::allocation;
+
+unsafe extern "C" {
+    /// Documented in CPython's reference, missing in PyO3's declarations.
+    fn _PyBytes_Resize(object: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> c_int;
+}
+
+/// Whose memory it is.
+enum Memory {
+    /// Ours.
+    Own(Box<[u8]>),
+    /// That of a `bytes` that nobody has seen yet.
+    Fresh(Py<PyBytes>),
+}
+
+/// A writable buffer of fixed size.
+#[pyclass(frozen, module = "ferroloop._native")]
+pub(crate) struct Window {
+    /// # Invariant
+    /// Allocated once and never moved, so that a view of it stays valid for as long as its owner,
+    /// the window, lives. Rust reaches it only in closures during which no Python code runs.
+    memory: UnsafeCell<Memory>,
+    /// Where the visible range begins.
+    ///
+    /// # Invariant
+    /// `start <= end <= size`.
+    start: AtomicUsize,
+    /// Where it ends.
+    end: AtomicUsize,
+    /// The length of `memory`.
+    size: usize,
+}
+
+// SAFETY: the memory is reached by attached threads of the one loop that has the window, in
+// closures that run no Python code.
+unsafe impl Sync for Window {}
+// SAFETY: as above; a `bytes` may be released by any attached thread.
+unsafe impl Send for Window {}
+
+#[pymethods]
+impl Window {
+    /// Shows the visible range to whoever asks for a buffer.
+    ///
+    /// # Safety
+    /// CPython calls it with room for a `Py_buffer`, or null.
+    unsafe fn __getbuffer__(
+        this: &Bound<'_, Self>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
+        let window = this.get();
+        let start = window.start.load(Ordering::Relaxed);
+        let length = window.end.load(Ordering::Relaxed) - start;
+        let data = window.base().wrapping_add(start).cast();
+        let length = length.cast_signed();
+        // SAFETY: `data` points at `length` bytes that live as long as `this`, to which the call
+        // takes a reference; it checks `view` itself.
+        let failed = unsafe { ffi::PyBuffer_FillInfo(view, this.as_ptr(), data, length, 0, flags) };
+        if failed == 0 {
+            Ok(())
+        } else {
+            Err(PyErr::fetch(this.py()))
+        }
+    }
+}
+
+impl Window {
+    /// A window of `size` bytes that shows nothing yet.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub(crate) fn new(py: Python<'_>, size: usize) -> PyResult<Bound<'_, Self>> {
+        let memory = Memory::Own(allocation::zeroed(size).map_err(|_| no_memory(py))?);
+        Self::over(py, memory, size)
+    }
+
+    fn over(py: Python<'_>, memory: Memory, size: usize) -> PyResult<Bound<'_, Self>> {
+        let window = Self {
+            memory: UnsafeCell::new(memory),
+            start: AtomicUsize::new(0),
+            end: AtomicUsize::new(0),
+            size,
+        };
+        Bound::new(py, window)
+    }
+
+    fn base(&self) -> *mut u8 {
+        // SAFETY: nobody changes which memory it is, and no reference into it outlives a closure.
+        match unsafe { &mut *self.memory.get() } {
+            Memory::Own(memory) => memory.as_mut_ptr(),
+            // SAFETY: exactly a `bytes`, and alive.
+            Memory::Fresh(bytes) => unsafe { ffi::PyBytes_AsString(bytes.as_ptr()) }.cast(),
+        }
+    }
+
+    /// Shows the range from `start` to `end` from now on.
+    #[inline]
+    pub(crate) fn show(&self, start: usize, end: usize) {
+        let end = end.min(self.size);
+        self.start.store(start.min(end), Ordering::Relaxed);
+        self.end.store(end, Ordering::Relaxed);
+    }
+
+    /// The memory from `start` to `end`, for code that is not Rust.
+    #[inline]
+    pub(crate) fn range(&self, start: usize, end: usize) -> *mut [u8] {
+        let end = end.min(self.size);
+        let start = start.min(end);
+        std::ptr::slice_from_raw_parts_mut(self.base().wrapping_add(start), end - start)
+    }
+
+    /// How many bytes there are.
+    #[inline]
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Lends all of the memory to `fill`, which must not run Python code.
+    #[inline]
+    pub(crate) fn with_mut<R>(&self, _py: Python<'_>, fill: impl FnOnce(&mut [u8]) -> R) -> R {
+        // SAFETY: the invariant of `memory`: it is `size` long, and nobody else runs while the
+        // closure does.
+        fill(unsafe { std::slice::from_raw_parts_mut(self.base(), self.size) })
+    }
+
+    /// A `bytes` of the first `count` bytes.
+    #[inline]
+    pub(crate) fn to_bytes<'py>(
+        &self,
+        py: Python<'py>,
+        count: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        self.with_mut(py, |memory| value::bytes(py, &memory[..count]))
+    }
+}
+
+/// A `bytes` of at most `size` bytes that `fill` has Python code write into through a window; it
+/// returns how many bytes there are, and something for the caller.
+///
+/// # Errors
+/// `MemoryError`.
+pub(crate) fn filled_bytes<'py, R>(
+    py: Python<'py>,
+    size: usize,
+    fill: impl FnOnce(&Bound<'py, Window>) -> (usize, R),
+) -> PyResult<(Bound<'py, PyBytes>, R)> {
+    // SAFETY: attached; returns an uninitialised `bytes` of our own, or null with an exception.
+    let object = unsafe { ffi::PyBytes_FromStringAndSize(std::ptr::null(), size.cast_signed()) };
+    // SAFETY: null, or a reference that we own.
+    let object = unsafe { Bound::from_owned_ptr_or_err(py, object) }?;
+    // SAFETY: exactly a `bytes`.
+    let bytes = unsafe { object.cast_into_unchecked::<PyBytes>() };
+    let window = Window::over(py, Memory::Fresh(bytes.clone().unbind()), size)?;
+    let (count, result) = fill(&window);
+    drop(window);
+    if !object::is_unique(bytes.as_unbound()) {
+        // Somebody keeps the window, and could still write.
+        return Ok((value::bytes(py, &bytes.as_bytes()[..count])?, result));
+    }
+    let mut object = bytes.into_ptr();
+    // SAFETY: a `bytes` of our own that nobody else knows; the call leaves a reference that we own
+    // in `object`, or null.
+    unsafe { _PyBytes_Resize(&raw mut object, count.cast_signed()) };
+    // SAFETY: as above.
+    let object = unsafe { Bound::from_owned_ptr_or_err(py, object) }?;
+    // SAFETY: exactly a `bytes`.
+    Ok((unsafe { object.cast_into_unchecked() }, result))
+}

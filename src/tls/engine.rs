@@ -1,0 +1,400 @@
+//! `Engine`: one connection's `SSLObject` and its two `MemoryBIO`s, and the calls of these.
+//!
+//! Loop thread only; any call may run Python code (a key log, a message callback). An `SSLObject`
+//! of exactly that class is bypassed for the `_ssl._SSLSocket` within it, and for data that one too
+//! where OpenSSL can be called directly. Objects of any other class are called themselves, by
+//! `foreign`.
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyMemoryView};
+
+use crate::py::call;
+use crate::py::data::buffer;
+use crate::py::data::window::Window;
+use crate::py::names::name;
+use crate::py::stdlib::asyncio;
+use crate::py::stdlib::ssl::{self, Direct};
+use crate::py::value::{self, Text};
+use crate::sys::openssl::{Answer, OpenSsl};
+
+/// Declares functions that look a method of a class of `_ssl` up once and return it.
+macro_rules! methods {
+    ($($name:ident = $class:literal . $method:literal;)*) => {$(
+        #[inline]
+        fn $name(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+            static METHOD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+            let method = METHOD.get_or_try_init(py, || {
+                let class = py.import(Text("_ssl"))?.getattr(Text($class))?;
+                Ok::<_, PyErr>(class.getattr(Text($method))?.unbind())
+            })?;
+            Ok(method.bind(py))
+        }
+    )*};
+}
+
+methods! {
+    memory_read = "MemoryBIO"."read";
+    memory_write = "MemoryBIO"."write";
+    socket_read = "_SSLSocket"."read";
+    socket_write = "_SSLSocket"."write";
+}
+
+/// The OpenSSL side of a connection.
+pub(crate) struct Engine {
+    /// What the peer sent and OpenSSL has not read yet.
+    incoming: Py<PyAny>,
+    /// What OpenSSL wants to be sent.
+    outgoing: Py<PyAny>,
+    /// What programs get as `ssl_object`.
+    object: Py<PyAny>,
+    /// What reads and writes: the `_SSLSocket` within `object`, or `object` if it is foreign.
+    inner: Py<PyAny>,
+    /// Whether `object` or a memory is of another class than those of `ssl`.
+    foreign: bool,
+    /// What is within these, if OpenSSL can be called directly.
+    direct: Option<Direct>,
+    /// Whose queue of errors OpenSSL looks into, if it can be asked to forget them.
+    openssl: Option<&'static OpenSsl>,
+}
+
+/// Where decrypted bytes go.
+pub(crate) enum Room<'a, 'py> {
+    /// Into a window of ours.
+    Window(&'a Bound<'py, Window>),
+    /// Into the buffer of a `BufferedProtocol`.
+    Buffer(&'a Bound<'py, PyAny>),
+}
+
+/// What a read came to.
+pub(crate) enum Read {
+    /// So many bytes.
+    Data(usize),
+    /// There is nothing yet.
+    Nothing,
+    /// The peer's close_notify.
+    Goodbye,
+    /// Nothing was asked for: the program has taken its buffer away.
+    NoRoom,
+}
+
+impl<'py> Room<'_, 'py> {
+    /// The bytes from `from` to `to` as a buffer for Python.
+    fn part(&self, from: usize, to: usize) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Self::Window(window) => {
+                window.get().show(from, to);
+                Ok(window.as_any().clone())
+            }
+            Self::Buffer(space) if from == 0 => Ok((*space).clone()),
+            Self::Buffer(space) => part(space, from, to),
+        }
+    }
+}
+
+/// The bytes of `buffer` from `from` to `to`, without a copy.
+fn part<'py>(buffer: &Bound<'py, PyAny>, from: usize, to: usize) -> PyResult<Bound<'py, PyAny>> {
+    let py = buffer.py();
+    let range = value::slice(py, from, to)?;
+    let view = PyMemoryView::from(buffer)?;
+    // A slice of a view counts its items, which may be longer than a byte.
+    let bytes = call::method1(&view, name!(py, cast), name!(py, bytes_format))?;
+    bytes.get_item(range)
+}
+
+impl Engine {
+    /// Takes `object`, which `wrap_bio` made of the other two.
+    ///
+    /// # Errors
+    /// What looking into `object` raises.
+    pub(crate) fn new(
+        object: Bound<'_, PyAny>,
+        incoming: Bound<'_, PyAny>,
+        outgoing: Bound<'_, PyAny>,
+    ) -> PyResult<Self> {
+        let py = object.py();
+        let inner = if object.get_type().is(asyncio::ssl_object(py)?) {
+            object.getattr_opt(name!(py, _sslobj))?
+        } else {
+            None
+        };
+        let inner = match inner {
+            Some(inner) if ssl::are_of_ssl(&inner, [&incoming, &outgoing])? => Some(inner),
+            _ => None,
+        };
+        let foreign = inner.is_none();
+        let inner = inner.unwrap_or_else(|| object.clone());
+        let direct = if foreign {
+            None
+        } else {
+            Direct::new(&inner, &incoming, &outgoing)
+        };
+        Ok(Self {
+            direct,
+            openssl: ssl::openssl(py),
+            incoming: incoming.unbind(),
+            outgoing: outgoing.unbind(),
+            object: object.unbind(),
+            inner: inner.unbind(),
+            foreign,
+        })
+    }
+
+    /// The `SSLObject`.
+    pub(crate) fn object<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
+        self.object.bind(py)
+    }
+
+    /// The `MemoryBIO` that `feed` fills.
+    pub(crate) fn incoming<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
+        self.incoming.bind(py)
+    }
+
+    /// The `MemoryBIO` that `take_outgoing` empties.
+    pub(crate) fn outgoing<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
+        self.outgoing.bind(py)
+    }
+
+    /// Whether `foreign` has to call the objects.
+    #[inline]
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.foreign
+    }
+
+    /// What calls OpenSSL directly, if that can be done.
+    #[inline]
+    pub(crate) fn direct(&self) -> Option<&Direct> {
+        self.direct.as_ref()
+    }
+
+    /// Gives OpenSSL the part of `window` from `from` to `to`, which the peer sent.
+    #[inline]
+    pub(crate) fn feed(&self, window: &Bound<'_, Window>, from: usize, to: usize) -> PyResult<()> {
+        let py = window.py();
+        if let Some(direct) = &self.direct
+            && window
+                .get()
+                .with_mut(py, |memory| direct.feed(&memory[from..to]))
+        {
+            return Ok(());
+        }
+        if self.foreign {
+            let copy = window
+                .get()
+                .with_mut(py, |memory| value::bytes(py, &memory[from..to]))?;
+            return self.feed_object(copy.as_any());
+        }
+        window.get().show(from, to);
+        self.feed_object(window.as_any())
+    }
+
+    /// Gives OpenSSL what the peer sent before.
+    pub(crate) fn feed_held(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
+        match &self.direct {
+            Some(direct) if direct.feed(data) => Ok(()),
+            _ => self.feed_object(value::bytes(py, data)?.as_any()),
+        }
+    }
+
+    fn feed_object(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = data.py();
+        let incoming = self.incoming.bind(py);
+        if self.foreign {
+            call::method1(incoming, name!(py, write), data).map(drop)
+        } else {
+            call::function2(memory_write(py)?, incoming, data).map(drop)
+        }
+    }
+
+    /// How many bytes of what the peer sent OpenSSL has not read yet.
+    #[inline]
+    pub(crate) fn incoming_pending(&self, py: Python<'_>) -> PyResult<usize> {
+        match &self.direct {
+            Some(direct) => Ok(direct.incoming_pending()),
+            None => pending(self.incoming.bind(py)),
+        }
+    }
+
+    /// How many bytes OpenSSL wants to be sent.
+    #[inline]
+    pub(crate) fn outgoing_pending(&self, py: Python<'_>) -> PyResult<usize> {
+        match &self.direct {
+            Some(direct) => Ok(direct.outgoing_pending()),
+            None => pending(self.outgoing.bind(py)),
+        }
+    }
+
+    /// Before each call that may come to nothing: what other code has left in the queue is no error
+    /// of this connection.
+    #[inline]
+    pub(crate) fn forget_errors(&self) {
+        if let Some(openssl) = self.openssl {
+            openssl.forget_errors();
+        }
+    }
+
+    /// Decrypts into the bytes of `room` from `from` to `to`.
+    #[inline]
+    pub(crate) fn read(
+        &self,
+        py: Python<'_>,
+        room: &Room<'_, '_>,
+        from: usize,
+        to: usize,
+    ) -> PyResult<Read> {
+        self.forget_errors();
+        if let Some(direct) = &self.direct {
+            let answer = match room {
+                Room::Window(window) => Some(direct.read_window(window, from, to)),
+                Room::Buffer(space) => direct.read_buffer(space, from, to),
+            };
+            match answer {
+                Some(Answer::Done(count)) => return Ok(Read::Data(count)),
+                Some(Answer::Again) => return Ok(Read::Nothing),
+                Some(Answer::Goodbye) => return Ok(Read::Goodbye),
+                // The method raises, with what is in the queue now.
+                Some(Answer::Refused) | None => {}
+            }
+        }
+        let size = value::count(py, to.saturating_sub(from))?;
+        let room = room.part(from, to)?;
+        let inner = self.inner.bind(py);
+        let read = call::function3(socket_read(py)?, inner, size.as_any(), &room);
+        match read {
+            Ok(count) => match count.extract()? {
+                // A read of nothing gives 0 too.
+                0 if buffer::writable_size(&room) == Some(0) => Ok(Read::NoRoom),
+                0 => Ok(Read::Goodbye),
+                count => Ok(Read::Data(count)),
+            },
+            Err(error) => again(py, error).map(|()| Read::Nothing),
+        }
+    }
+
+    /// How many decrypted bytes a read of less than a record has left.
+    pub(crate) fn decrypted(&self, py: Python<'_>) -> PyResult<usize> {
+        match &self.direct {
+            Some(direct) => Ok(direct.decrypted()),
+            None => call::method0(self.inner.bind(py), name!(py, pending))?.extract(),
+        }
+    }
+
+    /// Encrypts the part of `data` from `from` to `to`; how much of it, or `None` if the peer has
+    /// to say something first.
+    #[inline]
+    pub(crate) fn write(
+        &self,
+        data: &Bound<'_, PyBytes>,
+        from: usize,
+        to: usize,
+    ) -> PyResult<Option<usize>> {
+        self.forget_errors();
+        if let Some(direct) = &self.direct
+            && let Ok(written) = written(direct.write(data, from, to))
+        {
+            return Ok(written);
+        }
+        if (from, to) == (0, data.as_bytes().len()) {
+            self.write_object(data.as_any())
+        } else {
+            self.write_object(&part(data.as_any(), from, to)?)
+        }
+    }
+
+    /// Encrypts the first `count` bytes of `window`, as `write` does.
+    #[inline]
+    pub(crate) fn write_window(
+        &self,
+        window: &Bound<'_, Window>,
+        count: usize,
+    ) -> PyResult<Option<usize>> {
+        self.forget_errors();
+        if let Some(direct) = &self.direct
+            && let Ok(written) = written(direct.write_window(window, count))
+        {
+            return Ok(written);
+        }
+        window.get().show(0, count);
+        self.write_object(window.as_any())
+    }
+
+    fn write_object(&self, data: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
+        let py = data.py();
+        match call::function2(socket_write(py)?, self.inner.bind(py), data) {
+            Ok(count) => count.extract().map(Some),
+            Err(error) => again(py, error).map(|()| None),
+        }
+    }
+
+    /// Nothing may happen for long: gives back what memory it can. A `MemoryBIO` never shrinks by
+    /// itself.
+    #[inline]
+    pub(crate) fn rest(&self) {
+        if let Some(direct) = &self.direct {
+            direct.rest();
+        }
+    }
+
+    /// Takes out everything that OpenSSL wants to be sent.
+    #[inline]
+    pub(crate) fn take_outgoing<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        if let Some(direct) = &self.direct {
+            return direct.take_outgoing(py);
+        }
+        let taken = call::function1(memory_read(py)?, self.outgoing.bind(py))?;
+        Ok(taken.cast_into::<PyBytes>()?)
+    }
+
+    /// Goes on with the handshake. True when it is done.
+    pub(crate) fn handshake(&self, py: Python<'_>) -> PyResult<bool> {
+        self.forget_errors();
+        match call::method0(self.object.bind(py), name!(py, do_handshake)) {
+            Ok(_) => Ok(true),
+            Err(error) => again(py, error).map(|()| false),
+        }
+    }
+
+    /// Says goodbye, or goes on waiting for the peer's. True when it has come.
+    pub(crate) fn unwrap_session(&self, py: Python<'_>) -> PyResult<bool> {
+        self.forget_errors();
+        match call::method0(self.object.bind(py), name!(py, unwrap)) {
+            Ok(_) => Ok(true),
+            Err(error) => again(py, error).map(|()| false),
+        }
+    }
+
+    /// Shows what it holds to the collector.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.incoming)?;
+        visit.call(&self.outgoing)?;
+        visit.call(&self.object)?;
+        visit.call(&self.inner)?;
+        match &self.direct {
+            Some(direct) => direct.visit(visit),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What OpenSSL's answer to a write comes to; an error if the method is to raise.
+#[inline]
+fn written(answer: Answer) -> Result<Option<usize>, ()> {
+    match answer {
+        Answer::Done(count) => Ok(Some(count)),
+        Answer::Again => Ok(None),
+        Answer::Goodbye | Answer::Refused => Err(()),
+    }
+}
+
+fn pending(memory: &Bound<'_, PyAny>) -> PyResult<usize> {
+    memory.getattr(name!(memory.py(), pending))?.extract()
+}
+
+/// Ok if `error` only says that OpenSSL wants more.
+#[cold]
+pub(crate) fn again(py: Python<'_>, error: PyErr) -> PyResult<()> {
+    let wants = error.matches(py, asyncio::ssl_want_read_error(py)?)?
+        || error.matches(py, asyncio::ssl_syscall_error(py)?)?;
+    if wants { Ok(()) } else { Err(error) }
+}

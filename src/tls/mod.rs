@@ -1,0 +1,40 @@
+//! TLS: a state machine over CPython's own `ssl.MemoryBIO` and `ssl.SSLObject`.
+//!
+//! - `engine`: the calls of these two
+//! - `foreign`: the calls of objects of a class of the program
+//! - `flow`: flow control in both directions
+//! - `below`: the transport that carries the records
+//! - `session`: `TlsProtocol`, one connection, and `TlsTransport`, which the program sees of it
+//! - `read`: from records to the protocol
+//! - `write`: from the protocol to records
+//! - `handshake`: the beginning
+//! - `close`: `close_notify`, and the ends without it
+//! - `callbacks`: what the transport below calls
+//! - `methods`: the methods that Python sees
+//!
+//! What happens, and in which order, is asyncio's `sslproto`; its names for states are kept.
+
+pub(crate) mod below;
+pub(crate) mod callbacks;
+pub(crate) mod close;
+pub(crate) mod engine;
+pub(crate) mod flow;
+pub(crate) mod foreign;
+pub(crate) mod handshake;
+pub(crate) mod methods;
+pub(crate) mod read;
+pub(crate) mod session;
+pub(crate) mod write;
+
+pub(crate) use session::{TlsProtocol, TlsTransport};
+
+use pyo3::prelude::*;
+
+use crate::py::{finalizer, method};
+
+/// Gives TLS transports their fast methods and their `__del__`. Call once, when the module is
+/// initialised.
+pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
+    finalizer::install::<TlsTransport>(py)?;
+    method::install::<methods::Write>(py)
+}

@@ -1,0 +1,438 @@
+//! `TlsProtocol`: one TLS connection between a program's protocol and the transport below, and
+//! `TlsTransport`: what the program's protocol writes to.
+//!
+//! Loop thread only. The two hold each other until the connection is lost, as in
+//! asyncio; from then on the transport holds the session, and nothing holds the transport.
+//!
+//! Without the GIL the states belong to the thread that made the connection, and other threads lock them;
+//! OpenSSL is called through the methods of `ssl`, which lock the connection.
+
+use std::collections::VecDeque;
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use crate::event_loop::{EventLoop, UserCall};
+use crate::logic::tls_records::Records;
+use crate::logic::write_queue::WriteQueue;
+use crate::py::cell::LoopCell;
+use crate::py::data::bytes::Pinned;
+use crate::py::data::window::Window;
+use crate::py::finalizer::{Destructor, Finalized};
+use crate::py::stdlib::warning;
+use crate::tls::below::Below;
+use crate::tls::engine::Engine;
+use crate::transport::native_protocol::NativeProtocol;
+use crate::transport::protocol::Kind;
+
+/// Where the session stands: asyncio's `SSLProtocolState`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// Not begun, or over.
+    Unwrapped,
+    /// The handshake is going on.
+    DoHandshake,
+    /// Data goes both ways.
+    Wrapped,
+    /// `close()` was called or the peer ended; what was written is being encrypted.
+    Flushing,
+    /// Our close_notify is out, the peer's has not come.
+    Shutdown,
+}
+
+impl Phase {
+    /// Whether nothing can be written any more.
+    #[inline]
+    pub(crate) fn is_over(self) -> bool {
+        matches!(self, Self::Flushing | Self::Shutdown | Self::Unwrapped)
+    }
+}
+
+/// What the program's protocol has been told: asyncio's `AppProtocolState`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Nothing.
+    Init,
+    /// `connection_made`.
+    Made,
+    /// `eof_received`.
+    Eof,
+    /// `connection_lost`, or nothing any more.
+    Lost,
+}
+
+/// Marks between which something is paused and resumed, in bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Marks {
+    /// From this many bytes on it is paused.
+    pub(crate) high: usize,
+    /// At this many bytes or fewer it is resumed.
+    pub(crate) low: usize,
+}
+
+/// Received bytes in a window, of which those before `at` were fed to OpenSSL.
+pub(crate) struct Received {
+    /// The room that they are in, which other connections use too.
+    pub(crate) window: Py<Window>,
+    /// Where the bytes that were not fed begin.
+    pub(crate) at: usize,
+    /// Where the received bytes end.
+    pub(crate) end: usize,
+}
+
+/// The reading side.
+pub(crate) struct Input {
+    /// What the callback that runs now has received.
+    pub(crate) now: Option<Received>,
+    /// What came while nobody read it.
+    pub(crate) held: VecDeque<u8>,
+    /// Follows what was fed to OpenSSL, and knows whether it holds a whole record.
+    pub(crate) records: Records,
+    /// The program called `pause_reading`.
+    pub(crate) paused: bool,
+    /// How many callbacks are queued that read on.
+    pub(crate) queued_reads: u32,
+    /// The transport below was paused.
+    pub(crate) below_paused: bool,
+    /// When the transport below is paused and resumed.
+    pub(crate) marks: Marks,
+    /// The transport below has seen the peer's end.
+    pub(crate) ended: bool,
+}
+
+/// What becomes of the backlog.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Nothing for now: it is empty, or has to wait.
+    Idle,
+    /// It is the head of a response, and is encrypted with its body or when the callback that runs
+    /// now returns.
+    Delayed,
+    /// It is being encrypted: Python code that runs meanwhile only adds to it.
+    Encrypting,
+}
+
+/// The writing side.
+pub(crate) struct Output {
+    /// What is not encrypted yet.
+    pub(crate) backlog: WriteQueue<Pinned>,
+    /// How many bytes at the front of it asyncio would have given to the transport below already.
+    pub(crate) handed: usize,
+    /// How many records asyncio would have made of the rest.
+    pub(crate) records: usize,
+    /// How much longer a record is than what it holds, once one was made.
+    pub(crate) overhead: Option<usize>,
+    /// What becomes of the backlog.
+    pub(crate) work: Work,
+    /// The goodbye waits for what is being encrypted.
+    pub(crate) goodbye: bool,
+    /// The transport below asked to pause.
+    pub(crate) below_paused: bool,
+    /// The program's protocol was asked to pause.
+    pub(crate) paused: bool,
+    /// When the program's protocol is asked to pause and to resume.
+    pub(crate) marks: Marks,
+    /// Writes after the end, for the warning.
+    pub(crate) lost: u32,
+}
+
+impl Output {
+    /// How long what is not handed over is, as records if asyncio would have made them.
+    #[inline]
+    pub(crate) fn waiting(&self) -> usize {
+        match self.backlog.size() - self.handed {
+            0 => 0,
+            waiting => waiting + self.records * self.overhead.unwrap_or(0),
+        }
+    }
+
+    /// Everything counts as handed over.
+    #[inline]
+    pub(crate) fn hand_all(&mut self) {
+        self.handed = self.backlog.size();
+        self.records = 0;
+    }
+
+    /// Takes out the backlog; the caller drops it.
+    pub(crate) fn drop_backlog(&mut self) -> VecDeque<Pinned> {
+        (self.handed, self.records) = (0, 0);
+        self.backlog.take()
+    }
+}
+
+/// What `get_extra_info` knows of TLS.
+pub(crate) struct Details {
+    /// The `ssl.SSLContext` that the connection was made with.
+    pub(crate) sslcontext: Py<PyAny>,
+    /// `None` until the handshake is made.
+    pub(crate) negotiated: Option<Negotiated>,
+}
+
+/// What the handshake came to, each as Python shows it.
+pub(crate) struct Negotiated {
+    /// `getpeercert()`.
+    pub(crate) peercert: Py<PyAny>,
+    /// `cipher()`: shared with other connections if equal.
+    pub(crate) cipher: Py<PyAny>,
+    /// `compression()`.
+    pub(crate) compression: Py<PyAny>,
+}
+
+/// Both time-outs, in seconds, as they were given.
+pub(crate) struct Timeouts {
+    /// From `connection_made` to the end of the handshake.
+    pub(crate) handshake: Py<PyAny>,
+    /// From `close()`, and again from the peer's goodbye, to the end of the connection.
+    pub(crate) shutdown: Py<PyAny>,
+}
+
+/// The parts of a session that change.
+pub(crate) struct State {
+    /// Where the session stands.
+    pub(crate) phase: Phase,
+    /// What the program's protocol has been told.
+    pub(crate) told: Told,
+    /// `None` before `connection_made` and after `connection_lost`.
+    pub(crate) below: Option<Below>,
+    /// The program's protocol; `None` when the connection is lost, unless the program sets another.
+    pub(crate) app: Option<Py<PyAny>>,
+    /// How that protocol wants to receive.
+    pub(crate) kind: Kind,
+    /// The program's transport, until the connection is lost.
+    pub(crate) transport: Option<Py<TlsTransport>>,
+    /// The future that is done when the handshake is made or has failed; `None` from then on.
+    pub(crate) waiter: Option<Py<PyAny>>,
+    /// The timer of the time-out, while the handshake goes on.
+    pub(crate) handshake_timer: Option<Py<PyAny>>,
+    /// The timer of the time-out, once the shutdown has begun.
+    pub(crate) shutdown_timer: Option<Py<PyAny>>,
+    /// When the handshake began, in debug mode.
+    pub(crate) began: Option<f64>,
+    /// What `get_extra_info` knows of TLS.
+    pub(crate) details: Details,
+    /// The reading side.
+    pub(crate) input: Input,
+    /// The writing side.
+    pub(crate) output: Output,
+    /// What a transport below that is not ours receives into.
+    pub(crate) space: Option<Py<PyAny>>,
+}
+
+/// One TLS connection.
+#[pyclass(frozen, weakref, extends = NativeProtocol, module = "ferroloop._native")]
+pub(crate) struct TlsProtocol {
+    /// The loop of the connection.
+    pub(crate) event_loop: Py<EventLoop>,
+    /// OpenSSL, behind its Python objects.
+    pub(crate) engine: Engine,
+    /// How long the peer has for the handshake and for its goodbye.
+    pub(crate) timeouts: Timeouts,
+    /// Whether this is the side that waits for the handshake to begin.
+    pub(crate) is_server: bool,
+    /// The parts that change.
+    pub(crate) state: LoopCell<State>,
+}
+
+impl TlsProtocol {
+    /// Where the session stands.
+    #[inline]
+    pub(crate) fn phase(&self, py: Python<'_>) -> Phase {
+        self.state.with(py, |state| state.phase)
+    }
+
+    /// The transport below, while there is one.
+    #[inline]
+    pub(crate) fn below(&self, py: Python<'_>) -> Option<Below> {
+        self.state
+            .with(py, |state| Some(state.below.as_ref()?.duplicate(py)))
+    }
+
+    /// The program's protocol: see `State::app`.
+    #[inline]
+    pub(crate) fn app<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.state.with(py, |state| {
+            Some(state.app.as_ref()?.clone_ref(py).into_bound(py))
+        })
+    }
+
+    /// The program's transport, which is made when first asked for; `None` once it is lost.
+    ///
+    /// # Errors
+    /// No memory.
+    pub(crate) fn transport<'py>(
+        this: &Bound<'py, Self>,
+    ) -> PyResult<Option<Bound<'py, TlsTransport>>> {
+        let py = this.py();
+        let known = this.get().state.with(py, |state| {
+            let gone = state.told == Told::Lost || state.app.is_none();
+            let known = state.transport.as_ref().map(|it| it.clone_ref(py));
+            (known, gone)
+        });
+        match known {
+            (Some(transport), _) => Ok(Some(transport.into_bound(py))),
+            (None, true) => Ok(None),
+            (None, false) => {
+                let transport = Bound::new(py, TlsTransport::new(this))?;
+                let kept = transport.clone().unbind();
+                this.get()
+                    .state
+                    .with(py, |state| state.transport = Some(kept));
+                Ok(Some(transport))
+            }
+        }
+    }
+
+    /// The call `app.method()`.
+    #[inline]
+    pub(super) fn tell<'a, 'py>(
+        this: &'a Bound<'py, Self>,
+        app: &'a Bound<'py, PyAny>,
+        method: &'a Bound<'py, PyString>,
+    ) -> UserCall<'a, 'py> {
+        UserCall {
+            event_loop: this.get().event_loop.bind(this.py()),
+            transport: this.as_any(),
+            protocol: app,
+            method,
+        }
+    }
+
+    /// The transport knows that it is closing: nobody has to be warned.
+    pub(crate) fn mark_closed(&self, py: Python<'_>) {
+        let transport = self.state.with(py, |state| {
+            state.transport.as_ref().map(|it| it.clone_ref(py))
+        });
+        if let Some(transport) = transport {
+            transport.get().face.with(py, Face::close);
+        }
+    }
+
+    /// Shows what the session holds to the collector.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let visited = self.state.try_with(|state| {
+            visit.call(&self.event_loop)?;
+            self.engine.visit(visit)?;
+            visit.call(&self.timeouts.handshake)?;
+            visit.call(&self.timeouts.shutdown)?;
+            if let Some(below) = &state.below {
+                below.visit(visit)?;
+            }
+            visit.call(&state.app)?;
+            visit.call(&state.transport)?;
+            visit.call(&state.waiter)?;
+            visit.call(&state.handshake_timer)?;
+            visit.call(&state.shutdown_timer)?;
+            visit.call(&state.details.sslcontext)?;
+            if let Some(negotiated) = &state.details.negotiated {
+                visit.call(&negotiated.peercert)?;
+            }
+            visit.call(&state.space)
+        });
+        visited.unwrap_or(Ok(()))
+    }
+
+    /// Lets go of what can be part of a cycle.
+    pub(crate) fn clear(&self, py: Python<'_>) {
+        let cleared = self.state.with(py, |state| {
+            (
+                state.below.take(),
+                state.app.take(),
+                state.transport.take(),
+                state.waiter.take(),
+                (state.handshake_timer.take(), state.shutdown_timer.take()),
+                state.details.negotiated.take(),
+            )
+        });
+        drop(cleared);
+    }
+}
+
+/// How often a transport was closed, by the program or by the end of the connection.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(crate) enum Closed {
+    Never,
+    Once,
+    /// Once more by the program: it has no more questions once the connection is lost.
+    Again,
+}
+
+/// The parts of a transport that change.
+pub(crate) struct Face {
+    /// `None` when the connection is lost and the program has closed the transport again, as in
+    /// asyncio: nothing of the session is kept alive by a transport that nobody uses.
+    pub(crate) session: Option<Py<TlsProtocol>>,
+    /// How often it was closed.
+    pub(crate) closed: Closed,
+}
+
+impl Face {
+    /// Notes that the transport is closed. True if it was not.
+    pub(crate) fn close(&mut self) -> bool {
+        let first = self.closed == Closed::Never;
+        if first {
+            self.closed = Closed::Once;
+        }
+        first
+    }
+}
+
+/// What a program writes to: the face of a TLS connection.
+#[pyclass(frozen, dict, weakref, module = "ferroloop._native")]
+pub(crate) struct TlsTransport {
+    /// The parts that change.
+    pub(crate) face: LoopCell<Face>,
+}
+
+impl TlsTransport {
+    /// The transport of `session`.
+    fn new(session: &Bound<'_, TlsProtocol>) -> Self {
+        Self {
+            face: LoopCell::owned(Face {
+                session: Some(session.clone().unbind()),
+                closed: Closed::Never,
+            }),
+        }
+    }
+
+    /// The session, while anybody may ask for it.
+    #[inline]
+    pub(crate) fn session<'py>(&self, py: Python<'py>) -> Option<Bound<'py, TlsProtocol>> {
+        self.face.with(py, |face| {
+            Some(face.session.as_ref()?.clone_ref(py).into_bound(py))
+        })
+    }
+
+    /// Lets go of the session if the connection is lost and nobody will ask again.
+    pub(crate) fn let_go(&self, py: Python<'_>) {
+        let session = self.face.with(py, |face| {
+            if face.closed == Closed::Again {
+                face.session.take()
+            } else {
+                None
+            }
+        });
+        drop(session);
+    }
+}
+
+impl Finalized for TlsTransport {
+    fn destructor() -> &'static Destructor {
+        static DESTRUCTOR: Destructor = Destructor::new();
+        &DESTRUCTOR
+    }
+
+    fn is_unfinished(this: &Bound<'_, Self>) -> bool {
+        let closed = this.get().face.with_whole(this.py(), |face| face.closed);
+        closed == Some(Closed::Never)
+    }
+
+    /// A connection that nobody closed: warns as asyncio's does. The transport below closes it.
+    fn finalize(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        if !this.get().face.with(py, Face::close) {
+            return Ok(());
+        }
+        warning::unclosed(py, "<TlsTransport object>", None)
+    }
+}

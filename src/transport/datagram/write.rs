@@ -1,0 +1,398 @@
+//! From a datagram protocol to the kernel: each datagram at once, or queued while there is no room.
+//!
+//! Loop thread only. Numeric addresses, and above all the address of the last
+//! sender, are read here; every other one goes through Python's own `socket.sendto`, whose rules
+//! and errors (names that are resolved, paths, texts) nobody wants twice.
+
+use std::collections::TryReserveError;
+use std::io;
+
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyInt, PyMemoryView, PyString, PyTuple};
+
+use crate::error::{exception, leaves_the_loop, no_memory, os_error, would_block};
+use crate::logic::flow_control::LOST_WRITES;
+use crate::py::data::buffer;
+use crate::py::names::name;
+use crate::py::stdlib::{asyncio, audit};
+use crate::py::value::{Text, shown};
+use crate::sys::address::{Address, RawAddress};
+use crate::sys::datagram;
+use crate::sys::nonblocking::{self, Family};
+use crate::transport::chunk::not_bytes;
+use crate::transport::datagram::state::DatagramTransport;
+use crate::transport::protocol::tell_flow;
+use crate::transport::stream::state::Writing;
+
+/// What one attempt to send came to.
+enum Sent {
+    /// The kernel has it.
+    Yes,
+    /// The kernel takes nothing for now.
+    Blocked,
+    /// The socket refused; the endpoint lives on.
+    Refused(PyErr),
+    /// It cannot be sent at all.
+    Failed(PyErr),
+}
+
+impl DatagramTransport {
+    /// `transport.sendto(data, addr)`.
+    ///
+    /// # Errors
+    /// `TypeError` for data that is not bytes-like, `ValueError` for an address that is not the
+    /// peer's, and what the protocol's `error_received` raises.
+    pub(crate) fn sendto<'py>(
+        this: &Bound<'py, Self>,
+        data: &Bound<'py, PyAny>,
+        addr: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        check_data(data)?;
+        if !transport.sends_empty && data.len()? == 0 {
+            return Ok(());
+        }
+        let addr = transport.destination(addr.unwrap_or_else(|| py.None().into_bound(py)))?;
+        if transport.is_lost(py)? {
+            return Ok(());
+        }
+        if transport.state.with(py, |state| state.queue.is_empty()) {
+            match transport.attempt(data, &addr) {
+                Sent::Yes => return Ok(()),
+                Sent::Blocked => Self::watch_for_room(this)?,
+                Sent::Refused(error) => return Self::refused(this, error),
+                Sent::Failed(error) => return Self::failed(this, error),
+            }
+        }
+        let data = flat(data)?;
+        let (size, header) = (data.as_bytes().len(), transport.header);
+        let room = transport.state.with(py, |state| {
+            state.queue.try_reserve(1)?;
+            state.queue.push_back((data.unbind(), addr.unbind()));
+            state.size += size + header;
+            Ok::<_, TryReserveError>(())
+        });
+        room.map_err(|_| no_memory(py))?;
+        Self::maybe_pause(this)
+    }
+
+    /// Where a datagram goes: an endpoint with an address of its own sends nowhere else.
+    fn destination<'py>(&self, addr: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = addr.py();
+        let Some(own) = self.address.as_ref().map(|own| own.bind(py)) else {
+            return Ok(addr);
+        };
+        if !addr.is_none() && !addr.eq(own)? {
+            let own = own.str()?;
+            let text = format_args!("Invalid address: must be None or {}", shown(&own));
+            return Err(exception::<PyValueError>(py, text));
+        }
+        Ok(own.clone())
+    }
+
+    /// Whether the endpoint is lost; counts the send then, and warns about many. An endpoint
+    /// without an address of its own sends until its descriptor is closed, as asyncio's does.
+    fn is_lost(&self, py: Python<'_>) -> PyResult<bool> {
+        let bound = self.address.is_none();
+        let warns = self.state.with(py, |state| {
+            let open = !state.descriptor.is_closed();
+            if !state.life.is_lost() || (bound && open) {
+                return None;
+            }
+            state.lost_sends = state.lost_sends.saturating_add(1);
+            // asyncio counts the loss itself too.
+            Some(state.lost_sends >= LOST_WRITES)
+        });
+        if warns == Some(true) {
+            let logger = asyncio::logger(py)?;
+            logger.call_method1(
+                name!(py, warning),
+                (Text("socket.send() raised exception."),),
+            )?;
+        }
+        Ok(warns.is_some())
+    }
+
+    /// Tries to send one datagram.
+    fn attempt(&self, data: &Bound<'_, PyAny>, addr: &Bound<'_, PyAny>) -> Sent {
+        let py = data.py();
+        let number = self.state.with(py, |state| state.descriptor.number(py));
+        let raw = if self.connected {
+            None
+        } else {
+            match audit::has_hooks(py) {
+                // Only Python's own method tells a hook.
+                Ok(heard) if heard => None,
+                Ok(_) => self.raw_address(addr),
+                Err(error) => return Sent::Failed(error),
+            }
+        };
+        if raw.is_none() && !(self.connected && self.family != Family::Foreign) {
+            return self.attempt_in_python(data, addr);
+        }
+        let to_kernel = |bytes: &[u8]| match &raw {
+            Some(raw) => datagram::send_to(number, bytes, raw),
+            None => nonblocking::send(number, bytes),
+        };
+        let sent = match data.cast_exact::<PyBytes>() {
+            Ok(data) => to_kernel(data.as_bytes()),
+            Err(_) => match buffer::with_bytes(data, to_kernel) {
+                Ok(sent) => sent,
+                Err(error) => return Sent::Failed(error),
+            },
+        };
+        match sent {
+            Ok(_) => Sent::Yes,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Blocked,
+            Err(error) => Sent::Refused(os_error(&error)),
+        }
+    }
+
+    fn attempt_in_python(&self, data: &Bound<'_, PyAny>, addr: &Bound<'_, PyAny>) -> Sent {
+        let py = data.py();
+        let Some(sock) = self.sock(py) else {
+            return Sent::Yes;
+        };
+        let sent = if self.connected {
+            sock.call_method1(name!(py, send), (data,))
+        } else {
+            sock.call_method1(name!(py, sendto), (data, addr))
+        };
+        match sent {
+            Ok(_) => Sent::Yes,
+            Err(error) if would_block(py, &error) => Sent::Blocked,
+            Err(error) if error.is_instance_of::<PyOSError>(py) => Sent::Refused(error),
+            Err(error) => Sent::Failed(error),
+        }
+    }
+
+    /// `addr` for the kernel, if it is the last sender's or a number.
+    fn raw_address(&self, addr: &Bound<'_, PyAny>) -> Option<RawAddress> {
+        let py = addr.py();
+        let last = self.state.with(py, |state| {
+            let peer = state
+                .peer
+                .as_ref()
+                .filter(|peer| peer.object.as_ptr() == addr.as_ptr())?;
+            Some(peer.raw.clone())
+        });
+        let numeric = || RawAddress::of(&numeric_address(self.family, addr)?);
+        match self.family {
+            Family::V4 | Family::V6 => last.or_else(numeric),
+            Family::Unix | Family::Foreign => None,
+        }
+    }
+
+    /// The socket refused a datagram: the protocol is told, and nothing else happens.
+    fn refused(this: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
+        match this.get().protocol(this.py()) {
+            Some(protocol) => Self::tell_error(this, &protocol, error),
+            None => Ok(()),
+        }
+    }
+
+    fn failed(this: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
+        if leaves_the_loop(this.py(), &error) {
+            return Err(error);
+        }
+        Self::fatal_error(this, error, "Fatal write error on datagram transport")
+    }
+
+    /// The loop says that there is room, or calls again as it was asked to.
+    ///
+    /// # Errors
+    /// What the protocol raises.
+    pub(crate) fn write_ready(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        loop {
+            let next = transport.state.with(py, |state| {
+                state.sends_on = false;
+                let (data, addr) = state.queue.pop_front()?;
+                state.size -= data.bind(py).as_bytes().len() + transport.header;
+                Some((data, addr))
+            });
+            let Some((data, addr)) = next else { break };
+            match transport.attempt(data.bind(py), addr.bind(py)) {
+                Sent::Yes => {}
+                Sent::Blocked => {
+                    transport.state.with(py, |state| {
+                        state.size += data.bind(py).as_bytes().len() + transport.header;
+                        state.queue.push_front((data, addr));
+                    });
+                    break;
+                }
+                Sent::Refused(error) => {
+                    transport.send_on(py);
+                    return Self::refused(this, error);
+                }
+                Sent::Failed(error) => return Self::failed(this, error),
+            }
+        }
+        // What leaves the loop here comes before the end, which the next event brings then.
+        Self::maybe_resume(this).inspect_err(|_| transport.send_on(py))?;
+        Self::drained(this)
+    }
+
+    /// After an error the rest follows with the next turn.
+    fn send_on(&self, py: Python<'_>) {
+        let key = self.state.with(py, |state| {
+            state.sends_on = true;
+            state.key
+        });
+        if let Some(key) = key {
+            self.event_loop.bind(py).get().resume(py, key);
+        }
+    }
+
+    /// Everything is sent: the watch for room ends, and a close that waited for it goes on.
+    fn drained(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let (drained, closes, key, number) = transport.state.with(py, |state| {
+            let drained = state.queue.is_empty()
+                && state.writing == Writing::Blocked
+                && !state.life.is_lost();
+            if drained {
+                state.writing = Writing::Idle;
+            }
+            (
+                drained,
+                state.life.is_closing(),
+                state.key,
+                state.descriptor.registered(),
+            )
+        });
+        if !drained {
+            return Ok(());
+        }
+        if closes {
+            return Self::lose_now(this);
+        }
+        if let Some(key) = key {
+            let poller = transport.event_loop.bind(py).get().poller(py)?;
+            // A failure leaves the watch for room on, which costs wake-ups and nothing else.
+            let _ = poller.change_edge(number, key.0, false);
+        }
+        Self::loosen(this);
+        Ok(())
+    }
+
+    fn watch_for_room(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        Self::hold(this);
+        let (key, number, blocked) = this.get().state.with(py, |state| {
+            let writing = std::mem::replace(&mut state.writing, Writing::Blocked);
+            (
+                state.key,
+                state.descriptor.registered(),
+                writing == Writing::Blocked,
+            )
+        });
+        match key {
+            Some(key) if !blocked => {
+                let poller = this.get().event_loop.bind(py).get().poller(py)?;
+                poller
+                    .change_edge(number, key.0, true)
+                    .map_err(|error| os_error(&error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the protocol to pause if more than the high-water mark waits.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub(crate) fn maybe_pause(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let pauses = transport
+            .state
+            .with(py, |state| state.flow.pauses_at(state.size));
+        match transport.protocol(py) {
+            Some(protocol) if pauses => {
+                let event_loop = transport.event_loop.bind(py);
+                tell_flow(
+                    event_loop,
+                    this.as_any(),
+                    &protocol,
+                    name!(py, pause_writing),
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn maybe_resume(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let resumes = transport
+            .state
+            .with(py, |state| state.flow.resumes_at(state.size));
+        match transport.protocol(py) {
+            Some(protocol) if resumes => {
+                let event_loop = transport.event_loop.bind(py);
+                tell_flow(
+                    event_loop,
+                    this.as_any(),
+                    &protocol,
+                    name!(py, resume_writing),
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Refuses what is neither bytes nor bytearray nor memoryview.
+fn check_data(data: &Bound<'_, PyAny>) -> PyResult<()> {
+    let known = data.is_instance_of::<PyBytes>()
+        || data.is_instance_of::<PyByteArray>()
+        || data.is_instance_of::<PyMemoryView>();
+    if known {
+        return Ok(());
+    }
+    Err(not_bytes(&data.get_type().name()?))
+}
+
+/// A `bytes` with what `data` holds now.
+fn flat<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    let py = data.py();
+    match data.cast_exact::<PyBytes>() {
+        Ok(data) => Ok(data.clone()),
+        Err(_) => Ok(py.get_type::<PyBytes>().call1((data,))?.cast_into()?),
+    }
+}
+
+/// `addr` if it is a tuple of a numeric host of `family` and numbers, as Python takes them.
+fn numeric_address(family: Family, addr: &Bound<'_, PyAny>) -> Option<Address> {
+    let addr = addr.cast_exact::<PyTuple>().ok()?;
+    let host = addr.get_borrowed_item(0).ok()?;
+    let host = host.cast_exact::<PyString>().ok()?;
+    let host = host.to_str().ok()?;
+    let number = |index: usize| {
+        let item = addr.get_borrowed_item(index).ok()?;
+        item.cast_exact::<PyInt>().ok()?.extract::<u32>().ok()
+    };
+    let port = u16::try_from(number(1)?).ok()?;
+    match (family, addr.len()) {
+        (Family::V4, 2) => Some(Address::V4(host.parse().ok()?, port)),
+        (Family::V6, 2..=4) => {
+            let flow = if addr.len() > 2 { number(2)? } else { 0 };
+            let scope = if addr.len() > 3 { number(3)? } else { 0 };
+            // Python refuses more.
+            (flow <= 0xf_ffff).then(|| {
+                Some(Address::V6(Box::new((
+                    host.parse().ok()?,
+                    port,
+                    flow,
+                    scope,
+                ))))
+            })?
+        }
+        _ => None,
+    }
+}

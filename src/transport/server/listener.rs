@@ -1,0 +1,444 @@
+//! `Listener`: accepts connections and makes their transports.
+//!
+//! Loop thread only. One event may stand for many connections, so it accepts up
+//! to `backlog + 1` of them, and asks to be resumed if there may be more.
+//!
+//! Without the GIL the state belongs to the thread that made the listener, and other threads lock it; the
+//! rest never changes.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use pyo3::exceptions::PyValueError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+
+use crate::error::{exception, leaves_the_loop, os_error};
+use crate::event_loop::{EventLoop, Readiness, Source, SourceClass, call_factory};
+use crate::logic::slab::Key;
+use crate::py::cell::LoopCell;
+use crate::py::context::Context;
+use crate::py::names::name;
+use crate::py::stdlib::socket::Held;
+use crate::py::stdlib::{asyncio, audit};
+use crate::py::value::{self, Float, Text, shown};
+use crate::sys::address::Address;
+use crate::sys::socket::{self, AcceptError};
+use crate::transport::address;
+use crate::transport::descriptor::Descriptor;
+use crate::transport::server::base::ServerBase;
+use crate::transport::stream::open::{Parts, open};
+
+/// How long accepting pauses when the process is out of descriptors, in seconds: asyncio's
+/// `ACCEPT_RETRY_DELAY`.
+const RETRY_DELAY: f64 = 1.0;
+
+/// The parts of a listener that change.
+struct State {
+    /// The key in the loop's registry, while it accepts.
+    key: Option<Key>,
+    /// What protocols of its connections run in.
+    context: Option<Context>,
+    /// The timer that ends a pause.
+    retry: Option<Py<PyAny>>,
+    /// Whether connections may wait that were made before the socket had the options that they
+    /// inherit from it.
+    early: bool,
+}
+
+/// Accepts connections on a listening socket.
+#[pyclass(frozen, weakref, module = "ferroloop._native")]
+pub(crate) struct Listener {
+    /// The loop that accepts.
+    event_loop: Py<EventLoop>,
+    /// The listening `socket.socket`, which its server closes.
+    sock: Held,
+    /// Makes the protocol of each connection.
+    protocol_factory: Py<PyAny>,
+    /// Puts TLS around a protocol.
+    tls: Option<Py<PyAny>>,
+    /// One event accepts at most one connection more than this.
+    backlog: usize,
+    /// What counts the connections; `None` without a server.
+    server: Option<Py<ServerBase>>,
+    /// The parts that change.
+    state: LoopCell<State>,
+}
+
+/// Listeners, as a kind of source.
+pub(crate) struct ListenerClass;
+
+static LISTENER: ListenerClass = ListenerClass;
+
+impl SourceClass for ListenerClass {
+    fn ready(&self, object: &Bound<'_, PyAny>, _readiness: Readiness) -> PyResult<()> {
+        Listener::accept(object.cast::<Listener>()?)
+    }
+
+    fn step(&self, _object: &Bound<'_, PyAny>, _step: u8) -> PyResult<()> {
+        Ok(())
+    }
+
+    fn flush(&self, _object: &Bound<'_, PyAny>) -> PyResult<()> {
+        Ok(())
+    }
+
+    fn is_closing(&self, _object: &Bound<'_, PyAny>) -> bool {
+        true
+    }
+}
+
+#[pymethods]
+impl Listener {
+    #[new]
+    #[pyo3(signature = (event_loop, sock, protocol_factory, backlog, server=None, tls=None))]
+    fn make(
+        event_loop: Py<EventLoop>,
+        sock: Bound<'_, PyAny>,
+        protocol_factory: Py<PyAny>,
+        backlog: isize,
+        server: Option<Py<ServerBase>>,
+        tls: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        Ok(Self {
+            event_loop,
+            sock: Held::new(sock)?,
+            protocol_factory,
+            tls,
+            backlog: usize::try_from(backlog).unwrap_or(0),
+            server,
+            state: LoopCell::owned(State {
+                key: None,
+                context: None,
+                retry: None,
+                early: true,
+            }),
+        })
+    }
+
+    /// Begin to accept. Connections inherit the context of this call.
+    fn start(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let context = this.get().event_loop.bind(py).get().capture_context(py)?;
+        // Every accepted connection inherits it, which saves a system call for each.
+        let _ = socket::set_nodelay(this.get().sock.number(py));
+        let old = this
+            .get()
+            .state
+            .with(py, |state| state.context.replace(context));
+        drop(old);
+        Self::watch(this)
+    }
+
+    /// Stop accepting; the socket stays open.
+    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        let (key, context, retry) = self.state.with(py, |state| {
+            (state.key.take(), state.context.take(), state.retry.take())
+        });
+        if let Some(key) = key {
+            self.event_loop
+                .bind(py)
+                .get()
+                .unregister(py, key, self.sock.first());
+        }
+        drop(context);
+        if let Some(retry) = retry {
+            retry.call_method0(py, name!(py, cancel))?;
+        }
+        Ok(())
+    }
+
+    /// Accept again after a pause.
+    fn _resume(this: &Bound<'_, Self>) -> PyResult<()> {
+        let retry = this.get().state.with(this.py(), |state| state.retry.take());
+        let serves = this
+            .get()
+            .state
+            .with(this.py(), |state| state.context.is_some());
+        if retry.is_some() && serves {
+            Self::watch(this)
+        } else {
+            Ok(())
+        }
+    }
+
+    #[getter]
+    fn _sock(&self, py: Python<'_>) -> Py<PyAny> {
+        self.sock.object().clone_ref(py)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let visited = self.state.try_with(|state| {
+            visit.call(&self.event_loop)?;
+            visit.call(self.sock.object())?;
+            visit.call(&self.protocol_factory)?;
+            visit.call(&self.tls)?;
+            visit.call(&self.server)?;
+            state
+                .context
+                .as_ref()
+                .map_or(Ok(()), |it| it.visit(&visit))?;
+            visit.call(&state.retry)
+        });
+        visited.unwrap_or(Ok(()))
+    }
+}
+
+impl Listener {
+    fn watch(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let listener = this.get();
+        let source = Source {
+            object: this.clone().into_any().unbind(),
+            class: &LISTENER,
+        };
+        let event_loop = listener.event_loop.bind(py).get();
+        let number = listener.sock.number(py);
+        if number < 0 {
+            let text = format!("Invalid file descriptor: {number}");
+            return Err(exception::<PyValueError>(py, text));
+        }
+        let key = event_loop.register(py, number, source)?;
+        listener.state.with(py, |state| state.key = Some(key));
+        Ok(())
+    }
+
+    /// Accepts what waits.
+    fn accept(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let listener = this.get();
+        for _ in 0..=listener.backlog {
+            if listener.state.with(py, |state| state.key.is_none()) {
+                return Ok(());
+            }
+            // The program may have closed the socket, and another file may have its number.
+            let number = listener.sock.number(py);
+            match socket::accept(number) {
+                Ok((connection, peer)) => {
+                    let early = listener.state.with(py, |state| state.early);
+                    if early {
+                        let _ = socket::set_nodelay(connection.as_raw_fd());
+                    }
+                    if let Err(error) = Self::connect(this, connection, peer) {
+                        // Others may wait, and their edge has gone by.
+                        listener.resume(py);
+                        return Err(error);
+                    }
+                    // A connection that comes later is an edge of its own.
+                    if !socket::has_waiting(listener.sock.number(py)) {
+                        listener.state.with(py, |state| state.early = false);
+                        return Ok(());
+                    }
+                }
+                Err(error) => match AcceptError::of(&error) {
+                    AcceptError::Nothing => {
+                        listener.state.with(py, |state| state.early = false);
+                        return Ok(());
+                    }
+                    AcceptError::Aborted => {}
+                    AcceptError::Exhausted => return Self::pause(this, &error),
+                    AcceptError::Broken if number < 0 => return Ok(()),
+                    AcceptError::Broken => {
+                        listener.resume(py);
+                        return Self::report_broken(this, os_error(&error));
+                    }
+                },
+            }
+        }
+        listener.resume(py);
+        Ok(())
+    }
+
+    /// Has the loop look again after the next poll.
+    fn resume(&self, py: Python<'_>) {
+        if let Some(key) = self.state.with(py, |state| state.key) {
+            self.event_loop.bind(py).get().resume(py, key);
+        }
+    }
+
+    /// Makes the protocol and the transport of one connection.
+    fn connect(this: &Bound<'_, Self>, connection: OwnedFd, peer: Address) -> PyResult<()> {
+        let py = this.py();
+        let listener = this.get();
+        let event_loop = listener.event_loop.bind(py);
+        let context = listener.state.with(py, |state| {
+            state.context.as_ref().map(|context| context.duplicate(py))
+        });
+        let Some(mut context) = context else {
+            return Ok(());
+        };
+        if event_loop.get().is_debug() {
+            Self::log_accepted(this, &connection, &peer)?;
+        }
+        let mut extra = None;
+        let mut descriptor = Descriptor::Owned(connection);
+        // An audit hook has to see the socket, and only Python knows addresses of other families.
+        if peer == Address::Other || audit::has_hooks(py)? {
+            descriptor = match descriptor.adopt(py) {
+                Ok(adopted) => adopted,
+                Err(error) if leaves_the_loop(py, &error) => return Err(error),
+                Err(error) => return Self::report_broken(this, error),
+            };
+            if let (Address::Other, Some(sock)) = (&peer, descriptor.socket()) {
+                extra = Some(address::described(None, sock.bind(py))?);
+            }
+        }
+        // A context of the connection's own, so that nothing a factory sets reaches another one.
+        context = context.separate(py)?;
+        let entered = context.enter(py)?;
+        let protocol = Self::new_protocol(this, &peer);
+        let carried = match (&protocol, &listener.tls) {
+            (Ok(protocol), Some(tls)) => tls.bind(py).call1((protocol,)),
+            (Ok(protocol), None) => Ok(protocol.clone()),
+            (Err(error), _) => Err(error.clone_ref(py)),
+        };
+        context.leave(py, entered)?;
+        let made = carried.and_then(|carried| {
+            let parts = Parts {
+                descriptor,
+                protocol: carried,
+                context,
+                server: listener
+                    .server
+                    .as_ref()
+                    .map(|server| server.bind(py).clone()),
+                peer: Some(peer),
+                local: None,
+                extra,
+                waiter: None,
+            };
+            open(event_loop, parts).map(drop)
+        });
+        match made {
+            Ok(()) => Ok(()),
+            Err(error) if leaves_the_loop(py, &error) => Err(error),
+            Err(error) => Self::report_refused(this, error, protocol.ok()),
+        }
+    }
+
+    /// What the program's factory makes for a connection from `peer`.
+    fn new_protocol<'py>(this: &Bound<'py, Self>, peer: &Address) -> PyResult<Bound<'py, PyAny>> {
+        let py = this.py();
+        let listener = this.get();
+        let factory = listener.protocol_factory.bind(py);
+        call_factory(listener.event_loop.bind(py), factory, this.as_any(), || {
+            let peer = address::to_python(py, peer).ok()?;
+            Some(peer.unbind())
+        })
+    }
+
+    /// asyncio's line about a new connection, with the same words for its socket, which Python does not
+    /// see.
+    #[cold]
+    fn log_accepted(this: &Bound<'_, Self>, connection: &OwnedFd, peer: &Address) -> PyResult<()> {
+        let py = this.py();
+        match this.get().try_log_accepted(py, connection, peer) {
+            Err(error) if !leaves_the_loop(py, &error) => Self::report_broken(this, error),
+            logged => logged,
+        }
+    }
+
+    fn try_log_accepted(
+        &self,
+        py: Python<'_>,
+        connection: &OwnedFd,
+        peer: &Address,
+    ) -> PyResult<()> {
+        let number = connection.as_raw_fd();
+        let sock = self.sock.object().bind(py);
+        let about = |name| sock.getattr(Text(name))?.str();
+        let local = socket::local_address(number).unwrap_or(Address::Other);
+        let (local, peer) = (
+            address::to_python(py, &local)?,
+            address::to_python(py, peer)?,
+        );
+        let described = format!(
+            "<socket.socket fd={number}, family={}, type={}, proto={}, laddr={}, raddr={}>",
+            shown(&about("family")?),
+            shown(&about("type")?),
+            shown(&about("proto")?),
+            shown(&local.repr()?),
+            shown(&peer.repr()?)
+        );
+        let text = "%r got a new connection from %r: %s";
+        let logger = asyncio::logger(py)?;
+        let arguments = (Text(text), &self.server, peer, Text(described));
+        logger.call_method1(name!(py, debug), arguments)?;
+        Ok(())
+    }
+
+    /// asyncio mentions a connection that could not be made in debug mode only.
+    #[cold]
+    fn report_refused(
+        this: &Bound<'_, Self>,
+        error: PyErr,
+        protocol: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let py = this.py();
+        let event_loop = this.get().event_loop.bind(py);
+        if !event_loop.get().is_debug() {
+            return Ok(());
+        }
+        let context = value::dict(py)?;
+        context.set_item(
+            name!(py, message),
+            Text("Error on transport creation for incoming connection"),
+        )?;
+        context.set_item(name!(py, exception), error.into_value(py))?;
+        if let Some(protocol) = protocol {
+            context.set_item(name!(py, protocol), protocol)?;
+        }
+        event_loop.call_method1(name!(py, call_exception_handler), (context,))?;
+        Ok(())
+    }
+
+    /// The process is out of descriptors or the system out of memory: says so, and tries again in a
+    /// second.
+    #[cold]
+    fn pause(this: &Bound<'_, Self>, error: &io::Error) -> PyResult<()> {
+        let py = this.py();
+        let listener = this.get();
+        let event_loop = listener.event_loop.bind(py);
+        if let Some(key) = listener.state.with(py, |state| state.key.take()) {
+            event_loop.get().unregister(py, key, listener.sock.first());
+        }
+        let context = value::dict(py)?;
+        context.set_item(
+            name!(py, message),
+            Text("socket.accept() out of system resource"),
+        )?;
+        context.set_item(name!(py, exception), os_error(error).into_value(py))?;
+        context.set_item(
+            name!(py, socket),
+            asyncio::transport_socket(py)?.call1((listener.sock.object(),))?,
+        )?;
+        event_loop.call_method1(name!(py, call_exception_handler), (context,))?;
+        // The handler may have closed the server.
+        if listener.state.with(py, |state| state.context.is_none()) {
+            return Ok(());
+        }
+        let resume = this.getattr(name!(py, _resume))?;
+        let retry = event_loop.call_method1(name!(py, call_later), (Float(RETRY_DELAY), resume))?;
+        let old = listener
+            .state
+            .with(py, |state| state.retry.replace(retry.unbind()));
+        drop(old);
+        Ok(())
+    }
+
+    /// Anything else that accept(2) or an audit hook says is reported as an exception of the
+    /// accepting callback.
+    #[cold]
+    fn report_broken(this: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
+        let py = this.py();
+        let context = value::dict(py)?;
+        context.set_item(
+            name!(py, message),
+            Text("Exception in callback Listener.accept()"),
+        )?;
+        context.set_item(name!(py, exception), error.into_value(py))?;
+        let event_loop = this.get().event_loop.bind(py);
+        event_loop.call_method1(name!(py, call_exception_handler), (context,))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! The beginning of a connection: from a descriptor to a transport that its loop watches.
+//!
+//! Loop thread only. The transport has its place in the loop's registry from the
+//! start, but the kernel is asked to watch the descriptor only when `connection_made` has run, so
+//! that the first data comes in the turn in which asyncio would deliver it.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::event_loop::{Entry, EventLoop, Source};
+use crate::handle::Callback;
+use crate::logic::flow_control::FlowControl;
+use crate::logic::lifecycle::Lifecycle;
+use crate::logic::write_queue::WriteQueue;
+use crate::py::call::Args;
+use crate::py::cell::LoopCell;
+use crate::py::context::Context;
+use crate::py::names::name;
+use crate::sys::address::Address;
+use crate::sys::socket;
+use crate::transport::descriptor::Descriptor;
+use crate::transport::hold::Hold;
+use crate::transport::protocol::Kind;
+use crate::transport::server::base::ServerBase;
+use crate::transport::stream::source::{START, STREAM};
+use crate::transport::stream::state::{Reading, State, StreamTransport, Writing};
+
+/// What a transport is made of.
+pub(crate) struct Parts<'py> {
+    /// A connected socket that does not block.
+    pub(crate) descriptor: Descriptor,
+    /// Told what happens.
+    pub(crate) protocol: Bound<'py, PyAny>,
+    /// What the protocol's read and write callbacks run in.
+    pub(crate) context: Context,
+    /// The server that the connection belongs to.
+    pub(crate) server: Option<Bound<'py, ServerBase>>,
+    /// The peer's address, if it is known already.
+    pub(crate) peer: Option<Address>,
+    /// More for `get_extra_info`.
+    pub(crate) extra: Option<Bound<'py, PyDict>>,
+    /// Our own address, if it was asked for already.
+    pub(crate) local: Option<Address>,
+    /// Done when the connection is made.
+    pub(crate) waiter: Option<Bound<'py, PyAny>>,
+}
+
+impl Parts<'_> {
+    fn into_state(self, kind: Kind) -> State {
+        State {
+            descriptor: self.descriptor,
+            protocol: Some(self.protocol.unbind()),
+            kind,
+            life: Lifecycle::Starting,
+            reading: Reading::On,
+            writing: Writing::Idle,
+            readable: false,
+            resumed: 0,
+            peer_closed: false,
+            last_read: 0,
+            eof: false,
+            lost_writes: 1,
+            last_number: -1,
+            key: None,
+            hold: Hold::Strong,
+            queue: WriteQueue::default(),
+            flow: FlowControl::default(),
+            given: None,
+            transfer: None,
+            context: Some(self.context),
+            server: self.server.map(Bound::unbind),
+            peer: self.peer,
+            local: self.local,
+            extra: self.extra.map(Bound::unbind),
+            waiter: self.waiter.map(Bound::unbind),
+        }
+    }
+}
+
+/// Makes a transport and queues `connection_made` and what follows it.
+///
+/// # Errors
+/// `AttributeError` if the protocol has no `connection_made`. The descriptor is closed then, unless
+/// a Python socket owns it.
+pub(crate) fn open<'py>(
+    event_loop: &Bound<'py, EventLoop>,
+    parts: Parts<'py>,
+) -> PyResult<Bound<'py, StreamTransport>> {
+    let py = event_loop.py();
+    let kind = Kind::of(&parts.protocol)?;
+    let made = parts.protocol.getattr(name!(py, connection_made))?;
+    let context = parts.context.duplicate(py);
+    let number = parts.descriptor.registered();
+    // An accepted socket has it from the listening one.
+    let inherited = matches!(parts.descriptor, Descriptor::Owned(_));
+    let server = parts.server.clone();
+    let transport = StreamTransport {
+        event_loop: event_loop.clone().unbind(),
+        state: LoopCell::owned(parts.into_state(kind)),
+    };
+    let transport = Bound::new(py, transport)?;
+    let source = || Source {
+        object: transport.clone().into_any().unbind(),
+        class: &STREAM,
+    };
+    let args = Args::new(py, std::iter::once(transport.as_any().as_borrowed()))?;
+    let callback = Callback {
+        function: made.unbind(),
+        args,
+        context,
+    };
+    let opened = EventLoop::prepare(event_loop, callback).and_then(|ready| {
+        event_loop.get().make_room(py, 2)?;
+        let entry = Entry::of(source());
+        Ok((ready, event_loop.get().enter(py, number, entry)?))
+    });
+    let (ready, key) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            let unused = transport.get().state.with(py, |state| {
+                state.server = None;
+                std::mem::replace(&mut state.descriptor, Descriptor::Closed)
+            });
+            drop(unused);
+            return Err(error);
+        }
+    };
+    if !inherited {
+        // Nagle's algorithm off, as in asyncio; a Unix socket refuses, having none.
+        let _ = socket::set_nodelay(number);
+    }
+    transport
+        .get()
+        .state
+        .with(py, |state| state.key = Some(key));
+    if let Some(server) = server {
+        server.get().attach();
+    }
+    event_loop.get().push_prepared(py, ready)?;
+    event_loop.get().push_step(py, source(), START)?;
+    Ok(transport)
+}

@@ -1,0 +1,454 @@
+//! From the kernel to the protocol: one `recv` for each event.
+//!
+//! Loop thread only. An edge comes once, so what is left in the kernel after a
+//! full read, or when the peer has closed, is asked for again after the next poll, exactly where a
+//! level-triggered poll would report it.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use pyo3::exceptions::{PyBufferError, PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString, PyType};
+
+use crate::error::{exception, os_error};
+use crate::event_loop::{Purpose, Readiness, UserCall};
+use crate::logic::lifecycle::Lifecycle;
+use crate::py::data::{buffer, bytes};
+use crate::py::names::name;
+use crate::py::stdlib::asyncio;
+use crate::py::value::{self, Text, shown};
+use crate::sys::socket;
+use crate::transport::native_protocol::NativeClass;
+use crate::transport::protocol::{Failure, Kind};
+use crate::transport::stream::state::{Reading, StreamTransport};
+
+/// What asyncio says when reading fails.
+const READ_FAILED: &str = "Fatal read error on socket transport";
+
+/// From this size on a read goes straight into the object that the protocol gets.
+const LARGE: usize = 32 * 1024;
+/// The most that one read takes: asyncio's `max_size`.
+const MOST: usize = 256 * 1024;
+
+/// What a read brought.
+enum Received<'py> {
+    Data(Bound<'py, PyBytes>),
+    /// The kernel has no more for now.
+    Nothing,
+    EndOfFile,
+    Failed(io::Error),
+}
+
+impl StreamTransport {
+    /// The loop says that something can be read.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub(crate) fn read_ready(this: &Bound<'_, Self>, readiness: Readiness) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let (kind, resumed) = transport.state.with(py, |state| {
+            state.peer_closed |= readiness.read_closed;
+            let reads = state.reading == Reading::On && state.life == Lifecycle::Open;
+            state.readable = !reads;
+            (reads.then_some(state.kind), state.resumed)
+        });
+        if resumed != 0 && kind.is_some() && transport.defer(py, resumed) {
+            return Ok(());
+        }
+        match kind {
+            None => Ok(()),
+            Some(Kind::Plain) => Self::read_plain(this),
+            Some(Kind::Buffered) => Self::read_buffered(this),
+            Some(Kind::Native(class)) => Self::read_native(this, class),
+        }
+    }
+
+    /// Puts an event off to the next turn if reading was paused and resumed in this one. True if
+    /// so.
+    #[cold]
+    fn defer(&self, py: Python<'_>, resumed: u64) -> bool {
+        let event_loop = self.event_loop.bind(py).get();
+        let same_turn = event_loop.turn(py) == resumed;
+        self.state.with(py, |state| state.resumed = 0);
+        if same_turn {
+            self.read_again(py);
+        }
+        same_turn
+    }
+
+    fn read_plain(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        match this.get().receive(py) {
+            Ok(Received::Nothing) => Ok(()),
+            Ok(Received::Data(data)) => Self::deliver(this, &data),
+            Ok(Received::EndOfFile) => Self::end_of_file(this),
+            Ok(Received::Failed(error)) => Self::fatal_error(this, os_error(&error), READ_FAILED),
+            Err(error) => Self::failed(this, error, READ_FAILED),
+        }
+    }
+
+    #[inline]
+    fn deliver(this: &Bound<'_, Self>, data: &Bound<'_, PyBytes>) -> PyResult<()> {
+        let py = this.py();
+        let Some(protocol) = this.get().protocol(py) else {
+            return Ok(());
+        };
+        let received = name!(py, data_received);
+        match Self::tell(this, &protocol, received).call1(data) {
+            Ok(_) => Ok(()),
+            Err(error) => Self::failed(
+                this,
+                error,
+                "Fatal error: protocol.data_received() call failed.",
+            ),
+        }
+    }
+
+    /// The call `protocol.method()`.
+    #[inline]
+    fn tell<'a, 'py>(
+        this: &'a Bound<'py, Self>,
+        protocol: &'a Bound<'py, PyAny>,
+        method: &'a Bound<'py, PyString>,
+    ) -> UserCall<'a, 'py> {
+        UserCall {
+            event_loop: this.get().event_loop.bind(this.py()),
+            transport: this.as_any(),
+            protocol,
+            method,
+        }
+    }
+
+    /// Sorts what a protocol's method raised: it leaves the loop, or it ends the connection.
+    #[cold]
+    fn failed(this: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
+        match Failure::of(this.py(), error) {
+            Failure::Leaves(error) => Err(error),
+            Failure::Stays(error) => {
+                // What was written before is sent: the peer may learn what went wrong.
+                Self::settle(this)?;
+                Self::fatal_error(this, error, message)
+            }
+        }
+    }
+
+    /// Asks to be told after the next poll that something can be read, of which no new edge comes.
+    fn read_again(&self, py: Python<'_>) {
+        if let Some(key) = self.state.with(py, |state| state.key) {
+            self.event_loop.bind(py).get().resume(py, key);
+        }
+    }
+
+    /// Receives once, into an object of the right size.
+    fn receive<'py>(&self, py: Python<'py>) -> PyResult<Received<'py>> {
+        let (number, unix, large) = self.state.with(py, |state| {
+            let number = state.descriptor.number(py);
+            (number, state.is_unix(), state.last_read >= LARGE)
+        });
+        if large {
+            let waiting = socket::readable_bytes(number);
+            if waiting >= LARGE {
+                return self.receive_large(py, number, waiting);
+            }
+        }
+        let mut data = None;
+        let received = self.event_loop.bind(py).get().with_scratch(py, |scratch| {
+            let result = recv(number, unix, scratch);
+            if let Ok((count, _)) = result {
+                data = Some(value::bytes(py, &scratch[..count]));
+            }
+            result
+        })?;
+        Ok(self.sort(py, received, data.transpose()?))
+    }
+
+    /// The descriptor's number, and whether it is a Unix socket.
+    #[inline]
+    fn place(&self, py: Python<'_>) -> (RawFd, bool) {
+        self.state
+            .with(py, |state| (state.descriptor.number(py), state.is_unix()))
+    }
+
+    /// Receives what waits straight into its final object. Whatever comes after the kernel was
+    /// asked for the size makes an edge of its own, so nothing is left behind unnoticed.
+    fn receive_large<'py>(
+        &self,
+        py: Python<'py>,
+        number: RawFd,
+        waiting: usize,
+    ) -> PyResult<Received<'py>> {
+        let size = waiting.min(MOST);
+        let received = bytes::filled(py, size, |space| socket::recv(number, space))?;
+        Ok(match received {
+            Ok(data) => {
+                let count = data.as_bytes().len();
+                // A short read of a Unix socket ends with a message that carried descriptors.
+                let more = waiting > MOST || count < size;
+                self.sort(py, Ok((count, more)), Some(data))
+            }
+            Err(error) => self.sort(py, Err(error), None),
+        })
+    }
+
+    /// Notes what a read says about the next one. `received` holds how much came, and whether more
+    /// may be waiting.
+    fn sort<'py>(
+        &self,
+        py: Python<'py>,
+        received: io::Result<(usize, bool)>,
+        data: Option<Bound<'py, PyBytes>>,
+    ) -> Received<'py> {
+        match received {
+            Ok((0, _)) => Received::EndOfFile,
+            Ok((count, more)) => {
+                self.note_read(py, count, more || count == MOST);
+                data.map_or(Received::Nothing, Received::Data)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
+            Err(error) => Received::Failed(error),
+        }
+    }
+
+    /// After a read of `count` bytes: asks to be resumed if more waits, be it only end of file.
+    #[inline]
+    fn note_read(&self, py: Python<'_>, count: usize, full: bool) {
+        let again = self.state.with(py, |state| {
+            state.last_read = count;
+            full || state.peer_closed
+        });
+        if again {
+            self.read_again(py);
+        }
+    }
+
+    fn read_buffered(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let Some(protocol) = transport.protocol(py) else {
+            return Ok(());
+        };
+        let space = match lent(Self::tell(this, &protocol, name!(py, get_buffer))) {
+            Ok(space) => space,
+            Err(error) => {
+                let message = "Fatal error: protocol.get_buffer() call failed.";
+                return Self::failed(this, error, message)
+                    .inspect_err(|_| transport.read_again(py));
+            }
+        };
+        let (number, unix) = transport.place(py);
+        let received = buffer::with_bytes_mut(&space, |space| {
+            // Items may have no size. The kernel would answer that as it answers at the end.
+            (!space.is_empty()).then(|| {
+                let (count, more) = recv(number, unix, space)?;
+                Ok::<_, io::Error>((count, more || count == space.len()))
+            })
+        });
+        let class = space.get_type();
+        drop(space);
+        let (count, more) = match received {
+            Ok(Some(Ok(received))) => received,
+            Ok(None) => {
+                let message = "Fatal error: protocol.get_buffer() call failed.";
+                return Self::failed(this, empty_buffer(py), message);
+            }
+            Ok(Some(Err(error))) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Ok(Some(Err(error))) => {
+                return Self::fatal_error(this, os_error(&error), READ_FAILED);
+            }
+            Err(error) => return Self::failed(this, no_space(py, error, &class), READ_FAILED),
+        };
+        if count == 0 {
+            return Self::end_of_file(this);
+        }
+        // Asked, not tried: a protocol sees each call of its `get_buffer`.
+        let more = more && socket::readable_bytes(number) > 0;
+        transport.note_read(py, count, more);
+        let count = match value::count(py, count) {
+            Ok(count) => count,
+            Err(error) => return Self::failed(this, error, READ_FAILED),
+        };
+        // `get_buffer` may have set another one.
+        let Some(protocol) = transport.protocol(py) else {
+            return Ok(());
+        };
+        let updated = name!(py, buffer_updated);
+        match Self::tell(this, &protocol, updated).call1(&count) {
+            Ok(_) => Ok(()),
+            Err(error) => Self::failed(
+                this,
+                error,
+                "Fatal error: protocol.buffer_updated() call failed.",
+            ),
+        }
+    }
+
+    /// Receives for a native protocol, into the window that the loop's connections share.
+    fn read_native(this: &Bound<'_, Self>, class: &dyn NativeClass) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let Some(protocol) = transport.protocol(py) else {
+            return Ok(());
+        };
+        let event_loop = transport.event_loop.bind(py).get();
+        let (number, unix) = transport.place(py);
+        let window = match event_loop.take_window(py, Purpose::Received) {
+            Ok(window) => window,
+            Err(error) => return Self::failed(this, error, READ_FAILED),
+        };
+        let received = window
+            .get()
+            .with_mut(py, |space| recv(number, unix, &mut space[..MOST]));
+        let result = match received {
+            Ok((0, _)) => Self::end_of_file(this),
+            Ok((count, more)) => {
+                transport.note_read(py, count, more || count == MOST);
+                class
+                    .received(&protocol, &window, count)
+                    .or_else(|error| Self::failed(this, error, class.receiving_failed()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Self::fatal_error(this, os_error(&error), READ_FAILED),
+        };
+        event_loop.give_window(py, Purpose::Received, window);
+        result
+    }
+
+    /// The peer ended its side: the protocol decides whether ours stays open.
+    fn end_of_file(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        if transport.event_loop.bind(py).get().is_debug() {
+            let logger = asyncio::logger(py)?;
+            logger.call_method1(name!(py, debug), (Text("%r received EOF"), this))?;
+        }
+        transport
+            .state
+            .with(py, |state| state.reading = Reading::Ended);
+        let Some(protocol) = transport.protocol(py) else {
+            return Ok(());
+        };
+        let kept = Self::tell(this, &protocol, name!(py, eof_received))
+            .call0()
+            .and_then(|answer| answer.is_truthy());
+        match kept {
+            Ok(true) => {
+                // Reading that was paused and resumed meanwhile does not begin again, as in
+                // asyncio.
+                transport.state.with(py, |state| {
+                    if state.reading == Reading::On {
+                        (state.reading, state.readable) = (Reading::Ended, false);
+                    }
+                });
+                Self::loosen(this);
+                Ok(())
+            }
+            Ok(false) => Self::close(this),
+            Err(error) => {
+                let message = "Fatal error: protocol.eof_received() call failed.";
+                Self::failed(this, error, message).inspect_err(|_| {
+                    // As in asyncio, the next run of the loop tells the protocol again.
+                    transport.state.with(py, |state| {
+                        if state.reading == Reading::Ended {
+                            state.reading = Reading::On;
+                        }
+                    });
+                    transport.read_again(py);
+                })
+            }
+        }
+    }
+
+    /// `transport.close()`.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub(crate) fn close(this: &Bound<'_, Self>) -> PyResult<()> {
+        Self::settle(this)?;
+        Self::close_flushed(this)
+    }
+
+    /// `transport.pause_reading()`. True if it changed anything.
+    pub(crate) fn pause_reading(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| {
+            let pauses = !state.life.is_closing() && state.reading != Reading::Paused;
+            if pauses {
+                // asyncio would meet end of file again after a resume, and so do we.
+                state.readable |= state.reading == Reading::Ended;
+                state.reading = Reading::Paused;
+            }
+            pauses
+        })
+    }
+
+    /// `transport.resume_reading()`. True if it changed anything.
+    pub(crate) fn resume_reading(&self, py: Python<'_>) -> bool {
+        let turn = self.event_loop.bind(py).get().turn(py);
+        let (resumes, readable) = self.state.with(py, |state| {
+            if state.life.is_closing() || state.reading != Reading::Paused {
+                return (false, false);
+            }
+            state.reading = Reading::On;
+            state.resumed = turn;
+            (true, state.readable)
+        });
+        if readable {
+            self.read_again(py);
+        }
+        resumes
+    }
+
+    /// `transport.is_reading()`.
+    pub(crate) fn is_reading(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| {
+            !state.life.is_closing() && state.reading != Reading::Paused
+        })
+    }
+}
+
+/// The buffer that a protocol lends.
+///
+/// # Errors
+/// What `get_buffer` raises, and `RuntimeError` for an empty one.
+fn lent<'py>(get_buffer: UserCall<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+    let py = get_buffer.protocol.py();
+    let hint = value::int(py, -1)?;
+    let space = get_buffer.call1(&hint)?;
+    if space.len()? == 0 {
+        Err(empty_buffer(py))
+    } else {
+        Ok(space)
+    }
+}
+
+/// Receives into `space`; also whether more may be waiting although it is not full.
+#[inline]
+fn recv(number: RawFd, unix: bool, space: &mut [u8]) -> io::Result<(usize, bool)> {
+    if unix {
+        return socket::recv_unix(number, space);
+    }
+    Ok((socket::recv(number, space)?, false))
+}
+
+/// What `recv_into` says of a buffer that cannot be written to.
+#[cold]
+fn no_space(py: Python<'_>, error: PyErr, class: &Bound<'_, PyType>) -> PyErr {
+    let refused =
+        error.is_instance_of::<PyBufferError>(py) || error.is_instance_of::<PyTypeError>(py);
+    match class.name() {
+        Ok(name) if refused => exception::<PyTypeError>(
+            py,
+            format_args!(
+                "recv_into() argument 1 must be read-write bytes-like object, not {}",
+                shown(&name)
+            ),
+        ),
+        _ => error,
+    }
+}
+
+#[cold]
+fn empty_buffer(py: Python<'_>) -> PyErr {
+    exception::<PyRuntimeError>(py, "get_buffer() returned an empty buffer")
+}

@@ -1,0 +1,155 @@
+//! One attempt to send what waits.
+//!
+//! Loop thread only. Several small chunks are copied together first, because one `send` of a piece
+//! costs less than `sendmsg` of a list.
+
+use std::io::{self, IoSlice};
+use std::os::fd::RawFd;
+
+use pyo3::prelude::*;
+
+use crate::logic::write_queue::Chunk;
+use crate::sys::socket;
+use crate::transport::chunk::{Data, Finished};
+use crate::transport::stream::state::{State, StreamTransport, Writing};
+
+/// Up to how many bytes several chunks are sent as one copy.
+const JOINED: usize = 8 * 1024;
+
+/// What one attempt to send came to.
+pub(crate) enum Sent {
+    /// Nothing is left.
+    Everything,
+    /// The kernel takes no more for now.
+    Blocked,
+    /// The connection is broken.
+    Failed(io::Error),
+}
+
+impl StreamTransport {
+    /// Sends as much as the kernel takes.
+    #[inline]
+    pub(crate) fn send(&self, py: Python<'_>) -> Sent {
+        let single = self.state.with(py, |state| {
+            if !state.may_send() {
+                return None;
+            }
+            Some((state.queue.take_single()?, state.descriptor.number(py)))
+        });
+        match single {
+            Some((chunk, number)) => self.send_first(py, chunk, number),
+            None => self.send_joined(py).unwrap_or_else(|| self.send_many(py)),
+        }
+    }
+
+    /// Sends several small chunks, such as the head and the body of a response, as one piece: a
+    /// copy costs less than what the kernel does for a list of pieces. `None` if they are not
+    /// small, or nothing may be sent.
+    fn send_joined(&self, py: Python<'_>) -> Option<Sent> {
+        self.state.with(py, |state| {
+            let small = state.queue.len() > 1 && state.queue.size() <= JOINED;
+            (small && state.may_send()).then_some(())
+        })?;
+        let joined = self.event_loop.bind(py).get().with_scratch(py, |scratch| {
+            let (number, count) = self.state.with(py, |state| {
+                (state.descriptor.number(py), state.queue.copy_to(scratch))
+            });
+            socket::send(number, &scratch[..count]).map(|sent| (sent, count))
+        });
+        // Without memory to join them they are sent as a list.
+        let result = joined.ok()?;
+        Some(match result {
+            Ok((sent, count)) if sent == count => {
+                for _ in 0..self.state.with(py, |state| state.queue.all_sent()) {
+                    if let Some(chunk) = self.state.with(py, |state| state.queue.take_first()) {
+                        chunk.release(py);
+                    }
+                }
+                Sent::Everything
+            }
+            Ok((sent, _)) => {
+                let mut finished = Finished::new();
+                self.state
+                    .with(py, |state| state.queue.sent(sent, |it| finished.keep(it)));
+                for chunk in finished.take() {
+                    chunk.release(py);
+                }
+                Sent::Blocked
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Blocked,
+            Err(error) => Sent::Failed(error),
+        })
+    }
+
+    /// Sends `chunk` while nothing waits; what the kernel does not take waits from then on.
+    #[inline]
+    pub(crate) fn send_first(&self, py: Python<'_>, chunk: Data, number: RawFd) -> Sent {
+        let length = chunk.bytes().len();
+        let (count, sent) = match socket::send(number, chunk.bytes()) {
+            Ok(count) if count == length => {
+                chunk.release(py);
+                return Sent::Everything;
+            }
+            Ok(count) => (count, Sent::Blocked),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (0, Sent::Blocked),
+            Err(error) => (0, Sent::Failed(error)),
+        };
+        self.state
+            .with(py, |state| state.queue.put_back(chunk, count));
+        sent
+    }
+
+    fn send_many(&self, py: Python<'_>) -> Sent {
+        // Chunks are released outside the borrow.
+        let mut finished = Finished::new();
+        let sent = self.state.with(py, |state| {
+            if state.may_send() {
+                state.send(state.descriptor.number(py), |chunk| finished.keep(chunk))
+            } else {
+                Sent::Everything
+            }
+        });
+        for chunk in finished.take() {
+            chunk.release(py);
+        }
+        sent
+    }
+}
+
+impl State {
+    /// Takes note that what waits is being sent. False while the kernel takes nothing, and after the
+    /// end.
+    #[inline]
+    fn may_send(&mut self) -> bool {
+        if self.writing == Writing::Blocked || self.life.is_lost() {
+            return false;
+        }
+        self.writing = Writing::Idle;
+        true
+    }
+
+    /// Sends until nothing is left or the kernel takes no more.
+    fn send(&mut self, number: RawFd, mut finished: impl FnMut(Data)) -> Sent {
+        while !self.queue.is_empty() {
+            let slices: Vec<_> = self
+                .queue
+                .unsent()
+                .take(socket::MAX_SLICES)
+                .map(IoSlice::new)
+                .collect();
+            let asked: usize = slices.iter().map(|slice| slice.len()).sum();
+            let result = socket::send_vectored(number, &slices);
+            match result {
+                Ok(count) => {
+                    self.queue.sent(count, &mut finished);
+                    if count < asked {
+                        return Sent::Blocked;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::Blocked,
+                Err(error) => return Sent::Failed(error),
+            }
+        }
+        Sent::Everything
+    }
+}

@@ -1,0 +1,121 @@
+//! What the loop calls: the `SourceClass` of stream transports.
+//!
+//! Loop thread only. One event may say both "readable" and "writable", and both
+//! are served, reading first as asyncio does.
+
+use pyo3::prelude::*;
+
+use crate::error::os_error;
+use crate::event_loop::{Readiness, SourceClass};
+use crate::logic::lifecycle::Lifecycle;
+use crate::transport::protocol::report_step;
+use crate::transport::stream::state::{Reading, StreamTransport, Writing};
+
+/// The one step of a stream transport: `connection_made` has run.
+pub(crate) const START: u8 = 0;
+
+/// Stream transports, as a kind of source.
+pub(crate) struct StreamClass;
+
+/// The one value of `StreamClass`.
+pub(crate) static STREAM: StreamClass = StreamClass;
+
+impl SourceClass for StreamClass {
+    #[inline]
+    fn ready(&self, object: &Bound<'_, PyAny>, readiness: Readiness) -> PyResult<()> {
+        let this = object.cast::<StreamTransport>()?;
+        this.get().in_context(this.py(), || {
+            // An edge comes once: both halves are served even if the first one raises.
+            let read = if readiness.reads() {
+                StreamTransport::read_ready(this, readiness)
+                    .or_else(|error| report(this, error, "_read_ready"))
+            } else {
+                Ok(())
+            };
+            let written = if readiness.writable {
+                StreamTransport::write_ready(this)
+                    .or_else(|error| report(this, error, "_write_ready"))
+            } else {
+                Ok(())
+            };
+            read.and(written)
+        })
+    }
+
+    fn step(&self, object: &Bound<'_, PyAny>, _step: u8) -> PyResult<()> {
+        start(object.cast::<StreamTransport>()?)
+    }
+
+    fn flush(&self, object: &Bound<'_, PyAny>) -> PyResult<()> {
+        let this = object.cast::<StreamTransport>()?;
+        StreamTransport::settle(this).or_else(|error| report(this, error, "_flush"))
+    }
+
+    /// A user watches the descriptor of a closing transport: what it had to send is given up.
+    fn displaced(&self, object: &Bound<'_, PyAny>, _reading: bool) {
+        if let Ok(this) = object.cast::<StreamTransport>()
+            && let Err(error) = StreamTransport::force_close(this, None)
+        {
+            error.write_unraisable(this.py(), Some(object));
+        }
+    }
+
+    fn is_closing(&self, object: &Bound<'_, PyAny>) -> bool {
+        object.cast::<StreamTransport>().is_ok_and(|this| {
+            this.get()
+                .state
+                .with(this.py(), |state| state.life.is_closing())
+        })
+    }
+}
+
+/// `connection_made` has run: reading begins, and whoever waits for the connection goes on.
+fn start(this: &Bound<'_, StreamTransport>) -> PyResult<()> {
+    let py = this.py();
+    let transport = this.get();
+    let event_loop = transport.event_loop.bind(py).get();
+    let (key, number, blocked, resumes) = transport.state.with(py, |state| {
+        if state.life == Lifecycle::Starting {
+            state.life = Lifecycle::Open;
+        }
+        let reads = state.life == Lifecycle::Open && state.reading == Reading::On;
+        let blocked = state.writing == Writing::Blocked;
+        (
+            state.key,
+            state.descriptor.registered(),
+            blocked,
+            state.readable && reads,
+        )
+    });
+    if let Some(key) = key {
+        // What `connection_made` wrote may have begun the watch already, for both directions.
+        let poller = event_loop.poller(py)?;
+        let watched = if blocked {
+            Ok(())
+        } else {
+            poller.add_edge(number, key.0)
+        };
+        if let Err(error) = watched {
+            return StreamTransport::fatal_error(
+                this,
+                os_error(&error),
+                "Fatal error on transport",
+            );
+        }
+        if resumes {
+            event_loop.resume(py, key);
+        }
+        StreamTransport::loosen(this);
+    }
+    transport
+        .wake_waiter(py)
+        .or_else(|error| report(this, error, "_start"))
+}
+
+/// An exception of a step goes where asyncio sends that of the callback in its place.
+#[cold]
+fn report(this: &Bound<'_, StreamTransport>, error: PyErr, step: &str) -> PyResult<()> {
+    let event_loop = this.get().event_loop.bind(this.py());
+    let step = format!("StreamTransport.{step}");
+    report_step(event_loop, this.as_any(), error, &step)
+}

@@ -1,0 +1,484 @@
+//! From the protocol to the kernel: sending, what it does not take, flow control.
+//!
+//! Loop thread only. What is written is sent at once. The one write that is not is the head of a
+//! response whose body is to come (`logic/response_head.rs`): it leaves with the next write, when
+//! the callback returns, or when the program asks something whose answer would show it.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::error::{exception, no_memory, os_error};
+use crate::logic::flow_control::LOST_WRITES;
+use crate::logic::response_head;
+use crate::logic::slab::Key;
+use crate::logic::write_queue::Chunk;
+use crate::py::data::bytes::Pinned;
+use crate::py::names::name;
+use crate::py::stdlib::asyncio;
+use crate::py::value::{self, Text};
+use crate::sys::socket;
+use crate::transport::chunk::Data;
+use crate::transport::protocol::{Kind, tell_flow};
+use crate::transport::stream::send::Sent;
+use crate::transport::stream::state::{State, StreamTransport, Writing};
+
+/// What a program is told that writes after `write_eof`, or while a file is being sent.
+type Refusals = [&'static str; 2];
+const WRITE: Refusals = [
+    "Cannot call write() after write_eof()",
+    "unable to write; sendfile is in progress",
+];
+const WRITELINES: Refusals = [
+    "Cannot call writelines() after write_eof()",
+    "unable to writelines; sendfile is in progress",
+];
+
+/// What the log says of a connection that sending broke.
+const FAILED: &str = "Fatal write error on socket transport";
+
+/// What `write` does next.
+enum Next {
+    /// Nothing is to be sent.
+    Nothing,
+    /// It is sent on the descriptor, as the first that waits.
+    Send(RawFd),
+    /// It is the head of a response, and waits for its body.
+    Delay(Key),
+    /// It is sent together with the head that waits for it.
+    Join,
+    /// It waits until the kernel takes more.
+    Wait,
+    /// One more write to a lost connection, which the log tells of.
+    Warn,
+}
+
+impl StreamTransport {
+    /// `transport.write(data)`.
+    ///
+    /// # Errors
+    /// `TypeError` for data that is not bytes-like, `RuntimeError` after `write_eof`.
+    #[inline]
+    pub(crate) fn write(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        Self::write_data(this, Data::from_write(data)?)
+    }
+
+    /// Writes a `bytes` as `write` does.
+    ///
+    /// # Errors
+    /// As `write`.
+    pub(crate) fn write_bytes(this: &Bound<'_, Self>, data: Bound<'_, PyBytes>) -> PyResult<()> {
+        Self::write_data(this, Data::Held(Pinned::new(data)))
+    }
+
+    #[inline]
+    fn write_data(this: &Bound<'_, Self>, data: Data) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let next = transport.state.with(py, |state| {
+            if let Some(text) = state.refusal(&WRITE) {
+                return Err(text);
+            }
+            Ok(match data.bytes() {
+                [] => Next::Nothing,
+                bytes => state.next(py, || response_head::waits_for_body(bytes)),
+            })
+        });
+        match next.map_err(|text| exception::<PyRuntimeError>(py, text))? {
+            Next::Nothing => {
+                data.release(py);
+                Ok(())
+            }
+            Next::Send(number) => match transport.send_first(py, data, number) {
+                Sent::Everything => Ok(()),
+                sent => Self::not_sent(this, sent),
+            },
+            next => Self::go_on(this, next, [data]),
+        }
+    }
+
+    /// `transport.writelines(chunks)`.
+    ///
+    /// # Errors
+    /// `TypeError` for a chunk without a buffer, `RuntimeError` after `write_eof`.
+    pub(crate) fn writelines(this: &Bound<'_, Self>, chunks: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        if py.version_info() < (3, 12) {
+            // asyncio joins the chunks first, which shows in its errors.
+            let joined = value::bytes(py, b"")?.call_method1(name!(py, join), (chunks,))?;
+            return Self::write(this, &joined);
+        }
+        if let Some(text) = transport.state.with(py, |state| state.refusal(&WRITELINES)) {
+            return Err(exception::<PyRuntimeError>(py, text));
+        }
+        if !chunks.is_truthy()? {
+            return Ok(());
+        }
+        let mut gathered = Vec::new();
+        for chunk in chunks.try_iter()? {
+            let chunk = Data::from_writelines(&chunk?)?;
+            if !chunk.is_empty() {
+                gathered.try_reserve(1).map_err(|_| no_memory(py))?;
+                gathered.push(chunk);
+            }
+        }
+        if gathered.is_empty() {
+            return Ok(());
+        }
+        let next = transport.state.with(py, |state| {
+            state.next(py, || response_head::wait_for_body(&gathered))
+        });
+        Self::go_on(this, next, gathered)
+    }
+
+    /// Does with `chunks`, none of which is empty, what is next.
+    #[inline]
+    fn go_on(
+        this: &Bound<'_, Self>,
+        next: Next,
+        chunks: impl IntoIterator<Item = Data, IntoIter: ExactSizeIterator>,
+    ) -> PyResult<()> {
+        let py = this.py();
+        let event_loop = this.get().event_loop.bind(py).get();
+        let chunks = chunks.into_iter();
+        let room = (this.get().state).with(py, |state| state.queue.make_room(chunks.len()));
+        room.map_err(|_| no_memory(py))?;
+        let delayed = match next {
+            Next::Nothing => return Ok(()),
+            Next::Warn => return Self::warn_lost(py),
+            Next::Delay(key) => event_loop.delay(py, key),
+            Next::Send(_) | Next::Join | Next::Wait => false,
+        };
+        this.get().state.with(py, |state| {
+            chunks.for_each(|chunk| state.queue.push(chunk));
+            if delayed {
+                state.writing = Writing::Delayed;
+            }
+        });
+        Self::hold(this);
+        match next {
+            Next::Delay(_) if delayed => Ok(()),
+            Next::Wait => Self::maybe_pause(this),
+            Next::Join => {
+                this.get().undelay(py);
+                Self::flush(this)
+            }
+            _ => Self::flush(this),
+        }
+    }
+
+    #[cold]
+    fn warn_lost(py: Python<'_>) -> PyResult<()> {
+        let logger = asyncio::logger(py)?;
+        logger.call_method1(
+            name!(py, warning),
+            (Text("socket.send() raised exception."),),
+        )?;
+        Ok(())
+    }
+
+    /// Sends what waits, and tells the protocol to pause if too much is left.
+    ///
+    /// # Errors
+    /// What the protocol's `pause_writing` or an exception handler lets leave the loop.
+    fn flush(this: &Bound<'_, Self>) -> PyResult<()> {
+        match this.get().send(this.py()) {
+            Sent::Everything => {
+                Self::loosen(this);
+                Ok(())
+            }
+            sent => Self::not_sent(this, sent),
+        }
+    }
+
+    /// Not everything was sent.
+    #[cold]
+    fn not_sent(this: &Bound<'_, Self>, sent: Sent) -> PyResult<()> {
+        match sent {
+            Sent::Everything => Ok(()),
+            Sent::Blocked => {
+                Self::hold(this);
+                this.get().watch_for_room(this.py())?;
+                Self::maybe_pause(this)
+            }
+            Sent::Failed(error) => Self::fatal_error(this, os_error(&error), FAILED),
+        }
+    }
+
+    /// Sends a delayed write before something that would show it.
+    ///
+    /// # Errors
+    /// As `flush`.
+    #[inline]
+    pub(crate) fn settle(this: &Bound<'_, Self>) -> PyResult<()> {
+        let (delayed, class) = this.get().state.with(this.py(), |state| {
+            let class = match state.kind {
+                Kind::Native(class) if class.carries() => Some(class),
+                _ => None,
+            };
+            (state.writing == Writing::Delayed, class)
+        });
+        let flushed = if delayed {
+            this.get().undelay(this.py());
+            Self::flush(this)
+        } else {
+            Ok(())
+        };
+        let Some(class) = class else { return flushed };
+        let carried = match this.get().protocol(this.py()) {
+            Some(protocol) => class.flush(&protocol),
+            None => Ok(()),
+        };
+        Self::loosen(this);
+        flushed.and(carried)
+    }
+
+    /// Has the native protocol's `flush` called when the callback that runs now returns. False if
+    /// it has to write at once: no callback runs, or the kernel takes nothing.
+    pub(crate) fn delays(this: &Bound<'_, Self>) -> bool {
+        let py = this.py();
+        let transport = this.get();
+        let key = transport.state.with(py, |state| {
+            state.key.filter(|_| state.writing == Writing::Idle)
+        });
+        let delays = key.is_some_and(|key| transport.event_loop.bind(py).get().delay(py, key));
+        if delays {
+            Self::hold(this);
+        }
+        delays
+    }
+
+    /// What was delayed is sent now: the end of the callback brings nothing.
+    #[inline]
+    pub(crate) fn undelay(&self, py: Python<'_>) {
+        if let Some(key) = self.state.with(py, |state| state.key) {
+            self.event_loop.bind(py).get().undelay(py, key);
+        }
+    }
+
+    /// Sends what `fill` puts into a room, if nothing waits: for a native protocol, without an object
+    /// in between. What the kernel does not take is written as `write_bytes` does. False if `fill`
+    /// may have more.
+    ///
+    /// # Errors
+    /// As `write`.
+    pub(crate) fn send_filled(
+        this: &Bound<'_, Self>,
+        fill: impl FnOnce(&mut [u8]) -> usize,
+    ) -> PyResult<bool> {
+        let py = this.py();
+        let transport = this.get();
+        let number = transport.state.with(py, |state| {
+            let open = !state.life.is_lost() && state.refusal(&WRITE).is_none();
+            let next = open && state.writing == Writing::Idle && state.queue.is_empty();
+            next.then(|| state.descriptor.number(py))
+        });
+        let Some(number) = number else {
+            return Ok(false);
+        };
+        let event_loop = transport.event_loop.bind(py).get();
+        let (left, all) = event_loop.with_scratch(py, |scratch| {
+            let count = fill(scratch);
+            let all = count < scratch.len();
+            let sent = match &scratch[..count] {
+                [] => Ok(0),
+                filled => socket::send(number, filled),
+            };
+            let left = match sent {
+                Ok(sent) if sent == count => Ok(None),
+                Ok(sent) => Ok(Some(value::bytes(py, &scratch[sent..count]))),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    Ok(Some(value::bytes(py, &scratch[..count])))
+                }
+                // The kernel says what is wrong once.
+                Err(error) => Err(error),
+            };
+            (left, all)
+        })?;
+        match left {
+            Ok(None) => {}
+            Ok(Some(Ok(left))) => Self::write_bytes(this, left)?,
+            // A part is missing.
+            Ok(Some(Err(error))) => Self::fatal_error(this, error, FAILED)?,
+            Err(error) => Self::fatal_error(this, os_error(&error), FAILED)?,
+        }
+        Ok(all)
+    }
+
+    /// Asks the loop to say when there is room.
+    pub(crate) fn watch_for_room(&self, py: Python<'_>) -> PyResult<()> {
+        let (key, number) = self.state.with(py, |state| {
+            state.writing = Writing::Blocked;
+            (state.key, state.descriptor.registered())
+        });
+        let Some(key) = key else { return Ok(()) };
+        self.event_loop
+            .bind(py)
+            .get()
+            .poller(py)?
+            .change_edge(number, key.0, true)
+            .map_err(|error| os_error(&error))
+    }
+
+    /// Tells the protocol to pause if more than the high-water mark waits.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub(crate) fn maybe_pause(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let pauses = transport.state.with(py, |state| {
+            let waiting = state.queue.size();
+            state.flow.pauses_at(waiting)
+        });
+        match transport.protocol(py) {
+            Some(protocol) if pauses => tell_flow(
+                transport.event_loop.bind(py),
+                this.as_any(),
+                &protocol,
+                name!(py, pause_writing),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn maybe_resume(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let resumes = transport.state.with(py, |state| {
+            let waiting = state.queue.size();
+            state.flow.resumes_at(waiting)
+        });
+        match transport.protocol(py) {
+            Some(protocol) if resumes => tell_flow(
+                transport.event_loop.bind(py),
+                this.as_any(),
+                &protocol,
+                name!(py, resume_writing),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// The loop says that there is room.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub(crate) fn write_ready(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let blocked = transport.state.with(py, |state| {
+            state.writing == Writing::Blocked && !state.life.is_lost()
+        });
+        if !blocked {
+            return Ok(());
+        }
+        transport
+            .state
+            .with(py, |state| state.writing = Writing::Idle);
+        match transport.send(py) {
+            Sent::Everything => {}
+            Sent::Blocked => {
+                transport
+                    .state
+                    .with(py, |state| state.writing = Writing::Blocked);
+                return Self::maybe_resume(this);
+            }
+            Sent::Failed(error) => {
+                return Self::fatal_error(this, os_error(&error), FAILED);
+            }
+        }
+        transport.stop_watching_for_room(py);
+        // No event comes again: what waited happens, whatever `resume_writing` raised.
+        let resumed = Self::maybe_resume(this);
+        resumed.and(Self::drained(this))
+    }
+
+    fn stop_watching_for_room(&self, py: Python<'_>) {
+        let (key, number) = self
+            .state
+            .with(py, |state| (state.key, state.descriptor.registered()));
+        if let Some(key) = key {
+            // A failure leaves the watch for room on, which costs wake-ups and nothing else.
+            let poller = self.event_loop.bind(py).get().poller(py);
+            let _ = poller.map(|poller| poller.change_edge(number, key.0, false));
+        }
+    }
+
+    /// Everything is sent: what waited for that happens now, in this very callback.
+    fn drained(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        // What `resume_writing` wrote counts as sent before.
+        Self::settle(this)?;
+        let (drained, closes, ends, number) = transport.state.with(py, |state| {
+            let drained = state.queue.is_empty() && !state.life.is_lost();
+            let closes = drained && state.life.is_closing();
+            let ends = drained && !closes && state.eof;
+            (drained, closes, ends, state.descriptor.number(py))
+        });
+        if drained {
+            transport.wake_transfer(py)?;
+            Self::loosen(this);
+        }
+        if closes {
+            transport.unwatch(py);
+            return Self::connection_lost(this, None);
+        }
+        if ends {
+            return socket::shutdown_write(number).map_err(|error| os_error(&error));
+        }
+        Ok(())
+    }
+
+    /// `transport.write_eof()`.
+    ///
+    /// # Errors
+    /// `OSError` from shutdown(2).
+    pub(crate) fn write_eof(this: &Bound<'_, Self>) -> PyResult<()> {
+        let py = this.py();
+        Self::settle(this)?;
+        let (ends, number) = this.get().state.with(py, |state| {
+            if state.life.is_closing() || state.eof {
+                return (false, -1);
+            }
+            state.eof = true;
+            (state.queue.is_empty(), state.descriptor.number(py))
+        });
+        if ends {
+            return socket::shutdown_write(number).map_err(|error| os_error(&error));
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// Why nothing may be written now.
+    #[inline]
+    fn refusal(&self, texts: &Refusals) -> Option<&'static str> {
+        if self.eof {
+            return Some(texts[0]);
+        }
+        self.transfer.as_ref().map(|_| texts[1])
+    }
+
+    /// What becomes of a write that is not empty; `waits` says whether its body is to come.
+    #[inline]
+    fn next(&mut self, py: Python<'_>, waits: impl FnOnce() -> bool) -> Next {
+        if self.life.is_lost() {
+            let warn = self.lost_writes >= LOST_WRITES;
+            self.lost_writes = self.lost_writes.saturating_add(1);
+            return if warn { Next::Warn } else { Next::Nothing };
+        }
+        match (self.writing, self.key) {
+            (Writing::Blocked, _) => Next::Wait,
+            (Writing::Delayed, _) => Next::Join,
+            (Writing::Idle, Some(key)) if waits() => Next::Delay(key),
+            (Writing::Idle, _) => Next::Send(self.descriptor.number(py)),
+        }
+    }
+}

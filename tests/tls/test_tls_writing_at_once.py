@@ -1,0 +1,234 @@
+"""What is written over TLS is encrypted and sent at once, but for the head of a response."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.certificates import client_context, server_context
+from support.counting import sends, strace
+from support.loops import PATIENCE, run
+from support.programs import code
+from support.protocols import Recorder
+from support.responses import (
+    BODY,
+    HEAD,
+    HISTORIES,
+    STEP,
+    Client,
+    listening_without_delay,
+    serve,
+)
+from support.tls import Peer
+
+Loop = asyncio.AbstractEventLoop
+Action = Callable[[Any], object]
+
+LARGE = bytes(range(256)) * 200
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A listening socket."""
+    with listening_without_delay() as sock:
+        yield sock
+
+
+def serve_tls(
+    loop: Loop, listener: socket.socket, history: str, step: Callable[[Any, Client], Any]
+) -> Any:
+    contexts = {"server_context": server_context(), "client_context": client_context()}
+    return serve(loop, listener, history, step, **contexts)
+
+
+WRITES: dict[str, tuple[Action, bytes]] = {
+    "write": (lambda transport: transport.write(b"x"), b"x"),
+    "two writes": (lambda transport: [transport.write(b"x"), transport.write(b"y")], b"xy"),
+    "writelines": (lambda transport: transport.writelines([b"x", b"y", b"", b"z"]), b"xyz"),
+    "a large write": (lambda transport: transport.write(LARGE), LARGE),
+    "head and body": (
+        lambda transport: [transport.write(HEAD), transport.write(b"x")],
+        HEAD + b"x",
+    ),
+    "head with body": (lambda transport: transport.writelines([HEAD, BODY]), HEAD + BODY),
+    "a head of unknown length": (
+        lambda transport: transport.write(HEAD.replace(b"Content-Length: 13", b"x: y")),
+        HEAD.replace(b"Content-Length: 13", b"x: y"),
+    ),
+    "two heads": (lambda transport: [transport.write(HEAD), transport.write(HEAD)], HEAD + HEAD),
+}
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+def test_the_peer_has_it_while_the_callback_blocks(
+    loop: Loop, listener: socket.socket, history: str
+) -> None:
+    def step(transport: Any, client: Client) -> None:
+        for what, (write, expected) in WRITES.items():
+            write(transport)
+            assert client.receive(len(expected)) == expected, what
+
+    serve_tls(loop, listener, history, step)
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+def test_the_end_of_the_socket_comes_behind_it(
+    loop: Loop, listener: socket.socket, history: str
+) -> None:
+    def step(transport: Any, client: Client) -> bytes:
+        sock = transport.get_extra_info("socket")
+        transport.write(b"bye")
+        sock.shutdown(socket.SHUT_WR)
+        return client.receive(100)
+
+    assert serve_tls(loop, listener, history, step) == b"bye"
+
+
+SHOWS: dict[str, Action] = {
+    "the size of the buffer": lambda transport: transport.get_write_buffer_size(),
+    "the socket": lambda transport: transport.get_extra_info("socket"),
+    "whether it closes": lambda transport: transport.is_closing(),
+    "limits": lambda transport: transport.set_write_buffer_limits(0),
+    "close": lambda transport: transport.close(),
+    "abort": lambda transport: transport.abort(),
+    "another write": lambda transport: transport.write(b"z"),
+    "a write by pieces": lambda transport: transport.writelines([b"z", b"z"]),
+    "the transport below": lambda transport: transport._ssl_protocol._transport.is_closing(),
+}
+
+
+@pytest.mark.parametrize("how", SHOWS)
+def test_a_head_has_left_before_anything_that_would_show_it(
+    loop: Loop, listener: socket.socket, how: str
+) -> None:
+    def step(transport: Any, client: Client) -> bytes:
+        transport.write(HEAD)
+        SHOWS[how](transport)
+        return client.receive(len(HEAD))
+
+    assert serve_tls(loop, listener, "fresh", step) == HEAD
+
+
+@pytest.mark.ours_only("asyncio sends every write at once")
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda transport: transport.write(HEAD),
+        lambda transport: transport.writelines(HEAD.splitlines(keepends=True)),
+    ],
+    ids=["write", "writelines"],
+)
+def test_a_head_alone_waits_for_the_end_of_the_callback(
+    loop: Loop, listener: socket.socket, write: Action
+) -> None:
+    behind: list[bytes] = []
+
+    def step(transport: Any, client: Client) -> None:
+        # The tickets of the handshake are read first.
+        transport.write(b"x")
+        assert client.receive(1) == b"x"
+        write(transport)
+        with pytest.raises(BlockingIOError):
+            client.sock.recv(1)
+        loop.call_soon(lambda: behind.append(client.receive(len(HEAD))))
+
+    serve_tls(loop, listener, "fresh", step)
+    assert behind == [HEAD]
+
+
+def test_without_a_mark_the_program_is_told_of_a_head(loop: Loop, listener: socket.socket) -> None:
+    def step(transport: Any, client: Client) -> bytes:
+        transport.set_write_buffer_limits(0)
+        transport.write(HEAD)
+        return client.receive(len(HEAD))
+
+    assert serve_tls(loop, listener, "fresh", step) == HEAD
+
+
+def test_a_client_sends_at_once_too(loop: Loop) -> None:
+    async def main() -> None:
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        peer = Peer(far, server_side=True)
+        protocol = Recorder()
+        connecting = asyncio.ensure_future(
+            loop.create_connection(
+                lambda: protocol, sock=near, ssl=client_context(), server_hostname="localhost"
+            )
+        )
+        await peer.handshake()
+        transport, _ = await connecting
+
+        def received() -> bytes:
+            peer.incoming.write(far.recv(1 << 16))
+            return peer.tls.read(1 << 14)
+
+        transport.write(b"x")
+        assert received() == b"x"
+        transport.write(HEAD)
+        transport.write(BODY)
+        assert (
+            received() == HEAD + BODY if type(loop).__module__ == "ferroloop._loop.loop" else HEAD
+        )
+        transport.abort()
+        await protocol.wait_lost()
+        far.close()
+
+    run(loop, main())
+
+
+SERVER = """
+    import socket, sys
+    sys.path.insert(0, {tests!r})
+    from support.certificates import server_context
+    from support.responses import Serving
+    def step(transport):
+        transport.write(b"bye")
+        loop.stop()
+    loop = new_loop()
+    listener = socket.socket(fileno={number})
+    serving = loop.create_server(lambda: Serving(step), sock=listener, ssl=server_context())
+    loop.run_until_complete(serving)
+    loop.run_forever()
+"""
+RESPONSES = 2000
+
+
+@pytest.mark.slow
+@pytest.mark.ours_only("asyncio sends head and body by themselves")
+def test_head_and_body_of_a_response_are_one_system_call(
+    kind: str, listener: socket.socket, tmp_path: Path
+) -> None:
+    if kind != "ferroloop":
+        pytest.skip("the program in a process of its own calls OpenSSL as it can")
+    counting = strace(tmp_path)
+    number = listener.fileno()
+    tests = str(Path(__file__).parent)
+    arguments = code(kind, SERVER.format(tests=tests, number=number))
+    process = subprocess.Popen(
+        [*counting, sys.executable, *arguments], pass_fds=(number,), start_new_session=True
+    )
+    # The other process has certificates of its own.
+    context = client_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    client = Client(listener.getsockname(), context)
+    try:
+        client.begin(RESPONSES)
+        client.send(STEP)
+        assert client.receive(3) == b"bye"
+        client.close()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        client.close()
+        process.kill()
+        process.wait()
+    # The handshake is a few.
+    assert RESPONSES < sends(tmp_path) <= RESPONSES + 10
