@@ -74,7 +74,7 @@ impl ReadyQueue {
         self.entries.try_reserve(count)
     }
 
-    /// Adds an entry that is no `Callback`.
+    /// Adds an entry that is no `Callback`, and that the caller has another reference to.
     ///
     /// # Errors
     /// If there is no memory for it.
@@ -91,15 +91,10 @@ impl ReadyQueue {
         self.entries.push_back(ready);
     }
 
-    /// Adds a callback without a handle.
-    ///
-    /// # Errors
-    /// If there is no memory for it.
-    pub(crate) fn push_callback(&mut self, callback: Callback) -> Result<(), TryReserveError> {
-        self.make_room(1)?;
+    /// Adds a callback without a handle, for which room was made.
+    pub(crate) fn put_callback(&mut self, callback: Callback) {
         self.entries.push_back(Ready::Callback(Flavour::Plain));
         self.callbacks.push_back(callback);
-        Ok(())
     }
 
     /// Takes the first entry out. Of a `Callback`, `take_callback` has to take the rest at once.

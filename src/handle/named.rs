@@ -11,7 +11,7 @@ use crate::handle::callback::Callback;
 use crate::py::call;
 use crate::py::names::name;
 use crate::py::stdlib::asyncio;
-use crate::py::value::{self, Text, shown};
+use crate::py::value::{self};
 
 impl Handle {
     /// The transport that the callback is about, the protocol and the peer.
@@ -109,8 +109,8 @@ impl Handle {
         let debug = call::method0(event_loop, name!(py, get_debug))?;
         let text = asyncio::describe_callback(function, args, &debug)?;
         let context = value::dict(py)?;
-        let text = format!("Exception in callback {}", shown(&text.str()?));
-        context.set_item(name!(py, message), Text(text))?;
+        let text = value::text(py, "Exception in callback ")?.add(text)?;
+        context.set_item(name!(py, message), text)?;
         context.set_item(name!(py, exception), error.into_value(py))?;
         context.set_item(name!(py, handle), this)?;
         if let Some(stack) = this.get().source_traceback(py) {

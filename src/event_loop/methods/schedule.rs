@@ -383,12 +383,13 @@ impl EventLoop {
     /// # Errors
     /// `MemoryError`, unless `make_room` has made room.
     pub(crate) fn push_prepared(&self, py: Python<'_>, callback: Prepared) -> PyResult<()> {
-        self.drain_inbox(py)?;
-        let pushed = self.core.with(py, |core| match callback {
-            Prepared::Handle(handle) => core.ready.push(Ready::Handle(handle)),
-            Prepared::Callback(callback) => core.ready.push_callback(callback),
+        // First, so that nothing of Python is destroyed within the borrow.
+        self.make_room(py, 1)?;
+        self.core.with(py, |core| match callback {
+            Prepared::Handle(handle) => core.ready.put(Ready::Handle(handle)),
+            Prepared::Callback(callback) => core.ready.put_callback(callback),
         });
-        pushed.map_err(|_| no_memory(py))
+        Ok(())
     }
 
     /// Has timers go by the `time` of the loop's class, if that is a program's. What is put on the
