@@ -134,12 +134,12 @@ mod tests {
     }
 
     #[test]
-    fn taking_everything_leaves_an_empty_table() {
+    fn every_entry_is_seen_and_counted() {
         let mut slab = Slab::default();
         let key = slab.insert(1).unwrap();
-        slab.insert(2);
-        assert_eq!(slab.take(), [1, 2]);
-        assert_eq!(slab.iter().count(), 0);
-        assert_eq!(slab.get(key), None);
+        slab.insert(2).unwrap();
+        assert_eq!(slab.iter().copied().collect::<Vec<_>>(), [1, 2]);
+        slab.remove(key);
+        assert_eq!(slab.iter().copied().collect::<Vec<_>>(), [2]);
     }
 }

@@ -272,12 +272,12 @@ mod tests {
 
     use super::{Sink, TimerHeap};
 
-    impl Sink<i32> for Vec<i32> {
+    impl<T> Sink<T> for Vec<T> {
         fn make_room(&mut self, count: usize) -> Result<(), TryReserveError> {
             self.try_reserve(count)
         }
 
-        fn take(&mut self, item: i32) {
+        fn take(&mut self, item: T) {
             self.push(item);
         }
     }

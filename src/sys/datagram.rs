@@ -151,7 +151,7 @@ mod tests {
                 size
             );
         }
-        let (mut batch, mut seen) = (Batch::new(), Vec::new());
+        let (mut batch, mut seen) = (Batch::new().unwrap(), Vec::new());
         loop {
             let (count, more) = batch.receive(here.as_raw_fd(), true).unwrap();
             for index in 0..count {
