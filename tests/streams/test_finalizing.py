@@ -288,6 +288,8 @@ def test_a_thread_may_run_the_collector(loop: Loop, kind: str) -> None:
         thread.join()
         peer.close()
 
+    if kind == "asyncio" and sys.version_info < (3, 13):
+        pytest.skip("a collected transport does not tell its server")
     if kind == "asyncio":
         # In debug mode it refuses to wake anybody from another thread.
         loop.set_debug(False)

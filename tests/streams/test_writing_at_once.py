@@ -354,7 +354,7 @@ def served_by(arguments: list[str], number: int) -> Iterator[subprocess.Popen[st
 
 
 def program(kind: str, number: int, step: str) -> list[str]:
-    tests = str(Path(__file__).parent)
+    tests = str(Path(__file__).parents[1])
     return code(kind, SERVER.format(tests=tests, number=number, step=step))
 
 

@@ -211,7 +211,7 @@ def test_head_and_body_of_a_response_are_one_system_call(
         pytest.skip("the program in a process of its own calls OpenSSL as it can")
     counting = strace(tmp_path)
     number = listener.fileno()
-    tests = str(Path(__file__).parent)
+    tests = str(Path(__file__).parents[1])
     arguments = code(kind, SERVER.format(tests=tests, number=number))
     process = subprocess.Popen(
         [*counting, sys.executable, *arguments], pass_fds=(number,), start_new_session=True
