@@ -36,6 +36,7 @@ def called() -> set[tuple[str, str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)  # the first one makes every call
 @pytest.mark.parametrize("surface", PUBLIC, ids=lambda surface: surface.__name__)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_every_public_name_is_called(surface: type, called: set[tuple[str, str]]) -> None:

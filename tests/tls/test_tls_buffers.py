@@ -6,6 +6,7 @@ import array
 import asyncio
 import ctypes
 import ssl
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -112,6 +113,7 @@ def test_items_without_a_size_are_an_empty_buffer(loop: Loop, reports: Reports) 
     assert str(reports.take()["exception"]) == "get_buffer() returned an empty buffer"
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio of 3.10 lends no buffer")
 @pytest.mark.ours_only("asyncio takes the read of nothing for the peer's end")
 def test_a_buffer_that_is_emptied_in_between_is_not_the_end(loop: Loop) -> None:
     class Shrinking(BufferedRecorder):
