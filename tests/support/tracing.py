@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -56,14 +57,18 @@ def every_step(action: Callable[[Interrupter], None], *modules: Any) -> Iterator
     folders = tuple(os.path.dirname(module.__file__) for module in modules)
     interrupted = True
     number = 0
+    # Garbage of earlier tests must not be finalized within a run: the interrupt would come there.
+    gc.collect()
     while interrupted:
         number += 1
         interrupter = Interrupter(number, folders)
+        gc.disable()
         try:
             action(interrupter)
         except KeyboardInterrupt:
             pass
         finally:
             sys.settrace(None)
+            gc.enable()
         interrupted = interrupter.raised
         yield interrupted
