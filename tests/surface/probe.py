@@ -247,10 +247,9 @@ class _Log(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         first, _, _ = record.getMessage().partition("\n")
-        if first.startswith("Executing "):
-            return  # what is slow depends on the machine
-        # asyncio races with itself for the status of a process that it closes.
-        ignored = ("Using selector", "poll ", "Unknown child", "child process")
+        # What is slow depends on the machine, and asyncio races with itself for the status of a process
+        # that it closes.
+        ignored = ("Using selector", "poll ", "Executing ", "Unknown child", "child process")
         if not first.startswith(ignored) and "that handles pid" not in first:
             self.record.add("logged", f"{record.levelname} {text(first)}")
 
