@@ -57,6 +57,10 @@ class Machine:
         message = str(context["message"]).partition(" (")[0].partition(" <")[0]
         # The class of a transport has another name on each loop.
         message = re.sub(r"\w+Transport\.", "Transport.", message)
+        # A callback that cancelled itself has no name left on asyncio.
+        message = re.sub(
+            r"callback (None\(\)|\S+ at \S+\.py:\d+)$", "callback of the program", message
+        )
         self.note(f"unhandled {sorted(context)} {message}: {exception!r}")
 
     # The run.
