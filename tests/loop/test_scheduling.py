@@ -134,10 +134,12 @@ def test_three_hundred_thousand_callbacks_can_wait_at_once(loop: Loop) -> None:
         nonlocal count
         count += 1
 
-    for _ in range(300_000):
+    # Debug mode takes a stack for each, which is what would be tested then.
+    many = 10_000 if loop.get_debug() else 300_000
+    for _ in range(many):
         loop.call_soon(callback)
     run_turns(loop)
-    assert count == 300_000
+    assert count == many
 
 
 @pytest.mark.parametrize(
