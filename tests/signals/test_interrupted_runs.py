@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -173,6 +174,10 @@ def test_an_interrupt_in_a_run_leaves_no_callback_on_the_programs_future() -> No
         assert_closes(loop)
 
 
+@pytest.mark.skipif(
+    bool(os.environ.get("PYTHONASYNCIODEBUG")),
+    reason="a run of a runner has thousands of steps in debug mode, which the tests above cover",
+)
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.Runner is new in 3.11")
 def test_an_interrupt_at_any_step_of_a_runner_leaves_a_loop_that_can_be_closed() -> None:
     if sys.version_info < (3, 11):
