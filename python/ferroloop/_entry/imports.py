@@ -33,7 +33,7 @@ class _Loader(importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Execute the module and run the hooks; raises what either raises."""
-        # Whoever inspects the module later (pkgutil, inspect, pickle) finds its own loader.
+        # pkgutil, inspect and pickle look at the module later: they find its own loader.
         module.__loader__ = self._loader
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader

@@ -173,7 +173,7 @@ def _leave(lookups: Lookups, lookup: _Lookup, waiter: asyncio.Future[Any]) -> No
 
 
 def _forget(lookups: Lookups, lookup: _Lookup) -> None:
-    """Let nobody else wait for `lookup`."""
+    """Take `lookup` out of those that later equal calls join."""
     if lookup.key is not None and lookups.in_flight.get(lookup.key) is lookup:
         del lookups.in_flight[lookup.key]
 
@@ -204,7 +204,7 @@ def _run(lookups: Lookups, lookup: _Lookup) -> None:
     try:
         lookup.loop.call_soon_threadsafe(_deliver, lookups, lookup, result, error)
     except Exception as exc:
-        # A closed loop has nobody left to tell. What else fails, such as memory, must not end the
+        # A closed loop has no waiters to tell. What else fails, such as memory, must not end the
         # thread, and no later look-up may wait for this one.
         if not lookup.loop.is_closed():
             _forget(lookups, lookup)
