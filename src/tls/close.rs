@@ -406,19 +406,23 @@ impl TlsProtocol {
     }
 
     /// What the last callback is about. Its transport does not know the peer any more when it runs.
-    /// `None` while nobody wants to know.
+    /// `None` while calls are not observed, and for an upgrade that failed before it had a transport:
+    /// one made for the report would warn that the program has not closed it.
     fn about_loss<'py>(this: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyTuple>>> {
         let py = this.py();
         let session = this.get();
         if !session.event_loop.bind(py).get().is_observed() {
             return Ok(None);
         }
-        let (Some(app), Some(transport)) = (session.app(py), Self::transport(this)?) else {
+        let known = session.state.with(py, |state| {
+            Some(state.transport.as_ref()?.clone_ref(py).into_bound(py))
+        });
+        let (Some(app), Some(transport)) = (session.app(py), known) else {
             return Ok(None);
         };
         let arguments = (name!(py, peername),);
         let peer = transport.call_method1(name!(py, get_extra_info), arguments);
-        about(&transport, &app, peer.ok()).map(Some)
+        about(transport.as_any(), &app, peer.ok()).map(Some)
     }
 
     /// Ends the connection if `result` is an `Exception`; anything above that goes on.

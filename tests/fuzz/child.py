@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 #: How long one program may take before it counts as hanging.
-DEADLINE = 20
+DEADLINE = 60
 
 
 class Outcome(NamedTuple):

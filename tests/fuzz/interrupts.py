@@ -18,7 +18,7 @@ import ferroloop
 from . import watch
 
 #: Interrupts for one seed.
-INTERRUPTS = 100
+INTERRUPTS = 20
 
 
 class Sender:

@@ -47,7 +47,7 @@ def scheduling_from_other_threads(new_loop: Factory) -> None:
     """call_soon, call_later, their handles, and the parts of the loop that they go to."""
     with running(new_loop, reports=[]) as (loop,), collecting():
         private: Any = loop
-        handles: list[asyncio.Handle] = [loop.call_soon(int)]
+        handles: list[asyncio.Handle] = [loop.call_soon_threadsafe(int)]
 
         def keep(handle: asyncio.Handle) -> None:
             handles[:] = [*handles[-5:], handle]
