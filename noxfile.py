@@ -123,6 +123,19 @@ def side_by_side(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation site into target/site, and look at it in a headless Chromium.
+
+    On the `python` that has ferroloop and the dependency group `docs`, 3.11 or newer. Any warning is
+    an error.
+    """
+    options = ("-W", "--keep-going", "-q", "-E", "-b", "html")
+    session.run("python", "-m", "sphinx", *options, "docs", "target/site", external=True)
+    session.env["FERROLOOP_SITE"] = "target/site"
+    session.run("python", "-m", "pytest", "tests/site", *session.posargs, external=True)
+
+
+@nox.session
 def wheels(session: nox.Session) -> None:
     """Release wheels for every supported CPython on PATH, free-threaded ones too, into target/wheels.
 

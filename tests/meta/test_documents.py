@@ -1,7 +1,8 @@
-"""The documents name what exists, and the examples in them run."""
+"""The links of the documents resolve, and the commands and programs in them run."""
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 import sys
@@ -20,11 +21,31 @@ def _blocks(path: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
+def _prose(path: Path) -> str:
+    return re.sub(
+        r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+
+
+@functools.cache
+def _places(path: Path) -> set[str]:
+    """What a link to a heading of the document may name, as GitHub and the site make it."""
+    headings = re.findall(r"^#+ (.+)$", _prose(path), re.MULTILINE)
+    words = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {text.strip().replace(" ", "-") for text in words}
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=shown)
-def test_links_to_files_lead_somewhere(path: Path) -> None:
-    targets = re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8"))
-    local = [target.partition("#")[0] for target in targets if "://" not in target]
-    assert not [name for name in local if name and not (path.parent / name).exists()]
+def test_links_to_files_and_headings_resolve(path: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", _prose(path)):
+        name, _, place = link.partition("#")
+        target = path.parent / name if name else path
+        if "://" in link:
+            continue
+        if not target.exists() or (place and place not in _places(target)):
+            broken.append(link)
+    assert not broken
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=shown)
@@ -40,8 +61,19 @@ def test_the_readme_starts_with_the_two_commands() -> None:
     assert "python3 tools/run_tests.py" in commands
 
 
-@pytest.mark.parametrize("program", _blocks(README, "python") if README.exists() else [])
-def test_a_program_of_the_readme_runs(program: str) -> None:
+PROGRAMS = [
+    pytest.param(program, id=f"{shown(path)}-{number}")
+    for path in DOCUMENTS
+    for number, program in enumerate(_blocks(path, "python"))
+    if "\n# > " in program
+]
+"""Those that say what they print."""
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_prints_what_the_document_says(program: str) -> None:
+    for name in re.findall(r"^(?:import|from) (\w+)", program, re.MULTILINE):
+        pytest.importorskip(name)
     command = [sys.executable, "-W", "error", "-c", program]
     finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=25)
     assert finished.returncode == 0, finished.stderr

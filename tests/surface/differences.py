@@ -1,4 +1,4 @@
-"""What differs from asyncio on purpose; docs/compatibility.md has the same for people to read."""
+"""What differs from asyncio on purpose; the pages in docs/compatibility/ describe the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Difference:
 
     pattern: str
     topic: str
-    """The first cell of its row in docs/compatibility.md."""
+    """The first cell of its row on a page in docs/compatibility/."""
     reason: str
     since: tuple[int, ...] = (3, 10)
     until: tuple[int, ...] = (4,)
