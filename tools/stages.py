@@ -183,15 +183,14 @@ def types(run: Run) -> Outcome:
 
 
 def stubs(run: Run) -> Outcome:
-    """The stubs against the built extension."""
+    """The stubs against the built extension and the loop's class."""
     # stubtest finds nothing wrong with an extension that has no stub at all.
     if not (ROOT / "python" / "ferroloop" / "_native.pyi").exists():
         return Outcome(failed=1, note="python/ferroloop/_native.pyi is missing")
     python = str(run.environment.python)
     allowlist = str(TESTS / "static" / "stubtest_allowlist.txt")
-    return run.checks(
-        (python, "-m", "mypy.stubtest", "ferroloop._native", "--allowlist", allowlist)
-    )
+    stubtest = (python, "-m", "mypy.stubtest", "--allowlist", allowlist)
+    return run.checks((*stubtest, "ferroloop._native", "ferroloop._loop.loop"))
 
 
 def meta(run: Run) -> Outcome:

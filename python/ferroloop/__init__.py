@@ -10,24 +10,35 @@ names. Importing this package changes nothing in asyncio.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
+try:
+    import ferroloop._native  # noqa: F401 - whether it is there
+except ModuleNotFoundError as _error:
+    if _error.name != "ferroloop._native":
+        raise
+    from ferroloop._missing import explain
+
+    raise ImportError(explain(__path__[0]), name="ferroloop") from None
+
 from ferroloop._loop.loop import Loop, new_event_loop
-from ferroloop._loop.metrics import Metrics
-from ferroloop._loop.policy import install, policy_class
 from ferroloop._loop.runner import run
-from ferroloop._net.streams import (
-    StreamReader,
-    StreamReaderProtocol,
-    StreamWriter,
-    open_connection,
-    open_unix_connection,
-    start_server,
-    start_unix_server,
-)
 
 if TYPE_CHECKING:
     import asyncio
+
+    from ferroloop._loop.metrics import Metrics
+    from ferroloop._loop.policy import install
+    from ferroloop._net.streams import (
+        StreamReader,
+        StreamReaderProtocol,
+        StreamWriter,
+        open_connection,
+        open_unix_connection,
+        start_server,
+        start_unix_server,
+    )
 
     __version__: str
 
@@ -53,15 +64,31 @@ __all__ = (
 )
 
 
+#: Public names whose modules are imported when a program first asks for one of them.
+_LATER = {
+    "Metrics": "ferroloop._loop.metrics",
+    "StreamReader": "ferroloop._net.streams",
+    "StreamReaderProtocol": "ferroloop._net.streams",
+    "StreamWriter": "ferroloop._net.streams",
+    "install": "ferroloop._loop.policy",
+    "open_connection": "ferroloop._net.streams",
+    "open_unix_connection": "ferroloop._net.streams",
+    "start_server": "ferroloop._net.streams",
+    "start_unix_server": "ferroloop._net.streams",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """Make EventLoopPolicy and read __version__ when they are first asked for.
+    """Import or make what is not there until it is asked for.
 
     Raises AttributeError for another name, and for EventLoopPolicy where asyncio has no policies
     any more (3.16).
     """
     value: Any = None
-    if name == "EventLoopPolicy":
-        value = policy_class()
+    if name in _LATER:
+        value = getattr(importlib.import_module(_LATER[name]), name)
+    elif name == "EventLoopPolicy":
+        value = importlib.import_module("ferroloop._loop.policy").policy_class()
     elif name == "__version__":
         value = _version()
     if value is None:
@@ -81,5 +108,5 @@ def _version() -> str | None:
 
 
 def __dir__() -> list[str]:
-    """List the public names, also those that are not made yet."""
-    return sorted({*globals(), *__all__})
+    """List the public names, and those only."""
+    return list(__all__)

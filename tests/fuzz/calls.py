@@ -72,7 +72,9 @@ class Calls:
         ours, theirs = socket.socketpair()
         accepted = loop.connect_accepted_socket(Quiet, theirs, ssl=server_context())
         options: Any = {"ssl": client_context(), "server_hostname": "localhost"}
-        made = await asyncio.gather(accepted, loop.create_connection(Quiet, sock=ours, **options))
+        made: Any = await asyncio.gather(
+            accepted, loop.create_connection(Quiet, sock=ours, **options)
+        )
         for transport, _ in made:
             keep(transport)
             keep(transport._ssl_protocol)

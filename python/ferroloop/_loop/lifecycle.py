@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from ferroloop._compat import future_loop, logger
 from ferroloop._loop import selector as _selector
 from ferroloop._loop import signals as _signals
-from ferroloop._net import lookups as _lookups
 
 if TYPE_CHECKING:
     import asyncio
@@ -59,13 +58,15 @@ def close(loop: LoopBase) -> None:
     state = loop._state
     state.executor_shutdown_called = True
     executor, state.default_executor = state.default_executor, None
+    lookups, state.lookups = state.lookups, None
     try:
         _signals.remove_all_handlers(loop)
     except Exception:
         loop._close()
         raise
     finally:
-        _lookups.close(loop)
+        if lookups is not None:
+            lookups.end()
         _selector.close(loop)
         # Ctrl-C leaves a loop that close() closes when it is called again.
         if executor is not None:

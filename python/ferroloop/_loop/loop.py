@@ -9,7 +9,7 @@ Nothing may be assigned on an instance (see `_base`).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ferroloop import _native
 from ferroloop._compat import is_debug_mode
@@ -18,22 +18,38 @@ from ferroloop._loop import errors as _errors
 from ferroloop._loop import executor as _executor
 from ferroloop._loop import fork as _fork
 from ferroloop._loop import lifecycle as _lifecycle
-from ferroloop._loop import metrics as _metrics
 from ferroloop._loop import selector as _selector
 from ferroloop._loop import signals as _signals
-from ferroloop._loop import slow as _slow
 from ferroloop._loop import timers as _timers
 from ferroloop._loop.base import LoopBase, LoopState
-from ferroloop._net import connect as _connect
-from ferroloop._net import datagram as _datagram
-from ferroloop._net import listen as _listen
+from ferroloop._loop.later import Topic
 from ferroloop._net import refusals as _refusals
-from ferroloop._net import resolve as _resolve
-from ferroloop._net import sendfile as _sendfile
-from ferroloop._net import sockets as _sockets
-from ferroloop._net import tls as _tls
-from ferroloop._process import pipes as _pipes
-from ferroloop._process import subprocess as _subprocess
+
+if TYPE_CHECKING:
+    from ferroloop._loop import metrics as _metrics
+    from ferroloop._loop import slow as _slow
+    from ferroloop._net import connect as _connect
+    from ferroloop._net import datagram as _datagram
+    from ferroloop._net import listen as _listen
+    from ferroloop._net import resolve as _resolve
+    from ferroloop._net import sendfile as _sendfile
+    from ferroloop._net import sockets as _sockets
+    from ferroloop._net import tls as _tls
+    from ferroloop._process import pipes as _pipes
+    from ferroloop._process import subprocess as _subprocess
+else:
+    # What a program may never use is imported when it does.
+    _metrics = Topic("ferroloop._loop.metrics")
+    _slow = Topic("ferroloop._loop.slow")
+    _connect = Topic("ferroloop._net.connect")
+    _datagram = Topic("ferroloop._net.datagram")
+    _listen = Topic("ferroloop._net.listen")
+    _resolve = Topic("ferroloop._net.resolve")
+    _sendfile = Topic("ferroloop._net.sendfile")
+    _sockets = Topic("ferroloop._net.sockets")
+    _tls = Topic("ferroloop._net.tls")
+    _pipes = Topic("ferroloop._process.pipes")
+    _subprocess = Topic("ferroloop._process.subprocess")
 
 __all__ = ("Loop", "new_event_loop")
 

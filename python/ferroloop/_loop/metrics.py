@@ -18,22 +18,13 @@ __all__ = ("Metrics", "metrics")
 class Metrics(NamedTuple):
     """What a loop had done, and had to do, at one moment."""
 
-    #: The moment, in seconds of `time.monotonic()`.
     time: float
-    #: Turns begun since the loop was made. Each polls once.
     turns: int
-    #: What turns that are over have run: callbacks, due timers, I/O events, the loop's own steps.
     callbacks: int
-    #: Polls that waited because nothing was to be run.
     waits: int
-    #: Seconds spent in these, the present one included, since the loop was first asked.
     idle: float
-    #: What is queued to be run, by other threads too.
     ready: int
-    #: Timers that were not cancelled and are not queued to run yet.
     timers: int
-    #: Descriptors that the loop watches: connections, endpoints, listeners, pipes, processes,
-    #: `add_reader`; those of `sock_*` calls that had to wait until their number is used again.
     descriptors: int
 
     def utilization(self, since: Metrics) -> float:
@@ -45,6 +36,21 @@ class Metrics(NamedTuple):
         if passed <= 0.0:
             return 0.0
         return min(max(1.0 - (self.idle - since.idle) / passed, 0.0), 1.0)
+
+
+for _name, _doc in {
+    "time": "The moment, in seconds of `time.monotonic()`.",
+    "turns": "Turns begun since the loop was made. Each polls once.",
+    "callbacks": "What turns that are over have run: callbacks, due timers, I/O events, the loop's own "
+    "steps.",
+    "waits": "Polls that waited because nothing was to be run.",
+    "idle": "Seconds spent in these, the present one included, since the loop was first asked.",
+    "ready": "What is queued to be run, by other threads too.",
+    "timers": "Timers that were not cancelled and are not queued to run yet.",
+    "descriptors": "Descriptors that the loop watches: connections, endpoints, listeners, pipes, "
+    "processes, `add_reader`; those of `sock_*` calls that had to wait until their number is used again.",
+}.items():
+    getattr(Metrics, _name).__doc__ = _doc
 
 
 def metrics(loop: EventLoop) -> Metrics:

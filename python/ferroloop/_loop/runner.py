@@ -14,30 +14,37 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ferroloop._loop.loop import new_event_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 __all__ = ("run",)
 
 _T = TypeVar("_T")
 
 
-def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
+def run(
+    main: Coroutine[Any, Any, _T],
+    *,
+    debug: bool | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> _T:
     """Run the coroutine `main` on a new ferroloop event loop, and return its result.
 
     At the end tasks that are left are cancelled, async generators and the default executor shut
     down, the loop closed. `debug` switches debug mode; None leaves it to the environment.
+    `loop_factory` makes another loop than `ferroloop.new_event_loop`, a subclass's for example.
     Raises RuntimeError if a loop runs in this thread, ValueError (TypeError since 3.14) if `main`
     cannot be awaited; since 3.14 any awaitable will do. Mirrors `asyncio.run`.
     """
+    factory = loop_factory or new_event_loop
     if sys.version_info >= (3, 12):
-        return asyncio.run(main, debug=debug, loop_factory=new_event_loop)
+        return asyncio.run(main, debug=debug, loop_factory=factory)
     else:  # noqa: RET505 - a branch that mypy can skip
         _refuse_running_loop()
         if sys.version_info >= (3, 11):
-            with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
+            with asyncio.Runner(debug=debug, loop_factory=factory) as runner:
                 return runner.run(main)
         else:
-            return _run(main, debug)
+            return _run(main, debug, factory)
 
 
 def _refuse_running_loop() -> None:
@@ -48,11 +55,15 @@ def _refuse_running_loop() -> None:
     raise RuntimeError("asyncio.run() cannot be called from a running event loop")
 
 
-def _run(main: Coroutine[Any, Any, _T], debug: bool | None) -> _T:
+def _run(
+    main: Coroutine[Any, Any, _T],
+    debug: bool | None,
+    factory: Callable[[], asyncio.AbstractEventLoop],
+) -> _T:
     """asyncio.run as 3.10 has it, which takes no factory."""
     if not asyncio.iscoroutine(main):
         raise ValueError(f"a coroutine was expected, got {main!r}")
-    loop = new_event_loop()
+    loop = factory()
     try:
         asyncio.set_event_loop(loop)
         if debug is not None:

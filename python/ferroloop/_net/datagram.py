@@ -24,8 +24,15 @@ if TYPE_CHECKING:
 
 __all__ = ("create_datagram_endpoint", "make_datagram_transport")
 
-#: Tells that `reuse_address`, which asyncio took until 3.10, was not given.
-_UNSET: Any = object()
+
+class _NotGiven:
+    """Tells that `reuse_address`, which asyncio took until 3.10, was not given."""
+
+    def __repr__(self) -> str:
+        return "<not given>"
+
+
+_NOT_GIVEN: Any = _NotGiven()
 
 
 async def create_datagram_endpoint(
@@ -37,7 +44,7 @@ async def create_datagram_endpoint(
     family: int = 0,
     proto: int = 0,
     flags: int = 0,
-    reuse_address: Any = _UNSET,
+    reuse_address: Any = _NOT_GIVEN,
     reuse_port: bool | None = None,
     allow_broadcast: bool | None = None,
     sock: socket.socket | None = None,
@@ -49,7 +56,7 @@ async def create_datagram_endpoint(
     can be had. Mirrors asyncio's `create_datagram_endpoint`: `reuse_address` only up to 3.10, any
     socket but a stream socket from 3.13 on, before that only datagram sockets.
     """
-    if reuse_address is not _UNSET:
+    if reuse_address is not _NOT_GIVEN:
         _check_reuse_address(reuse_address)
     peer: Any = None
     is_ours = sock is None

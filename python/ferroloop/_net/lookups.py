@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ferroloop._loop.base import LoopBase
 
-__all__ = ("Lookups", "close", "look_up")
+__all__ = ("Lookups", "look_up")
 
 #: What arguments two look-ups may have in common: of these, equal ones mean the same.
 _PLAIN: frozenset[type[Any]] = frozenset(
@@ -134,13 +134,6 @@ def look_up(loop: LoopBase, function: Callable[..., Any], *args: Any) -> asyncio
     lookup.waiters.append(waiter)
     waiter.add_done_callback(lambda waiter: _leave(lookups, lookup, waiter))
     return waiter
-
-
-def close(loop: LoopBase) -> None:
-    """End the look-ups of a loop that is being closed, and wait for none."""
-    lookups, loop._state.lookups = loop._state.lookups, None
-    if lookups is not None:
-        lookups.end()
 
 
 def _key_of(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:

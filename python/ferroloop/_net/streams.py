@@ -9,13 +9,21 @@ asyncio's functions with these classes in the place of asyncio's. So each Python
 from __future__ import annotations
 
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ferroloop import _compat as private
 from ferroloop import _native
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import asyncio
+    import os
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import TypeAlias
+
+    ClientConnected: TypeAlias = Callable[["StreamReader", "StreamWriter"], Awaitable[None] | None]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 __all__ = (
     "StreamReader",
@@ -31,20 +39,30 @@ __all__ = (
 class StreamReader(_native.StreamReaderBase, private.StreamReader):
     """asyncio.StreamReader, whose `read`, `readexactly`, `readline` and `readuntil` are native.
 
-    The arguments, results and exceptions are asyncio's. Those methods return coroutines that are no
+    The arguments, results and exceptions are asyncio's; `feed_data` is native too, and the other methods
+    are asyncio's own. Those four return coroutines that are no
     `types.CoroutineType`, as Cython's are; asyncio takes them wherever it takes a coroutine.
     """
 
 
 class StreamWriter(_native.StreamWriterBase, private.StreamWriter):
-    """asyncio.StreamWriter, whose `write` and `drain` are native."""
+    """asyncio.StreamWriter, whose `write` and `drain` are native; the other methods are asyncio's own."""
 
 
 class StreamReaderProtocol(_native.StreamProtocolBase, private.StreamReaderProtocol):
     """asyncio.StreamReaderProtocol, to whose reader the loop hands data without Python.
 
-    A class derived from it is called as any protocol is.
+    The methods that connections do not call for each message are asyncio's own. A class derived from it is called as any protocol is.
     """
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            stream_reader: asyncio.StreamReader,
+            client_connected_cb: ClientConnected | None = None,
+            loop: asyncio.AbstractEventLoop | None = None,
+        ) -> None: ...
 
 
 _native._accelerate_streams(StreamReader, StreamWriter)
@@ -58,26 +76,80 @@ _OURS = {
 _names: dict[str, Any] = {**vars(private.streams), **_OURS, "__name__": __name__}
 
 
-def _with_our_classes(function: Callable[..., Any]) -> Any:
-    """asyncio's `function`, which finds the classes above where it names asyncio's."""
+def _with_our_classes(function: Callable[..., Any], doc: str | None) -> Any:
+    """asyncio's `function` with a docstring of ours, which finds the classes above."""
     assert isinstance(function, types.FunctionType)
     ours = types.FunctionType(
         function.__code__, _names, function.__name__, function.__defaults__, function.__closure__
     )
     ours.__kwdefaults__ = function.__kwdefaults__
-    ours.__doc__ = function.__doc__
+    ours.__doc__ = doc
     ours.__qualname__ = function.__qualname__
     return ours
 
 
 StreamReaderProtocol.connection_made = _with_our_classes(  # type: ignore[method-assign]  # see above
-    private.StreamReaderProtocol.connection_made
+    private.StreamReaderProtocol.connection_made,
+    "Give the reader its transport; on a server, make a writer and call the handler with both.",
 )
 
-if TYPE_CHECKING:
-    from asyncio import open_connection, open_unix_connection, start_server, start_unix_server
-else:
-    open_connection = _with_our_classes(private.streams.open_connection)
-    start_server = _with_our_classes(private.streams.start_server)
-    open_unix_connection = _with_our_classes(private.streams.open_unix_connection)
-    start_unix_server = _with_our_classes(private.streams.start_unix_server)
+
+def _typed_as(function: Any) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
+    """Put asyncio's `function` in the place of what only tells its types and what it does."""
+
+    def replace(declared: Callable[_P, _T]) -> Callable[_P, _T]:
+        ours: Callable[_P, _T] = _with_our_classes(function, declared.__doc__)
+        return ours
+
+    return replace
+
+
+@_typed_as(private.streams.open_connection)
+async def open_connection(  # type: ignore[empty-body]  # see _typed_as
+    host: str | None = None,
+    port: int | str | None = None,
+    *,
+    limit: int = 65536,
+    **kwds: Any,
+) -> tuple[StreamReader, StreamWriter]:
+    """Connect over TCP and return a native reader and writer.
+
+    `limit` is in bytes: how much the reader buffers before it pauses reading, and how long a line may
+    be. `kwds` are those of `loop.create_connection`, and what that raises is raised. Mirrors
+    `asyncio.open_connection`, whose code it is.
+    """
+
+
+@_typed_as(private.streams.start_server)
+async def start_server(  # type: ignore[empty-body]  # see _typed_as
+    client_connected_cb: ClientConnected,
+    host: str | Sequence[str] | None = None,
+    port: int | str | None = None,
+    *,
+    limit: int = 65536,
+    **kwds: Any,
+) -> asyncio.Server:
+    """Listen on TCP, and call `client_connected_cb(reader, writer)` for each connection.
+
+    A coroutine that the handler returns becomes a task. Reader and writer are native; `limit` is in
+    bytes, as in `open_connection`. `kwds` are those of `loop.create_server`, and what that raises is
+    raised. Mirrors `asyncio.start_server`, whose code it is.
+    """
+
+
+@_typed_as(private.streams.open_unix_connection)
+async def open_unix_connection(  # type: ignore[empty-body]  # see _typed_as
+    path: str | bytes | os.PathLike[Any] | None = None, *, limit: int = 65536, **kwds: Any
+) -> tuple[StreamReader, StreamWriter]:
+    """Connect to a Unix socket; else as `open_connection`. Mirrors asyncio's function."""
+
+
+@_typed_as(private.streams.start_unix_server)
+async def start_unix_server(  # type: ignore[empty-body]  # see _typed_as
+    client_connected_cb: ClientConnected,
+    path: str | bytes | os.PathLike[Any] | None = None,
+    *,
+    limit: int = 65536,
+    **kwds: Any,
+) -> asyncio.Server:
+    """Listen on a Unix socket; else as `start_server`. Mirrors asyncio's function."""
