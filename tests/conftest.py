@@ -61,6 +61,15 @@ def _nothing_left_open() -> Iterator[None]:
     assert not left, f"descriptors left open: {left}"
 
 
+@pytest.fixture(autouse=True)
+def _no_hooks_left() -> Iterator[None]:
+    """No loop leaves its hooks for asynchronous generators in the thread, as asyncio of 3.13.0 can."""
+    yield
+    left = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    assert not isinstance(getattr(left.firstiter, "__self__", None), ferroloop.Loop)
+
+
 @pytest.fixture(params=[asyncio, ferroloop], ids=["asyncio's", "ferroloop's"])
 def streams(request: pytest.FixtureRequest) -> ModuleType:
     """The package whose streams are used; either runs on any loop."""

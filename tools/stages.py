@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 TESTS = ROOT / "tests"
 OWN_STAGE = ("meta", "static", "differential", "conformance")
 """Folders of `tests` that the behaviour stage leaves to others."""
+WITHOUT_DEBUG = ("fuzz", "short_memory", "surface")
+"""Folders of `tests` whose programs choose debug mode themselves, or take long and have no use for it."""
 
 
 @dataclass
@@ -200,16 +202,19 @@ def meta(run: Run) -> Outcome:
 
 def behaviour(run: Run) -> Outcome:
     """What the loop does, by topic."""
-    return run.pytest(*_behaviour_paths())
+    everything = run.environment is run.default
+    chosen = () if everything else ("-m", "not default_python")
+    return run.pytest(*_behaviour_paths(), *chosen)
 
 
 def debug(run: Run) -> Outcome:
     """The behaviour tests once more in asyncio's debug mode and Python's development mode.
 
-    Without the surface comparison, which has cases in debug mode of its own.
+    On our loop only: the other stage shows that a test holds on asyncio's.
     """
-    paths = [path for path in _behaviour_paths() if Path(path).name != "surface"]
-    return run.pytest(*paths, "-m", "not frameworks", options=("-X", "dev"), PYTHONASYNCIODEBUG="1")
+    paths = [path for path in _behaviour_paths() if Path(path).name not in WITHOUT_DEBUG]
+    chosen = ("-m", "not frameworks", "--loops", "ferroloop")
+    return run.pytest(*paths, *chosen, options=("-X", "dev"), PYTHONASYNCIODEBUG="1")
 
 
 def differential(run: Run) -> Outcome:

@@ -25,6 +25,7 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "tokio_extension"
 pytestmark = [
     pytest.mark.frameworks,
     pytest.mark.slow,
+    pytest.mark.default_python,
     # It compiles tokio, once.
     pytest.mark.timeout(600),
 ]

@@ -18,7 +18,7 @@ pytest.importorskip("_testcapi", reason="this Python comes without CPython's own
 
 TESTS = Path(__file__).resolve().parents[1]
 
-POSITIONS = int(os.environ.get("FERROLOOP_POSITIONS", "24"))
+POSITIONS = int(os.environ.get("FERROLOOP_POSITIONS", "12"))
 
 FINE = ("complete", "told ", "raised MemoryError", "stopped")
 """What may come of a program: a failure that was told of, or that only keeps it from its end."""

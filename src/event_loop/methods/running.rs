@@ -142,11 +142,16 @@ impl EventLoop {
         }
         state.setattr(name!(py, old_agen_hooks), py.None())?;
         let hooks = hooks.cast_into::<PyTuple>()?;
+        // Keeps the present hooks alive: where an audit hook refuses the second of the new ones,
+        // CPython puts the old one back through a reference that it has given up.
+        let present = asyncio::sys_function(py, name!(py, get_asyncgen_hooks))?.call0()?;
         let set = asyncio::sys_function(py, name!(py, set_asyncgen_hooks))?;
         set.call1(hooks.clone()).map(drop).inspect_err(|_| {
             // An audit hook was interrupted before they were set.
             drop(set.call1(hooks));
-        })
+        })?;
+        drop(present);
+        Ok(())
     }
 
     /// Has coroutines remember where they were made, or brings the former depth back.
