@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,10 @@ _OUTSIDE = (
     "VIRTUAL_ENV",
 )
 """Variables of the caller's shell that would change what is built or tested."""
+
+
+_building = threading.Lock()
+"""Held by a build: maturin copies what cargo has left in a folder that all builds of a profile share."""
 
 
 class SetupError(Exception):
@@ -119,6 +124,11 @@ class Environment:
         if self._stamped("ferroloop", made_from):
             return
         say(f"building ferroloop for Python {self.interpreter.release}, profile {profile}")
+        with _building:
+            self._build(builder, profile)
+        self._stamp("ferroloop", made_from)
+
+    def _build(self, builder: Environment, profile: str) -> None:
         wheels = self.folder / "wheels"
         shutil.rmtree(wheels, ignore_errors=True)
         command: list[str | Path] = [
@@ -132,7 +142,6 @@ class Environment:
             command.append("--locked")
         run([*command, "--interpreter", self.python, "--out", wheels], "the build")
         self._pip("install", "--force-reinstall", "--no-deps", *wheels.glob("*.whl"))
-        self._stamp("ferroloop", made_from)
 
     def _pip(self, *arguments: str | Path) -> None:
         run([self.python, "-m", "pip", "--quiet", *arguments], "pip")

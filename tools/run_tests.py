@@ -6,28 +6,33 @@
 
 Needs a CPython of 3.10 or newer and cargo; everything else is installed into `.venv/`. Linters and
 Rust's tests run on the default Python (the one that runs this), which gets the release build; the
-other Pythons get one that compiles faster and asserts what it assumes. Logs stay in `.venv/logs/`.
+other Pythons get one that compiles faster and asserts what it assumes. Two Pythons are tested at the
+same time. Logs stay in `.venv/logs/`.
 Ends with a table and a line `N passed, N failed, N skipped`.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import time
+from concurrent import futures
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import interpreters
 from environments import ROOT, Environment, SetupError, say
-from stages import STAGES, Outcome, Run, Stage, timed
+from stages import STAGES, Outcome, Run, Stage, stop, timed
 from tables import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+LANES = 2
+"""How many Pythons are tested at the same time: tests wait for conditions, however busy the machine is."""
 SHOWN_LINES = 150
 """Last lines of a failed stage's log that are printed."""
 GROUPS = ("test", "frameworks")
@@ -45,6 +50,20 @@ class Session:
     pytest_arguments: list[str]
     results: list[tuple[str, str, Outcome]] = field(default_factory=list)
     """Python, stage and outcome of everything that ran."""
+    stopped: bool = False
+    """Whether no further stage is to begin."""
+
+    def test_all(self, environments: Sequence[Environment], stages: Sequence[Stage]) -> None:
+        """Test several Pythons, as many at once as there are processors, two at most."""
+        lanes = min(LANES, os.cpu_count() or 1, len(environments))
+        with futures.ThreadPoolExecutor(lanes) as pool:
+            try:
+                for done in [pool.submit(self.test, each, stages) for each in environments]:
+                    done.result()
+            except BaseException:
+                self.stopped = True
+                stop()
+                raise
 
     def test(self, environment: Environment, stages: Sequence[Stage]) -> None:
         """Set one Python up and run the stages on it; a failing set-up counts as a failed test."""
@@ -67,16 +86,18 @@ class Session:
     def _run(self, environment: Environment, stages: Sequence[Stage]) -> None:
         version = environment.interpreter.version
         for stage in stages:
+            if self.stopped:
+                return
             say(f"{version} {stage.name}: {stage.run.__doc__}")
             log = self.venvs / "logs" / f"{version}-{stage.name}.log"
             run = Run(environment, self.default, log, self.pytest_arguments)
             outcome = timed(stage, run)
             self.results.append((version, stage.name, outcome))
+            told = f"   {version} {stage.name}: {_counts(outcome)} in {outcome.seconds:.0f} s"
             if outcome.failed:
                 lines = log.read_text(errors="replace").splitlines()
-                print("\n".join(lines[-SHOWN_LINES:]))
-                say(f"the whole log: {log}")
-            print(f"   {_counts(outcome)} in {outcome.seconds:.0f} s", flush=True)
+                told = "\n".join((*lines[-SHOWN_LINES:], f"-- the whole log: {log}", told))
+            print(told, flush=True)
 
     def table(self) -> str:
         """Return one line for each stage on each Python."""
@@ -158,12 +179,15 @@ def main(arguments: list[str]) -> int:
     start = time.monotonic()
     try:
         default.ensure(DEFAULT_GROUPS)  # holds maturin, whichever Pythons are tested
-        for interpreter in chosen:
-            is_default = interpreter is found[0]
-            environment = Environment(interpreter, venvs / interpreter.version)
-            session.test(default if is_default else environment, stages)
+        others = [
+            Environment(interpreter, venvs / interpreter.version)
+            for interpreter in chosen
+            if interpreter is not found[0]
+        ]
+        session.test_all([default, *others] if found[0] in chosen else others, stages)
     except KeyboardInterrupt:
-        session.results.append(("", "interrupted", Outcome(failed=1)))
+        session.results.append((found[0].version, "interrupted", Outcome(failed=1)))
+    session.results.sort(key=lambda result: [each.version for each in found].index(result[0]))
     total = Outcome()
     for _, _, outcome in session.results:
         total.passed += outcome.passed

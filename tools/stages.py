@@ -33,6 +33,9 @@ WITHOUT_DEBUG = ("fuzz", "short_memory", "surface")
 """Folders of `tests` whose programs choose debug mode themselves, or take long and have no use for it."""
 
 
+_running: set[subprocess.Popen[bytes]] = set()
+
+
 @dataclass
 class Outcome:
     """What one stage found."""
@@ -76,12 +79,14 @@ class Run:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+            _running.add(process)
             try:
                 return process.wait(self.limit)
             except subprocess.TimeoutExpired:
                 log.write(f"\nstopped after {self.limit:.0f} s\n")
                 return 124
             finally:
+                _running.discard(process)
                 _kill_group(process)
 
     def checks(self, *commands: tuple[str, ...], **environ: str) -> Outcome:
@@ -287,6 +292,12 @@ def timed(stage: Stage, run: Run) -> Outcome:
     outcome = stage.run(run)
     outcome.seconds = time.monotonic() - start
     return outcome
+
+
+def stop() -> None:
+    """End the commands that run now, in whichever thread."""
+    for process in list(_running):
+        _kill_group(process)
 
 
 def _behaviour_paths() -> list[str]:
