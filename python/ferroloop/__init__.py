@@ -11,18 +11,23 @@ names. Importing this package changes nothing in asyncio.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
-try:
-    import ferroloop._native  # noqa: F401 - whether it is there
-except ModuleNotFoundError as _error:
-    if _error.name != "ferroloop._native":
-        raise
-    from ferroloop._missing import explain
+if TYPE_CHECKING or sys.platform == "linux":
+    try:
+        import ferroloop._native  # noqa: F401 - whether it is there
+    except ModuleNotFoundError as _error:
+        if _error.name != "ferroloop._native":
+            raise
+        from ferroloop._missing import explain
 
-    raise ImportError(explain(__path__[0]), name="ferroloop") from None
+        raise ImportError(explain(__path__[0]), name="ferroloop") from None
 
-from ferroloop._loop.loop import Loop, new_event_loop
+    from ferroloop._loop.loop import Loop, new_event_loop
+else:
+    from ferroloop._pure import Loop, new_event_loop
+
 from ferroloop._loop.runner import run
 
 if TYPE_CHECKING:
@@ -46,7 +51,12 @@ if TYPE_CHECKING:
         """asyncio's default event loop policy, with ferroloop's loop."""
 
 
+#: Whether the loop is native code. False on macOS and Windows, where `Loop` is asyncio's own loop
+#: and the first one that is made warns with RuntimeWarning.
+NATIVE: bool = sys.platform == "linux"
+
 __all__ = (
+    "NATIVE",
     "EventLoopPolicy",
     "Loop",
     "Metrics",
@@ -63,6 +73,9 @@ __all__ = (
     "start_unix_server",
 )
 
+
+#: Public names that asyncio's own loop serves as well as the native one.
+_ANYWHERE = ("Metrics", "install")
 
 #: Public names whose modules are imported when a program first asks for one of them.
 _LATER = {
@@ -85,7 +98,11 @@ def __getattr__(name: str) -> Any:
     any more (3.16).
     """
     value: Any = None
-    if name in _LATER:
+    if name in _LATER and not NATIVE and name not in _ANYWHERE:
+        from ferroloop._pure import stand_in  # noqa: PLC0415 - not for Linux
+
+        value = stand_in(name)
+    elif name in _LATER:
         value = getattr(importlib.import_module(_LATER[name]), name)
     elif name == "EventLoopPolicy":
         value = importlib.import_module("ferroloop._loop.policy").policy_class()

@@ -21,10 +21,13 @@ import runpy
 import sys
 import types
 from importlib.machinery import SourceFileLoader, SourcelessFileLoader
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import ferroloop
-from ferroloop._entry.takeover import take_over
+from ferroloop import _pure
+
+if TYPE_CHECKING or sys.platform == "linux":
+    from ferroloop._entry.takeover import take_over
 
 _USAGE = """\
 usage: python -m ferroloop [--which] program.py [argument ...]
@@ -55,7 +58,11 @@ def main(args: list[str]) -> None:
         return
     which = args[:1] == ["--which"]
     option, value, rest = _parse(args[1:] if which else args)
-    take_over(option=option, value=value, which=which)
+    if ferroloop.NATIVE:
+        take_over(option=option, value=value, which=which)
+    else:
+        # The program runs as plain `python` runs it: on asyncio's loop, or on one that it names.
+        _pure.warn_once()
     sys.argv[:] = [option or value, *rest]
     namespace = _new_main_module()
     try:

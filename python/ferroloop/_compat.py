@@ -191,7 +191,8 @@ def take_buffered_bytes(protocol: object) -> bytes:
 def base_policy_class() -> type[Any] | None:
     """The default event loop policy's class, without a warning; None where policies are gone."""
     if sys.version_info >= (3, 14):
-        return getattr(asyncio.unix_events, "_DefaultEventLoopPolicy", None)
+        name = "windows_events" if sys.platform == "win32" else "unix_events"
+        return getattr(getattr(asyncio, name), "_DefaultEventLoopPolicy", None)
     else:  # noqa: RET505 - a branch that mypy can skip
         return asyncio.DefaultEventLoopPolicy
 

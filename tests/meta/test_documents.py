@@ -14,6 +14,10 @@ from meta.project import ROOT, files, shown
 
 DOCUMENTS = files(".md")
 README = ROOT / "README.md"
+OURS = re.compile(
+    r"https://(?:github\.com/ferroloop/ferroloop/(?:blob|tree)|raw\.githubusercontent\.com/ferroloop/ferroloop)/main/"
+)
+"""How the address of a file of the project begins."""
 
 
 def _blocks(path: Path, language: str) -> list[str]:
@@ -46,6 +50,17 @@ def test_links_to_files_and_headings_resolve(path: Path) -> None:
         if not target.exists() or (place and place not in _places(target)):
             broken.append(link)
     assert not broken
+
+
+def test_the_readme_leads_to_files_by_their_full_addresses() -> None:
+    """The package index shows the README, where a link relative to the file leads nowhere."""
+    text = README.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"", text)
+    addresses = [address for pair in targets for address in pair if address]
+    assert not [address for address in addresses if "://" not in address]
+    ours = [address[found.end() :] for address in addresses if (found := OURS.match(address))]
+    assert ours
+    assert not [path for path in ours if not (ROOT / path).exists()]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=shown)

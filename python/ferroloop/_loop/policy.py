@@ -13,7 +13,11 @@ import warnings
 from typing import Any
 
 from ferroloop._compat import base_policy_class, set_policy
-from ferroloop._loop.loop import Loop, new_event_loop
+
+if sys.platform == "linux":
+    from ferroloop._loop.loop import Loop, new_event_loop
+else:
+    from ferroloop._pure import Loop, new_event_loop
 
 __all__ = ("install", "policy_class")
 

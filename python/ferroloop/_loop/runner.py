@@ -11,7 +11,10 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ferroloop._loop.loop import new_event_loop
+if sys.platform == "linux":
+    from ferroloop._loop.loop import new_event_loop
+else:
+    from ferroloop._pure import new_event_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
