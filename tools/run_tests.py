@@ -37,7 +37,7 @@ SHOWN_LINES = 150
 """Last lines of a failed stage's log that are printed."""
 GROUPS = ("test", "frameworks")
 """Dependency groups of pyproject.toml that every tested Python gets."""
-DEFAULT_GROUPS = ("build", "lint", "servers", *GROUPS)
+DEFAULT_GROUPS = ("build", "lint", "others", "servers", *GROUPS)
 """Those of the default one."""
 
 

@@ -39,10 +39,13 @@ __all__ = (
     "DEBUG_STACK_DEPTH",
     "FACTORIES_GET_THE_NAME",
     "INCOMPLETE_READS",
+    "LOG_SUBPROCESS",
     "RACES_RAISE_GROUPS",
     "SENDFILE_ALWAYS_SEEKS",
     "SSL_HANDSHAKE_TIMEOUT",
     "SSL_SHUTDOWN_TIMEOUT",
+    "SUBPROCESS_EXEC",
+    "SUBPROCESS_SHELL",
     "AnyDatagramTransport",
     "AnyTlsTransport",
     "BaseSubprocessTransport",
@@ -53,6 +56,7 @@ __all__ = (
     "StreamWriter",
     "TransportSocket",
     "base_policy_class",
+    "borrow",
     "child_watcher_in_charge",
     "constants",
     "format_callback",
@@ -137,6 +141,29 @@ AnyTlsTransport: Any = sslproto._SSLProtocolTransport
 
 class AnyDatagramTransport(asyncio.Transport, asyncio.DatagramTransport):
     """What datagram endpoints claim to be: asyncio's own are instances of both."""
+
+
+def borrow(function: Any, doc: str) -> Any:
+    """A copy of asyncio's `function`, for a class of ours, with a docstring of ours.
+
+    Its code keeps the names of asyncio's file and function, by which tools know calls of asyncio's.
+    """
+    ours = types.FunctionType(
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    ours.__kwdefaults__ = function.__kwdefaults__
+    ours.__doc__ = doc
+    return ours
+
+
+#: What loops do before and after a process is started: checks, the protocol, lines in debug mode.
+SUBPROCESS_EXEC: Any = asyncio.BaseEventLoop.subprocess_exec
+SUBPROCESS_SHELL: Any = asyncio.BaseEventLoop.subprocess_shell
+LOG_SUBPROCESS: Any = asyncio.BaseEventLoop._log_subprocess  # type: ignore[attr-defined]  # not in typeshed
 
 
 def get_running_loop_or_none() -> asyncio.AbstractEventLoop | None:

@@ -168,6 +168,7 @@ class Loop(LoopBase):
     _sock_sendfile_fallback = _sendfile.sock_sendfile_fallback
     _stop_serving = _sockets.stop_serving
     _make_subprocess_transport = _subprocess.make_subprocess_transport
+    _log_subprocess = _subprocess.log_subprocess
     _child_watcher_callback = _subprocess.child_watcher_callback
     _make_read_pipe_transport = _pipes.make_read_pipe_transport
     _make_write_pipe_transport = _pipes.make_write_pipe_transport

@@ -248,7 +248,7 @@ class Loop(LoopBase):
         loop, protocol_factory: Callable[[], _ProtocolT], pipe: Any
     ) -> tuple[asyncio.WriteTransport, _ProtocolT]: ...
     async def subprocess_exec(
-        loop,
+        self,
         protocol_factory: Callable[[], _ProtocolT],
         program: _Path,
         *args: _Path,
@@ -264,7 +264,7 @@ class Loop(LoopBase):
         **kwargs: Any,
     ) -> tuple[asyncio.SubprocessTransport, _ProtocolT]: ...
     async def subprocess_shell(
-        loop,
+        self,
         protocol_factory: Callable[[], _ProtocolT],
         cmd: str | bytes,
         *,

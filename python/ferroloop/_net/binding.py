@@ -7,7 +7,7 @@ character is an abstract name, which leaves no file behind.
 
 from __future__ import annotations
 
-import os
+import posix  # see docs/compatibility.md, blockbuster
 import socket
 import stat
 
@@ -44,8 +44,8 @@ def remove_stale(path: str | bytes) -> None:
     if not is_file(path):
         return
     try:
-        if stat.S_ISSOCK(os.stat(path).st_mode):
-            os.remove(path)
+        if stat.S_ISSOCK(posix.stat(path).st_mode):
+            posix.remove(path)
     except FileNotFoundError:
         return
     except OSError as exc:

@@ -12,6 +12,7 @@ import collections.abc
 import errno
 import itertools
 import os
+import posix  # see docs/compatibility.md, blockbuster
 import socket
 import sys
 from typing import TYPE_CHECKING, Any
@@ -294,7 +295,7 @@ def _file_of(sock: socket.socket) -> dict[Any, tuple[int, int]]:
     if not is_file(path):
         return {}
     try:
-        info = os.stat(path)
+        info = posix.stat(path)
     except FileNotFoundError:
         return {}
     return {path: (info.st_dev, info.st_ino)}

@@ -11,6 +11,7 @@ import asyncio
 import errno
 import io
 import os
+import posix  # see docs/compatibility.md, blockbuster
 import socket
 import sys
 from typing import IO, TYPE_CHECKING, Any
@@ -323,7 +324,7 @@ async def _transfer(
 def _send_part(sock: int, file: int, offset: int, block: int, *, begun: bool) -> int | None:
     """One sendfile(2): how much was sent, 0 at the file's end, None if there is no room."""
     try:
-        return os.sendfile(sock, file, offset, min(block, _MOST))
+        return posix.sendfile(sock, file, offset, min(block, _MOST))
     except (BlockingIOError, InterruptedError):
         return None
     except OSError as exc:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
+import posix  # see docs/compatibility.md, blockbuster
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -131,9 +131,9 @@ class Server(_native.ServerBase, asyncio.Server):
 def _unlink(path: Any, identity: tuple[int, int]) -> None:
     """Remove the socket file at `path` if it is still the one with `identity`."""
     try:
-        info = os.stat(path)
+        info = posix.stat(path)
         if (info.st_dev, info.st_ino) == identity:
-            os.unlink(path)
+            posix.unlink(path)
     except FileNotFoundError:
         return
     except OSError as exc:
