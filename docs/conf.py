@@ -70,6 +70,8 @@ INCLUDED = {
 }
 """Pages of the site whose text is a file of the top folder."""
 
+_TOPICS = ("streams", "tls", "timers", "sockets", "processes", "introspection", "calls")
+
 CONTENTS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "index": (
         ("Use it", ("servers", "testing", "moving-from-uvloop", "which-loop", "containers")),
@@ -80,9 +82,9 @@ CONTENTS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     ),
     "servers": (("", ("servers/*",)),),
     "testing": (("", ("testing/*", "virtual-time")),),
-    "compatibility": (("", ("compatibility/*",)),),
-    "performance": (("", ("results/*",)),),
-    "api": (("", ("api/*",)),),
+    "compatibility": (("", (*(f"compatibility/{name}" for name in _TOPICS),)),),
+    "performance": (("", ("results/3.14", "results/*")),),
+    "api": (("", ("api/running", "api/loop", "api/streams")),),
     "decisions/README": (("", ("decisions/*",)),),
 }
 """For each page with pages below it: groups of these, each with its caption."""
@@ -99,11 +101,11 @@ def _contents(page: str) -> str:
     parts = []
     for caption, entries in CONTENTS.get(page, ()):
         found = [
-            path.relative_to(DOCS).with_suffix("").as_posix()
+            "/" + path.relative_to(DOCS).as_posix().removesuffix(".md")
             for entry in entries
             for path in sorted(DOCS.glob(f"{entry}.md"))
         ]
-        names = "\n".join(f"/{name}" for name in found if name != page)
+        names = "\n".join(name for name in dict.fromkeys(found) if name != f"/{page}")
         title = f":caption: {caption}\n" if caption else ""
         parts.append(f"\n```{{toctree}}\n:hidden:\n{title}\n{names}\n```\n")
     return "".join(parts)
@@ -125,6 +127,8 @@ def _link(base: Path, page: Path, text: str, target: str) -> str:
     if REPOSITORY:
         kind = "tree" if path.is_dir() else "blob"
         return f"[{text}]({REPOSITORY}/{kind}/main/{path.relative_to(ROOT)}{mark}{place})"
+    if path.is_file():
+        return f"{{download}}`{text.strip('`')} <{os.path.relpath(path, page)}>`"
     return text if "`" in text or "/" not in text else f"`{text}`"
 
 
