@@ -3,8 +3,8 @@
 The pages are Markdown that reads on a repository's web page as well. What only the site needs is
 added here, while a page is read: the table of contents, the pages that are files of the project's
 top folder, charts in a light and a dark version, and links to files outside of this folder. The
-API reference is made from the package's docstrings, and for native methods from
-`_native.pyi`, so building the site needs a built ferroloop.
+API reference is made from the package's docstrings and stubs, so building the site needs a built
+ferroloop.
 """
 
 from __future__ import annotations
@@ -155,31 +155,35 @@ def _read(_app: Any, page: str, source: list[str]) -> None:
     source[0] = "".join(pieces) + _contents(page)
 
 
-def _native_signatures() -> dict[str, str]:
-    """Parameters and result of the native loop's methods, as `_native.pyi` has them."""
-    tree = ast.parse((PACKAGE / "_native.pyi").read_text(encoding="utf-8"))
-    bases = {"EventLoop": "Loop", "StreamReaderBase": "StreamReader"}
-    bases["StreamWriterBase"] = "StreamWriter"
+def _stub_signatures() -> dict[str, str]:
+    """Parameters and result of the methods that the stubs declare once."""
+    names = {"EventLoop": "Loop", "StreamReaderBase": "StreamReader"}
+    names |= {"StreamWriterBase": "StreamWriter", "Loop": "Loop"}
     found = {}
-    for kind in ast.walk(tree):
-        if not isinstance(kind, ast.ClassDef) or kind.name not in bases:
-            continue
-        for method in kind.body:
-            if isinstance(method, ast.FunctionDef):
-                arguments = ast.unparse(method.args).replace("Unpack[_Ts]", "*_Ts")
-                result = f" -> {ast.unparse(method.returns)}" if method.returns else ""
-                own = re.sub(r"^self(, )?", "", arguments)
-                found[f"ferroloop.{bases[kind.name]}.{method.name}"] = f"({own}){result}"
+    for stub in ("_native.pyi", "_loop/loop.pyi"):
+        for kind in ast.walk(ast.parse((PACKAGE / stub).read_text(encoding="utf-8"))):
+            if not isinstance(kind, ast.ClassDef) or kind.name not in names:
+                continue
+            for method in kind.body:
+                if (
+                    isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef))
+                    and not method.decorator_list
+                ):
+                    arguments = re.sub(r"^(self|loop)(, )?", "", ast.unparse(method.args))
+                    arguments = arguments.replace("Unpack[_Ts]", "*_Ts")
+                    result = ast.unparse(method.returns) if method.returns else "None"
+                    name = f"ferroloop.{names[kind.name]}.{method.name}"
+                    found[name] = f"({arguments}) -> {result}"
     return found
 
 
-_SIGNATURES = _native_signatures()
+_SIGNATURES = _stub_signatures()
 
 
 def _signature(
     _app: Any, _what: str, name: str, _obj: Any, _options: Any, signature: str | None, result: Any
 ) -> tuple[str | None, Any] | None:
-    """Show native methods as the stubs declare them."""
+    """Show methods as the stubs declare them."""
     if name not in _SIGNATURES:
         return signature, result
     parameters, _, returns = _SIGNATURES[name].partition(") -> ")
