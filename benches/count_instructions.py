@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cases.counted import WORKLOADS
+from cases.counted import MONITORS, WORKLOADS
 from harness import callgrind
 from harness.errors import CountError
 
@@ -41,12 +41,12 @@ def builds() -> dict[str, str]:
     }
 
 
-def measure(name: str, loop: str, folder: Path) -> Figures:
+def measure(name: str, loop: str, monitor: str, folder: Path) -> Figures:
     """The cost of one operation of a workload: the difference of two runs, so start-up drops out."""
     _, small, large = WORKLOADS[name]
     counted = []
     for number in (small, large):
-        command = [sys.executable, "-m", "cases.counted", name, loop, str(number)]
+        command = [sys.executable, "-m", "cases.counted", name, loop, str(number), monitor]
         counted.append(callgrind.count(command, Path(__file__).parent, folder / f"{name}.{number}"))
     less, more = counted
     operations = large - small
@@ -73,6 +73,12 @@ def main() -> int:
     parser.add_argument("--record", action="store_true", help="write instructions.json anew")
     parser.add_argument("--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--loop", default="ferroloop", help="another loop: only prints")
+    parser.add_argument(
+        "--monitor",
+        default="none",
+        choices=MONITORS,
+        help="what a monitor is asked for meanwhile: prints how much more that costs than the record",
+    )
     options = parser.parse_args()
     version = ".".join(platform.python_version_tuple()[:2])
     records = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
@@ -86,13 +92,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for name in options.workload:
             try:
-                figures = measure(name, options.loop, Path(folder))
+                figures = measure(name, options.loop, options.monitor, Path(folder))
             except CountError as error:
                 print(error, file=sys.stderr)
                 return 2
             before = recorded.get(name) if options.loop == "ferroloop" else None
             marks = ""
-            if worse(figures, before):
+            if options.monitor != "none" and before:
+                marks = f"{figures['all'] / before['all'] - 1:+9.2%}"
+            elif worse(figures, before):
                 slower.append(name)
                 marks = "  MORE"
             known = f"{before['all']:12}{before['ours']:10}" if before else ""

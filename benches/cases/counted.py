@@ -354,10 +354,24 @@ WORKLOADS: dict[str, tuple[Workload, int, int]] = {
 }
 
 
+MONITORS: dict[str, dict[str, Any] | None] = {
+    "none": None,
+    # Nothing takes a minute here, so nothing is reported.
+    "stalls": {"stall_after": 60.0},
+    "histograms": {"histograms": True},
+    "slow": {"slow_after": 60.0},
+    "totals": {"histograms": False, "totals": True},
+}
+"""What a `ferroloop.Monitor` of the loop is asked for meanwhile."""
+
+
 def main() -> None:
-    """Runs one workload on one loop."""
-    name, loop_name, count = sys.argv[1:]
+    """Runs one workload on one loop: NAME LOOP COUNT [MONITOR]."""
+    name, loop_name, count, *monitor = sys.argv[1:]
     loop = new_loop(loop_name)
+    options = MONITORS[monitor[0]] if monitor else None
+    if options is not None:
+        importlib.import_module("ferroloop").Monitor(loop, **options).start()
     loop.run_until_complete(WORKLOADS[name][0](loop, int(count)))
     loop.close()
 

@@ -33,8 +33,11 @@ from ferroloop._loop.runner import run
 if TYPE_CHECKING:
     import asyncio
 
+    from ferroloop._insight.monitor import Monitor
+    from ferroloop._insight.reports import CallbackTotal, ExecutorState, SlowCallback, Stall
     from ferroloop._loop.metrics import Metrics
     from ferroloop._loop.policy import install
+    from ferroloop._native import Histogram
     from ferroloop._net.streams import (
         StreamReader,
         StreamReaderProtocol,
@@ -57,9 +60,15 @@ NATIVE: bool = sys.platform == "linux"
 
 __all__ = (
     "NATIVE",
+    "CallbackTotal",
     "EventLoopPolicy",
+    "ExecutorState",
+    "Histogram",
     "Loop",
     "Metrics",
+    "Monitor",
+    "SlowCallback",
+    "Stall",
     "StreamReader",
     "StreamReaderProtocol",
     "StreamWriter",
@@ -79,7 +88,13 @@ _ANYWHERE = ("Metrics", "install")
 
 #: Public names whose modules are imported when a program first asks for one of them.
 _LATER = {
+    "CallbackTotal": "ferroloop._insight.reports",
+    "ExecutorState": "ferroloop._insight.reports",
+    "Histogram": "ferroloop._native",
     "Metrics": "ferroloop._loop.metrics",
+    "Monitor": "ferroloop._insight.monitor",
+    "SlowCallback": "ferroloop._insight.reports",
+    "Stall": "ferroloop._insight.reports",
     "StreamReader": "ferroloop._net.streams",
     "StreamReaderProtocol": "ferroloop._net.streams",
     "StreamWriter": "ferroloop._net.streams",

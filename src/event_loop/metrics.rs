@@ -1,7 +1,6 @@
 //! `Snapshot`: what a loop has done so far and what it has to do now.
 //!
-//! Any attached thread. Timers and descriptors are counted when somebody asks, so
-//! that they cost nothing otherwise.
+//! Any attached thread. It reads counts, however much the loop has to do.
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -11,26 +10,25 @@ use crate::py::value;
 use crate::sys::clock;
 
 impl EventLoop {
-    /// What Python's `loop.metrics()` gives: the fields of `Metrics` in its order. Goes through all timers and sources.
+    /// What Python's `loop.metrics()` gives: the fields of `Metrics` in its order.
     pub(crate) fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let now = clock::monotonic();
         let closed = self.is_closed();
         let (ready, timers, descriptors) = if closed { (0, 0, 0) } else { self.pending(py) };
-        let (turns, callbacks, waits, idle) = self.core.with(py, |core| {
+        let (turns, waits, idle) = self.core.with(py, |core| {
             let tally = &mut core.tally;
             if closed {
                 // In a forked child the parent's wait would go on for ever.
                 tally.wake_up(|| now);
             }
-            let (callbacks, waits, idle) = (tally.callbacks, tally.waits, tally.idle_at(now));
-            (core.turn, callbacks, waits, idle)
+            (core.turn, tally.waits, tally.idle_at(now))
         });
         let int = |number: u64| value::int(py, number.cast_signed()).map(Bound::into_any);
         let count = |number: usize| value::count(py, number).map(Bound::into_any);
         let fields = [
             value::float(py, now)?.into_any(),
             int(turns)?,
-            int(callbacks)?,
+            int(self.progress.begun())?,
             int(waits)?,
             value::float(py, idle)?.into_any(),
             count(ready)?,
@@ -44,11 +42,24 @@ impl EventLoop {
     fn pending(&self, py: Python<'_>) -> (usize, usize, usize) {
         let arrived = self.inbox.with(py, |inbox| inbox.items().len());
         self.core.with(py, |core| {
-            let timers = core.timers.iter();
-            let live = timers.filter(|timer| !timer.get().is_cancelled(py));
-            let entries = core.entries.iter();
-            let watched = entries.filter(|entry| !matches!(entry, Entry::Signals));
-            (core.ready.len() + arrived, live.count(), watched.count())
+            let ours = usize::from(core.signals.is_some());
+            let watched = core.entries.count().saturating_sub(ours);
+            (core.ready.len() + arrived, core.timers.live(), watched)
         })
+    }
+
+    /// The sources whose descriptors are watched, and how many descriptors the program watches itself.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub(crate) fn watched<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let sources = self.sources(py)?;
+        let watches = self.core.with(py, |core| {
+            let entries = core.entries.iter();
+            entries.filter(|it| matches!(it, Entry::Watch(_))).count()
+        });
+        let sources = value::list(py, sources.into_iter().map(|it| it.into_bound(py)))?;
+        let watches = value::count(py, watches)?;
+        value::tuple(py, &[sources.into_any(), watches.into_any()])
     }
 }

@@ -14,15 +14,24 @@
 //! - `slow`: what the calls within one event took
 //! - `user_code`: the one place through which user code is called
 //! - `turn`: one turn, and turns until `stop()`
+//! - `watcher`: the thread that sees loops stand still
+//! - `insight`: what debug mode and a monitor want to know, and what is counted
+//! - `observed`: entries that run while somebody wants to know
+//! - `counted`: turns that are counted for a monitor
+//! - `histogram`: distributions as Python sees them
 //! - `metrics`: what the loop has done, in numbers
 //!
 //! The loop never names a transport: it knows sources as objects with a `dyn SourceClass`.
 
 mod buffers;
 mod check;
+mod counted;
 mod fork;
+mod histogram;
+mod insight;
 pub(crate) mod methods;
 mod metrics;
+mod observed;
 mod owner;
 mod queue;
 mod registry;
@@ -33,11 +42,14 @@ mod state;
 mod turn;
 mod user_code;
 mod wakeup;
+mod watcher;
 
+pub(crate) use histogram::Histogram;
 pub(crate) use registry::Claim;
 pub(crate) use source::{Readiness, Source, SourceClass};
 pub(crate) use state::{Entry, EventLoop, Purpose, SCRATCH};
 pub(crate) use user_code::{UserCall, about, call_factory, call_soon_about, note_about};
+pub(crate) use watcher::Watcher;
 
 use pyo3::PyTypeInfo;
 use pyo3::prelude::*;

@@ -2,6 +2,7 @@
 //!
 //! The loop's thread. A frame holds its Python objects only while the event lasts.
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -16,6 +17,16 @@ pub(crate) struct Subject {
     /// The peer's address, where the transport does not know it: of a datagram, or of a connection
     /// that is not made yet.
     pub(crate) peer: Option<Py<PyAny>>,
+}
+
+impl Subject {
+    /// Shows what it holds to the collector.
+    pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.object)?;
+        visit.call(&self.method)?;
+        visit.call(&self.transport)?;
+        visit.call(&self.peer)
+    }
 }
 
 /// What happened since an event, or a call within it, began.

@@ -16,11 +16,13 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::error::{no_memory, os_error};
+use crate::event_loop::insight::{DEBUG, Insight, SLOW, TOTALS};
 use crate::event_loop::queue::{Ready, ReadyQueue, visit_handle};
 use crate::event_loop::slow::Frame;
 use crate::event_loop::source::{Source, Watch};
 use crate::handle::{Handle, TimerHandle};
 use crate::logic::inbox::{Inbox, Queue};
+use crate::logic::progress::Progress;
 use crate::logic::slab::{Key, Slab};
 use crate::logic::tally::Tally;
 use crate::logic::timer_heap::TimerHeap;
@@ -151,6 +153,10 @@ pub(crate) struct EventLoop {
     pub(crate) frame: LoopCell<Option<Frame>>,
     /// What other threads handed in and the loop has not moved to its ready queue.
     pub(crate) inbox: LoopCell<Inbox<ReadyQueue>>,
+    /// How far the loop has come, which a watcher's thread reads.
+    pub(crate) progress: Arc<Progress>,
+    /// What debug mode and a monitor want to know.
+    pub(crate) insight: Insight,
     /// Whether debug mode is on.
     pub(crate) debug: AtomicBool,
     /// Whether `stop` was called: the run ends with the turn.
@@ -199,6 +205,8 @@ impl EventLoop {
             ))),
             frame: LoopCell::new(None),
             inbox: LoopCell::new(Inbox::default()),
+            progress: Arc::default(),
+            insight: Insight::default(),
             debug: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -266,10 +274,17 @@ impl EventLoop {
         self.debug.load(Ordering::Relaxed)
     }
 
-    /// Whether somebody wants to know what user code takes: debug mode does.
+    /// Whether somebody wants to know what user code takes: debug mode or a monitor.
     #[inline]
     pub(crate) fn is_observed(&self) -> bool {
-        self.is_debug()
+        self.insight.wants(DEBUG | SLOW | TOTALS)
+    }
+
+    /// Notes that a call of a protocol begins; whether somebody wants to know what it takes.
+    #[inline]
+    pub(crate) fn begins_call(&self) -> bool {
+        self.progress.step();
+        self.is_observed()
     }
 
     /// From how many seconds on a call is slow.
@@ -384,6 +399,7 @@ impl EventLoop {
         }
         drop((ready, timers, entries, signals, mail));
         drop(context);
+        self.insight.forget(py);
     }
 
     /// Shows everything to the collector that is queued, timed or watched.
@@ -415,6 +431,7 @@ impl EventLoop {
             Ok(())
         });
         core.unwrap_or(Ok(()))?;
+        self.insight.visit(visit)?;
         let inbox = self.inbox.try_with(|inbox| inbox.items().visit(visit));
         inbox.unwrap_or(Ok(()))
     }

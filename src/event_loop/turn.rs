@@ -11,11 +11,11 @@ use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 
 use crate::error::{no_memory, os_error};
+use crate::event_loop::insight::{TIMES, Times};
 use crate::event_loop::queue::{Ready, ReadyQueue};
-use crate::event_loop::source::{Readiness, SourceClass};
+use crate::event_loop::source::Readiness;
 use crate::event_loop::state::{Core, Entry, EventLoop, unschedule};
-use crate::event_loop::user_code::{Event, observe};
-use crate::handle::Handle;
+use crate::handle::{Handle, TimerHandle};
 use crate::logic::inbox::{Inbox, Queue};
 use crate::logic::slab::Key;
 use crate::logic::timer_heap::Sink;
@@ -58,6 +58,7 @@ impl EventLoop {
         let event_loop = this.get();
         event_loop.check_closed()?;
         event_loop.own();
+        event_loop.progress.step();
         let timeout = Self::timeout(this)?;
         // No Python code runs between here and the wait: what it queued would not end the wait.
         let interrupted = event_loop.poll(py, timeout)?;
@@ -68,7 +69,11 @@ impl EventLoop {
         });
         if queued.map_err(|_| no_memory(py))? {
             let due = Self::due(this)?;
-            let queued = event_loop.core.with(py, |core| core.queue_timers(py, due));
+            let queued = if event_loop.insight.wants(TIMES) {
+                event_loop.queue_late_timers(py, due)
+            } else {
+                event_loop.core.with(py, |core| core.queue_timers(py, due))
+            };
             queued.map_err(|_| no_memory(py))?;
         }
         if interrupted {
@@ -82,19 +87,28 @@ impl EventLoop {
                 std::mem::replace(&mut core.in_callback, true),
             )
         });
-        let mut begun = 0;
-        let result = (0..count).try_for_each(|_| {
+        let result = if event_loop.insight.wants(TIMES) {
+            Self::run_counted(this, count, |count| Self::run_entries(this, count))
+        } else {
+            Self::run_entries(this, count)
+        };
+        event_loop.core.with(py, |core| core.in_callback = nested);
+        result
+    }
+
+    /// Runs the first `count` entries of the ready queue.
+    #[inline]
+    fn run_entries(this: &Bound<'_, Self>, count: usize) -> PyResult<()> {
+        let py = this.py();
+        let event_loop = this.get();
+        let progress = &*event_loop.progress;
+        (0..count).try_for_each(|_| {
             let Some(ready) = event_loop.core.with(py, |core| core.ready.pop()) else {
                 return Ok(());
             };
-            begun += 1;
+            progress.begin();
             Self::run_entry(this, ready)
-        });
-        event_loop.core.with(py, |core| {
-            core.in_callback = nested;
-            core.tally.callbacks += begun;
-        });
-        result
+        })
     }
 
     /// How long the poll may wait, in seconds.
@@ -153,12 +167,9 @@ impl EventLoop {
             self.look(py, &mut events)?
         } else {
             let poller = self.poller(py)?;
-            self.core
-                .with(py, |core| core.tally.fall_asleep(clock::monotonic));
+            self.fall_asleep(py);
             let waited = py.detach(|| poller.wait(&mut events, timeout));
-            self.core
-                .with(py, |core| core.tally.wake_up(clock::monotonic));
-            self.inbox.with(py, Inbox::wake);
+            self.wake_up(py);
             waited
         };
         self.core.with(py, |core| core.events = Some(events));
@@ -189,19 +200,33 @@ impl EventLoop {
             Some(0.0)
         };
         if sleeps {
-            self.core
-                .with(py, |core| core.tally.fall_asleep(clock::monotonic));
+            self.fall_asleep(py);
         }
         let selected = timeout
             .map(Float)
             .into_bound_py_any(py)
             .and_then(|timeout| call::method1(selector.bind(py), name!(py, select), &timeout));
         if sleeps {
-            self.core
-                .with(py, |core| core.tally.wake_up(clock::monotonic));
-            self.inbox.with(py, Inbox::wake);
+            self.wake_up(py);
         }
         selected.map(drop)
+    }
+
+    /// Notes that the loop waits because there is nothing to do.
+    #[inline]
+    fn fall_asleep(&self, py: Python<'_>) {
+        self.progress.fall_asleep();
+        self.core
+            .with(py, |core| core.tally.fall_asleep(clock::monotonic));
+    }
+
+    /// Notes that it waits no more.
+    #[inline]
+    fn wake_up(&self, py: Python<'_>) {
+        self.core
+            .with(py, |core| core.tally.wake_up(clock::monotonic));
+        self.inbox.with(py, Inbox::wake);
+        self.progress.wake_up();
     }
 
     /// A loop that goes to sleep keeps no context alive, and no room that a burst has taken.
@@ -218,48 +243,25 @@ impl EventLoop {
     fn run_entry(this: &Bound<'_, Self>, ready: Ready) -> PyResult<()> {
         let py = this.py();
         let event_loop = this.get();
+        if event_loop.is_observed() {
+            return Self::run_observed(this, ready);
+        }
         let result = match ready {
-            Ready::Handle(handle) => {
-                let handle = handle.into_bound(py);
-                if event_loop.is_observed() {
-                    Self::run_named(this, &handle)
-                } else {
-                    Handle::run_queued(handle)
-                }
-            }
+            Ready::Handle(handle) => Handle::run_queued(handle.into_bound(py)),
             Ready::Callback(flavour) => {
                 let callback = event_loop.core.with(py, |core| core.ready.take_callback());
                 match callback {
-                    Some(callback) if event_loop.is_observed() => {
-                        let handle = Handle::remade(this.as_any(), callback, flavour)?;
-                        Self::run_named(this, &handle)
-                    }
                     Some(callback) => Handle::run_without(this.as_any(), callback, flavour),
                     None => Ok(()),
                 }
             }
             Ready::Io(key, readiness) => match event_loop.source(py, key) {
-                Some(source) => {
-                    let object = source.object.into_bound(py);
-                    if event_loop.is_observed() {
-                        Self::observe_ready(this, source.class, &object, readiness)
-                    } else {
-                        source.class.ready(&object, readiness)
-                    }
-                }
+                Some(source) => source.class.ready(&source.object.into_bound(py), readiness),
                 None => Ok(()),
             },
             Ready::Step(step) => {
                 let (source, step) = *step;
-                let object = source.object.into_bound(py);
-                if event_loop.is_observed() {
-                    Self::observe_step(this, source.class, &object, step)
-                } else {
-                    source.class.step(&object, step)
-                }
-            }
-            Ready::Signals if event_loop.is_observed() => {
-                observe(this, &Event::Signals, || Self::take_signals(this))
+                source.class.step(&source.object.into_bound(py), step)
             }
             Ready::Signals => Self::take_signals(this),
         };
@@ -267,55 +269,6 @@ impl EventLoop {
             return result;
         }
         result.and(event_loop.flush_delayed(py))
-    }
-
-    /// Lets a source serve an event, with what it writes; what is slow is reported.
-    #[cold]
-    #[inline(never)]
-    fn observe_ready(
-        this: &Bound<'_, Self>,
-        class: &'static dyn SourceClass,
-        object: &Bound<'_, PyAny>,
-        readiness: Readiness,
-    ) -> PyResult<()> {
-        observe(this, &Event::of(readiness, object), || {
-            let served = class.ready(object, readiness);
-            served.and(this.get().flush_delayed(this.py()))
-        })
-    }
-
-    /// As `observe_ready`, for a step of the source.
-    #[cold]
-    #[inline(never)]
-    fn observe_step(
-        this: &Bound<'_, Self>,
-        class: &'static dyn SourceClass,
-        object: &Bound<'_, PyAny>,
-        step: u8,
-    ) -> PyResult<()> {
-        observe(this, &Event::Source("step", object), || {
-            let run = class.step(object, step);
-            run.and(this.get().flush_delayed(this.py()))
-        })
-    }
-
-    /// Runs a callback, with what it writes; what is slow is reported. Meanwhile it is the loop's
-    /// `_current_handle`.
-    #[cold]
-    #[inline(never)]
-    fn run_named(this: &Bound<'_, Self>, handle: &Bound<'_, Handle>) -> PyResult<()> {
-        let py = this.py();
-        let current = |handle| {
-            this.get()
-                .slots
-                .with(py, |slots| std::mem::replace(&mut slots.current, handle))
-        };
-        observe(this, &Event::Handle(handle), || {
-            drop(current(Some(handle.clone().unbind())));
-            let result = Handle::run_named(handle);
-            drop(current(None));
-            result.and(this.get().flush_delayed(py))
-        })
     }
 
     /// Sends the writes that are delayed, and those that are delayed meanwhile.
@@ -338,6 +291,22 @@ impl EventLoop {
             let ready = core.ready.handles();
             ready.chain(core.timers.iter()).for_each(object::track);
         });
+    }
+}
+
+impl EventLoop {
+    /// As `queue_timers`, and counts how late they are.
+    #[cold]
+    #[inline(never)]
+    fn queue_late_timers(&self, py: Python<'_>, now: f64) -> Result<(), TryReserveError> {
+        let times = self.insight.times(py);
+        self.core.with(py, |core| {
+            let due = Due {
+                ready: &mut core.ready,
+                py,
+            };
+            core.timers.drain_due(now, &mut Late { due, now, times })
+        })
     }
 }
 
@@ -422,5 +391,39 @@ impl Sink<Py<Handle>> for Due<'_, '_> {
     fn take(&mut self, timer: Py<Handle>) {
         unschedule(&timer, self.py);
         self.ready.put(Ready::Handle(timer));
+    }
+
+    fn is_cancelled(&self, timer: &Py<Handle>) -> bool {
+        timer.get().is_cancelled(self.py)
+    }
+}
+
+/// Queues timers that are due and counts how late they are.
+struct Late<'a, 'py> {
+    due: Due<'a, 'py>,
+    /// The time of the loop's clock.
+    now: f64,
+    /// Where that is counted.
+    times: Option<Times>,
+}
+
+impl Sink<Py<Handle>> for Late<'_, '_> {
+    fn make_room(&mut self, count: usize) -> Result<(), TryReserveError> {
+        self.due.make_room(count)
+    }
+
+    fn take(&mut self, timer: Py<Handle>) {
+        let py = self.due.py;
+        if let Some(times) = &self.times
+            && !timer.get().is_cancelled(py)
+            && let Ok(timer) = timer.bind(py).cast::<TimerHandle>()
+        {
+            times.delays.add(self.now - timer.get().deadline(py));
+        }
+        self.due.take(timer);
+    }
+
+    fn is_cancelled(&self, timer: &Py<Handle>) -> bool {
+        self.due.is_cancelled(timer)
     }
 }

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
 use crate::error::leaves_the_loop;
+use crate::event_loop::insight::{SLOW, TOTALS};
 use crate::event_loop::methods::schedule::Prepared;
 use crate::event_loop::slow::{Frame, Subject};
 use crate::event_loop::source::Readiness;
@@ -43,7 +44,7 @@ impl<'py> UserCall<'_, 'py> {
     /// What the method raises.
     #[inline]
     pub(crate) fn call0(self) -> PyResult<Bound<'py, PyAny>> {
-        if self.event_loop.get().is_observed() {
+        if self.event_loop.get().begins_call() {
             return self.observed0();
         }
         call::method0(self.protocol, self.method)
@@ -55,7 +56,7 @@ impl<'py> UserCall<'_, 'py> {
     /// What the method raises.
     #[inline]
     pub(crate) fn call1(self, argument: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        if self.event_loop.get().is_observed() {
+        if self.event_loop.get().begins_call() {
             return self.observed1(argument);
         }
         call::method1(self.protocol, self.method, argument)
@@ -71,7 +72,7 @@ impl<'py> UserCall<'_, 'py> {
         data: &Bound<'py, PyAny>,
         peer: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        if self.event_loop.get().is_observed() {
+        if self.event_loop.get().begins_call() {
             return self.observed2(data, peer);
         }
         call::method2(self.protocol, self.method, data, peer)
@@ -188,7 +189,7 @@ pub(crate) fn about<'py>(
     value::tuple(py, &[transport.clone(), protocol.clone(), peer])
 }
 
-/// Times `call` within the frame that is open, if there is one.
+/// Times `call` for those who want to know.
 #[cold]
 #[inline(never)]
 fn observed<'py>(
@@ -196,12 +197,26 @@ fn observed<'py>(
     subject: &dyn Fn() -> Subject,
     call: &mut dyn FnMut() -> PyResult<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let owner = this.get().thread.load(Ordering::Relaxed);
+    if owner != 0 && owner != thread::ident() {
+        return call();
+    }
+    if this.get().insight.wants(SLOW | TOTALS) {
+        return EventLoop::time_call(this, subject, &mut || debugged(this, subject, call));
+    }
+    debugged(this, subject, call)
+}
+
+/// Times `call` for debug mode within the frame that is open, if there is one.
+fn debugged<'py>(
+    this: &Bound<'py, EventLoop>,
+    subject: &dyn Fn() -> Subject,
+    call: &mut dyn FnMut() -> PyResult<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
     let py = this.py();
     let event_loop = this.get();
-    let owner = event_loop.thread.load(Ordering::Relaxed);
-    let foreign = owner != 0 && owner != thread::ident();
     let is_open = || event_loop.frame.with(py, |frame| frame.is_some());
-    if foreign || !is_open() {
+    if !event_loop.is_debug() || !is_open() {
         // asyncio reports no slow call that a program makes between runs either.
         return call();
     }
@@ -245,12 +260,16 @@ pub(crate) enum Event<'a, 'py> {
 impl<'a, 'py> Event<'a, 'py> {
     /// What the poll says about `source`.
     pub(crate) fn of(readiness: Readiness, source: &'a Bound<'py, PyAny>) -> Self {
-        let kind = match (readiness.reads(), readiness.writable) {
+        Self::Source(Self::kind(readiness), source)
+    }
+
+    /// The same in a word.
+    pub(crate) fn kind(readiness: Readiness) -> &'static str {
+        match (readiness.reads(), readiness.writable) {
             (true, true) => "read and write event",
             (false, true) => "write event",
             _ => "read event",
-        };
-        Self::Source(kind, source)
+        }
     }
 }
 
@@ -315,7 +334,7 @@ fn report_event<'py>(
 
 impl Subject {
     /// The arguments by which Python names the call.
-    fn describe<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+    pub(crate) fn describe<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let none = || py.None().into_bound(py);
         let method = self.method.as_ref().map(|it| it.bind(py).clone());
         let peer = self.peer.as_ref().map(|it| it.bind(py).clone());

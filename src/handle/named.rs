@@ -14,6 +14,21 @@ use crate::py::stdlib::asyncio;
 use crate::py::value::{self};
 
 impl Handle {
+    /// What a report makes a name of: the function, its first argument, and what it is about.
+    pub(crate) fn named_by(&self, py: Python<'_>) -> [Option<Py<PyAny>>; 3] {
+        self.state.with(py, |state| {
+            let about = state.debug.as_ref().and_then(|debug| debug.about.as_ref());
+            let about = about.map(|about| about.clone_ref(py));
+            match &state.callback {
+                Some(callback) => {
+                    let function = callback.function.clone_ref(py);
+                    [Some(function), callback.args.first(py), about]
+                }
+                None => [None, None, about],
+            }
+        })
+    }
+
     /// The transport that the callback is about, the protocol and the peer.
     pub(super) fn about(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.state.with(py, |state| {

@@ -2,6 +2,8 @@
 //!
 //! - `timer_heap`: deadlines, first in first out among equals
 //! - `slab`: entries under generational keys
+//! - `histogram`: how often something took how long
+//! - `progress`: whether a loop gets on, for another thread to see
 //! - `tally`: what the loop has done so far
 //! - `inbox`: the door for other threads
 //! - `lease`: who may use a value now, without the GIL
@@ -13,11 +15,13 @@
 //! - `wakeup_stack`: which loops hold the wake-up descriptor
 
 pub(crate) mod flow_control;
+pub(crate) mod histogram;
 pub(crate) mod inbox;
 #[cfg(any(Py_GIL_DISABLED, loom))]
 #[cfg_attr(loom, allow(dead_code, reason = "its models use a part of it"))]
 pub(crate) mod lease;
 pub(crate) mod lifecycle;
+pub(crate) mod progress;
 pub(crate) mod response_head;
 pub(crate) mod slab;
 pub(crate) mod tally;

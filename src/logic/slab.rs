@@ -110,6 +110,11 @@ impl<T> Slab<T> {
         self.slots.iter().filter_map(|slot| slot.entry.as_ref())
     }
 
+    /// How many entries there are.
+    pub(crate) fn count(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     /// How many entries there are at most.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
@@ -139,7 +144,9 @@ mod tests {
         let key = slab.insert(1).unwrap();
         slab.insert(2).unwrap();
         assert_eq!(slab.iter().copied().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(slab.count(), 2);
         slab.remove(key);
         assert_eq!(slab.iter().copied().collect::<Vec<_>>(), [2]);
+        assert_eq!(slab.count(), 1);
     }
 }

@@ -6,8 +6,6 @@
 /// What a loop has done since it was made.
 #[derive(Default)]
 pub(crate) struct Tally {
-    /// How many entries of the ready queue turns have run.
-    pub(crate) callbacks: u64,
     /// How many polls had nothing to do but wait.
     pub(crate) waits: u64,
     /// Whether one of them goes on.

@@ -28,6 +28,8 @@ pub(crate) trait Sink<T> {
     fn make_room(&mut self, count: usize) -> Result<(), TryReserveError>;
     /// Takes an item that there is room for.
     fn take(&mut self, item: T);
+    /// Whether `item` is one for which `cancel` was called.
+    fn is_cancelled(&self, item: &T) -> bool;
 }
 
 struct Entry<T> {
@@ -135,6 +137,7 @@ impl<T> TimerHeap<T> {
         while self.first().is_some_and(|first| first <= now) {
             sink.make_room(1)?;
             let Some(item) = self.pop_due(now) else { break };
+            self.note_due(&item, sink);
             sink.take(item);
             taken += 1;
             if taken >= MANY && taken * MANY_SHARE > self.entries.len() {
@@ -150,11 +153,24 @@ impl<T> TimerHeap<T> {
         sink.make_room(self.entries.iter().filter(|entry| due(entry)).count())?;
         let kept = self.put_last(due);
         self.entries[kept..].sort_unstable_by(Entry::order);
+        if self.cancelled > 0 {
+            let due = self.entries[kept..].iter();
+            let cancelled = due.filter(|entry| sink.is_cancelled(&entry.item)).count();
+            self.cancelled = self.cancelled.saturating_sub(cancelled);
+        }
         for entry in self.entries.drain(kept..) {
             sink.take(entry.item);
         }
         self.order_all();
         Ok(())
+    }
+
+    /// An entry that leaves because it is due counts as cancelled no more.
+    #[inline]
+    fn note_due(&mut self, item: &T, sink: &impl Sink<T>) {
+        if self.cancelled > 0 && sink.is_cancelled(item) {
+            self.cancelled -= 1;
+        }
     }
 
     /// Puts the entries for which `chosen` holds behind the others, which are how many. The order is
@@ -220,6 +236,11 @@ impl<T> TimerHeap<T> {
         self.entries.iter().map(|entry| &entry.item)
     }
 
+    /// How many entries are not cancelled.
+    pub(crate) fn live(&self) -> usize {
+        self.entries.len().saturating_sub(self.cancelled)
+    }
+
     /// How many entries there are, cancelled ones included.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
@@ -279,6 +300,10 @@ mod tests {
 
         fn take(&mut self, item: T) {
             self.push(item);
+        }
+
+        fn is_cancelled(&self, _item: &T) -> bool {
+            true
         }
     }
 
@@ -347,6 +372,25 @@ mod tests {
         assert_eq!(heap.cancel(|item| *item == 2), Some(2));
         assert_eq!(heap.cancel(|item| *item == 7), None);
         assert_eq!(heap.len(), 1);
+    }
+
+    #[test]
+    fn live_entries_are_counted_however_cancelled_ones_leave() {
+        for count in [50, 500] {
+            let mut heap = TimerHeap::default();
+            for item in 0..count {
+                heap.push(f64::from(item), item).unwrap();
+            }
+            let cancelled = usize::try_from(count / 2).unwrap();
+            for _ in 0..cancelled {
+                heap.cancel(|_| false);
+            }
+            assert_eq!(heap.live(), heap.len() - cancelled);
+            // Of the items of a `Vec` all are cancelled.
+            heap.drain_due(f64::from(count / 2 - 1), &mut Vec::new())
+                .unwrap();
+            assert_eq!((heap.live(), heap.len()), (cancelled, cancelled));
+        }
     }
 
     #[test]

@@ -85,6 +85,15 @@ impl Args {
         Self(self.0)
     }
 
+    /// The first argument, if there is one; not of more than `INLINE`.
+    pub(crate) fn first(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        if self.held() == 0 || self.is_tuple() {
+            return None;
+        }
+        // SAFETY: the invariant: a live object.
+        Some(unsafe { Bound::from_borrowed_ptr(py, self.0[0]) }.unbind())
+    }
+
     /// The arguments as Python sees them.
     pub(crate) fn to_tuple<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let held = self.0[..self.held()].iter().map(|item| {

@@ -55,7 +55,8 @@ names! {
     _set_coroutine_origin_tracking _set_running_loop add_done_callback create_task ensure_future
     finalizer firstiter get_asyncgen_hooks get_coroutine_origin_tracking_depth old_agen_hooks
     origin_tracking_depth remove_done_callback run_forever set_asyncgen_hooks
-    set_coroutine_origin_tracking_depth signal_handlers;
+    set_coroutine_origin_tracking_depth signal_handlers
+    __code__ __func__ __name__ __self__ ag_code cr_code func get_coro gi_code monitor;
     bytes_format = "B"
     event_loop = "loop"
     fallback = "FALLBACK"

@@ -9,6 +9,7 @@ unmaterialised for CPython to specialise `loop.call_soon`; a new field goes into
 from __future__ import annotations
 
 import asyncio
+import threading
 import weakref
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 __all__ = ("LoopBase", "LoopState")
 
 
+#: Held while a monitor enters a loop's state.
+_monitors = threading.RLock()
+
+
 class LoopState:
     """The Python side's fields of one loop."""
 
@@ -40,6 +45,7 @@ class LoopState:
         "exception_handler",
         "executor_shutdown_called",
         "lookups",
+        "monitor",
         "old_agen_hooks",
         "origin_tracking_depth",
         "selector",
@@ -57,6 +63,8 @@ class LoopState:
         self.executor_shutdown_called = False
         #: The threads for look-ups of names; made by the first look-up.
         self.lookups: Any = None
+        #: The monitor that was started, until it is stopped.
+        self.monitor: Any = None
         #: The program's handler; None means default_exception_handler.
         self.exception_handler: ExceptionHandler | None = None
         #: The generator hooks to put back when the run ends; None outside a run.
@@ -67,6 +75,14 @@ class LoopState:
         self.selector: selectors.BaseSelector | None = None
         #: Signal number to the handle that its delivery runs.
         self.signal_handlers: dict[int, asyncio.Handle] = {}
+
+    def set_monitor(self, monitor: Any) -> bool:
+        """Note a monitor; False if there is one. One step, since any thread may start one."""
+        with _monitors:
+            if self.monitor is not None:
+                return False
+            self.monitor = monitor
+            return True
 
 
 class LoopBase(_native.EventLoop, asyncio.AbstractEventLoop):

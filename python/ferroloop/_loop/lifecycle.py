@@ -56,6 +56,8 @@ def close(loop: LoopBase) -> None:
     if loop.get_debug():
         logger.debug("Close %r", loop)
     state = loop._state
+    if state.monitor is not None:
+        state.monitor.stop()
     state.executor_shutdown_called = True
     executor, state.default_executor = state.default_executor, None
     lookups, state.lookups = state.lookups, None

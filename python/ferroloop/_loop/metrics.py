@@ -1,8 +1,7 @@
 """`loop.metrics()`: what a loop has done and has to do, in numbers.
 
-Any thread may call it, also while the loop waits. Idle time is measured from the first
-call on, since it costs two readings of the clock a wait; the call itself goes through all timers and
-descriptors.
+Any thread may call it, also while the loop waits. It costs the same however much the loop has to do.
+Idle time is measured from the first call on, since it costs two readings of the clock a wait.
 """
 
 from __future__ import annotations
@@ -16,7 +15,11 @@ __all__ = ("Metrics", "metrics")
 
 
 class Metrics(NamedTuple):
-    """What a loop had done, and had to do, at one moment."""
+    """What a loop had done, and had to do, at one moment.
+
+    A stall shows as two snapshots, some seconds apart, between which neither `callbacks` nor `idle`
+    has grown: `idle` grows while a loop waits. What blocks it, `ferroloop.Monitor` says.
+    """
 
     time: float
     turns: int
@@ -41,8 +44,7 @@ class Metrics(NamedTuple):
 for _name, _doc in {
     "time": "The moment, in seconds of `time.monotonic()`.",
     "turns": "Turns begun since the loop was made. Each polls once.",
-    "callbacks": "What turns that are over have run: callbacks, due timers, I/O events, the loop's own "
-    "steps.",
+    "callbacks": "What turns have begun to run: callbacks, due timers, I/O events, the loop's own steps.",
     "waits": "Polls that waited because nothing was to be run.",
     "idle": "Seconds spent in these, the present one included, since the loop was first asked.",
     "ready": "What is queued to be run, by other threads too.",

@@ -22,7 +22,14 @@ from ferroloop._compat import (
 if TYPE_CHECKING:
     from ferroloop._loop.base import LoopBase
 
-__all__ = ("report_slow", "report_slow_call", "report_slow_event")
+__all__ = (
+    "class_of",
+    "peer_of",
+    "report_slow",
+    "report_slow_call",
+    "report_slow_event",
+    "server_of",
+)
 
 #: What native code gives of a call: the protocol or a factory, the method or None, the transport or
 #: the listener, the peer where the transport does not know it.
@@ -42,7 +49,7 @@ def report_slow(loop: LoopBase, handle: Any, seconds: float) -> None:
     if isinstance(transport, asyncio.BaseTransport):
         details = _connected_callback(protocol)
         if protocol is not None:
-            details += f" protocol={_class(protocol)}"
+            details += f" protocol={class_of(protocol)}"
         text = f"{text[:-1]}{details} transport={transport!r}{_peer(transport, peer)}>"
     _log(text, seconds)
 
@@ -75,7 +82,7 @@ def _log(what: str, seconds: float) -> None:
 def _describe(subject: _Subject) -> str:
     target, method, transport, peer = subject
     if method is None:
-        text = f"protocol factory {format_callback(target)}{_server(transport)}"
+        text = f"protocol factory {format_callback(target)}{server_of(transport)}"
     else:
         text = f"{type(target).__qualname__}.{method}()"
         source = None
@@ -94,17 +101,17 @@ def _describe(subject: _Subject) -> str:
 
 def _describe_source(source: Any) -> str:
     if isinstance(source, _native.Listener):
-        return _server(source).strip()
+        return server_of(source).strip()
     text = repr(source)
     if not isinstance(source, asyncio.BaseTransport):
         return text
     protocol = source.get_protocol()
     if protocol is not None:
-        text += f" protocol={_class(protocol)}"
+        text += f" protocol={class_of(protocol)}"
     return text + _peer(source)
 
 
-def _server(listener: Any) -> str:
+def server_of(listener: Any) -> str:
     """The address of a listening socket, unless the program has closed it meanwhile."""
     try:
         return f" server={listener._sock.getsockname()!r}"
@@ -112,7 +119,7 @@ def _server(listener: Any) -> str:
         return " server=closed"
 
 
-def _class(protocol: Any) -> str:
+def class_of(protocol: Any) -> str:
     """The class of a program's protocol, also where TLS is between it and the transport."""
     if isinstance(protocol, _native.TlsProtocol):
         return f"{type(protocol._app_protocol).__qualname__} over TLS"
@@ -128,8 +135,13 @@ def _connected_callback(protocol: Any) -> str:
 
 
 def _peer(transport: Any, peer: Any = None) -> str:
-    """The address of the peer of `transport`, if it has one and it is not known already."""
+    peer = peer_of(transport, peer)
+    return f" peer={peer!r}" if peer else ""
+
+
+def peer_of(transport: Any, peer: Any) -> Any:
+    """The address of the peer of `transport`, if it has one and `peer` does not say it already."""
     # The transport need not be one of ours.
     with contextlib.suppress(Exception):
         peer = peer or transport.get_extra_info("peername")
-    return f" peer={peer!r}" if peer else ""
+    return peer or None

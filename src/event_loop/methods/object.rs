@@ -4,6 +4,7 @@
 //! except that any thread may ask for `is_running`, `is_closed` and the other flags. The one
 //! surprise: `_ready` makes the handles of the callbacks that were queued without one.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use pyo3::exceptions::PyTypeError;
@@ -12,6 +13,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::error::{exception, no_memory};
+use crate::event_loop::histogram::Histogram;
+use crate::event_loop::insight::{DEBUG, Times};
 use crate::event_loop::methods::watchers::check_free;
 use crate::event_loop::queue::Ready;
 use crate::event_loop::state::EventLoop;
@@ -93,6 +96,7 @@ impl EventLoop {
 
     fn _set_debug(&self, enabled: bool) {
         self.debug.store(enabled, Ordering::Relaxed);
+        self.insight.want(DEBUG, enabled);
     }
 
     /// Have timers go by the `time` of the loop's class, if that is a program's.
@@ -206,6 +210,37 @@ impl EventLoop {
         self.snapshot(py)
     }
 
+    /// Tell a monitor of calls that take `slow_after` seconds or more, count turns and delays, count calls
+    /// and seconds by name; None and False for what is not wanted.
+    fn _watch_calls(
+        &self,
+        py: Python<'_>,
+        slow_after: Option<f64>,
+        times: Option<(Bound<'_, Histogram>, Bound<'_, Histogram>)>,
+        totals: bool,
+    ) {
+        let times = times.map(|(turns, delays)| Times {
+            turns: Arc::clone(&turns.get().inner),
+            delays: Arc::clone(&delays.get().inner),
+        });
+        self.insight.follow(py, slow_after, times, totals);
+    }
+
+    /// What was counted by name: (key, calls, seconds, longest).
+    fn _totals<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.insight.totals(py)
+    }
+
+    /// Forget what was counted by name.
+    fn _forget_totals(&self, py: Python<'_>) {
+        self.insight.forget(py);
+    }
+
+    /// The sources whose descriptors are watched, and how many the program watches itself.
+    fn _watched<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        self.watched(py)
+    }
+
     /// Have signals write to this loop's pipe.
     fn _hold_wakeup_fd(&self, py: Python<'_>) -> PyResult<()> {
         self.hold_wakeup(py)
@@ -272,6 +307,7 @@ impl EventLoop {
     #[setter(_thread_id)]
     fn set_thread_id(&self, thread: Option<u64>) {
         self.thread.store(thread.unwrap_or(0), Ordering::Relaxed);
+        self.progress.set_running(thread.is_some());
     }
 
     #[getter]

@@ -89,7 +89,10 @@ impl EventLoop {
         let (me, relaxed) = (thread::ident(), Ordering::Relaxed);
         match self.thread.compare_exchange(0, me, relaxed, relaxed) {
             Err(other) if other != me => Err(exception::<PyRuntimeError>(py, RUNS_ALREADY)),
-            _ => Ok(()),
+            _ => {
+                self.progress.set_running(true);
+                Ok(())
+            }
         }
     }
 
@@ -123,6 +126,7 @@ impl EventLoop {
         let py = this.py();
         this.get().stopping.store(false, Ordering::Relaxed);
         this.get().thread.store(0, Ordering::Relaxed);
+        this.get().progress.set_running(false);
         // CPython allocates to forget, so it is asked twice.
         let reset =
             asyncio::set_running_loop(py, None).or_else(|_| asyncio::set_running_loop(py, None));
@@ -176,7 +180,7 @@ impl EventLoop {
     }
 
     /// What the Python layer keeps in the loop.
-    fn state<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+    pub(crate) fn state<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = this.py();
         let state = this.get().slots.with(py, |slots| {
             slots.state.as_ref().map(|state| state.clone_ref(py))

@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyFloat;
 
 use crate::error::{exception, exception_of, no_memory, os_error};
+use crate::event_loop::insight::{DEBUG, TIMES};
 use crate::event_loop::queue::Ready;
 use crate::event_loop::state::{EventLoop, unschedule};
 use crate::handle::{Callback, Handle, TimerHandle};
@@ -58,7 +59,7 @@ impl FastMethod for CallSoon {
         event_loop.drain_inbox(py)?;
         // The handle before this one is most often nobody's by now.
         let spare = event_loop.core.with(py, |core| core.ready.give_up(py));
-        let handle = make(this, callback, spare)?;
+        let handle = make(this, callback, spare, true)?;
         let ready = Ready::Handle(handle.clone().unbind());
         let pushed = event_loop.core.with(py, |core| core.ready.push(ready));
         pushed.map_err(|_| no_memory(py))?;
@@ -87,7 +88,7 @@ impl FastMethod for CallSoonThreadsafe {
         let spare = event_loop
             .inbox
             .with(py, |inbox| inbox.items_mut().give_up(py));
-        let handle = make(this, callback, spare)?;
+        let handle = make(this, callback, spare, false)?;
         if cfg!(Py_3_14) {
             handle.get().make_threadsafe(py);
         }
@@ -125,12 +126,14 @@ fn check<'py>(
     })
 }
 
-/// A handle for `callback`: `spare`, if there is one, which was made for the same loop.
+/// A handle for `callback`: `spare`, if there is one, which was made for the same loop. If it is pushed
+/// `next`, that is noted for a monitor.
 #[inline]
 fn make<'py>(
     this: &Bound<'py, EventLoop>,
     callback: Callback,
     spare: Option<Bound<'py, Handle>>,
+    next: bool,
 ) -> PyResult<Bound<'py, Handle>> {
     let py = this.py();
     let handle = match spare {
@@ -140,8 +143,13 @@ fn make<'py>(
         }
         None => Handle::new(this.as_any(), callback)?,
     };
-    if this.get().is_debug() {
-        handle.get().note_source(py)?;
+    if this.get().insight.wants(DEBUG | TIMES) {
+        if this.get().is_debug() {
+            handle.get().note_source(py)?;
+        }
+        if next {
+            this.get().note_queued(py);
+        }
     }
     Ok(handle)
 }
@@ -323,7 +331,7 @@ fn sweep(this: &Bound<'_, EventLoop>) {
 
 /// A callback that is ready to be queued.
 pub(crate) enum Prepared {
-    /// With the handle that debug mode needs.
+    /// With the handle that reports need.
     Handle(Py<Handle>),
     /// As it is.
     Callback(Callback),
@@ -367,15 +375,18 @@ impl EventLoop {
         Ok(())
     }
 
-    /// What `push_prepared` takes for `callback`. In debug mode it knows where this was called.
+    /// What `push_prepared` takes for `callback`: for reports a handle, which knows in debug mode where this was
+    /// called.
     ///
     /// # Errors
     /// `MemoryError`.
     pub(crate) fn prepare(this: &Bound<'_, Self>, callback: Callback) -> PyResult<Prepared> {
-        if !this.get().is_debug() {
+        if !this.get().is_observed() {
             return Ok(Prepared::Callback(callback));
         }
-        Ok(Prepared::Handle(make(this, callback, None)?.unbind()))
+        Ok(Prepared::Handle(
+            make(this, callback, None, false)?.unbind(),
+        ))
     }
 
     /// Queues what `prepare` gave, behind everything that is queued.

@@ -1,0 +1,90 @@
+"""What callbacks, calls of protocols and I/O events are called in reports.
+
+Owns nothing; the loop's thread asks for slow ones when they are over, any thread for totals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from types import CodeType
+from typing import Any
+
+from ferroloop import _native
+from ferroloop._compat import format_callback
+from ferroloop._loop import slow
+from ferroloop._net import lookups
+
+__all__ = ("of_function", "of_key", "of_subject")
+
+
+def of_function(function: Any) -> str:
+    """Name what call_soon() was given: a task's step by task and coroutine."""
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, asyncio.Task):
+        return f"{owner.get_name()} {_coroutine(owner)}"
+    return format_callback(function)
+
+
+def of_subject(subject: tuple[Any, ...]) -> tuple[str, Any]:
+    """Name what native code tells of, and return the name and the peer, or None.
+
+    A subject is a word and what it is about: ("callback", function, first argument, about) with the
+    (transport, protocol, peer) that the handle knows, ("call", protocol or factory, method, transport,
+    peer), ("event", kind, source).
+    """
+    if subject[0] == "callback":
+        _, function, first, about = subject
+        owner = getattr(function, "__self__", None)
+        if function is lookups._deliver:
+            return "end of a look-up", None
+        transport, _, peer = about or (first, None, None)
+        if isinstance(owner, asyncio.BaseProtocol):
+            return _method(owner, function.__name__), slow.peer_of(transport, peer)
+        return of_function(function), slow.peer_of(transport, peer) if about else None
+    if subject[0] == "call":
+        _, target, method, transport, peer = subject
+        if method is None:
+            return f"protocol factory {format_callback(target)}", peer
+        if isinstance(transport, _native.TlsProtocol):
+            transport = transport._app_transport or transport
+        return _method(target, method), slow.peer_of(transport, peer)
+    _, kind, source = subject
+    if source is None:
+        return kind, None
+    if isinstance(source, _native.ProcessWatch):
+        return "exit of a child process", None
+    if isinstance(source, _native.Listener):
+        return f"accepting connections{slow.server_of(source)}", None
+    return f"{kind} of {type(source).__qualname__}{_protocol(source)}", slow.peer_of(source, None)
+
+
+def of_key(key: Any) -> str:
+    """Name what totals are counted under: a code object, a class and a method, a word, a callable."""
+    if isinstance(key, CodeType):
+        return f"{getattr(key, 'co_qualname', key.co_name)}()"
+    if isinstance(key, tuple):
+        kind, method = key
+        return f"{kind.__qualname__}.{method}()"
+    if isinstance(key, str):
+        return key
+    if isinstance(key, functools.partial):
+        return of_key(key.func)
+    return getattr(key, "__qualname__", None) or type(key).__qualname__
+
+
+def _method(owner: Any, method: str) -> str:
+    return f"{type(owner).__qualname__}.{method}()"
+
+
+def _coroutine(task: asyncio.Task[Any]) -> str:
+    coroutine = task.get_coro()
+    return getattr(coroutine, "__qualname__", None) or type(coroutine).__qualname__
+
+
+def _protocol(source: Any) -> str:
+    """The class of a transport's protocol."""
+    if not isinstance(source, asyncio.BaseTransport):
+        return ""
+    protocol = source.get_protocol()
+    return "" if protocol is None else f" with {slow.class_of(protocol)}"

@@ -1,0 +1,167 @@
+"""The one thread that watches the loops of all monitors, while there are any.
+
+Owns the thread and who is watched; any thread may call, `_run` is the thread's own. It waits in
+native code, without the GIL, and takes that only when it has something to report. It is a daemon: it
+keeps no process alive, and `end` ends it before the interpreter does.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ferroloop import _native
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ferroloop._loop.base import LoopBase
+
+__all__ = ("Client", "abandon", "end", "unwatch", "wake", "watch")
+
+#: How long the end of the interpreter waits for a callback that the thread runs, in seconds.
+_PATIENCE = 1.0
+
+
+class Client(Protocol):
+    """Who has a loop watched."""
+
+    def _stall_began(self, since: float, stands: Callable[[], bool]) -> None: ...
+
+    def _stall_ended(self, seconds: float) -> None: ...
+
+    def _run_hooks(self, now: float) -> float | None: ...
+
+
+class _Watching:
+    """A thread and whom it watches for."""
+
+    __slots__ = ("clients", "native", "thread")
+
+    def __init__(self) -> None:
+        self.native = _native.Watcher()
+        self.clients: dict[int, weakref.ref[Any]] = {}
+        self.thread = threading.Thread(
+            target=_run, args=(self,), name="ferroloop-monitor", daemon=True
+        )
+
+    def client(self, number: int) -> Client | None:
+        """Whoever has that number, if it still lives."""
+        reference = self.clients.get(number)
+        return None if reference is None else reference()
+
+
+#: Reentrant: the collector may come while it is held, and close a loop whose monitor then stops.
+_lock = threading.RLock()
+_present: _Watching | None = None
+_numbers = itertools.count(1)
+
+
+def watch(loop: LoopBase, client: Client, stall_after: float | None) -> int:
+    """Watch `loop` for `client`, which is held weakly; return its number.
+
+    Stalls are looked for if `stall_after` is not None, hooks are run in any case. Raises RuntimeError
+    if there can be no new thread.
+    """
+    global _present  # noqa: PLW0603 - there is one thread for the process
+    with _lock:
+        watching = _present
+        if watching is None:
+            watching = _Watching()
+        number = next(_numbers)
+        watching.clients[number] = weakref.ref(client, lambda _: _lost(watching, number))
+        if stall_after is not None:
+            watching.native.watch(loop, number, stall_after)
+        if _present is None:
+            watching.thread.start()
+            _present = watching
+    watching.native.await_thread()
+    return number
+
+
+def unwatch(number: int) -> None:
+    """Watch for the client of that number no more; the last one's end is the thread's."""
+    with _lock:
+        watching = _present
+        if watching is None:
+            return
+        watching.clients.pop(number, None)
+        watching.native.forget(number)
+        watching.native.wake()
+
+
+def wake() -> None:
+    """Have the thread ask the clients anew when their next hook is due."""
+    watching = _present
+    if watching is not None:
+        watching.native.wake()
+
+
+def end() -> None:
+    """End the thread and wait until it has, or at most a second."""
+    with _lock:
+        watching = _present
+        if watching is None:
+            return
+        watching.clients.clear()
+        watching.native.wake()
+    if watching.thread is not threading.current_thread():
+        watching.thread.join(_PATIENCE)
+
+
+def abandon() -> None:
+    """Forget the thread, which a forked child does not have."""
+    global _lock, _present  # noqa: PLW0603 - what the parent's threads hold is held for ever here
+    _lock = threading.RLock()
+    _present = None
+
+
+def _lost(watching: _Watching, number: int) -> None:
+    """Note that a client was collected. Takes no lock of Python's: it may be held in this thread."""
+    if watching is _present:
+        watching.native.forget(number)
+        watching.native.wake()
+
+
+def _run(watching: _Watching) -> None:
+    """Watch until there is no client; the thread's own."""
+    global _present  # noqa: PLW0603
+    try:
+        while True:
+            timeout = _run_hooks(watching)
+            for number, began, seconds in watching.native.wait(timeout):
+                client = watching.client(number)
+                if client is None:
+                    continue
+                if began:
+                    client._stall_began(seconds, functools.partial(watching.native.stands, number))
+                else:
+                    client._stall_ended(seconds)
+                del client
+            with _lock:
+                for number, reference in list(watching.clients.items()):
+                    if reference() is None:
+                        del watching.clients[number]
+                if not watching.clients:
+                    _present = None
+                    return
+    finally:
+        with _lock:
+            if _present is watching:
+                _present = None
+
+
+def _run_hooks(watching: _Watching) -> float | None:
+    """Run what is due and return in how many seconds something is due next, if anything is."""
+    soonest: float | None = None
+    for number in list(watching.clients):
+        client = watching.client(number)
+        due = None if client is None else client._run_hooks(time.monotonic())
+        del client
+        if due is not None and (soonest is None or due < soonest):
+            soonest = due
+    return None if soonest is None else max(soonest - time.monotonic(), 0.0)

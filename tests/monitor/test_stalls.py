@@ -1,0 +1,320 @@
+"""Stalls: each is reported once, while it lasts, with what blocks the loop; nothing else is one."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import hashlib
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import ferroloop
+from support.loops import PATIENCE, run, until
+
+pytestmark = pytest.mark.ours_only("asyncio has no monitor")
+
+
+def block(until: Callable[[], object]) -> None:
+    """Keep the loop from everything else until another thread has done something."""
+    deadline = time.monotonic() + PATIENCE
+    while not until():
+        assert time.monotonic() < deadline, "the other thread does nothing"
+        time.sleep(0.001)
+
+
+def test_a_stall_is_reported_while_it_lasts(loop: ferroloop.Loop) -> None:
+    told: list[tuple[bool, float]] = []
+    stalls: list[ferroloop.Stall] = []
+
+    def on_stall(stall: ferroloop.Stall) -> None:
+        stalls.append(stall)
+        told.append((stall.ended, stall.seconds))
+
+    def handler() -> None:
+        block(lambda: stalls)
+
+    async def main() -> None:
+        began = time.monotonic()
+        with ferroloop.Monitor(stall_after=0.02, on_stall=on_stall) as monitor:
+            loop.call_soon(handler)
+            await until(lambda: stalls and stalls[0].ended)
+            passed = time.monotonic() - began
+            assert [str(it) for it in monitor.stalls] == [str(stalls[0])]
+            assert monitor.stall_count == 1
+            assert monitor.stall_seconds == stalls[0].seconds
+        (ended, seconds), stall = told[0], stalls[0]
+        assert not ended
+        assert 0.02 <= seconds <= stall.seconds <= passed
+        assert began <= stall.started <= began + passed
+        assert stall.callback is not None
+        assert stall.callback.endswith("handler")
+        frames = [frame.name for frame in stall.stack]
+        assert frames[frames.index("handler") + 1] == "block"
+        assert (stall.task, stall.task_name) == (None, None)
+        text = str(stall)
+        assert text.startswith(stall.callback)
+        assert "blocked the event loop for" in text
+        assert "block(lambda: stalls)" in text
+
+    run(loop, main())
+
+
+def test_the_task_is_named(loop: ferroloop.Loop) -> None:
+    stalls: list[ferroloop.Stall] = []
+
+    async def worker() -> None:
+        block(lambda: stalls)
+
+    async def main() -> None:
+        with ferroloop.Monitor(stall_after=0.02, on_stall=stalls.append):
+            task = loop.create_task(worker(), name="the worker")
+            await task
+            assert stalls[0].task is task
+        assert stalls[0].task_name == "the worker"
+        assert "worker" in str(stalls[0].callback)
+        assert "in task 'the worker'" in str(stalls[0])
+
+    run(loop, main())
+
+
+def test_a_protocol_call_is_named(loop: ferroloop.Loop) -> None:
+    stalls: list[ferroloop.Stall] = []
+
+    class Blocking(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            block(lambda: stalls)
+
+    async def main() -> None:
+        server = await loop.create_server(Blocking, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        transport, _ = await loop.create_connection(asyncio.Protocol, *address)
+        with ferroloop.Monitor(stall_after=0.02, on_stall=stalls.append):
+            transport.write(b"x")
+            await until(lambda: stalls and stalls[0].ended)
+        transport.close()
+        server.close()
+        await server.wait_closed()
+
+    run(loop, main())
+    assert "data_received" in str(stalls[0].callback)
+    assert len(stalls) == 1
+
+
+def test_each_stall_is_reported_once(loop: ferroloop.Loop) -> None:
+    stalls: list[ferroloop.Stall] = []
+
+    async def main() -> None:
+        with ferroloop.Monitor(stall_after=0.02, on_stall=stalls.append) as monitor:
+            for _ in range(2):
+                seen = len(stalls)
+                loop.call_soon(block, lambda: len(stalls) > seen)  # noqa: B023
+                await until(lambda: len(stalls) > seen and stalls[-1].ended)  # noqa: B023
+            assert monitor.stall_count == 2
+
+    run(loop, main())
+    assert len(stalls) == 2
+
+
+def test_a_stall_by_default_is_one_warning_with_the_stack(
+    loop: ferroloop.Loop, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        with ferroloop.Monitor(stall_after=0.02):
+            block(lambda: caplog.records)
+            await asyncio.sleep(0)
+
+    run(loop, main())
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("ferroloop.monitor", logging.WARNING)
+    assert "has blocked the event loop for" in record.getMessage()
+    assert "block(lambda: caplog.records)" in record.getMessage()
+
+
+def test_waiting_and_short_callbacks_are_no_stall(loop: ferroloop.Loop) -> None:
+    stalls: list[ferroloop.Stall] = []
+
+    async def main() -> None:
+        with ferroloop.Monitor(stall_after=0.05, on_stall=stalls.append):
+            # A wait, a long turn of short callbacks, and work in another thread, each of them longer
+            # than what would be a stall.
+            await asyncio.sleep(0.15)
+            for _ in range(30):
+                loop.call_soon(time.sleep, 0.005)
+            await asyncio.sleep(0)
+            await loop.run_in_executor(None, time.sleep, 0.15)
+
+    run(loop, main())
+    # A machine that lets a thread rest for 0.05 seconds makes a stall of anything.
+    assert [it for it in stalls if it.seconds < 0.05] == []
+    assert len([it for it in stalls if it.seconds >= 0.14]) == 0
+
+
+def test_a_loop_between_its_runs_has_no_stall(loop: ferroloop.Loop) -> None:
+    stalls: list[ferroloop.Stall] = []
+    with ferroloop.Monitor(loop, stall_after=0.02, on_stall=stalls.append):
+        run(loop, asyncio.sleep(0))
+        time.sleep(0.1)
+        run(loop, asyncio.sleep(0))
+    assert stalls == []
+
+
+def hold_gil(seconds: float) -> None:
+    """Sleep in C code that lets no other thread have the GIL."""
+    ctypes.PyDLL(None).usleep(round(seconds * 1e6))
+
+
+def test_code_that_keeps_the_gil_is_reported_as_soon_as_it_lets_go(loop: ferroloop.Loop) -> None:
+    stalls: list[ferroloop.Stall] = []
+    seconds: list[float] = []
+
+    def on_stall(stall: ferroloop.Stall) -> None:
+        seconds.append(stall.seconds)
+        stalls.append(stall)
+
+    def handler() -> None:
+        hold_gil(0.1)
+        block(lambda: stalls)
+
+    async def main() -> None:
+        with ferroloop.Monitor(stall_after=0.02, on_stall=on_stall):
+            loop.call_soon(handler)
+            await until(lambda: stalls and stalls[0].ended)
+
+    run(loop, main())
+    assert "handler" in [frame.name for frame in stalls[0].stack]
+    assert len(stalls) == 1
+    assert seconds[0] >= 0.02
+
+
+def test_a_stall_that_is_over_when_the_gil_can_be_had_has_no_stack_of_something_else(
+    loop: ferroloop.Loop,
+) -> None:
+    stalls: list[ferroloop.Stall] = []
+
+    async def main() -> None:
+        with ferroloop.Monitor(stall_after=0.02, on_stall=stalls.append):
+            loop.call_soon(hold_gil, 0.1)
+            await until(lambda: stalls and stalls[0].ended)
+
+    run(loop, main())
+    # With the GIL held, the report comes when hold_gil() is about to return, or when it has.
+    frames = [frame.name for frame in stalls[0].stack]
+    assert frames == [] or "hold_gil" in frames
+    assert str(stalls[0]).startswith("A callback" if not frames else "hold_gil")
+    assert stalls[0].seconds >= 0.02
+
+
+def test_a_monitor_watches_from_another_thread(loop: ferroloop.Loop) -> None:
+    stalls: list[ferroloop.Stall] = []
+    monitors: list[ferroloop.Monitor] = []
+
+    def watch() -> None:
+        monitors.append(ferroloop.Monitor(loop, stall_after=0.02, on_stall=stalls.append).start())
+
+    async def main() -> None:
+        thread = threading.Thread(target=watch)
+        thread.start()
+        block(lambda: stalls)
+        thread.join()
+        await until(lambda: stalls[0].ended)
+        monitors[0].stop()
+
+    run(loop, main())
+    assert len(stalls) == 1
+
+
+def test_one_thread_watches_all_loops_and_ends_with_the_last_monitor() -> None:
+    loops = [ferroloop.new_event_loop() for _ in range(3)]
+    stalls: list[ferroloop.Stall] = []
+
+    def watchers() -> list[threading.Thread]:
+        return [it for it in threading.enumerate() if it.name == "ferroloop-monitor"]
+
+    async def main() -> None:
+        seen = len(stalls)
+        block(lambda: len(stalls) > seen)
+
+    monitors = [
+        ferroloop.Monitor(loop, stall_after=0.02, on_stall=stalls.append).start() for loop in loops
+    ]
+    (thread,) = watchers()
+    for loop in loops:
+        run(loop, main())
+    for monitor in monitors:
+        monitor.stop()
+    thread.join(PATIENCE)
+    assert watchers() == []
+    assert len(stalls) == 3
+    for loop in loops:
+        loop.close()
+
+
+def test_without_a_threshold_there_is_no_thread(loop: ferroloop.Loop) -> None:
+    before = threading.active_count()
+    with ferroloop.Monitor(loop, slow_after=1.0, histograms=True, totals=True):
+        run(loop, asyncio.sleep(0))
+        assert threading.active_count() == before
+
+
+def test_a_stall_that_the_monitor_leaves_counts_as_over(loop: ferroloop.Loop) -> None:
+    stalls: list[ferroloop.Stall] = []
+
+    async def main() -> None:
+        with ferroloop.Monitor(stall_after=0.02, on_stall=stalls.append):
+            block(lambda: stalls)
+
+    run(loop, main())
+    assert stalls[0].ended
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
+def test_an_eager_task_is_named_too(loop: ferroloop.Loop) -> None:
+    stalls: list[ferroloop.Stall] = []
+
+    async def eager() -> None:
+        block(lambda: stalls)
+
+    async def main() -> None:
+        loop.set_task_factory(vars(asyncio)["eager_task_factory"])
+        with ferroloop.Monitor(stall_after=0.02, on_stall=stalls.append):
+            await asyncio.create_task(eager(), name="eager one")
+
+    run(loop, main())
+    assert stalls[0].task_name == "eager one"
+
+
+def test_digest_of_much_data_names_the_function(loop: ferroloop.Loop) -> None:
+    # C code without a Python function of its own: the innermost frame is who has called it.
+    stalls: list[ferroloop.Stall] = []
+    data = b"x" * 1_000_000
+
+    def digest() -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not stalls and time.monotonic() < deadline:
+            hashlib.sha256(data).digest()
+
+    async def main() -> None:
+        with ferroloop.Monitor(stall_after=0.02, on_stall=stalls.append):
+            loop.call_soon(digest)
+            await until(lambda: stalls and stalls[0].ended)
+
+    run(loop, main())
+    assert stalls[0].stack[-1].name == "digest"
+
+
+def test_reports_of_stalls_are_kept_up_to_a_hundred() -> None:
+    # What is kept is bounded; a hundred stalls would take the time of a hundred.
+    loop: Any = ferroloop.new_event_loop()
+    monitor = ferroloop.Monitor(loop, stall_after=1.0, on_stall=str)
+    with monitor:
+        for _ in range(150):
+            monitor._stall_began(time.monotonic(), lambda: False)
+            monitor._stall_ended(1.0)
+    assert (len(monitor.stalls), monitor.stall_count, monitor.stall_seconds) == (100, 150, 150.0)
+    loop.close()
