@@ -74,7 +74,7 @@ class RequestParser:
         self._request: Request | None = None
         self._body_length = 0
         self.wants_continue = False
-        """The client waits for `100 Continue` before it sends the body; whoever has sent that clears it."""
+        """Whether the client waits for `100 Continue` before it sends the body. Clear it after sending that."""
 
     def feed(self, data: bytes) -> Iterator[Request]:
         """Yield the requests that `data` completes; raise `HttpError` at the first malformed one."""

@@ -4,7 +4,7 @@
 
     ferroloop.run(main())        # asyncio.run(main()) on ferroloop's loop
 
-Or without a change to the program: `python -m ferroloop program.py`. Any thread may use these
+To run a program without changing it: `python -m ferroloop program.py`. Any thread may use these
 names. Importing this package changes nothing in asyncio.
 """
 
@@ -107,7 +107,7 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import or make what is not there until it is asked for.
+    """Import or make a public name when it is first used.
 
     Raises AttributeError for another name, and for EventLoopPolicy where asyncio has no policies
     any more (3.16).

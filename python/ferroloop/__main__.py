@@ -1,12 +1,12 @@
 """`python -m ferroloop program.py [args]`: run an unchanged program on ferroloop's loop.
 
-Owns the process until the program has it: the program becomes `__main__`, with its own argv,
-sys.path[0], exit code and tracebacks, as under plain `python`. Main thread only.
+The program becomes `__main__`, with its own argv, sys.path[0], exit code and tracebacks, as under
+plain `python`. Main thread only.
 
-The program gets our loop wherever it asks asyncio for one: asyncio.run, Runner, new_event_loop,
-get_event_loop and asyncio.EventLoop; so does a server that chooses a loop by itself, and so do the
-processes that multiprocessing starts (`_entry`). A program that names another loop gets that one, and
-a line on stderr says so: asyncio.SelectorEventLoop(), a policy of the program, uvloop.install().
+asyncio.run, Runner, new_event_loop, get_event_loop and asyncio.EventLoop make ferroloop's loop. So do
+servers that choose a loop by themselves, and processes that multiprocessing starts (`_entry`). A
+program that names another loop (asyncio.SelectorEventLoop(), a policy of its own, uvloop.install())
+gets that loop, and a line on stderr says so.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ Run a Python program, unchanged, on ferroloop's asyncio event loop.
 
 
 def main(args: list[str]) -> None:
-    """Run the program that `args` (without our own name) asks for.
+    """Run the program that `args`, the arguments of the command, name.
 
-    Raises what leaves the program, and SystemExit(2) for arguments that name none.
+    Raises the program's exceptions, and SystemExit(2) for arguments that name no program.
     """
     if args[:1] in (["-h"], ["--help"]):
         sys.stdout.write(_USAGE)
@@ -75,21 +75,21 @@ def main(args: list[str]) -> None:
     except SystemExit:
         raise
     except BaseException:
-        # The interpreter itself has to see the exception: it knows about exit codes, dying by
-        # SIGINT, -i and sys.last_exc. Only the printing must not show how we got here.
+        # The interpreter must see the exception, because it handles exit codes, dying by SIGINT, -i
+        # and sys.last_exc. Only the printed traceback is changed.
         _hide_our_frames()
         raise
 
 
 def _parse(args: list[str]) -> tuple[str, str, list[str]]:
-    """Option ("" for a path), what it is about, and the program's own arguments."""
+    """Return the option ("" for a path), its value, and the program's own arguments."""
     if not args:
-        _refuse("which program? Name a file, or a module after -m.")
+        _refuse("no program given. Name a file, or a module after -m.")
     first, rest = args[0], args[1:]
     option, value = first[:2], first[2:]
     if option not in {"-m", "-c"}:
         if first.startswith("-"):
-            _refuse(f"unknown option {first}; the program's own come after its name.")
+            _refuse(f"unknown option {first}. Options of the program come after its name.")
         return "", first, rest
     if not value:
         if not rest:
@@ -104,7 +104,7 @@ def _refuse(problem: str) -> NoReturn:
 
 
 def _new_main_module() -> dict[str, Any]:
-    """Put an empty module in our place as `__main__`; return its names."""
+    """Replace `__main__` by an empty module; return its namespace."""
     module = types.ModuleType("__main__")
     names = module.__dict__
     names["__builtins__"] = builtins
@@ -165,7 +165,7 @@ def _read_code(path: str) -> types.CodeType:
 
 
 def _set_first_path(folder: str, *, always: bool = False) -> None:
-    """Put `folder` where `python -m` had put the current folder; under -P and -I there is none."""
+    """Replace the entry of `sys.path` that `python -m` added; with -P and -I there is none."""
     if not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
         sys.path[0] = folder
     elif always:
@@ -173,7 +173,7 @@ def _set_first_path(folder: str, *, always: bool = False) -> None:
 
 
 def _hide_our_frames() -> None:
-    """Have the exception that is on its way out printed as plain `python` prints it."""
+    """Print an exception that leaves the program without the frames of this file."""
     print_exception = getattr(sys, "excepthook", sys.__excepthook__)
 
     def hook(

@@ -1,8 +1,7 @@
-"""The one place that imports what asyncio does not document, guarded by version.
+"""Imports names that asyncio does not document, guarded by version. No other module does.
 
-Owns nothing: it gives each borrowed name one meaning on CPython 3.10 to 3.15 and survives the
-removal of the policies in 3.16. Its functions may be called from any thread.
-A name missing here is a name that no other module may borrow from asyncio.
+Each name has one meaning on CPython 3.10 to 3.15. The module also works without policies, which
+asyncio removes in 3.16. Any thread may call its functions.
 """
 
 from __future__ import annotations
@@ -140,7 +139,7 @@ AnyTlsTransport: Any = sslproto._SSLProtocolTransport
 
 
 class AnyDatagramTransport(asyncio.Transport, asyncio.DatagramTransport):
-    """What datagram endpoints claim to be: asyncio's own are instances of both."""
+    """The class that datagram endpoints report: asyncio's are instances of both bases."""
 
 
 def borrow(function: Any, doc: str) -> Any:
@@ -167,7 +166,7 @@ LOG_SUBPROCESS: Any = asyncio.BaseEventLoop._log_subprocess  # type: ignore[attr
 
 
 def get_running_loop_or_none() -> asyncio.AbstractEventLoop | None:
-    """Return the loop that runs in this thread; unlike the public call this never raises."""
+    """Return the loop that runs in this thread, or None; never raises."""
     return events._get_running_loop()
 
 
@@ -185,12 +184,12 @@ RACES_RAISE_GROUPS = "staggered race failed" in staggered_race.__code__.co_const
 
 
 def is_coroutine_callback(callback: object) -> bool:
-    """Whether `callback` is a coroutine or makes one, so that calling it would run nothing."""
+    """Whether `callback` is a coroutine or a coroutine function."""
     return coroutines.iscoroutine(callback) or _is_coroutine_function(callback)
 
 
 def format_callback(callback: object) -> str:
-    """Return the name of `callback` as asyncio's logs have it: with its file and line, if known."""
+    """Return `callback` as asyncio's logs show it, with its file and line if known."""
     return _format_callback_source(callback, ())
 
 
@@ -236,10 +235,10 @@ def set_policy(policy: object) -> bool:
 
 
 def child_watcher_in_charge() -> Any | None:
-    """The child watcher that has to be told of a new process, because a program wrote its own.
+    """Return the child watcher that must be told of a new process.
 
-    None for asyncio's watchers, of which only one that runs and reaps every child that exits
-    (FastChildWatcher) must be told; None where there are none (from 3.14 on).
+    This is a watcher of the program's own class, or an active FastChildWatcher, which reaps every
+    child. Returns None for asyncio's other watchers, and from 3.14 on, where there are none.
     """
     if sys.version_info >= (3, 14):
         return None

@@ -1,6 +1,6 @@
-"""What to tell where the native module is missing: built for another Python, or not built.
+"""The error message if the native module is missing: not built, or built for another Python.
 
-Owns nothing; imported only where `import ferroloop` fails.
+Imported only if `import ferroloop` fails.
 """
 
 from __future__ import annotations

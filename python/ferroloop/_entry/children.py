@@ -1,8 +1,9 @@
 """Carries ferroloop into processes that multiprocessing starts with a new interpreter.
 
 multiprocessing (`spawn` and `forkserver`) sends each child a pickled dictionary before the child
-imports the program's main module. One more item of it takes over when it is unpickled. In a child
-whose interpreter has no ferroloop it unpickles to None and does nothing else. Any thread.
+imports the program's main module. An extra item of the dictionary calls `take_over` when it is
+unpickled. In a child whose interpreter has no ferroloop it unpickles to None and does nothing else.
+Any thread.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class _Carrier:
 
 
 def reach_children(options: dict[str, Any]) -> None:
-    """Have every later child take over with these keyword arguments of `take_over`."""
+    """Have every later child call `take_over` with these keyword arguments."""
 
     def mind(module: ModuleType) -> None:
         get_preparation_data = module.get_preparation_data

@@ -1,8 +1,8 @@
-"""Loops of other packages: whether a package may see them, and the line that says that one runs.
+"""Loops of other packages: hides them from servers that try them, and reports one that runs.
 
 A server that chooses a loop by itself tries to import one (`try: import uvloop`) and goes on with
-asyncio's where that fails. Under `python -m ferroloop` such an import fails, so that the server
-comes to ferroloop; an import that names a loop succeeds. Main thread and importing threads.
+asyncio's if that fails. Under `python -m ferroloop` such an import fails, so that the server uses
+ferroloop. An import that names a loop succeeds. Main thread and importing threads.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def hidden() -> Iterator[None]:
-    """Have imports of other loops fail inside: a server is about to choose one by itself."""
+    """Make imports of other loops fail while a server chooses a loop by itself."""
     _choices.append(True)
     try:
         yield
@@ -59,7 +59,7 @@ def hidden() -> Iterator[None]:
 
 @contextlib.contextmanager
 def allowed() -> Iterator[None]:
-    """Have imports of other loops succeed inside: the user named one."""
+    """Make imports of other loops succeed, because the user named one."""
     _choices.append(False)
     try:
         yield
@@ -68,7 +68,7 @@ def allowed() -> Iterator[None]:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Refuses to find another loop for a package that can do without it."""
+    """Hides another loop from an installed package that works without it."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -119,7 +119,7 @@ def _is_installed(frame: FrameType) -> bool:
 
 
 def _copes(frame: FrameType) -> bool:
-    """Whether the statement that imports is tried, and its failure is not passed on."""
+    """Whether the import is in a `try` whose handler does not raise again."""
     source = "".join(linecache.getlines(frame.f_code.co_filename, frame.f_globals))
     try:
         tree = ast.parse(source)
@@ -146,7 +146,7 @@ def _catches_import_errors(handler: ast.ExceptHandler) -> bool:
 
 
 def _tell_of(loop_class: type[Any]) -> None:
-    """Say once a process that a loop of this class runs."""
+    """Report once in each process that a loop of this class runs."""
     name = f"{loop_class.__module__}.{loop_class.__qualname__}"
     if name not in _told:
         _told.add(name)
@@ -154,7 +154,7 @@ def _tell_of(loop_class: type[Any]) -> None:
 
 
 def _watch_class(loop_class: type[Any]) -> None:
-    """Have a loop of this class or of one below it tell of itself when it first runs."""
+    """Report the first run of a loop of this class or a subclass."""
     run_forever = loop_class.run_forever
 
     @functools.wraps(run_forever)
@@ -184,7 +184,7 @@ def _watch_package(module: ModuleType) -> None:
 
 
 def mind_other_loops() -> None:
-    """Hide other loops from packages that try one by themselves, and tell of those that run."""
+    """Hide other loops from packages that try them, and report those that run."""
     for name in LOOPS:
         after_import(name, _watch_package)
     sys.meta_path.insert(0, _Finder())

@@ -1,4 +1,4 @@
-"""Has a program that starts itself anew come back under `python -m ferroloop`.
+"""Puts `-m ferroloop` into the commands by which a program starts itself again.
 
 Supervisors do so from `sys.executable` and `sys.argv`: gunicorn on SIGUSR2 and tornado's autoreload
 by exec, Django's autoreload by subprocess. Commands that start anything else are left as they are.
@@ -25,10 +25,10 @@ _WITH_VALUE = ("-W", "-X")
 
 
 class Program:
-    """The program that runs, as the commands that start it anew name it."""
+    """The running program, as the commands that start it again name it."""
 
     def __init__(self, option: str, value: str, extra: Sequence[str]) -> None:
-        """`option` is "-m" or "" (a path), `value` the name; `extra` stands before both."""
+        """`option` is "-m" or "" (a path), `value` the name; `extra` options come before both."""
         self._module = value if option == "-m" else None
         self._path = os.path.abspath(value) if not option else None
         self._extra = tuple(extra)
@@ -90,7 +90,7 @@ def _program_position(words: Sequence[str]) -> int | None:
 
 
 def survive_restarts(program: Program) -> None:
-    """Change the commands that start `program` anew; those of other programs stay as they are."""
+    """Change the commands that start `program` again, and no other commands."""
     _mind_exec(program)
     after_import("subprocess", functools.partial(_mind_popen, program))
 

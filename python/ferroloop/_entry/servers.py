@@ -1,6 +1,6 @@
-"""Servers that choose a loop by themselves, and how each is brought to choose ferroloop's.
+"""Makes servers that choose a loop by themselves choose ferroloop's.
 
-Each function takes a module of the server right after its import. What a user names is left alone.
+Each function gets a module of the server right after its import. A loop that the user names is used.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ("mind_servers",)
 
 
 class _UvicornFinder(importlib.abc.MetaPathFinder):
-    """Finds our module where uvicorn imports the one that chooses its loop."""
+    """Replaces the module by which uvicorn chooses its loop."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -86,7 +86,7 @@ def _sanic(module: ModuleType) -> None:
 
 
 def mind_servers() -> None:
-    """Have the servers choose ferroloop's loop where the user names none."""
+    """Make the servers choose ferroloop's loop if the user names none."""
     sys.meta_path.insert(0, _UvicornFinder())
     after_import("granian._loops", _granian)
     after_import("gunicorn.workers.gasgi", _gunicorn_asgi)

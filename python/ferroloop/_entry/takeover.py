@@ -1,4 +1,4 @@
-"""Takes a process over: the program that runs in it gets ferroloop's loop where it names no other.
+"""Makes ferroloop's loop the default of a process, for programs that name no other.
 
 Main thread, before the program runs. `python -m ferroloop` calls it, and each child that
 multiprocessing starts.
@@ -25,10 +25,10 @@ _done: list[bool] = []
 
 
 def take_over(*, option: str, value: str, which: bool = False) -> None:
-    """Have the program get our loop from asyncio, from servers that choose one, and in children.
+    """Make asyncio, servers that choose a loop, and child processes use ferroloop's loop.
 
-    `option` and `value` say what the program is, as `Program` takes them. With `which`, the first
-    loop that runs in a process is named on stderr. A second call does nothing.
+    `option` and `value` name the program, as for `Program`. With `which`, each process writes to
+    stderr which loop it runs first. A second call does nothing.
     """
     if _done:
         return
@@ -48,7 +48,7 @@ def take_over(*, option: str, value: str, which: bool = False) -> None:
 
 
 def _tell_which() -> None:
-    """Have the first loop of ours that runs in each process say so; other loops always do."""
+    """Report the first ferroloop loop that runs in each process; other loops are always reported."""
     run_forever = Loop.run_forever
     told: set[int] = set()
 

@@ -1,4 +1,4 @@
-"""The loop class and what it does by itself: running, errors, executors, signals, timers.
+"""The loop class, and the parts without sockets: running, errors, executors, signals, timers.
 
 - `base`: the loop's base classes and the fields of its Python side
 - `loop`: `Loop`, a table of contents

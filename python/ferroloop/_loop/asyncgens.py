@@ -1,7 +1,7 @@
-"""Async generators: the interpreter's hooks during a run, and closing what is left at the end.
+"""Async generators: the interpreter's hooks during a run, and closing unfinished generators.
 
 Owns the weak set of generators in LoopState. The first-iteration hook runs in the loop's thread;
-the finalizer hook runs wherever the collector does, possibly after the loop was closed.
+the finalizer hook runs in the garbage collector's thread, possibly after the loop was closed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def firstiter_hook(loop: LoopBase, agen: AsyncGenerator[Any, Any]) -> None:
 
 
 def finalizer_hook(loop: LoopBase, agen: AsyncGenerator[Any, Any]) -> None:
-    """Have the loop close an `agen` that nothing refers to any more; any thread may call it."""
+    """Close an unreferenced `agen` in the loop; any thread may call it."""
     loop._state.asyncgens.discard(agen)
     if not loop.is_closed():
         loop.call_soon_threadsafe(loop.create_task, agen.aclose())
@@ -41,7 +41,7 @@ def finalizer_hook(loop: LoopBase, agen: AsyncGenerator[Any, Any]) -> None:
 async def shutdown_asyncgens(loop: LoopBase) -> None:
     """Close every async generator that was iterated on this loop and is not finished.
 
-    An exception out of `aclose()` goes to the exception handler under the key `asyncgen`.
+    An exception from `aclose()` goes to the exception handler under the key `asyncgen`.
     Mirrors asyncio's `shutdown_asyncgens`.
     """
     state = loop._state

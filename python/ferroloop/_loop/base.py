@@ -1,9 +1,9 @@
-"""What every topic module knows of a loop: the native loop, asyncio's abstract class, the state.
+"""The base classes of the loop and the fields of its Python side.
 
 Owns LoopState, the Python side's fields, kept in the native slot `_state`; only the loop's thread
 changes them, except `default_executor`, which a shutdown thread reads.
-Nothing may be assigned on a loop instance, because its `__dict__` has to stay
-unmaterialised for CPython to specialise `loop.call_soon`; a new field goes into LoopState.
+Do not set attributes on a loop instance: CPython specialises `loop.call_soon` only while the instance
+has no materialised `__dict__`. Add a field to LoopState instead.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ class LoopBase(_native.EventLoop, asyncio.AbstractEventLoop):
     _state: LoopState
 
     if TYPE_CHECKING:
-        # asyncio's own seams, defined in Loop. Topic modules go through them, so that a subclass
-        # that overrides one is heard.
+        # asyncio's own overridable methods, defined in Loop. Topic modules call them, so that a
+        # subclass can override them.
         def _asyncgen_firstiter_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
         def _asyncgen_finalizer_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
         def _handle_signal(self, sig: int) -> None: ...

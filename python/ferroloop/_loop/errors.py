@@ -1,8 +1,8 @@
-"""Exception handlers: where an error goes that no caller is there to receive.
+"""Exception handlers: receive errors that have no caller to raise in.
 
 Owns no state; called in the loop's thread, by native code for every failed callback.
 From CPython 3.12 on a program's handler runs in the context of the task, future or
-handle that failed, not in the one that happens to be current.
+handle that failed, not in the current one.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def default_exception_handler(loop: LoopBase, context: dict[str, Any]) -> None:
 
 
 def call_exception_handler(loop: LoopBase, context: dict[str, Any]) -> None:
-    """Hand `context` to the program's handler, or to the default one.
+    """Pass `context` to the program's handler, or to the default one.
 
     `context` holds `message` and, where they are known, `exception`, `future`, `task`, `handle`,
     `protocol`, `transport`, `socket`, `asyncgen`, `source_traceback` and `handle_traceback`.
@@ -114,7 +114,7 @@ def call_exception_handler(loop: LoopBase, context: dict[str, Any]) -> None:
 
 
 def _context_runner(context: dict[str, Any]) -> Any | None:
-    """The `run` method of the contextvars context in which the failed thing ran, if known."""
+    """Return the `run` method of the context in which the failed object ran, if known."""
     for key in ("task", "future", "handle"):
         thing = context.get(key)
         if thing is not None:
@@ -124,7 +124,7 @@ def _context_runner(context: dict[str, Any]) -> Any | None:
 
 
 def _default_or_log(loop: LoopBase, context: dict[str, Any], problem: str) -> None:
-    """Call the default handler, which a subclass may have overridden badly."""
+    """Call the default handler, which a subclass may override, and log its own exceptions."""
     try:
         loop.default_exception_handler(context)
     except (SystemExit, KeyboardInterrupt):

@@ -1,9 +1,8 @@
-"""Work in threads: the default executor, its shutdown, and the way back into the loop.
+"""The default executor: running work in threads, and shutting the executor down.
 
 Owns `default_executor` in LoopState. Called in the loop's thread; results come back from the
 workers through `call_soon_threadsafe`.
-Shutting down joins the workers in one more thread, which must find out for itself
-that the loop was closed meanwhile.
+Shutting down joins the workers in another thread, which handles a loop that is closed meanwhile.
 """
 
 from __future__ import annotations
@@ -114,7 +113,7 @@ def set_default_executor(loop: LoopBase, executor: Any) -> None:
 
 
 def _cancel_work(work: concurrent.futures.Future[Any], future: asyncio.Future[Any]) -> None:
-    """Cancel `work` that nobody waits for any more, if it has not begun."""
+    """Cancel `work` that has not begun if its waiter was cancelled."""
     if future.cancelled():
         work.cancel()
 
@@ -122,7 +121,7 @@ def _cancel_work(work: concurrent.futures.Future[Any], future: asyncio.Future[An
 def _deliver(
     loop: LoopBase, future: asyncio.Future[Any], work: concurrent.futures.Future[Any]
 ) -> None:
-    """Bring the outcome of `work` into the loop; called in the worker's thread, as a rule."""
+    """Deliver the outcome of `work` to the loop; usually called in the worker's thread."""
     if CHAINS_AT_ONCE and get_running_loop_or_none() is loop:
         # An executor that runs at once in the caller's thread, or work that was done or cancelled.
         _copy_outcome(future, work)
@@ -130,13 +129,13 @@ def _deliver(
     try:
         loop.call_soon_threadsafe(_copy_outcome, future, work)
     except RuntimeError:
-        # A closed loop has nobody left to tell.
+        # The result of a closed loop has no receiver.
         if not loop.is_closed():
             raise
 
 
 def _copy_outcome(future: asyncio.Future[Any], work: concurrent.futures.Future[Any]) -> None:
-    """Settle `future` as `work` was, unless its waiter gave up."""
+    """Copy the outcome of `work` to `future`, unless the waiter gave up."""
     if future.done():
         return
     try:
@@ -187,7 +186,7 @@ async def shutdown_default_executor(loop: LoopBase, timeout: float | None = None
 def _join_workers(
     loop: LoopBase, executor: concurrent.futures.Executor, future: asyncio.Future[None]
 ) -> None:
-    """Join the workers in a thread of its own, then tell `future`."""
+    """Join the workers, then settle `future`; runs in a thread of its own."""
     error: Exception | None = None
     try:
         executor.shutdown(wait=True)
@@ -196,7 +195,7 @@ def _join_workers(
     try:
         loop.call_soon_threadsafe(_finish, future, error)
     except RuntimeError:
-        # The loop was closed meanwhile, with nobody left to tell.
+        # The loop was closed meanwhile, so the result has no receiver.
         if not loop.is_closed():
             raise
 

@@ -1,9 +1,8 @@
-"""Forked children: they never touch what their parent's loops wait on.
+"""Forked children close the loops that they inherit, without disturbing their parent.
 
 Owns the set of loops that live in this process; any thread may add to it, and the hook runs in the
 one thread that a child has.
-Importing registers no hook, making the first loop does; from then on a child gives up
-every loop that it inherited, while its parent goes on undisturbed.
+Making the first loop registers the hook; importing does not.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _hooked: list[int] = []
 
 
 def guard(loop: LoopBase) -> None:
-    """Have a child that is forked while `loop` lives give it up."""
+    """Close `loop` in children that are forked while it exists."""
     if not _hooked:
         # Two threads that make their first loops at once register two hooks, which does no harm.
         _hooked.append(os.getpid())
@@ -31,7 +30,7 @@ def guard(loop: LoopBase) -> None:
 
 
 def _note() -> None:
-    """Tell every loop that closing a descriptor may no longer end what the kernel watches of it."""
+    """Tell every loop that closing a descriptor may no longer end the kernel's watch of it."""
     while True:
         try:
             loops = list(_loops)
@@ -47,7 +46,7 @@ def _give_up() -> None:
     """Close this child's copies of the descriptors of every loop that it inherited."""
     for loop in list(_loops):
         if loop._state is not None:
-            # The threads are the parent's, and so is what their lock may be held for.
+            # The parent's threads do not exist in the child, and one of them may have held the lock.
             loop._state.lookups = None
             loop._state.selector = None
         loop._abandon()

@@ -1,7 +1,7 @@
-"""Functions whose modules are imported when a program first uses them, to keep `import ferroloop` short.
+"""Functions whose modules are imported at their first use, to keep `import ferroloop` fast.
 
-Owns nothing but the name of a module; any thread may use it. On a class such a function is replaced by
-the real one at its first use, so later calls cost what every method's do.
+Any thread may use it. The first use replaces the function on its class by the real one, so later calls
+cost the same as those of other methods.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Topic:
 
 
 class _Later:
-    """Stands on a class for a function of such a module."""
+    """Stands on a class for a function of a module that is not imported yet."""
 
     def __init__(self, module: str, name: str) -> None:
         """Take the module's full name and the function's."""

@@ -44,7 +44,7 @@ def _run_until_complete_cb(future: asyncio.Future[Any]) -> None:
 
 
 def close(loop: LoopBase) -> None:
-    """Close the loop: drop what is queued, take signal handlers away, end the default executor.
+    """Close the loop: drop queued callbacks, remove signal handlers, shut down the default executor.
 
     Does not wait for the executor's threads; closing twice does nothing.
     Raises RuntimeError if the loop is running. Mirrors asyncio's `close`.
@@ -79,10 +79,10 @@ def close(loop: LoopBase) -> None:
 def finalize(
     loop: LoopBase, _warn: Any = warnings.warn, _is_finalizing: Any = sys.is_finalizing
 ) -> None:
-    """Warn with ResourceWarning about a loop that nobody closed, and close it.
+    """Warn with ResourceWarning about an unclosed loop, and close it.
 
-    The functions are bound early because the interpreter may be ending, when modules have lost their
-    names already; then descriptors are all that is left to close. Mirrors asyncio's `__del__`.
+    The functions are bound early because modules may have lost their names when the interpreter
+    ends. Then only the descriptors are closed. Mirrors asyncio's `__del__`.
     """
     if loop.is_closed() or loop._state is None:
         return

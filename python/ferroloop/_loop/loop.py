@@ -1,10 +1,10 @@
 """The event loop class: a table of contents over native code and the topic modules.
 
-Owns nothing itself: call_soon and all else that each callback pays for is native (`_native.
-EventLoop`), the rest are functions of the topic modules, which take the loop first and therefore
-are methods. A loop belongs to the thread that runs it; only `call_soon_threadsafe`, `stop` by way
-of it, and `is_running`/`is_closed` are for others.
-Nothing may be assigned on an instance (see `_base`).
+`call_soon` and everything else that runs for each callback is native (`_native.EventLoop`). The other
+methods are functions of the topic modules, which take the loop as their first argument. A loop belongs
+to the thread that runs it. Other threads may call `call_soon_threadsafe`, `is_running`, `is_closed` and
+`metrics`.
+Do not set attributes on an instance (see `base`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ferroloop._process import pipes as _pipes
     from ferroloop._process import subprocess as _subprocess
 else:
-    # What a program may never use is imported when it does.
+    # Modules that a program may never use are imported at their first use.
     _metrics = Topic("ferroloop._loop.metrics")
     _slow = Topic("ferroloop._loop.slow")
     _connect = Topic("ferroloop._net.connect")
@@ -55,7 +55,7 @@ __all__ = ("Loop", "new_event_loop")
 
 
 def _state_property(field: str) -> Any:
-    """A property with asyncio's name for a field of LoopState, for programs that look inside."""
+    """Return a property with asyncio's private name for a field of LoopState."""
 
     def get(loop: LoopBase) -> Any:
         return getattr(loop._state, field)
@@ -67,7 +67,12 @@ def _state_property(field: str) -> Any:
 
 
 class Loop(LoopBase):
-    """An asyncio event loop that runs in Rust."""
+    """An asyncio event loop written in Rust.
+
+    It has every method of `asyncio.AbstractEventLoop`, and `metrics`. A loop belongs to the thread
+    that runs it; other threads may call `call_soon_threadsafe`, `is_running`, `is_closed` and
+    `metrics`.
+    """
 
     # The public name, in a loop's repr too: it tells people which loop they are on.
     __module__ = "ferroloop"
@@ -85,9 +90,9 @@ class Loop(LoopBase):
         _selector.follow_replacement(self)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Have `call_later` go through the `call_at` of a subclass, as asyncio's does.
+        """Make `call_later` use the `call_at` of a subclass, as asyncio's does.
 
-        A class that names `asyncio.BaseEventLoop` among its bases stays a loop of ours.
+        A class that also derives from `asyncio.BaseEventLoop` keeps ferroloop's methods.
         """
         super().__init_subclass__(**kwargs)
         _timers.prefer_own(cls, Loop)
@@ -150,7 +155,7 @@ class Loop(LoopBase):
     _report_slow_call = _slow.report_slow_call
     _report_slow_event = _slow.report_slow_event
 
-    # asyncio's own seams, which subclasses override and programs call
+    # Private methods of asyncio's loop that subclasses override and programs call
     _check_callback = _executor.check_callback
     _check_default_executor = _executor.check_default_executor
     _asyncgen_firstiter_hook = _generators.firstiter_hook
@@ -174,13 +179,13 @@ class Loop(LoopBase):
     _make_write_pipe_transport = _pipes.make_write_pipe_transport
     _make_ssl_transport = _tls.make_ssl_transport
 
-    # asyncio's fields, which programs look at, or replace
+    # Private fields of asyncio's loop that programs read or replace
     _clock_resolution = _timers.CLOCK_RESOLUTION
     _selector = property(
         _selector.selector_of,
         _selector.replace,
         _selector.give_back,
-        doc="What the loop waits by, made when a program asks for it.",
+        doc="The selector that the loop waits by, made at the first access.",
     )
     _asyncgens = _state_property("asyncgens")
     _asyncgens_shutdown_called = _state_property("asyncgens_shutdown_called")

@@ -1,7 +1,7 @@
-"""`loop.metrics()`: what a loop has done and has to do, in numbers.
+"""`loop.metrics()`: counts of what a loop has done and has queued.
 
-Any thread may call it, also while the loop waits. It costs the same however much the loop has to do.
-Idle time is measured from the first call on, since it costs two readings of the clock a wait.
+Any thread may call it, also while the loop waits. Its cost does not depend on how much the loop has
+queued. Idle time is measured from the first call on, because it takes two clock readings for each wait.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ __all__ = ("Metrics", "metrics")
 
 
 class Metrics(NamedTuple):
-    """What a loop had done, and had to do, at one moment.
+    """A snapshot of a loop's counters and queues.
 
-    A stall shows as two snapshots, some seconds apart, between which neither `callbacks` nor `idle`
-    has grown: `idle` grows while a loop waits. What blocks it, `ferroloop.Monitor` says.
+    If neither `callbacks` nor `idle` has grown between two snapshots, a callback blocked the loop in
+    between: `idle` grows while a loop waits. `ferroloop.Monitor` says which callback.
     """
 
     time: float
@@ -31,7 +31,7 @@ class Metrics(NamedTuple):
     descriptors: int
 
     def utilization(self, since: Metrics) -> float:
-        """The share of the time after `since` in which the loop had something to do: 0.0 to 1.0.
+        """Return the share of the time since `since` in which the loop was busy, from 0.0 to 1.0.
 
         `since` is an earlier snapshot of the same loop. 0.0 if no time has passed. Raises nothing.
         """
@@ -42,22 +42,22 @@ class Metrics(NamedTuple):
 
 
 for _name, _doc in {
-    "time": "The moment, in seconds of `time.monotonic()`.",
-    "turns": "Turns begun since the loop was made. Each polls once.",
-    "callbacks": "What turns have begun to run: callbacks, due timers, I/O events, the loop's own steps.",
-    "waits": "Polls that waited because nothing was to be run.",
-    "idle": "Seconds spent in these, the present one included, since the loop was first asked.",
-    "ready": "What is queued to be run, by other threads too.",
-    "timers": "Timers that were not cancelled and are not queued to run yet.",
-    "descriptors": "Descriptors that the loop watches: connections, endpoints, listeners, pipes, "
-    "processes, `add_reader`; those of `sock_*` calls that had to wait until their number is used again.",
+    "time": "When the snapshot was taken, in seconds of `time.monotonic()`.",
+    "turns": "Turns that began since the loop was made. Each turn polls once.",
+    "callbacks": "Callbacks, due timers, I/O events and internal steps that have begun to run.",
+    "waits": "Polls that waited because nothing was ready to run.",
+    "idle": "Seconds spent in such polls, including the present one, since the first call.",
+    "ready": "Queued callbacks, including those that other threads queued.",
+    "timers": "Timers that are neither cancelled nor queued to run.",
+    "descriptors": "Watched descriptors: connections, endpoints, listeners, pipes, processes, "
+    "`add_reader`. That of a `sock_*` call that had to wait counts until its number is used again.",
 }.items():
     getattr(Metrics, _name).__doc__ = _doc
 
 
 def metrics(loop: EventLoop) -> Metrics:
-    """What the loop has done since it was made, and what it has to do now.
+    """Return a snapshot of the loop's counters and queues.
 
-    Raises nothing; a closed loop has nothing to do. asyncio's loops have no such call.
+    The queues of a closed loop are empty. Raises nothing. asyncio's loops have no such call.
     """
     return Metrics(*loop._snapshot())

@@ -1,8 +1,8 @@
-"""The event loop policy: how asyncio's own calls come to make our loop.
+"""The event loop policy, by which asyncio's own calls make ferroloop's loop.
 
 Owns the policy class, made on first use and at most once. Any thread may call.
-Asyncio deprecated policies in 3.14 and drops them in 3.16; nothing here is touched
-by `import ferroloop`, and where policies are gone the calls say so.
+asyncio deprecated policies in 3.14 and removes them in 3.16. `import ferroloop` uses nothing of this
+module, and without policies the calls raise.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ def policy_class() -> type[Any] | None:
 
 
 def install() -> None:
-    """Have asyncio.run, asyncio.new_event_loop and asyncio.get_event_loop make ferroloop's loop.
+    """Make asyncio.run, asyncio.new_event_loop and asyncio.get_event_loop use ferroloop's loop.
 
-    Process-wide. Warns with DeprecationWarning since 3.14, because asyncio deprecated policies,
-    and raises RuntimeError where they are gone (3.16): call `ferroloop.run(main())` there, or give
-    `loop_factory=ferroloop.new_event_loop` to asyncio.run or asyncio.Runner, which work on every
-    version that has them.
+    Applies to the whole process. Warns with DeprecationWarning from 3.14 on, because asyncio
+    deprecated policies, and raises RuntimeError from 3.16 on, which has none. Call
+    `ferroloop.run(main())` instead, or pass `loop_factory=ferroloop.new_event_loop` to asyncio.run
+    (3.12) or asyncio.Runner (3.11).
     """
     if sys.version_info >= (3, 14):
         warnings.warn(

@@ -1,8 +1,7 @@
-"""ferroloop.run: asyncio.run on our loop.
+"""ferroloop.run: asyncio.run on ferroloop's loop.
 
-Owns nothing. To be called where no loop runs; the loop lives in the calling thread.
-Each version's own runner does the work, and so Ctrl-C cancels the main task from
-3.11 on, as in asyncio.
+The loop runs in the calling thread. Each version's own runner does the work, so Ctrl-C cancels the
+main task from 3.11 on, as in asyncio.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ def run(
 ) -> _T:
     """Run the coroutine `main` on a new ferroloop event loop, and return its result.
 
-    At the end tasks that are left are cancelled, async generators and the default executor shut
-    down, the loop closed. `debug` switches debug mode; None leaves it to the environment.
+    At the end the remaining tasks are cancelled, async generators and the default executor are shut
+    down, and the loop is closed. `debug` switches debug mode; None leaves it to the environment.
     `loop_factory` makes another loop than `ferroloop.new_event_loop`, a subclass's for example.
     Raises RuntimeError if a loop runs in this thread, ValueError (TypeError since 3.14) if `main`
     cannot be awaited; since 3.14 any awaitable will do. Mirrors `asyncio.run`.
@@ -83,7 +82,7 @@ def _run(
 
 
 def _cancel_all_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel what is left and report what did not end by that."""
+    """Cancel the remaining tasks, and report their exceptions."""
     tasks = asyncio.all_tasks(loop)
     if not tasks:
         return

@@ -1,4 +1,4 @@
-"""`loop._selector`: asyncio's seam for programs that take over how a loop waits.
+"""`loop._selector`: lets programs replace how a loop waits, as on asyncio.
 
 Owns a selector from the standard library that watches the loop's own epoll descriptor. It is made
 when a program first asks for it, or with the loop if the program has replaced
@@ -19,7 +19,7 @@ __all__ = ("close", "follow_replacement", "give_back", "replace", "selector_of")
 
 
 def selector_of(loop: LoopBase) -> selectors.BaseSelector:
-    """Return the selector that `loop` waits by, and have it wait by that from its next turn on.
+    """Return the selector that `loop` waits by from its next turn on.
 
     Raises RuntimeError if the loop is closed, OSError if the process is out of descriptors.
     """
@@ -36,7 +36,7 @@ def selector_of(loop: LoopBase) -> selectors.BaseSelector:
 
 
 def replace(loop: LoopBase, selector: selectors.BaseSelector) -> None:
-    """Have `loop` wait by a `selector` of the program's, which the loop closes when it is closed.
+    """Make `loop` wait by the program's `selector`, which the loop closes when it is closed.
 
     Raises RuntimeError if the loop is closed, and what the selector's `register` raises.
     """
@@ -49,16 +49,16 @@ def replace(loop: LoopBase, selector: selectors.BaseSelector) -> None:
 
 
 def give_back(loop: LoopBase) -> None:
-    """Have `loop` wait by itself again."""
+    """Make `loop` wait natively again."""
     loop._wait_by(None)
     close(loop)
 
 
 def follow_replacement(loop: LoopBase) -> None:
-    """Have a new loop wait by `selectors.DefaultSelector` if that is not the standard library's.
+    """Make a new loop wait by `selectors.DefaultSelector` if a program replaced it.
 
-    gevent puts its own there, eventlet takes all away but the one over its `select.select`: other
-    greenlets run only while a wait goes through these.
+    gevent replaces it, and eventlet leaves only the selector over its own `select.select`. Other
+    greenlets run only while the loop waits through these.
     """
     kind = selectors.DefaultSelector
     if kind.__module__ != "selectors" or kind.__qualname__ != "EpollSelector":

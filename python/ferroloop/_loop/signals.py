@@ -1,10 +1,10 @@
-"""Signals: handlers of the program, and the wake-up descriptor that breaks a blocked poll.
+"""Signals: the program's handlers, and the wake-up descriptor that ends a blocked poll.
 
 Owns `signal_handlers` in LoopState. Handlers may be set in the main thread only; they run in the loop,
 in the context in which they were set.
-The wake-up descriptor is held through every run in the main thread, handlers or not,
-so that a plain `signal.signal` handler (Ctrl-C) also runs while the loop is parked; between runs
-it is held as long as there are handlers, so that no signal is lost.
+The wake-up descriptor is held through every run in the main thread, with or without handlers, so that
+a `signal.signal` handler (Ctrl-C) also runs while the loop waits. Between runs it is held while there
+are handlers, so that no signal is lost.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def add_signal_handler(
     if not in_main_thread():
         raise RuntimeError("set_wakeup_fd only works in main thread of the main interpreter")
     try:
-        # Also if it is held: somebody may have taken it meanwhile.
+        # Also if it is held: other code may have set another one meanwhile.
         loop._hold_wakeup_fd()
     except (ValueError, OSError) as exc:
         raise RuntimeError(str(exc)) from exc
@@ -81,7 +81,7 @@ def add_signal_handler(
 
 
 def remove_signal_handler(loop: LoopBase, sig: int) -> bool:
-    """Take the handler of `sig` away and bring its default back; False if there was none.
+    """Remove the handler of `sig` and restore the default; return False if there was none.
 
     Raises TypeError for a `sig` that is no int, ValueError for an unknown number or outside the
     main thread, RuntimeError if `sig` cannot be caught. Mirrors asyncio's `remove_signal_handler`.
@@ -108,13 +108,13 @@ def remove_signal_handler(loop: LoopBase, sig: int) -> bool:
 
 
 def _forget(loop: LoopBase, sig: int) -> None:
-    """Take `sig` off the list."""
+    """Remove the handle of `sig`."""
     loop._unwatch_signal(sig)
     loop._state.signal_handlers.pop(sig, None)
 
 
 def remove_all_handlers(loop: LoopBase) -> None:
-    """Take every handler away because the loop closes; only forget them as the interpreter ends.
+    """Remove every handler because the loop closes; only drop them if the interpreter ends.
 
     Mirrors what asyncio's `close` does with them.
     """
@@ -164,13 +164,13 @@ def in_main_thread() -> bool:
 
 
 def _run(handle: asyncio.Handle) -> None:
-    """Run a signal's handle, whose cancellation may have come after the signal."""
+    """Run a signal's handle unless it was cancelled after the signal."""
     if not handle.cancelled():
         handle._run()
 
 
 def _ignore(signum: int, frame: Any) -> None:
-    """Stand in as the interpreter's handler; delivery goes through the wake-up descriptor."""
+    """The interpreter's handler, which does nothing: the wake-up descriptor delivers the signal."""
 
 
 def check_signal(loop: LoopBase, sig: object) -> None:

@@ -1,8 +1,8 @@
-"""Slow callbacks of debug mode: what is logged of them.
+"""Logs slow callbacks in debug mode.
 
-Owns no state; native code calls it in the loop's thread, when what was slow is over. asyncio names the
-handle that ran, which for everything that a transport does is one of its own methods; these lines name
-the protocol's method, its transport and its peer. They begin and end as asyncio's do.
+Native code calls it in the loop's thread, after the slow callback. asyncio names the handle, which for a
+transport is one of asyncio's own methods. These lines name the protocol's method, its transport and its
+peer. They begin and end as asyncio's do.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _Subject = tuple[Any, "str | None", Any, Any]
 
 
 def report_slow(loop: LoopBase, handle: Any, seconds: float) -> None:
-    """Log that running `handle` took `seconds`: asyncio's text, and whose callback it is."""
+    """Log that running `handle` took `seconds`, in asyncio's words and with its protocol."""
     owner = getattr(handle._callback, "__self__", None)
     if isinstance(owner, asyncio.Task):
         _log(repr(owner), seconds)
@@ -112,7 +112,7 @@ def _describe_source(source: Any) -> str:
 
 
 def server_of(listener: Any) -> str:
-    """The address of a listening socket, unless the program has closed it meanwhile."""
+    """Return the address of a listening socket, unless the program has closed it."""
     try:
         return f" server={listener._sock.getsockname()!r}"
     except OSError:
@@ -127,7 +127,7 @@ def class_of(protocol: Any) -> str:
 
 
 def _connected_callback(protocol: Any) -> str:
-    """What a server's stream protocol calls when it is connected."""
+    """Return the callback of a server's stream protocol."""
     callback = None
     if isinstance(protocol, StreamReaderProtocol):
         callback = getattr(protocol, "_client_connected_cb", None)

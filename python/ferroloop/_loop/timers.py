@@ -1,7 +1,6 @@
-"""Clocks of a program's own, and `call_later` of a subclass that has a `call_at` of its own.
+"""Clocks of the program's own, and `call_later` for subclasses that override `call_at`.
 
-Owns nothing; called on the loop's thread. Every other loop goes by the system's clock and has the
-native `call_later`, which makes its timer by itself.
+Called in the loop's thread. Other loops use the system's clock and the native `call_later`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ CLOCK_RESOLUTION: float = time.get_clock_info("monotonic").resolution
 
 
 def prefer_own(cls: type[LoopBase], own: type[LoopBase]) -> None:
-    """Have `cls` keep the methods of `own` where asyncio's BaseEventLoop comes before it.
+    """Keep the methods of `own` in `cls` if asyncio's BaseEventLoop precedes it in the bases.
 
     looptime mixes a class derived from that into the class of a loop; its own methods stay first.
     """

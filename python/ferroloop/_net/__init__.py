@@ -1,13 +1,13 @@
-"""Connections, servers, datagram endpoints and the socket calls: what a connection pays for once.
+"""Connections, servers, datagram endpoints and socket calls: the work of each connection.
 
 - `connect`, `attempts`: `create_connection` and its relatives
 - `listen`, `server`: servers
 - `datagram`: datagram endpoints
 - `resolve`, `lookups`: names and addresses
-- `binding`: what is done before a socket is bound
+- `binding`: preparing sockets and paths for bind
 - `sockets`: the `sock_*` calls
 - `sendfile`: `sendfile` and `sock_sendfile`
-- `tls`: `start_tls` and what TLS needs of Python
-- `refusals`: the methods of asyncio's transports that ours refuse as asyncio's do
-- `streams`: readers and writers of ours
+- `tls`: `start_tls`, TLS options and contexts
+- `refusals`: methods that transports have but do not support
+- `streams`: native readers and writers
 """

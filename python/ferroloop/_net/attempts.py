@@ -1,8 +1,7 @@
-"""A socket connected to one of several addresses: in turn, or in a race (happy eyeballs).
+"""Connects a socket to one of several addresses, in turn or in a race (happy eyeballs).
 
 Owns each socket from its creation until it returns it; called in the loop's thread.
-The exceptions of failed attempts hold frames, so every list of them is let go of on
-the way out.
+The exceptions of failed attempts refer to frames, so every list of them is cleared before returning.
 """
 
 from __future__ import annotations
@@ -134,7 +133,7 @@ async def _connect_one(
 def _bind_local(
     sock: socket.socket, family: int, local_infos: list[AddressInfo], noted: list[OSError]
 ) -> None:
-    """Bind `sock` to the first local address of its family that can be had; raise if none can."""
+    """Bind `sock` to the first usable local address of its family; raise if there is none."""
     failed: OSError | None = None
     try:
         for local_family, _, _, _, address in local_infos:
@@ -166,7 +165,7 @@ def _bind_error(exc: OSError, problem: str, address: Any) -> OSError:
 
 
 def close_quietly(sock: socket.socket) -> None:
-    """Close a socket on the way of another exception, which its own error must not replace."""
+    """Close a socket while another exception propagates; an error of closing is dropped."""
     try:
         sock.close()
     except OSError:
@@ -174,7 +173,7 @@ def close_quietly(sock: socket.socket) -> None:
 
 
 def _summary(failures: list[list[OSError]], all_errors: bool) -> Exception:
-    """The exception that tells about all of `failures`."""
+    """Return an exception that describes all of `failures`."""
     exceptions = [exc for noted in failures for exc in noted]
     try:
         if not exceptions:

@@ -1,8 +1,7 @@
-"""What has to be done to a new socket, or its path, before it is bound, whatever its kind.
+"""Prepares sockets and paths for bind.
 
-Owns nothing. Any thread.
-A path that does not start with "/" may still be a file, but one that starts with a null
-character is an abstract name, which leaves no file behind.
+Any thread. A path that starts with a null character is an abstract name, which has no file. A path that
+does not start with "/" may still be a file.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ __all__ = ("is_file", "remove_stale", "set_reuse_port")
 
 
 def set_reuse_port(sock: socket.socket) -> None:
-    """Let `sock` share its port. Raises ValueError, in asyncio's words, where that cannot be."""
+    """Let `sock` share its port. Raises asyncio's ValueError if the system cannot."""
     if not hasattr(socket, "SO_REUSEPORT"):
         raise ValueError("reuse_port not supported by socket module")
     try:
@@ -39,7 +38,7 @@ def is_file(path: str | bytes) -> bool:
 def remove_stale(path: str | bytes) -> None:
     """Remove the socket file that an earlier owner of `path` left.
 
-    Anything else stays, and makes bind() fail. Raises nothing for a file; logs what cannot be done.
+    Anything else stays, and makes bind() fail. If the file cannot be removed, the error is logged.
     """
     if not is_file(path):
         return

@@ -1,8 +1,8 @@
 """Outgoing connections: create_connection, create_unix_connection, connect_accepted_socket.
 
 Owns each socket from its creation until a transport has it; called in the loop's thread.
-At every moment exactly one of {this coroutine, a transport, the caller} has to close
-a socket. There is no await between taking a socket and handing it to the next owner.
+At every moment exactly one of this coroutine, a transport and the caller has to close a socket. There
+is no await between taking a socket and passing it to the next owner.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _file_of(function: Any) -> str | None:
     return getattr(getattr(function, "__code__", None), "co_filename", None)
 
 
-#: What native code leaves out; None if a program had replaced it before we were imported.
+#: The function that native code skips; None if it was replaced before ferroloop was imported.
 _socket_init: Any = (
     SOCKET_CLASS.__init__
     if _file_of(SOCKET_CLASS.__init__) == _file_of(SOCKET_CLASS.detach) is not None
@@ -122,10 +122,10 @@ def _begin_literal(
     family: int,
     proto: int,
 ) -> tuple[Any, Any, asyncio.Future[None] | None] | None:
-    """Connect to a numeric `host` by native code; None for everything else.
+    """Connect to a numeric `host` natively; return None for everything else.
 
-    A program that replaced a part of the way, to see connections or to forbid them, is not passed
-    by.
+    Also returns None if the program has replaced a function that the general path calls, for
+    example to observe or to forbid connections.
     """
     if (
         socket.socket is SOCKET_CLASS
@@ -330,7 +330,7 @@ def _check_stream_socket(sock: socket.socket | None) -> None:
 
 
 def _hostname_to_verify(host: str | None, tls: Any, server_hostname: str | None) -> str | None:
-    """The name that the peer's certificate has to carry; "" verifies none."""
+    """Return the name that the peer's certificate must have; "" verifies no name."""
     if server_hostname is not None and not tls:
         raise ValueError("server_hostname is only meaningful with ssl")
     if server_hostname is not None or not tls:

@@ -1,8 +1,8 @@
 """UDP and other datagram endpoints: arguments, addresses and sockets of create_datagram_endpoint.
 
 Owns a new socket until its transport has it; called in the loop's thread, once for each endpoint.
-A host name may stand for addresses of several families, and a local and a remote
-address only make a pair within one family, so the first family that has both and works is taken.
+A host name may have addresses of several families. The local and the remote address must be of one
+family, so the first family that has both and works is used.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def make_datagram_transport(
 
 
 def _check_reuse_address(reuse_address: object) -> None:
-    """What asyncio did with `reuse_address` in 3.10, and does not know any more."""
+    """Do what asyncio does with `reuse_address` on 3.10; it was removed in 3.11."""
     if sys.version_info >= (3, 11):
         raise TypeError(
             "BaseEventLoop.create_datagram_endpoint() got an unexpected keyword argument"
@@ -132,7 +132,7 @@ def _check_reuse_address(reuse_address: object) -> None:
 
 
 def _check_taken(sock: socket.socket, options: dict[str, Any]) -> None:
-    """Refuse a socket of the wrong kind, and options beside a socket."""
+    """Raise for a socket of the wrong kind, and for options together with a socket."""
     if sys.version_info >= (3, 13):
         if sock.type == socket.SOCK_STREAM:
             raise ValueError(f"A datagram socket was expected, got {sock!r}")
@@ -189,7 +189,7 @@ async def _resolve(loop: LoopBase, addr: Any, hints: dict[str, int]) -> list[Add
 
 
 def _check_paths(local_addr: Any, remote_addr: Any) -> None:
-    """Refuse what is no path, and make room for `local_addr`."""
+    """Raise for addresses that are not paths, and remove a stale file at `local_addr`."""
     for addr in (local_addr, remote_addr):
         if addr is not None and not isinstance(addr, str):
             raise TypeError("string is expected")

@@ -1,8 +1,8 @@
 """Listening: create_server and create_unix_server.
 
 Owns the listening sockets from their creation until a Server has them; called in the loop's thread.
-An IPv6 socket never takes IPv4 connections, so that one host name can be bound on
-both families at the same port.
+An IPv6 socket does not accept IPv4 connections (IPV6_V6ONLY), so that one host name can be bound on both
+families at the same port.
 """
 
 from __future__ import annotations
@@ -146,9 +146,9 @@ async def _serve(
     *,
     is_ours: bool,
 ) -> Server:
-    """Give `sockets` to a new Server, and start it if that is wanted.
+    """Make a Server of `sockets`, and start it if `start_serving` is true.
 
-    On failure or cancellation the sockets are closed if they are ours, and accept no more.
+    On failure or cancellation the sockets stop accepting, and are closed if this call made them.
     """
     for sock in sockets:
         sock.setblocking(False)
@@ -259,7 +259,7 @@ def _bind(sock: socket.socket, address: Any) -> str | None:
 
 
 def _set_options(sock: socket.socket, options: dict[str, bool]) -> None:
-    """Set what `options` asks for, and keep an IPv6 socket from taking IPv4 connections."""
+    """Set the options, and IPV6_V6ONLY on an IPv6 socket."""
     if options["SO_REUSEADDR"]:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
     # Since Linux 6.12.9 no other family may have it.

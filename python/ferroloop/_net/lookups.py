@@ -1,9 +1,9 @@
-"""Threads for look-ups of names, so that a default executor that is busy delays none of them.
+"""Threads for name resolution, so that a busy default executor does not delay look-ups.
 
 Owns `lookups` in LoopState: the threads of one loop, made when the first look-up needs them and ended
 with the loop, and the look-ups in flight. Called in the loop's thread; only `_work` runs in a thread
-of its own. The threads are daemons: neither the end of the loop nor that of the interpreter waits for
-a look-up that a program has given up.
+of its own. The threads are daemons: neither closing the loop nor ending the interpreter waits for a
+look-up that a program has cancelled.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _PLAIN: frozenset[type[Any]] = frozenset(
 
 
 class _Lookup:
-    """A look-up and those who wait for it."""
+    """A look-up and its waiters."""
 
     __slots__ = ("args", "dropped", "function", "key", "loop", "waiters")
 
@@ -108,10 +108,10 @@ class Lookups:
 
 
 def look_up(loop: LoopBase, function: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
-    """Run `function(*args)`, which looks something up, in a thread; return a future of its result.
+    """Run the look-up `function(*args)` in a thread; return a future of its result.
 
-    One that equals another in flight waits for that. A subclass's or a program's own
-    `run_in_executor` is called instead, as asyncio calls it. Raises RuntimeError if the loop is closed
+    A look-up that equals one in flight shares it. If a subclass or the program replaced
+    `run_in_executor`, it is called instead. Raises RuntimeError if the loop is closed
     or its default executor was shut down.
     """
     if getattr(loop.run_in_executor, "__func__", None) is not run_in_executor:
@@ -137,7 +137,7 @@ def look_up(loop: LoopBase, function: Callable[..., Any], *args: Any) -> asyncio
 
 
 def _key_of(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    """What equal look-ups have in common; None for one that may be like no other."""
+    """Return a key that equal look-ups share; None if a look-up cannot be shared."""
     for arg in args:
         if type(arg) is tuple:  # the address of getnameinfo
             if not _PLAIN.issuperset(map(type, arg)):
@@ -154,7 +154,7 @@ def _key_of(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
 
 
 def _leave(lookups: Lookups, lookup: _Lookup, waiter: asyncio.Future[Any]) -> None:
-    """Note that `waiter` waits no more; a look-up without waiters is joined by no later one."""
+    """Remove `waiter`; later look-ups do not join one without waiters."""
     if not waiter.cancelled():
         return
     if waiter in lookup.waiters:
@@ -166,13 +166,13 @@ def _leave(lookups: Lookups, lookup: _Lookup, waiter: asyncio.Future[Any]) -> No
 
 
 def _forget(lookups: Lookups, lookup: _Lookup) -> None:
-    """Take `lookup` out of those that later equal calls join."""
+    """Prevent later calls from joining `lookup`."""
     if lookup.key is not None and lookups.in_flight.get(lookup.key) is lookup:
         del lookups.in_flight[lookup.key]
 
 
 def _work(waiting: queue.SimpleQueue[_Lookup | None], lookups: Lookups) -> None:
-    """Run look-ups until there is None; a thread of its own."""
+    """Run look-ups until None comes; the body of a thread."""
     while True:
         lookup = waiting.get()
         if lookup is None:
@@ -187,7 +187,7 @@ def _work(waiting: queue.SimpleQueue[_Lookup | None], lookups: Lookups) -> None:
 
 
 def _run(lookups: Lookups, lookup: _Lookup) -> None:
-    """Run `lookup` and bring its outcome into the loop."""
+    """Run `lookup` and deliver its outcome to the loop."""
     result: Any = None
     error: BaseException | None = None
     try:
@@ -208,7 +208,7 @@ def _run(lookups: Lookups, lookup: _Lookup) -> None:
 
 
 def _deliver(lookups: Lookups, lookup: _Lookup, result: Any, error: BaseException | None) -> None:
-    """Settle those who wait for `lookup`; each gets a list, or an exception, of its own."""
+    """Settle the waiters of `lookup`; each gets its own list or exception."""
     _forget(lookups, lookup)
     waiters, lookup.waiters = lookup.waiters, []
     try:

@@ -1,8 +1,8 @@
-"""The methods of asyncio's transports that make no sense for a transport of ours.
+"""Methods that a transport has but does not support.
 
-Owns nothing; runs once, at import. A write pipe of asyncio's is a whole `asyncio.Transport`, and an
-endpoint too: each has every method, and those of the direction that it does not have are asyncio's
-abstract ones, which raise NotImplementedError. Ours get those same functions.
+Runs once, at import. asyncio's write pipes and datagram endpoints are instances of `asyncio.Transport`,
+so they have the methods of both directions. Those that they do not support are asyncio's abstract
+methods, which raise NotImplementedError. ferroloop's transports get the same functions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ABSTRACT: tuple[tuple[type[Any], type[Any]], ...] = (
 
 
 def complete_transports() -> None:
-    """Put on each of our transports those methods of asyncio's class that it lacks."""
+    """Add to each native transport the methods of asyncio's class that it lacks."""
     for ours, abstract in _ABSTRACT:
         for name in dir(abstract):
             if not name.startswith("_") and not hasattr(ours, name):

@@ -1,8 +1,7 @@
-"""Names and addresses: getaddrinfo, getnameinfo, and the addresses that need neither.
+"""Name resolution: getaddrinfo, getnameinfo, and numeric addresses, which need neither.
 
-Owns nothing; called in the loop's thread. Lookups run in threads of the loop's own, numeric hosts are
-answered at once by native code.
-A program that replaced `socket.getaddrinfo` is always asked.
+Called in the loop's thread. Look-ups run in the loop's own threads; native code answers for numeric
+hosts at once. A replaced `socket.getaddrinfo` is always called.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ("ensure_resolved", "getaddrinfo", "getnameinfo")
 
-#: What the fast path stands in for; None if somebody had replaced it before we were imported.
+#: The function that the fast path skips; None if it was replaced before ferroloop was imported.
 _stdlib_getaddrinfo = (
     socket.getaddrinfo if getattr(socket.getaddrinfo, "__module__", "") == "socket" else None
 )
@@ -45,7 +44,7 @@ async def getaddrinfo(
     """Return what `socket.getaddrinfo` returns, without blocking the loop.
 
     Raises socket.gaierror if the name cannot be resolved. Mirrors asyncio's `getaddrinfo`, but a
-    numeric host is answered without a thread, unless debug mode is to log and time the lookup.
+    numeric host is answered without a thread, except in debug mode, which logs and times look-ups.
     """
     if loop.get_debug():
         lookup: Any = loop._getaddrinfo_debug

@@ -1,8 +1,8 @@
-"""Sending files: sendfile(2) on sockets and transports, and reading and writing where it cannot be.
+"""Sending files with sendfile(2), or by reading and writing if that is not possible.
 
-Owns nothing but the position of the file, which follows what was sent; called in the loop's thread.
-The seams that asyncio has (`_sendfile_native` and its like) are called through the
-loop, because CPython's tests and some programs replace them.
+The position of the file is behind the last byte that was sent. Called in the loop's thread.
+asyncio's private methods (`_sendfile_native` and similar) are called through the loop, because
+CPython's tests and some programs replace them.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ async def sendfile(
 async def sendfile_native(
     loop: LoopBase, transport: Any, file: IO[bytes], offset: int, count: int | None
 ) -> int:
-    """Send the file with sendfile(2), past the transport's queue once that is empty.
+    """Send the file with sendfile(2), after the transport's queue is empty.
 
     Raises SendfileNotAvailableError if it cannot be. Mirrors asyncio's `_sendfile_native`.
     """
@@ -131,7 +131,7 @@ async def sendfile_fallback(
 
 
 class _StandIn(asyncio.Protocol):
-    """Takes the protocol's place while a file is written: data must not mix with others'."""
+    """Replaces the protocol while a file is written, so that no other data is mixed in."""
 
     def __init__(self, transport: Any, loop: LoopBase) -> None:
         """Pause reading and take the place of the transport's protocol."""
@@ -154,12 +154,12 @@ class _StandIn(asyncio.Protocol):
             await self._room
 
     async def restore(self) -> None:
-        """Give the protocol its place back, with what it has missed."""
+        """Restore the protocol, and deliver the calls that it has missed."""
         self._transport.set_protocol(self._protocol)
         if self._resumes_reading:
             self._transport.resume_reading()
         if self._room is not None:
-            # Nobody waits for it any more.
+            # Its waiter was cancelled.
             self._room.cancel()
         if self._resumes_writing:
             self._protocol.resume_writing()
@@ -314,7 +314,7 @@ async def _transfer(
             else:
                 offset += part
                 sent += part
-                # The next turn: a fast peer must not keep everybody else waiting.
+                # Wait for the next turn, so that a fast peer does not block other callbacks.
                 await next_turn()
     finally:
         if sent > 0 or SENDFILE_ALWAYS_SEEKS:

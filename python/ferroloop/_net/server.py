@@ -1,10 +1,9 @@
-"""The server: listening sockets with the connections that came through them.
+"""The server: listening sockets and the connections that they accepted.
 
 Owns its sockets and their listeners; called in the loop's thread. Native code counts the
 connections and calls `_wakeup` when the last one of a closed server has gone.
-It is a subclass of asyncio's own Server, so that `serve_forever`, `wait_closed` and
-what else changed between patch releases is that of the CPython it runs on; only what touches
-sockets and connections is here.
+It is a subclass of asyncio's own Server, so that `serve_forever`, `wait_closed` and other methods that
+changed between patch releases behave as on the running CPython.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ class Server(_native.ServerBase, asyncio.Server):
             self._wakeup()
 
     def close_clients(self) -> None:
-        """Close every connection, after what it has written has left.
+        """Close every connection after its written data is sent.
 
         Mirrors asyncio's `Server.close_clients` (3.13), here on every version.
         """
@@ -114,7 +113,7 @@ class Server(_native.ServerBase, asyncio.Server):
                 listener.start()
 
     def _stop_listening(self) -> None:
-        """Accept no more; the sockets stay open."""
+        """Stop accepting; the sockets stay open."""
         self._serving = False
         listeners, self._listeners = self._listeners, []
         for listener in listeners:

@@ -1,9 +1,8 @@
 """Socket operations without a transport: the `sock_*` calls.
 
-Owns nothing: native code makes the attempts and watches the socket, the coroutines here try, wait
-and try again; called in the loop's thread.
-What is waited for is readiness, not data. The system call is made by the coroutine
-that wants its result, so a cancellation at any point finds the data still in the kernel.
+Native code makes the system calls and watches the socket. The coroutines here try, wait for readiness,
+and try again. Each coroutine makes its system call itself, so after a cancellation the data is still in
+the kernel. Called in the loop's thread.
 """
 
 from __future__ import annotations
@@ -205,7 +204,7 @@ async def _send_rest(loop: LoopBase, sock: socket.socket, view: memoryview[int],
 
 @types.coroutine
 def next_turn() -> Generator[None, None, None]:
-    """Go on in the next turn, as after `asyncio.sleep(0)`, which programs replace in their tests."""
+    """Continue in the next turn, without `asyncio.sleep(0)`, which tests replace."""
     yield
 
 
@@ -244,9 +243,9 @@ async def sock_accept(loop: LoopBase, sock: socket.socket) -> tuple[socket.socke
 async def _retried(
     loop: LoopBase, sock: socket.socket, write: bool, attempt: Callable[[], T], blocked: Any = None
 ) -> T:
-    """What `attempt()` returns, as soon as it does not say that it would block.
+    """Call `attempt()` until it does not block, and return its result.
 
-    If `blocked` is given, the first attempt that would block ends with that instead.
+    If `blocked` is given and the first attempt would block, return `blocked`.
     """
     while True:
         try:
@@ -274,7 +273,7 @@ async def wait_socket(loop: LoopBase, sock: socket.socket, write: bool) -> None:
 
 
 async def _wait_watched(loop: LoopBase, sock: socket.socket, write: bool) -> None:
-    """Wait in asyncio's way: by a watch that replaces the user's and is gone afterwards."""
+    """Wait by a watch that replaces the program's and is removed afterwards, as asyncio does."""
     fd = sock.fileno()
     loop._ensure_fd_no_transport(fd)
     future: asyncio.Future[None] = loop.create_future()
@@ -349,7 +348,7 @@ async def wait_connected(loop: LoopBase, sock: socket.socket, address: Any) -> N
 
 
 def _connected(future: asyncio.Future[None], sock: socket.socket, address: Any) -> None:
-    """Settle `future` by what became of the connection; its socket is writable."""
+    """Settle `future` with the outcome of the connection; its socket is writable."""
     if future.done():
         return
     try:

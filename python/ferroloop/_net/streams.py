@@ -1,9 +1,9 @@
 """Streams: open_connection, start_server and their Unix twins, with native readers and writers.
 
-Owns the classes; called in the loop's thread, on any loop. Nearly all of it is asyncio's
-own code. The native bases hold asyncio's fields under asyncio's names and replace the methods that
-every message calls; all others are inherited, and the four functions and the making of a writer are
-asyncio's functions with these classes in the place of asyncio's. So each Python version's rules hold.
+Called in the loop's thread, on any loop. Most of the code is asyncio's own. The native bases hold
+asyncio's fields under asyncio's names and replace the methods that every message calls. All other
+methods are inherited. The four functions are asyncio's functions with these classes in place of
+asyncio's, so they behave as on the running Python.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class StreamReader(_native.StreamReaderBase, private.StreamReader):
     """asyncio.StreamReader, whose `read`, `readexactly`, `readline` and `readuntil` are native.
 
     The arguments, results and exceptions are asyncio's; `feed_data` is native too, and the other methods
-    are asyncio's own. Those four return coroutines that are no
-    `types.CoroutineType`, as Cython's are; asyncio takes them wherever it takes a coroutine.
+    are asyncio's own. Those four return native coroutines, which are not
+    `types.CoroutineType`; asyncio accepts them wherever it accepts a coroutine.
     """
 
 
@@ -50,9 +50,10 @@ class StreamWriter(_native.StreamWriterBase, private.StreamWriter):
 
 
 class StreamReaderProtocol(_native.StreamProtocolBase, private.StreamReaderProtocol):
-    """asyncio.StreamReaderProtocol, to whose reader the loop hands data without Python.
+    """asyncio.StreamReaderProtocol, whose reader gets data from the loop without Python code.
 
-    The methods that connections do not call for each message are asyncio's own. A class derived from it is called as any protocol is.
+    The methods that connections do not call for each message are asyncio's own. A subclass is called
+    like any protocol.
     """
 
     if TYPE_CHECKING:
@@ -77,7 +78,7 @@ _names: dict[str, Any] = {**vars(private.streams), **_OURS, "__name__": __name__
 
 
 def _with_our_classes(function: Callable[..., Any], doc: str | None) -> Any:
-    """asyncio's `function` with a docstring of ours, which finds the classes above."""
+    """Return asyncio's `function` with another docstring and with the classes above."""
     assert isinstance(function, types.FunctionType)
     ours = types.FunctionType(
         function.__code__, _names, function.__name__, function.__defaults__, function.__closure__
@@ -95,7 +96,7 @@ StreamReaderProtocol.connection_made = _with_our_classes(  # type: ignore[method
 
 
 def _typed_as(function: Any) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
-    """Put asyncio's `function` in the place of what only tells its types and what it does."""
+    """Replace a declaration, which has types and a docstring only, by asyncio's `function`."""
 
     def replace(declared: Callable[_P, _T]) -> Callable[_P, _T]:
         ours: Callable[_P, _T] = _with_our_classes(function, declared.__doc__)

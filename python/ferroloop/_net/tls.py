@@ -1,9 +1,8 @@
-"""What TLS takes once for each connection: options, contexts, `start_tls`; the rest is native.
+"""TLS options, contexts and `start_tls`; the rest is native.
 
-Owns nothing: a TlsProtocol owns the session, the stream transport below owns the socket. Called in
-the loop's thread.
-Closing a TLS transport whose connection_made has not come yet does nothing in
-asyncio, so that giving up on one has to abort the transport below.
+A TlsProtocol owns the session, the stream transport below owns the socket. Called in the loop's thread.
+Closing a TLS transport before connection_made does nothing, as in asyncio, so a failed handshake aborts
+the transport below.
 """
 
 from __future__ import annotations
@@ -118,7 +117,7 @@ def _timeout(name: str, seconds: float | None, default: float) -> float:
 
 
 def _default_context(server_side: bool, server_hostname: str | None) -> Any:
-    """What `ssl=True` means: the platform's trusted authorities."""
+    """Return the context for `ssl=True`, with the platform's trusted authorities."""
     if server_side:
         raise ValueError("Server side SSL needs a valid SSLContext")
     context = ssl.create_default_context()
@@ -230,7 +229,7 @@ async def start_tls(
     ssl_handshake_timeout: float | None = None,
     ssl_shutdown_timeout: float | None = None,
 ) -> Any:
-    """Put TLS under `protocol` on a connection in use; return the transport to go on with.
+    """Put TLS on an open connection; return the new transport of `protocol`.
 
     The timeouts are seconds. Raises TypeError if `sslcontext` is no SSLContext or `transport`
     cannot carry TLS, ValueError for a timeout that is not positive, ssl.SSLError or OSError if the

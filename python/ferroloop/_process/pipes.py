@@ -1,8 +1,7 @@
-"""Pipes as transports: what connect_read_pipe and connect_write_pipe do once for each pipe.
+"""Pipes as transports: connect_read_pipe and connect_write_pipe.
 
-Owns nothing: the native transport takes the pipe object over and closes it, from the moment that
-it was made. Only the loop's thread may call.
-A transport cannot be made of a regular file, whose reads and writes never wait.
+The native transport owns the pipe object and closes it. Only the loop's thread may call. A regular file
+cannot be a transport, because its reads and writes never wait.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ async def _connected(
     transport: _native.ReadPipeTransport | _native.WritePipeTransport,
     waiter: asyncio.Future[None],
 ) -> None:
-    """Wait until `connection_made` has run; close the transport if nobody wants it any more."""
+    """Wait until `connection_made` has run; close the transport if the caller is cancelled."""
     try:
         await waiter
     except BaseException:

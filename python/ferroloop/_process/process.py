@@ -1,10 +1,10 @@
-"""The transport of one child process, and how it learns that the process has exited.
+"""The transport of one child process, and the watch of its exit.
 
 Owns the watch of the process: a native one on a descriptor of the process, or a thread where the
 system has no such descriptors. Only the loop's thread may call.
-What a program sees of a transport (its calls, the order of its protocol's events,
-when wait() ends) differs between versions and patch levels of CPython, so all of that is asyncio's
-own base class; only starting, signalling and reaping are ours.
+The calls of the transport, the order of its protocol's events and the end of wait() differ between
+patch releases of CPython, so the transport derives from asyncio's own base class. Only starting,
+signalling and reaping are implemented here.
 """
 
 from __future__ import annotations
@@ -92,14 +92,14 @@ class SubprocessTransport(BaseSubprocessTransport):  # type: ignore[misc]  # the
         try:
             self._watch = _native.ProcessWatch(self._loop, self._pid, self._on_exit)
         except ProcessLookupError:
-            # Somebody has reaped it already, in a handler of SIGCHLD for example.
+            # Other code has reaped it already, for example a handler of SIGCHLD.
             self._loop.call_soon(self._on_exit)
         except OSError:
             # No descriptors of processes on this system or in this sandbox, or none are left.
             self._watch = _ThreadWatch(self._loop, self._pid, self._on_exit)
 
     def _on_exit(self) -> None:
-        """The process has exited and was reaped, by the watch or by somebody else."""
+        """Handle the exit of the process, which was reaped by the watch or by other code."""
         watch = self._watch
         returncode = None if watch is None else watch.returncode
         if returncode is None:
@@ -119,7 +119,7 @@ class SubprocessTransport(BaseSubprocessTransport):  # type: ignore[misc]  # the
             self._process_exited(returncode)
 
     def _report_exit(self, returncode: int, turns: int) -> None:
-        """Tell the protocol, once everything was read that the process had written."""
+        """Call the protocol after all output of the process was read."""
         if turns and any(self._has_data(fd) for fd in (1, 2)):
             self._loop.call_soon(self._report_exit, returncode, turns - 1)
         else:
@@ -172,7 +172,7 @@ class _ThreadWatch:
     """Waits for the exit of a child process in a thread, and reaps it in the loop's."""
 
     def __init__(self, loop: LoopBase, pid: int, callback: Callable[[], None]) -> None:
-        #: The exit status; None before it is known, and if somebody else has taken it.
+        #: The exit status; None before it is known, and if other code has reaped the process.
         self.returncode: int | None = None
         self._pid = pid
         self._callback = callback

@@ -1,10 +1,8 @@
-"""Child processes: what subprocess_exec and subprocess_shell do once for each.
+"""Child processes: subprocess_exec and subprocess_shell.
 
-Owns nothing. The loop's thread may call, which need not be the main thread.
-The two calls are asyncio's own code, which comes to `make_subprocess_transport`.
-Up to CPython 3.13 a program may have set a child watcher of its own class; that one is
-told of each process, as asyncio tells it, while asyncio's own watchers are neither asked nor
-touched.
+Only the loop's thread may call; it need not be the main thread. The two calls are asyncio's own code,
+which calls `make_subprocess_transport`. Up to CPython 3.13 a program may have set a child watcher of its
+own class. It is told of each process, as on asyncio. asyncio's own watchers are not used.
 """
 
 from __future__ import annotations
