@@ -6,9 +6,6 @@ those of `tools/run_tests.py`, so nothing is installed twice; the other tools ar
 
 from __future__ import annotations
 
-import importlib
-import sys
-
 import nox
 
 nox.options.default_venv_backend = "none"
@@ -137,14 +134,11 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def wheels(session: nox.Session) -> None:
-    """Release wheels for every supported CPython on PATH, free-threaded ones too, into target/wheels.
+    """Build the files of a release into target/wheels and check them; `-- --help` shows the parts."""
+    session.run("python3", "tools/build_wheels.py", *session.posargs, external=True)
 
-    Each is built twice, with a profile in between: `rustup component add llvm-tools` first.
-    """
-    options = ("--release", "--pgo", "--locked")
-    # maturin's --find-interpreter looks for no python3.14t.
-    sys.path.insert(0, "tools")
-    interpreters = importlib.import_module("interpreters")
-    for interpreter in interpreters.find():
-        python = ("--interpreter", str(interpreter.executable))
-        session.run("maturin", "build", *options, *python, external=True)
+
+@nox.session
+def upload(session: nox.Session) -> None:
+    """Upload what target/wheels holds to the package index; twine reads who from TWINE_USERNAME and TWINE_PASSWORD."""
+    session.run("python3", "tools/build_wheels.py", "--upload", *session.posargs, external=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import sysconfig
@@ -9,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+import build_wheels
 import environments
 import interpreters
 import run_tests
 import stages
 import tables
+from release import pure
 
 
 @pytest.mark.slow
@@ -66,3 +69,43 @@ def test_a_command_that_hangs_is_stopped(tmp_path: Path) -> None:
     run = stages.Run(environment, environment, tmp_path / "log", limit=0.1)
     assert run.command("sleep", "60") == 124
     assert "stopped after" in run.log.read_text(encoding="utf-8")
+
+
+def test_the_pure_wheels_are_made_of_python_files_only(tmp_path: Path) -> None:
+    project = pure.stage(tmp_path)
+    assert (project / "LICENSE").is_file()
+    kept = {path.suffix or path.name for path in (tmp_path / "python").rglob("*") if path.is_file()}
+    assert kept == {".py", ".pyi", ".typed"}
+    assert not [platform for platform in pure.PLATFORMS if platform == "any" or "linux" in platform]
+
+
+def test_the_pure_wheels_take_every_fact_about_the_project_from_its_own_file() -> None:
+    project = _table(environments.ROOT / "pyproject.toml", "project")
+    there = _table(environments.ROOT / "pure" / "pyproject.toml", "project")
+    assert set(there) == {"name", "license-files", "dynamic"}
+    dynamic = re.findall(r'"([^"]+)"', there["dynamic"])
+    assert {*project, "version"} - {"name", "license-files", "dynamic"} <= {*dynamic, "urls"}
+
+
+def _table(path: Path, name: str) -> dict[str, str]:
+    """The keys of a table of a TOML file and the text of their values; Python 3.10 reads no TOML."""
+    text = path.read_text(encoding="utf-8").partition(f"\n[{name}]\n")[2]
+    section = re.split(r"^\[", text, maxsplit=1, flags=re.MULTILINE)[0]
+    return dict(
+        re.findall(r"^([\w-]+) = (.*?)(?=^[\w-]+ = |\Z)", section, re.MULTILINE | re.DOTALL)
+    )
+
+
+def test_the_release_only_calls_sessions() -> None:
+    workflow = environments.ROOT / ".github" / "workflows" / "release.yml"
+    commands = re.findall(r"\brun: (.*)", workflow.read_text(encoding="utf-8"))
+    preparing = ("python3 -m pip install nox", "rustup component add ", "sudo apt-get ")
+    building = [command for command in commands if not command.startswith(preparing)]
+    assert building
+    assert all(re.search(r"\bnox -s (wheels|upload)\b", command) for command in building)
+
+
+def test_the_parts_of_a_release_say_what_they_are() -> None:
+    assert all(build.__doc__ for build in build_wheels.PARTS.values())
+    options = build_wheels.parse(["--part", "aarch64", "--", "-k", "timers"])
+    assert (options.part, options.pytest_arguments) == (["aarch64"], ["-k", "timers"])

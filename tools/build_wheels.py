@@ -1,0 +1,136 @@
+"""Builds the files of a release into `target/wheels/` and checks them: `nox -s wheels` runs it.
+
+    python3 tools/build_wheels.py                                # everything that this machine can build
+    python3 tools/build_wheels.py --part native --python 3.11    # one wheel
+    python3 tools/build_wheels.py --part aarch64 -- -k timers    # what follows -- goes to pytest
+
+Needs cargo; everything else comes from the package index, into `.venv/release-3.N`. A profile needs llvm-profdata (`rustup
+component add llvm-tools`), the part `aarch64` root and debootstrap. Ends with a line for each file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import interpreters
+from environments import SetupError, say
+from release import checks, foreign, native, pure, source
+from release.toolbox import WHEELS, Toolbox
+from run_tests import choose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ARM_MINORS = (13, 14)
+"""Minor versions of Python 3 that Debian unstable has for another processor, without those that are not released."""
+
+
+def build_native(tools: Toolbox, options: argparse.Namespace) -> list[Path]:
+    """Wheels for the processor of this machine, for every CPython found."""
+    wheels = []
+    for interpreter in choose(interpreters.find(), options.python):
+        wheel = native.build(tools, interpreter.executable, options.out, profile=not options.plain)
+        checks.libraries(tools, wheel)
+        checks.installed(tools, interpreter.executable, wheel)
+        wheels.append(wheel)
+    return wheels
+
+
+def build_pure(tools: Toolbox, options: argparse.Namespace) -> list[Path]:
+    """Wheels for macOS and Windows, without native code."""
+    wheels = pure.build(tools, options.out)
+    for wheel in wheels:
+        checks.elsewhere(tools, wheel)
+    return wheels
+
+
+def build_source(tools: Toolbox, options: argparse.Namespace) -> list[Path]:
+    """The source distribution, built from without a network."""
+    archive = source.build(tools, options.out)
+    source.check(tools, archive, Path(sys.executable))
+    return [archive]
+
+
+def build_aarch64(tools: Toolbox, options: argparse.Namespace) -> list[Path]:
+    """Wheels for aarch64, tested under qemu-user."""
+    wheels = foreign.build(tools, ARM_MINORS, options.out)
+    for wheel in wheels:
+        checks.libraries(tools, wheel)
+    foreign.check(tools, wheels, options.pytest_arguments)
+    return wheels
+
+
+PARTS: dict[str, Callable[[Toolbox, argparse.Namespace], list[Path]]] = {
+    "pure": build_pure,
+    "source": build_source,
+    "native": build_native,
+    "aarch64": build_aarch64,
+}
+"""What a release consists of, the quick parts first."""
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Build the files of a release and check them.",
+        epilog="What follows -- is handed to pytest.",
+    )
+    add = parser.add_argument
+    add("--part", action="append", choices=list(PARTS), help="only this one; may be repeated")
+    add(
+        "--python",
+        action="append",
+        metavar="3.N",
+        help="native wheels for this one only; may be repeated",
+    )
+    add("--plain", action="store_true", help="build once, without a profile")
+    add("--upload", action="store_true", help="build nothing, upload what is there")
+    add("--out", type=Path, default=WHEELS, help="where the files go (default: target/wheels)")
+    own, pytest_arguments = arguments, []
+    if "--" in arguments:
+        middle = arguments.index("--")
+        own, pytest_arguments = arguments[:middle], arguments[middle + 1 :]
+    options = parser.parse_args(own)
+    options.pytest_arguments = pytest_arguments
+    options.out = options.out.absolute()
+    return options
+
+
+def main(arguments: list[str]) -> int:
+    """Build and check what was asked for; return the exit status: 1 if a part failed."""
+    options = parse(arguments)
+    tools = Toolbox()
+    if options.upload:
+        made = sorted(path for path in options.out.iterdir() if path.is_file())
+        checks.metadata(tools, made)
+        tools.run("twine", "upload", "--non-interactive", *made)
+        return 0
+    files: list[Path] = []
+    failures: list[str] = []
+    for name, build in PARTS.items():
+        if options.part and name not in options.part:
+            continue
+        say(f"{name}: {build.__doc__}")
+        try:
+            made = build(tools, options)
+            checks.metadata(tools, made)
+            files += made
+        except SetupError as error:
+            say(f"FAILED: {name}: {error}")
+            failures.append(f"{name}: {error}")
+    print()
+    for file in files:
+        print(f"{file.stat().st_size / 1024:8.0f} KiB  {file.name}")
+    for failure in failures:
+        print(f"failed: {failure}")
+    return 1 if failures or not files else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except SetupError as error:
+        sys.exit(f"build_wheels: {error}")

@@ -1,0 +1,13 @@
+"""Builds what a release uploads, and checks it: `tools/build_wheels.py` is the command.
+
+- `toolbox`: the programs that build and check, in an environment of their own, and how they are run
+- `debian`: folders with Debian's packages, for compilers, Pythons and processors that this machine lacks
+- `finish`: debug information moved from an extension into a file of its own, and other last touches
+- `native`: wheels with the extension
+- `pure`: wheels for macOS and Windows
+- `source`: the source distribution
+- `checks`: what must hold of a wheel before it is uploaded
+- `foreign`: wheels for other processors and C libraries, and their tests
+
+Everything ends up in `target/wheels/`, debug information in `target/wheels/debug/`.
+"""
