@@ -10,8 +10,6 @@ use crate::sys::clock;
 
 impl EventLoop {
     /// Notes when a callback is queued that is the next to be pushed, if it is the first of its turn.
-    #[cold]
-    #[inline(never)]
     pub(crate) fn note_queued(&self, py: Python<'_>) {
         if !self.insight.wants(TIMES) {
             return;

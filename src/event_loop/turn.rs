@@ -88,7 +88,7 @@ impl EventLoop {
             )
         });
         let result = if event_loop.insight.wants(TIMES) {
-            Self::run_counted(this, count, |count| Self::run_entries(this, count))
+            Self::run_counted(this, count, |count| Self::run_entries_apart(this, count))
         } else {
             Self::run_entries(this, count)
         };
@@ -96,8 +96,19 @@ impl EventLoop {
         result
     }
 
+    /// As `run_entries`.
+    #[cold]
+    #[inline(never)]
+    fn run_entries_apart(this: &Bound<'_, Self>, count: usize) -> PyResult<()> {
+        Self::run_entries(this, count)
+    }
+
     /// Runs the first `count` entries of the ready queue.
-    #[inline]
+    #[allow(
+        clippy::inline_always,
+        reason = "the second caller, for monitors, would make it a call of its own for all"
+    )]
+    #[inline(always)]
     fn run_entries(this: &Bound<'_, Self>, count: usize) -> PyResult<()> {
         let py = this.py();
         let event_loop = this.get();
@@ -239,7 +250,11 @@ impl EventLoop {
     }
 
     /// Runs an entry of the ready queue and sends the writes that it has left delayed.
-    #[inline]
+    #[allow(
+        clippy::inline_always,
+        reason = "the second caller, for monitors, would make it a call of its own for all"
+    )]
+    #[inline(always)]
     fn run_entry(this: &Bound<'_, Self>, ready: Ready) -> PyResult<()> {
         let py = this.py();
         let event_loop = this.get();

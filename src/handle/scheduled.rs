@@ -195,7 +195,11 @@ impl Handle {
 
     /// As `run`, with the queue's reference: a handle that nobody else has goes to its pool at
     /// once.
-    #[inline]
+    #[allow(
+        clippy::inline_always,
+        reason = "the second caller, for monitors, would make it a call of its own for all"
+    )]
+    #[inline(always)]
     pub(crate) fn run_queued(this: Bound<'_, Self>) -> PyResult<()> {
         let result = Self::run_once(&this, true);
         pool::recycle(this);

@@ -17,7 +17,11 @@ impl Handle {
     ///
     /// # Errors
     /// As `run`.
-    #[inline]
+    #[allow(
+        clippy::inline_always,
+        reason = "the second caller, for monitors, would make it a call of its own for all"
+    )]
+    #[inline(always)]
     pub(crate) fn run_without(
         event_loop: &Bound<'_, PyAny>,
         mut callback: Callback,

@@ -59,7 +59,7 @@ impl FastMethod for CallSoon {
         event_loop.drain_inbox(py)?;
         // The handle before this one is most often nobody's by now.
         let spare = event_loop.core.with(py, |core| core.ready.give_up(py));
-        let handle = make(this, callback, spare, true)?;
+        let handle = make::<true>(this, callback, spare)?;
         let ready = Ready::Handle(handle.clone().unbind());
         let pushed = event_loop.core.with(py, |core| core.ready.push(ready));
         pushed.map_err(|_| no_memory(py))?;
@@ -88,7 +88,7 @@ impl FastMethod for CallSoonThreadsafe {
         let spare = event_loop
             .inbox
             .with(py, |inbox| inbox.items_mut().give_up(py));
-        let handle = make(this, callback, spare, false)?;
+        let handle = make::<false>(this, callback, spare)?;
         if cfg!(Py_3_14) {
             handle.get().make_threadsafe(py);
         }
@@ -127,13 +127,12 @@ fn check<'py>(
 }
 
 /// A handle for `callback`: `spare`, if there is one, which was made for the same loop. If it is pushed
-/// `next`, that is noted for a monitor.
+/// next, `NEXT`, that is noted for a monitor.
 #[inline]
-fn make<'py>(
+fn make<'py, const NEXT: bool>(
     this: &Bound<'py, EventLoop>,
     callback: Callback,
     spare: Option<Bound<'py, Handle>>,
-    next: bool,
 ) -> PyResult<Bound<'py, Handle>> {
     let py = this.py();
     let handle = match spare {
@@ -144,14 +143,23 @@ fn make<'py>(
         None => Handle::new(this.as_any(), callback)?,
     };
     if this.get().insight.wants(DEBUG | TIMES) {
-        if this.get().is_debug() {
-            handle.get().note_source(py)?;
-        }
-        if next {
-            this.get().note_queued(py);
-        }
+        noted(this, &handle, NEXT)?;
     }
     Ok(handle)
+}
+
+/// Notes for debug mode where `handle` was made, and for a monitor when, if it is pushed `next`.
+#[cold]
+#[inline(never)]
+fn noted(this: &Bound<'_, EventLoop>, handle: &Bound<'_, Handle>, next: bool) -> PyResult<()> {
+    let py = this.py();
+    if this.get().is_debug() {
+        handle.get().note_source(py)?;
+    }
+    if next {
+        this.get().note_queued(py);
+    }
+    Ok(())
 }
 
 #[inline]
@@ -385,7 +393,7 @@ impl EventLoop {
             return Ok(Prepared::Callback(callback));
         }
         Ok(Prepared::Handle(
-            make(this, callback, None, false)?.unbind(),
+            make::<false>(this, callback, None)?.unbind(),
         ))
     }
 
