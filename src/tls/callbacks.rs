@@ -277,6 +277,11 @@ impl TlsProtocol {
     }
 
     #[getter]
+    fn _sslcontext<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.detail(py, "sslcontext")
+    }
+
+    #[getter]
     fn _incoming<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
         self.engine.incoming(py).clone()
     }

@@ -310,6 +310,11 @@ impl TlsTransport {
     }
 
     #[getter]
+    fn _sslcontext<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.session(py)?.get().detail(py, "sslcontext")
+    }
+
+    #[getter]
     fn _sendfile_compatible<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         asyncio::sendfile_mode(py)?.getattr(name!(py, fallback))
     }

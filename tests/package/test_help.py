@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import pathlib
+import pickle
 import shutil
 import sys
 import unittest
@@ -83,6 +84,11 @@ def test_run_takes_a_factory() -> None:
 
     assert ferroloop.run(main(), loop_factory=Own) is Own
     assert ferroloop.run(main(), loop_factory=None) is ferroloop.Loop
+
+
+def test_the_factory_can_be_sent_to_another_process() -> None:
+    factory = pickle.loads(pickle.dumps(ferroloop.new_event_loop))
+    factory().close()
 
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="unittest takes a factory since 3.13")

@@ -480,3 +480,18 @@ def test_it_is_a_transport_to_whoever_asks(loop: Loop) -> None:
             await Keeping.last.wait_lost()
 
     run(loop, main())
+
+
+def test_the_context_is_there_by_asyncios_private_names(loop: Loop) -> None:
+    async def main() -> None:
+        async with peer_of(Keeping) as peer:
+            transport = await opened(peer)
+            context = transport.get_extra_info("sslcontext")
+            assert context is not None
+            assert transport._ssl_protocol._sslcontext is context
+            if type(transport).__module__.startswith("ferroloop"):
+                assert transport._sslcontext is context
+            transport.abort()
+            await Keeping.last.wait_lost()
+
+    run(loop, main())

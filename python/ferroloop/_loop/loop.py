@@ -89,6 +89,15 @@ class Loop(LoopBase):
         _fork.guard(self)
         _selector.follow_replacement(self)
 
+    @classmethod
+    def _new_event_loop(cls) -> Loop:
+        """Return a new event loop that is neither running nor closed.
+
+        Fits asyncio's `loop_factory` arguments (3.11 for Runner, 3.12 for run). Raises OSError if the
+        process is out of descriptors. Mirrors `asyncio.new_event_loop`.
+        """
+        return cls()
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Make `call_later` use the `call_at` of a subclass, as asyncio's does.
 
@@ -217,10 +226,6 @@ _native._accelerate(Loop)
 _refusals.complete_transports()
 
 
-def new_event_loop() -> Loop:
-    """Return a new event loop that is neither running nor closed.
-
-    Fits asyncio's `loop_factory` arguments (3.11 for Runner, 3.12 for run). Raises OSError if the
-    process is out of descriptors. Mirrors `asyncio.new_event_loop`.
-    """
-    return Loop()
+#: A bound method, which a class that has it as an attribute (`loop_factory` of unittest's
+#: IsolatedAsyncioTestCase) does not bind again.
+new_event_loop = Loop._new_event_loop

@@ -6,7 +6,7 @@ does not start with "/" may still be a file.
 
 from __future__ import annotations
 
-import posix  # see docs/compatibility.md, blockbuster
+import posix  # not os: see blockbuster in docs/compatibility/introspection.md
 import socket
 import stat
 

@@ -12,7 +12,7 @@ import collections.abc
 import errno
 import itertools
 import os
-import posix  # see docs/compatibility.md, blockbuster
+import posix  # not os: see blockbuster in docs/compatibility/introspection.md
 import socket
 import sys
 from typing import TYPE_CHECKING, Any

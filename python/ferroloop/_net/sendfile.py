@@ -11,7 +11,7 @@ import asyncio
 import errno
 import io
 import os
-import posix  # see docs/compatibility.md, blockbuster
+import posix  # not os: see blockbuster in docs/compatibility/introspection.md
 import socket
 import sys
 from typing import IO, TYPE_CHECKING, Any

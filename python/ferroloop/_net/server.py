@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import posix  # see docs/compatibility.md, blockbuster
+import posix  # not os: see blockbuster in docs/compatibility/introspection.md
 import sys
 from typing import TYPE_CHECKING, Any
 
