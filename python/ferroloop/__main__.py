@@ -21,28 +21,14 @@ import runpy
 import sys
 import types
 from importlib.machinery import SourceFileLoader, SourcelessFileLoader
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import ferroloop
 from ferroloop import _pure
+from ferroloop._entry.arguments import USAGE, parse, refuse
 
 if TYPE_CHECKING or sys.platform == "linux":
     from ferroloop._entry.takeover import take_over
-
-_USAGE = """\
-usage: python -m ferroloop [--which] program.py [argument ...]
-       python -m ferroloop [--which] -m module [argument ...]
-       python -m ferroloop [--which] -c code [argument ...]
-
-Run a Python program, unchanged, on ferroloop's asyncio event loop.
-
-  program.py    a file, folder or zip archive, as for python itself
-  -m module     a module or package, as for python -m
-  -c code       a program given as text, as for python -c
-  --which       say on stderr which loop each process of the program runs
-  -V, --version print ferroloop's version
-  -h, --help    print this text
-"""
 
 
 def main(args: list[str]) -> None:
@@ -51,17 +37,20 @@ def main(args: list[str]) -> None:
     Raises the program's exceptions, and SystemExit(2) for arguments that name no program.
     """
     if args[:1] in (["-h"], ["--help"]):
-        sys.stdout.write(_USAGE)
+        sys.stdout.write(USAGE)
         return
     if args[:1] in (["-V"], ["--version"]):
         sys.stdout.write(f"ferroloop {ferroloop.__version__}\n")
         return
-    which = args[:1] == ["--which"]
-    option, value, rest = _parse(args[1:] if which else args)
+    which, variables, option, value, rest = parse(args)
     if ferroloop.NATIVE:
+        if variables:
+            names = {"-m": f"python -m {value}", "-c": "python -c"}
+            _watch(variables, names.get(option, os.path.basename(value)))
         take_over(option=option, value=value, which=which)
     else:
-        # The program runs as plain `python` runs it: on asyncio's loop, or on one that it names.
+        # The program runs as plain `python` runs it: on asyncio's loop, or on one that it names. It
+        # has no monitor, so there is nothing to watch it with.
         _pure.warn_once()
     sys.argv[:] = [option or value, *rest]
     namespace = _new_main_module()
@@ -81,26 +70,17 @@ def main(args: list[str]) -> None:
         raise
 
 
-def _parse(args: list[str]) -> tuple[str, str, list[str]]:
-    """Return the option ("" for a path), its value, and the program's own arguments."""
-    if not args:
-        _refuse("no program given. Name a file, or a module after -m.")
-    first, rest = args[0], args[1:]
-    option, value = first[:2], first[2:]
-    if option not in {"-m", "-c"}:
-        if first.startswith("-"):
-            _refuse(f"unknown option {first}. Options of the program come after its name.")
-        return "", first, rest
-    if not value:
-        if not rest:
-            _refuse(f"argument expected for the {option} option.")
-        value, rest = rest[0], rest[1:]
-    return option, value, rest
+def _watch(variables: dict[str, str], program: str) -> None:
+    """Have every loop watched; SystemExit(2) if the report cannot be written."""
+    from ferroloop._report.start import begin_page  # noqa: PLC0415 - for programs that are watched
 
-
-def _refuse(problem: str) -> NoReturn:
-    sys.stderr.write(f"{_USAGE.partition('Run a')[0].rstrip()}\n\nferroloop: {problem}\n")
-    sys.exit(2)
+    os.environ.update(variables)
+    report = variables.get("FERROLOOP_REPORT")
+    if report is not None:
+        try:
+            begin_page(report, program)
+        except OSError as error:
+            refuse(f"cannot write the report: {error}")
 
 
 def _new_main_module() -> dict[str, Any]:

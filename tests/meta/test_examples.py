@@ -108,3 +108,27 @@ def test_the_chat_server_passes_lines_on(loop: str) -> None:
         assert to_bob.readline() == "ada: hello\n"
         bob.shutdown(socket.SHUT_WR)
         assert to_ada.readline() == "* bob left\n"
+
+
+def test_the_faulty_service_serves(loop: str) -> None:
+    with _running(loop, "faulty_service.py", ending=signal.SIGTERM) as (host, port):
+        client = http.client.HTTPConnection(host, port, timeout=10)
+
+        def ask(path: str, body: str | None = None) -> tuple[int, object]:
+            client.request("POST" if body else "GET", path, body)
+            response = client.getresponse()
+            return response.status, json.loads(response.read())
+
+        assert ask("/stock/apple") == (200, {"item": "apple", "left": 312})
+        assert ask("/stock/plum") == (404, {"error": "no such page"})
+        assert ask("/sign-in", "ada secret") == (200, {"welcome": "ada"})
+        # Its end closes connections that are still open.
+    client.close()
+
+
+def test_the_faulty_service_says_how_long_its_crowd_waited(loop: str) -> None:
+    program = str(ROOT / "examples" / "faulty_service.py")
+    command = [sys.executable, "-W", "error", *LOOPS[loop], program, "--seconds", "0.2", "--mended"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=25)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert " answers: half within " in finished.stdout

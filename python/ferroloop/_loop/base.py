@@ -42,6 +42,7 @@ class LoopState:
         "asyncgens",
         "asyncgens_shutdown_called",
         "default_executor",
+        "environment_monitor",
         "exception_handler",
         "executor_shutdown_called",
         "lookups",
@@ -65,6 +66,8 @@ class LoopState:
         self.lookups: Any = None
         #: The monitor that was started, until it is stopped.
         self.monitor: Any = None
+        #: The monitor that environment variables asked for, until another one takes its place.
+        self.environment_monitor: Any = None
         #: The program's handler; None means default_exception_handler.
         self.exception_handler: ExceptionHandler | None = None
         #: The generator hooks to put back when the run ends; None outside a run.
@@ -77,7 +80,14 @@ class LoopState:
         self.signal_handlers: dict[int, asyncio.Handle] = {}
 
     def set_monitor(self, monitor: Any) -> bool:
-        """Note a monitor; False if there is one. One step, since any thread may start one."""
+        """Note a monitor; False if there is one. One step, since any thread may start one.
+
+        The environment's monitor gives way to another one: it is stopped.
+        """
+        former = self.environment_monitor
+        if former is not None and former is not monitor:
+            self.environment_monitor = None
+            former.stop()
         with _monitors:
             if self.monitor is not None:
                 return False

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ferroloop import _native
 from ferroloop._compat import is_debug_mode
 from ferroloop._loop import asyncgens as _generators
+from ferroloop._loop import environment as _environment
 from ferroloop._loop import errors as _errors
 from ferroloop._loop import executor as _executor
 from ferroloop._loop import fork as _fork
@@ -88,6 +89,7 @@ class Loop(LoopBase):
         self._follow_time()
         _fork.guard(self)
         _selector.follow_replacement(self)
+        _environment.follow_environment(self)
 
     @classmethod
     def _new_event_loop(cls) -> Loop:

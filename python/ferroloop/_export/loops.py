@@ -1,0 +1,93 @@
+"""The loops that an exporter tells of, by name. Any thread.
+
+Held weakly: an exporter keeps no loop alive, and one that is closed or gone is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ferroloop._insight.monitor import monitor_of
+from ferroloop._loop.base import LoopBase
+from ferroloop._loop.metrics import metrics
+
+if TYPE_CHECKING:
+    from ferroloop._insight.monitor import Monitor
+    from ferroloop._loop.metrics import Metrics
+
+__all__ = ("Loops", "Seen")
+
+
+class Seen(NamedTuple):
+    """One loop at one moment."""
+
+    name: str
+    metrics: Metrics
+    #: The monitor that runs on it, if one does.
+    monitor: Monitor | None
+
+
+class Loops:
+    """Loops with a name each."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._lock = threading.Lock()
+        self._loops: dict[str, weakref.ref[Any]] = {}
+
+    def add(self, loop: asyncio.AbstractEventLoop | None, name: str | None) -> None:
+        """Take a loop in, the running one if `loop` is None; without a `name` it gets its thread's.
+
+        A loop that is known already gets the new name. Raises RuntimeError if there is no running loop
+        or the loop is closed, TypeError if it is not ferroloop's, ValueError if another one that is
+        open has the name.
+        """
+        if loop is None:
+            loop = asyncio.get_running_loop()
+        if not isinstance(loop, LoopBase):
+            raise TypeError(f"a loop of ferroloop is needed, not {loop!r}")
+        if loop.is_closed():
+            raise RuntimeError("Event loop is closed")
+        # Idle time is measured from the first call on.
+        metrics(loop)
+        with self._lock:
+            self._forget(loop)
+            self._loops[self._free(name)] = weakref.ref(loop)
+
+    def discard(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Tell no more of a loop. Does nothing if it is unknown."""
+        with self._lock:
+            self._forget(loop)
+
+    def seen(self) -> list[Seen]:
+        """Look at each loop that is open."""
+        with self._lock:
+            loops = [(name, loop) for name, known in self._loops.items() if (loop := known())]
+            self._loops = {name: self._loops[name] for name, loop in loops if not loop.is_closed()}
+        return [
+            Seen(name, metrics(loop), monitor_of(loop))
+            for name, loop in loops
+            if not loop.is_closed()
+        ]
+
+    def _forget(self, loop: Any) -> None:
+        self._loops = {
+            name: known for name, known in self._loops.items() if known() not in (None, loop)
+        }
+
+    def _free(self, name: str | None) -> str:
+        if name is not None:
+            known = self._loops.get(name)
+            other = None if known is None else known()
+            if other is not None and not other.is_closed():
+                raise ValueError(f"another loop has the name {name!r}")
+            return name
+        thread = wanted = threading.current_thread().name
+        number = 1
+        while wanted in self._loops:
+            number += 1
+            wanted = f"{thread}-{number}"
+        return wanted
