@@ -8,6 +8,7 @@
 //! - `check`: closed loops, foreign threads, callbacks that are coroutines
 //! - `fork`: what becomes of a loop in a forked child
 //! - `registry`: sources under generational keys, delayed writes and resumptions
+//! - `registration`: the place of one source there, and the kernel's watch of its descriptor
 //! - `signals`: what signals write to the loop's pipe
 //! - `wakeup`: whose pipe that is
 //! - `owner`: answers to handles
@@ -34,6 +35,7 @@ mod metrics;
 mod observed;
 mod owner;
 mod queue;
+mod registration;
 mod registry;
 mod signals;
 mod slow;
@@ -45,9 +47,10 @@ mod wakeup;
 mod watcher;
 
 pub(crate) use histogram::Histogram;
+pub(crate) use registration::{Edges, Place, Registration};
 pub(crate) use registry::Claim;
-pub(crate) use source::{Readiness, Source, SourceClass};
-pub(crate) use state::{Entry, EventLoop, Purpose, SCRATCH};
+pub(crate) use source::{Direction, Readiness, Source, SourceClass, Step};
+pub(crate) use state::{EventLoop, Purpose, SCRATCH};
 pub(crate) use user_code::{UserCall, about, call_factory, call_soon_about, note_about};
 pub(crate) use watcher::Watcher;
 

@@ -9,7 +9,7 @@ use pyo3::types::{PyModule, PyString};
 use crate::event_loop::insight::{SLOW, TOTALS};
 use crate::event_loop::queue::Ready;
 use crate::event_loop::slow::Subject;
-use crate::event_loop::source::{Readiness, SourceClass};
+use crate::event_loop::source::{Readiness, SourceClass, Step};
 use crate::event_loop::state::EventLoop;
 use crate::event_loop::user_code::{Event, observe};
 use crate::handle::{Callback, Flavour, Handle};
@@ -22,7 +22,7 @@ enum Entry<'py> {
     Handle(Bound<'py, Handle>),
     Callback(Callback, Flavour),
     Event(&'static dyn SourceClass, Bound<'py, PyAny>, Readiness),
-    Step(&'static dyn SourceClass, Bound<'py, PyAny>, u8),
+    Step(&'static dyn SourceClass, Bound<'py, PyAny>, Step),
     Signals,
 }
 

@@ -9,7 +9,7 @@ use std::collections::{TryReserveError, VecDeque};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use crate::event_loop::source::{Readiness, Source};
+use crate::event_loop::source::{Readiness, Source, Step};
 use crate::handle::{Callback, Flavour, Handle};
 use crate::logic::inbox::Queue;
 use crate::logic::slab::Key;
@@ -27,7 +27,7 @@ pub(crate) enum Ready {
     /// An event of a source.
     Io(Key, Readiness),
     /// A step of a source.
-    Step(Box<(Source, u8)>),
+    Step(Box<(Source, Step)>),
     /// Signals arrived.
     Signals,
 }
@@ -206,7 +206,12 @@ impl ReadyQueue {
         for ready in &self.entries {
             match ready {
                 Ready::Handle(handle) => visit_handle(handle, visit)?,
-                Ready::Step(step) => visit.call(&step.0.object)?,
+                Ready::Step(step) => {
+                    visit.call(&step.0.object)?;
+                    if let Step::Lost(reason) = &step.1 {
+                        visit.call(reason)?;
+                    }
+                }
                 Ready::Callback(_) | Ready::Io(..) | Ready::Signals => {}
             }
         }

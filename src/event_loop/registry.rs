@@ -13,7 +13,8 @@ use pyo3::types::PyWeakrefReference;
 
 use crate::error::{exception, no_memory, os_error};
 use crate::event_loop::queue::Ready;
-use crate::event_loop::source::Source;
+use crate::event_loop::registration::Place;
+use crate::event_loop::source::{Source, Step};
 use crate::event_loop::state::{Entry, EventLoop};
 use crate::logic::slab::Key;
 use crate::sys::poller;
@@ -68,36 +69,10 @@ impl EventLoop {
         })
     }
 
-    /// Watches the descriptor `number` of `source`, edge-triggered, for reading.
-    ///
-    /// # Errors
-    /// `OSError` if the kernel refuses.
-    pub(crate) fn register(&self, py: Python<'_>, number: RawFd, source: Source) -> PyResult<Key> {
-        let key = self.enter(py, number, Entry::of(source))?;
-        if let Err(error) = self.poller(py).and_then(|poller| {
-            poller
-                .add_edge(number, key.0)
-                .map_err(|error| os_error(&error))
-        }) {
-            drop(self.leave(py, key, number));
-            return Err(error);
-        }
-        Ok(key)
-    }
-
-    /// Ends the watch that `register` began.
-    pub(crate) fn unregister(&self, py: Python<'_>, key: Key, number: RawFd) {
-        let entry = self.leave(py, key, number);
-        if entry.is_some() {
-            // The kernel forgets a descriptor that was closed behind our back by itself.
-            let _ = self.poller(py).map(|poller| poller.remove_edge(number));
-        }
-        drop(entry);
-    }
-
-    /// Has the source of `key` told `ready` once more after the next poll; once, however often it
-    /// asks, and together with what the kernel reports then.
-    pub(crate) fn resume(&self, py: Python<'_>, key: Key) {
+    /// Schedules one extra `ready` call of the source at `place` after the next poll; repeated
+    /// requests, and what the kernel reports then, are merged.
+    pub(crate) fn resume(&self, py: Python<'_>, place: Place) {
+        let key = place.key;
         self.core.with(py, |core| {
             if let Some(Entry::Source { resumes, .. }) = core.entries.get_mut(key)
                 && !std::mem::replace(resumes, true)
@@ -107,31 +82,32 @@ impl EventLoop {
         });
     }
 
-    /// Holds the source of `key` from now on as `reference`, a weak one: nothing can happen to it
-    /// unless somebody else has it, so it may go when nobody does, as asyncio's transport that is not
-    /// watched.
+    /// Holds the source at `place` from now on by `reference`, a weak one: the loop has nothing to do
+    /// for it, so it is freed when the program drops it, as asyncio's transport that is not watched.
     pub(crate) fn loosen(
         &self,
         py: Python<'_>,
-        key: Key,
+        place: Place,
         reference: Bound<'_, PyWeakrefReference>,
     ) {
-        self.set_object(py, key, reference.into_any().unbind(), true);
+        self.set_object(py, place, reference.into_any().unbind(), true);
     }
 
-    /// Holds the source of `key` again, which is `object`.
-    pub(crate) fn hold(&self, key: Key, object: &Bound<'_, PyAny>) {
-        self.set_object(object.py(), key, object.clone().unbind(), false);
+    /// Holds the source at `place`, which is `object`, strongly again.
+    pub(crate) fn hold(&self, place: Place, object: &Bound<'_, PyAny>) {
+        self.set_object(object.py(), place, object.clone().unbind(), false);
     }
 
-    fn set_object(&self, py: Python<'_>, key: Key, object: Py<PyAny>, weak: bool) {
-        let old = self.core.with(py, |core| match core.entries.get_mut(key) {
-            Some(Entry::Source { source, loose, .. }) if *loose != weak => {
-                *loose = weak;
-                std::mem::replace(&mut source.object, object)
-            }
-            _ => object,
-        });
+    fn set_object(&self, py: Python<'_>, place: Place, object: Py<PyAny>, weak: bool) {
+        let old = self
+            .core
+            .with(py, |core| match core.entries.get_mut(place.key) {
+                Some(Entry::Source { source, loose, .. }) if *loose != weak => {
+                    *loose = weak;
+                    std::mem::replace(&mut source.object, object)
+                }
+                _ => object,
+            });
         drop(old);
     }
 
@@ -141,24 +117,24 @@ impl EventLoop {
         self.core.with(py, |core| core.turn)
     }
 
-    /// Has the source of `key` flushed when the callback that runs now returns. False if none runs.
+    /// Has the source at `place` flushed when the callback that runs now returns. False if none runs.
     #[inline]
-    pub(crate) fn delay(&self, py: Python<'_>, key: Key) -> bool {
+    pub(crate) fn delay(&self, py: Python<'_>, place: Place) -> bool {
         self.core.with(py, |core| {
             if core.in_callback {
-                core.delayed.push_back(key);
+                core.delayed.push_back(place.key);
             }
             core.in_callback
         })
     }
 
-    /// The source of `key`, which `delay` was called for, needs no flush any more. It may be flushed
-    /// all the same.
+    /// The source at `place`, which `delay` was called for, needs no flush any more. It may be
+    /// flushed all the same.
     #[inline]
-    pub(crate) fn undelay(&self, py: Python<'_>, key: Key) {
+    pub(crate) fn undelay(&self, py: Python<'_>, place: Place) {
         self.core.with(py, |core| {
             // Nearly always it is the only one.
-            if core.delayed.back() == Some(&key) {
+            if core.delayed.back() == Some(&place.key) {
                 core.delayed.pop_back();
             }
         });
@@ -168,7 +144,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// `MemoryError`, unless `make_room` has made room.
-    pub(crate) fn push_step(&self, py: Python<'_>, source: Source, step: u8) -> PyResult<()> {
+    pub(crate) fn push_step(&self, py: Python<'_>, source: Source, step: Step) -> PyResult<()> {
         self.push(py, Ready::Step(Box::new((source, step))))
     }
 
@@ -204,32 +180,32 @@ impl EventLoop {
     }
 }
 
-/// Who has a descriptor number.
+/// What watches a descriptor.
 pub(crate) enum Claim {
-    /// Nobody.
-    Nobody,
-    /// `add_reader` or `add_writer` of the user, or the loop itself.
+    /// Nothing.
+    Free,
+    /// `add_reader` or `add_writer`, or the loop itself.
     Watch,
     /// A source.
-    Source(Source, Key),
+    Source(Source, Place),
 }
 
 impl EventLoop {
-    /// Who has the descriptor `number`.
+    /// What watches the descriptor `number`.
     #[inline]
     pub(crate) fn claim(&self, py: Python<'_>, number: RawFd) -> Claim {
         self.core.with(py, |core| {
             let place = usize::try_from(number).unwrap_or(usize::MAX);
             let Some(key) = core.descriptors.get(place).copied().flatten() else {
-                return Claim::Nobody;
+                return Claim::Free;
             };
             match core.entries.get(key) {
                 Some(entry @ Entry::Source { .. }) => match entry.source(py) {
-                    Some(source) => Claim::Source(source, key),
-                    None => Claim::Nobody,
+                    Some(source) => Claim::Source(source, Place { key, number }),
+                    None => Claim::Free,
                 },
                 Some(_) => Claim::Watch,
-                None => Claim::Nobody,
+                None => Claim::Free,
             }
         })
     }

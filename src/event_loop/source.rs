@@ -20,14 +20,29 @@ pub(crate) trait SourceClass: Sync {
     /// The descriptor became readable, writable, or both.
     fn ready(&self, object: &Bound<'_, PyAny>, readiness: Readiness) -> PyResult<()>;
     /// Runs a step that the source queued with `push_step`.
-    fn step(&self, object: &Bound<'_, PyAny>, step: u8) -> PyResult<()>;
+    fn step(&self, _object: &Bound<'_, PyAny>, _step: Step) -> PyResult<()> {
+        Ok(())
+    }
     /// The callback in which the source called `delay` has returned.
-    fn flush(&self, object: &Bound<'_, PyAny>) -> PyResult<()>;
-    /// Whether a user may watch the descriptor himself: true once the source is closing.
-    fn is_closing(&self, object: &Bound<'_, PyAny>) -> bool;
-    /// The user's own watch for reading (else for writing) takes the descriptor over. Only a source
-    /// that is closing can lose it like that.
-    fn displaced(&self, _object: &Bound<'_, PyAny>, _reading: bool) {}
+    fn flush(&self, _object: &Bound<'_, PyAny>) -> PyResult<()> {
+        Ok(())
+    }
+    /// Whether the program may watch the descriptor with `add_reader` and `add_writer`: not while a
+    /// transport is open.
+    fn may_be_watched(&self, _object: &Bound<'_, PyAny>) -> bool {
+        true
+    }
+    /// A program's own watch for `direction` takes the descriptor over. This happens only to a
+    /// source that may be watched.
+    fn displaced(&self, _object: &Bound<'_, PyAny>, _direction: Direction) {}
+}
+
+/// A step that a transport queues for itself.
+pub(crate) enum Step {
+    /// `connection_made` was called: reading begins, and the waiter is woken.
+    Start,
+    /// `connection_lost` is due, with this exception.
+    Lost(Option<Py<PyAny>>),
 }
 
 /// A registered object and its kind.

@@ -13,9 +13,8 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::error::{exception_of, os_error};
-use crate::event_loop::{EventLoop, Readiness, Source, SourceClass};
+use crate::event_loop::{EventLoop, Place, Readiness, Registration, Source, SourceClass};
 use crate::handle::{Callback, Handle};
-use crate::logic::slab::Key;
 use crate::py::call::Args;
 use crate::py::cell::LoopCell;
 use crate::py::object;
@@ -26,8 +25,8 @@ use crate::sys::process;
 struct State {
     /// The process; `None` once it was reaped.
     process: Option<OwnedFd>,
-    /// Its key in the loop's registry, while it is watched.
-    key: Option<Key>,
+    /// While it is watched.
+    registration: Option<Registration>,
     /// What is to be called, with its context.
     handle: Option<Py<Handle>>,
     /// How it ended; `None` as well if somebody else knows.
@@ -37,8 +36,6 @@ struct State {
 /// Waits for the exit of a child process.
 #[pyclass(frozen, weakref, module = "ferroloop._native")]
 pub(crate) struct ProcessWatch {
-    /// The loop that watches.
-    event_loop: Py<EventLoop>,
     /// The child's process number.
     pid: i32,
     /// The parts that change.
@@ -53,18 +50,6 @@ static PROCESS: ProcessClass = ProcessClass;
 impl SourceClass for ProcessClass {
     fn ready(&self, object: &Bound<'_, PyAny>, _readiness: Readiness) -> PyResult<()> {
         ProcessWatch::exited(object.cast::<ProcessWatch>()?)
-    }
-
-    fn step(&self, _object: &Bound<'_, PyAny>, _step: u8) -> PyResult<()> {
-        Ok(())
-    }
-
-    fn flush(&self, _object: &Bound<'_, PyAny>) -> PyResult<()> {
-        Ok(())
-    }
-
-    fn is_closing(&self, _object: &Bound<'_, PyAny>) -> bool {
-        true
     }
 }
 
@@ -93,13 +78,10 @@ impl ProcessWatch {
 
     /// Ends the watch and closes its descriptor.
     fn end(&self, py: Python<'_>) {
-        let (key, process) = self
-            .state
-            .with(py, |state| (state.key.take(), state.process.take()));
-        if let (Some(key), Some(process)) = (key, &process) {
-            let event_loop = self.event_loop.bind(py).get();
-            event_loop.unregister(py, key, process.as_raw_fd());
-        }
+        let (registration, process) = self.state.with(py, |state| {
+            (state.registration.take(), state.process.take())
+        });
+        drop(registration);
         drop(process);
     }
 }
@@ -131,13 +113,11 @@ impl ProcessWatch {
         object::track(handle.as_unbound());
         let state = State {
             process: Some(process),
-            key: None,
+            registration: None,
             handle: Some(handle.unbind()),
             returncode: None,
         };
-        let event_loop_ref = event_loop.clone().unbind();
         let watch = Self {
-            event_loop: event_loop_ref,
             pid,
             state: LoopCell::owned(state),
         };
@@ -146,8 +126,11 @@ impl ProcessWatch {
             object: this.clone().into_any().unbind(),
             class: &PROCESS,
         };
-        let key = event_loop.get().register(py, number, source)?;
-        this.get().state.with(py, |state| state.key = Some(key));
+        let place = Place::watched(event_loop, number, source)?;
+        let registration = Registration::new(event_loop, place);
+        this.get()
+            .state
+            .with(py, |state| state.registration = Some(registration));
         Ok(this)
     }
 
@@ -182,7 +165,9 @@ impl ProcessWatch {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let visited = self.state.try_with(|state| {
-            visit.call(&self.event_loop)?;
+            if let Some(registration) = &state.registration {
+                registration.visit(&visit)?;
+            }
             visit.call(&state.handle)
         });
         visited.unwrap_or(Ok(()))

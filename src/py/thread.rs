@@ -1,12 +1,13 @@
-//! Which thread this is, as `threading.get_ident()` says it.
+//! Which thread this is, as `threading.get_ident()` says it, and whether it is attached.
 //!
-//! Any thread, attached or not. The one surprise: `number` is not Python's identifier but a count
-//! of our own, which fits into half the room.
+//! Any thread, attached or not. `number` is not Python's identifier but a count of our own, which
+//! fits into 32 bits.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pyo3::ffi;
+use pyo3::prelude::*;
 
 /// What tells the calling thread from all others that live: a number that is a multiple of eight, and
 /// of which the next thread may make use when this one has ended.
@@ -64,4 +65,14 @@ pub(crate) fn number() -> NonZeroU32 {
             NonZeroU32::MIN.saturating_add(NEXT.fetch_add(1, Ordering::Relaxed));
     }
     NUMBER.with(|number| *number)
+}
+
+/// Runs `body` if the calling thread is attached: for destructors, which may also run when the
+/// interpreter is too far gone for `Python::attach`.
+pub(crate) fn if_attached(body: impl FnOnce(Python<'_>)) {
+    // SAFETY: any thread may ask, at any time.
+    if unsafe { ffi::PyGILState_Check() } != 0 {
+        // SAFETY: attached, as was just checked.
+        body(unsafe { Python::assume_attached() });
+    }
 }

@@ -9,12 +9,12 @@ use std::io;
 use pyo3::prelude::*;
 
 use crate::error::os_error;
-use crate::event_loop::EventLoop;
+use crate::event_loop::{Direction, EventLoop};
 use crate::py::method::{Arguments, FastMethod};
 use crate::py::names::name;
 use crate::py::stdlib::socket::adopt;
 use crate::py::value;
-use crate::sockets::waiting::{Direction, blocks, number_of, wait};
+use crate::sockets::waiting::{blocks, number_of, wait};
 use crate::sys::nonblocking::{Family, Origin};
 use crate::sys::socket;
 use crate::transport::address;

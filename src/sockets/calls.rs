@@ -13,11 +13,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
 
 use crate::error::os_error;
-use crate::event_loop::{EventLoop, SCRATCH};
+use crate::event_loop::{Direction, EventLoop, SCRATCH};
 use crate::py::data::{buffer, bytes};
 use crate::py::method::{Arguments, FastMethod};
 use crate::py::value;
-use crate::sockets::waiting::{Direction, number_of, wait};
+use crate::sockets::waiting::{number_of, wait};
 use crate::sys::address::Address;
 use crate::sys::nonblocking::{self, Family};
 use crate::sys::socket;

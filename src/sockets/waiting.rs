@@ -8,7 +8,6 @@
 //! Without the GIL the state belongs to the thread that made the watch, and other threads lock it.
 
 use std::ffi::CStr;
-use std::io;
 use std::os::fd::RawFd;
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -16,24 +15,16 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
-use crate::error::{exception, leaves_the_loop, os_error};
-use crate::event_loop::{Claim, EventLoop, Readiness, Source, SourceClass};
-use crate::logic::slab::Key;
+use crate::error::{exception, leaves_the_loop};
+use crate::event_loop::{
+    Claim, Direction, Edges, EventLoop, Place, Readiness, Source, SourceClass,
+};
 use crate::py::call;
 use crate::py::cell::LoopCell;
 use crate::py::method::{Arguments, FastMethod};
 use crate::py::names::name;
 use crate::py::stdlib::{asyncio, socket};
 use crate::py::value::Int;
-
-/// A direction that a call waits for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
-    /// Something to read.
-    Read,
-    /// Room to write.
-    Write,
-}
 
 /// The parts of a watch that change.
 struct State {
@@ -81,31 +72,18 @@ impl SourceClass for WatchClass {
         read.and(written)
     }
 
-    fn step(&self, _object: &Bound<'_, PyAny>, _step: u8) -> PyResult<()> {
-        Ok(())
-    }
-
-    fn flush(&self, _object: &Bound<'_, PyAny>) -> PyResult<()> {
-        Ok(())
-    }
-
-    fn is_closing(&self, _object: &Bound<'_, PyAny>) -> bool {
-        true
-    }
-
     /// As in asyncio, whoever waits for the same direction waits in vain from now on; the other
     /// direction tries again and then waits beside the user's watch.
-    fn displaced(&self, object: &Bound<'_, PyAny>, reading: bool) {
+    fn displaced(&self, object: &Bound<'_, PyAny>, direction: Direction) {
         let py = object.py();
         let Ok(watch) = object.cast::<SocketWatch>() else {
             return;
         };
         let (other, same) = watch.get().state.with(py, |state| {
             let (reader, writer) = (state.reader.take(), state.writer.take());
-            if reading {
-                (writer, reader)
-            } else {
-                (reader, writer)
+            match direction {
+                Direction::Read => (writer, reader),
+                Direction::Write => (reader, writer),
             }
         });
         drop(same);
@@ -231,11 +209,11 @@ pub(crate) fn wait<'py>(
     let py = this.py();
     let event_loop = this.get();
     event_loop.check_closed()?;
-    let (watch, key) = match event_loop.claim(py, number) {
+    let (watch, place) = match event_loop.claim(py, number) {
         Claim::Watch => return Ok(py.NotImplemented().into_bound(py)),
-        Claim::Nobody => begin(this, sock, number)?,
-        Claim::Source(source, key) => match source.object.into_bound(py).cast_into() {
-            Ok(watch) if Bound::<SocketWatch>::get(&watch).is_of(sock) => (watch, key),
+        Claim::Free => begin(this, sock, number)?,
+        Claim::Source(source, place) => match source.object.into_bound(py).cast_into() {
+            Ok(watch) if Bound::<SocketWatch>::get(&watch).is_of(sock) => (watch, place),
             Ok(watch) => {
                 // Another socket object of that descriptor, which may live as well.
                 let begun = begin(this, sock, number)?;
@@ -257,7 +235,7 @@ pub(crate) fn wait<'py>(
     watch.get().place(py, direction, future.clone().unbind());
     let writes = watch.get().state.with(py, |state| state.writer.is_some());
     if writes {
-        watch_writing(event_loop, watch.get(), py, number, key)?;
+        watch_writing(this, watch.get(), place)?;
     }
     Ok(future)
 }
@@ -267,7 +245,7 @@ fn begin<'py>(
     this: &Bound<'py, EventLoop>,
     sock: Borrowed<'_, 'py, PyAny>,
     number: RawFd,
-) -> PyResult<(Bound<'py, SocketWatch>, Key)> {
+) -> PyResult<(Bound<'py, SocketWatch>, Place)> {
     let py = this.py();
     let watch = SocketWatch {
         sock: PyWeakrefReference::new(&sock)?.unbind(),
@@ -282,35 +260,26 @@ fn begin<'py>(
         object: watch.clone().into_any().unbind(),
         class: &WATCH,
     };
-    let key = this.get().register(py, number, source)?;
-    Ok((watch, key))
+    Ok((watch, Place::watched(this, number, source)?))
 }
 
 /// Asks the kernel for room to write too, once.
 fn watch_writing(
-    event_loop: &EventLoop,
+    event_loop: &Bound<'_, EventLoop>,
     watch: &SocketWatch,
-    py: Python<'_>,
-    number: RawFd,
-    key: Key,
+    place: Place,
 ) -> PyResult<()> {
-    if watch
-        .state
-        .with(py, |state| std::mem::replace(&mut state.writes, true))
-    {
+    let py = event_loop.py();
+    let writes = |writes| {
+        watch
+            .state
+            .with(py, |state| std::mem::replace(&mut state.writes, writes))
+    };
+    if writes(true) {
         return Ok(());
     }
-    let poller = event_loop.poller(py)?;
-    let asked = match poller.change_edge(number, key.0, true) {
-        // Another file was put under the number (dup2), which the kernel does not watch yet.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => poller
-            .add_edge(number, key.0)
-            .and_then(|()| poller.change_edge(number, key.0, true)),
-        result => result,
-    };
-    asked.map_err(|error| {
-        watch.state.with(py, |state| state.writes = false);
-        os_error(&error)
+    place.rearm(event_loop, Edges::Both).inspect_err(|_| {
+        writes(false);
     })
 }
 

@@ -56,6 +56,15 @@ impl Readiness {
     }
 }
 
+/// What an edge-triggered watch asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Edges {
+    /// Something to read.
+    Read,
+    /// Something to read, or room to write.
+    Both,
+}
+
 /// Which directions a level-triggered watch asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Directions {
@@ -166,14 +175,13 @@ impl Poller {
         }
     }
 
-    /// Changes an edge-triggered watch to both directions, or back to reading only; begins it if
-    /// there is none. The kernel reports again what is ready at that moment.
-    pub(crate) fn change_edge(&self, fd: RawFd, token: u64, write: bool) -> io::Result<()> {
+    /// Changes what an edge-triggered watch asks for; begins it if there is none. The kernel reports
+    /// again what is ready at that moment.
+    pub(crate) fn change_edge(&self, fd: RawFd, token: u64, edges: Edges) -> io::Result<()> {
         let registry = self.poll.registry();
-        let interest = if write {
-            READ | Interest::WRITABLE
-        } else {
-            READ
+        let interest = match edges {
+            Edges::Read => READ,
+            Edges::Both => READ | Interest::WRITABLE,
         };
         match registry.reregister(&mut SourceFd(&fd), as_token(token), interest) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
@@ -364,7 +372,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::time::{Duration, Instant};
 
-    use super::{Directions, Events, Poller};
+    use super::{Directions, Edges, Events, Poller};
 
     fn tokens(poller: &Poller, timeout: f64) -> Vec<u64> {
         let mut events = Events::new();
@@ -393,7 +401,9 @@ mod tests {
         poller.add_edge(right.as_raw_fd(), 8).unwrap();
         assert_eq!(tokens(&poller, 1.0), [8]);
         assert!(tokens(&poller, 0.0).is_empty());
-        poller.change_edge(right.as_raw_fd(), 8, true).unwrap();
+        poller
+            .change_edge(right.as_raw_fd(), 8, Edges::Both)
+            .unwrap();
         assert_eq!(tokens(&poller, 1.0), [8]);
     }
 

@@ -7,8 +7,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
 
-use crate::event_loop::EventLoop;
-use crate::logic::slab::Key;
+use crate::event_loop::{EventLoop, Place};
 
 /// How the loop holds a transport.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,21 +18,22 @@ pub(crate) enum Hold {
     Weak,
 }
 
-/// Has `event_loop` hold `object` weakly. `key` says under which key, or `None` if it has something
-/// to do for it now after all, and notes the change: the collector may have run Python code before.
+/// Has `event_loop` hold `object` weakly. `place` says where it is registered, and notes the change;
+/// it says `None` if the loop has something to do for it after all, because the collector ran Python
+/// code meanwhile.
 ///
 /// Without memory for a weak reference the loop goes on holding it.
 #[cold]
 pub(crate) fn loosen(
     object: &Bound<'_, PyAny>,
     event_loop: &Py<EventLoop>,
-    key: impl FnOnce() -> Option<Key>,
+    place: impl FnOnce() -> Option<Place>,
 ) {
     let Ok(reference) = PyWeakrefReference::new(object) else {
         return;
     };
-    if let Some(key) = key() {
+    if let Some(place) = place() {
         let py = object.py();
-        event_loop.bind(py).get().loosen(py, key, reference);
+        event_loop.bind(py).get().loosen(py, place, reference);
     }
 }

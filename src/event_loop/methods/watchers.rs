@@ -89,7 +89,7 @@ pub(crate) fn check_free(
     });
     if let Some(source) = source {
         let transport = source.object.bind(py);
-        if !source.class.is_closing(transport) {
+        if !source.class.may_be_watched(transport) {
             return Err(exception::<PyRuntimeError>(
                 py,
                 format_args!(
@@ -180,9 +180,7 @@ fn watch(
     }
     if let Claim::Source(source, _) = event_loop.claim(py, number) {
         let object = source.object.into_bound(py);
-        source
-            .class
-            .displaced(&object, direction == Direction::Read);
+        source.class.displaced(&object, direction);
     }
     let mut watch = Watch {
         file: (!file.is_instance_of::<PyInt>()).then(|| file.to_owned().unbind()),

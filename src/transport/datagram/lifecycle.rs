@@ -5,8 +5,10 @@
 
 use pyo3::prelude::*;
 
-use crate::error::{leaves_the_loop, os_error};
-use crate::event_loop::{Entry, EventLoop, Readiness, Source, SourceClass, UserCall};
+use crate::error::leaves_the_loop;
+use crate::event_loop::{
+    EventLoop, Place, Readiness, Registration, Source, SourceClass, Step, UserCall,
+};
 use crate::handle::Callback;
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::call::Args;
@@ -17,16 +19,6 @@ use crate::transport::datagram::state::DatagramTransport;
 use crate::transport::descriptor::Descriptor;
 use crate::transport::protocol::report_fatal;
 use crate::transport::stream::state::Writing;
-
-/// A step that an endpoint queues for itself.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Step {
-    /// `connection_made` was called: reading begins, and the waiter is woken.
-    Start,
-    /// `connection_lost` is due.
-    Lost,
-}
 
 /// Datagram endpoints, as a kind of source.
 pub(crate) struct DatagramClass;
@@ -53,22 +45,18 @@ impl SourceClass for DatagramClass {
         read.and(written.or_else(|error| report(this, error, "_sendto_ready")))
     }
 
-    fn step(&self, object: &Bound<'_, PyAny>, step: u8) -> PyResult<()> {
+    fn step(&self, object: &Bound<'_, PyAny>, step: Step) -> PyResult<()> {
         let this = object.cast::<DatagramTransport>()?;
-        if step == Step::Start as u8 {
+        let Step::Lost(reason) = step else {
             return start(this);
-        }
-        let lost = this
-            .get()
-            .in_context(this.py(), || DatagramTransport::connection_lost(this));
+        };
+        let lost = this.get().in_context(this.py(), || {
+            DatagramTransport::connection_lost(this, reason)
+        });
         lost.or_else(|error| report(this, error, "_call_connection_lost"))
     }
 
-    fn flush(&self, _object: &Bound<'_, PyAny>) -> PyResult<()> {
-        Ok(())
-    }
-
-    fn is_closing(&self, object: &Bound<'_, PyAny>) -> bool {
+    fn may_be_watched(&self, object: &Bound<'_, PyAny>) -> bool {
         object.cast::<DatagramTransport>().is_ok_and(|this| {
             this.get()
                 .state
@@ -102,10 +90,13 @@ pub(crate) fn open(
             object: this.clone().into_any().unbind(),
             class: &DATAGRAM,
         };
-        let key = event_loop.get().enter(py, number, Entry::of(source()))?;
-        this.get().state.with(py, |state| state.key = Some(key));
+        let registration =
+            Registration::new(event_loop, Place::reserve(event_loop, number, source())?);
+        this.get()
+            .state
+            .with(py, |state| state.registration = Some(registration));
         event_loop.get().push_prepared(py, ready)?;
-        event_loop.get().push_step(py, source(), Step::Start as u8)
+        event_loop.get().push_step(py, source(), Step::Start)
     };
     opened().inspect_err(|_| {
         let unused = this.get().state.with(py, |state| {
@@ -119,26 +110,21 @@ pub(crate) fn open(
 fn start(this: &Bound<'_, DatagramTransport>) -> PyResult<()> {
     let py = this.py();
     let transport = this.get();
-    let (waiter, key, number, blocked) = transport.state.with(py, |state| {
+    let (waiter, place, blocked) = transport.state.with(py, |state| {
         if state.life == Lifecycle::Starting {
             state.life = Lifecycle::Open;
         }
         let blocked = state.writing == Writing::Blocked;
-        (
-            state.waiter.take(),
-            state.key,
-            state.descriptor.registered(),
-            blocked,
-        )
+        (state.waiter.take(), state.place(), blocked)
     });
     // What `connection_made` sent may have begun the watch already, for both directions.
-    if let Some(key) = key
+    if let Some(place) = place
         && !blocked
     {
-        let poller = transport.event_loop.bind(py).get().poller(py)?;
-        if let Err(error) = poller.add_edge(number, key.0) {
-            let message = "Fatal error on transport";
-            DatagramTransport::fatal_error(this, os_error(&error), message)?;
+        let event_loop = transport.event_loop.bind(py);
+        event_loop.get().poller(py)?;
+        if let Err(error) = place.watch(event_loop) {
+            DatagramTransport::fatal_error(this, error, "Fatal error on transport")?;
         }
     }
     transport.read_on(py);
@@ -224,7 +210,7 @@ impl DatagramTransport {
     fn lose(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
-        transport.unwatch(py, reason);
+        transport.unwatch(py);
         let event_loop = transport.event_loop.bind(py).get();
         if event_loop.is_closed() {
             // A closed loop runs nothing any more. Nobody can be told of an error either.
@@ -241,7 +227,7 @@ impl DatagramTransport {
             object: this.clone().into_any().unbind(),
             class: &DATAGRAM,
         };
-        event_loop.push_step(py, source, Step::Lost as u8)
+        event_loop.push_step(py, source, Step::Lost(reason))
     }
 
     /// Ends the watch and tells the protocol at once.
@@ -249,32 +235,26 @@ impl DatagramTransport {
     /// # Errors
     /// What `connection_lost` raises.
     pub(crate) fn lose_now(this: &Bound<'_, Self>) -> PyResult<()> {
-        this.get().unwatch(this.py(), None);
-        Self::connection_lost(this)
+        this.get().unwatch(this.py());
+        Self::connection_lost(this, None)
     }
 
-    fn unwatch(&self, py: Python<'_>, reason: Option<Py<PyAny>>) {
-        let event_loop = self.event_loop.bind(py).get();
-        let (key, number, received) = self.state.with(py, |state| {
+    fn unwatch(&self, py: Python<'_>) {
+        let (registration, received) = self.state.with(py, |state| {
             state.life = Lifecycle::Losing;
-            state.reason = reason;
             let received = std::mem::take(&mut state.received);
-            (state.key.take(), state.descriptor.registered(), received)
+            (state.registration.take(), received)
         });
-        drop(received);
-        if let Some(key) = key {
-            event_loop.unregister(py, key, number);
-        }
+        drop((registration, received));
     }
 
     /// Tells the protocol and closes the descriptor.
     ///
     /// # Errors
     /// What `connection_lost` raises.
-    fn connection_lost(this: &Bound<'_, Self>) -> PyResult<()> {
+    fn connection_lost(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
-        let reason = transport.state.with(py, |state| state.reason.take());
         let told = match transport.protocol(py) {
             Some(protocol) => {
                 let reason = reason.unwrap_or_else(|| py.None()).into_bound(py);

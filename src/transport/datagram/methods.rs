@@ -52,12 +52,11 @@ fn new_state(
         flow: FlowControl::default(),
         given: None,
         lost_sends: 0,
-        key: None,
+        registration: None,
         hold: Hold::Strong,
         context: Some(context),
         extra: Some(extra.clone().unbind()),
         waiter: waiter.map(Bound::unbind),
-        reason: None,
     }
 }
 
@@ -308,15 +307,7 @@ impl DatagramTransport {
             let received = std::mem::take(&mut state.received);
             let (protocol, context) = (state.protocol.take(), state.context.take());
             let (extra, waiter) = (state.extra.take(), state.waiter.take());
-            (
-                queued,
-                received,
-                protocol,
-                context,
-                extra,
-                waiter,
-                state.reason.take(),
-            )
+            (queued, received, protocol, context, extra, waiter)
         });
         drop(cleared);
     }

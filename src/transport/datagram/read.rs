@@ -87,16 +87,12 @@ impl DatagramTransport {
 
     /// Asks the loop to call again after its next poll if there is more to deliver or to receive.
     pub(crate) fn read_on(&self, py: Python<'_>) {
-        let key = self.state.with(py, |state| {
+        let place = self.state.with(py, |state| {
             let more = state.readable || !state.received.is_empty();
-            if more && state.reads() {
-                state.key
-            } else {
-                None
-            }
+            state.place().filter(|_| more && state.reads())
         });
-        if let Some(key) = key {
-            self.event_loop.bind(py).get().resume(py, key);
+        if let Some(place) = place {
+            self.event_loop.bind(py).get().resume(py, place);
         }
     }
 

@@ -11,10 +11,9 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::event_loop::EventLoop;
+use crate::event_loop::{EventLoop, Place, Registration};
 use crate::logic::flow_control::FlowControl;
 use crate::logic::lifecycle::Lifecycle;
-use crate::logic::slab::Key;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
 use crate::py::finalizer::{Destructor, Finalized};
@@ -66,8 +65,8 @@ pub(crate) struct DatagramState {
     pub(crate) given: Given,
     /// Sends after the endpoint was lost, for the warning.
     pub(crate) lost_sends: u32,
-    /// The key in the loop's registry, while it is watched.
-    pub(crate) key: Option<Key>,
+    /// While the loop watches it.
+    pub(crate) registration: Option<Registration>,
     /// How the loop holds us.
     pub(crate) hold: Hold,
     /// The context that read and write callbacks run in; `None` while one runs.
@@ -76,8 +75,6 @@ pub(crate) struct DatagramState {
     pub(crate) extra: Option<Py<PyDict>>,
     /// The future that is done when the endpoint is made.
     pub(crate) waiter: Option<Py<PyAny>>,
-    /// What `connection_lost` will be told.
-    pub(crate) reason: Option<Py<PyAny>>,
 }
 
 impl DatagramState {
@@ -89,6 +86,12 @@ impl DatagramState {
             && self.life == Lifecycle::Open
             && self.writing == Writing::Idle
             && self.queue.is_empty()
+    }
+
+    /// Where the loop's registry has it, while it does.
+    #[inline]
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.registration.as_ref().map(Registration::place)
     }
 }
 
@@ -156,8 +159,9 @@ impl DatagramTransport {
         if this.get().state.with(py, |state| state.is_idle()) {
             hold::loosen(this.as_any(), &this.get().event_loop, || {
                 this.get().state.with(py, |state| {
-                    let key = if state.is_idle() { state.key } else { None };
-                    key.inspect(|_| state.hold = Hold::Weak)
+                    let idle = state.is_idle();
+                    let place = state.place().filter(|_| idle);
+                    place.inspect(|_| state.hold = Hold::Weak)
                 })
             });
         }
@@ -167,15 +171,15 @@ impl DatagramTransport {
     #[inline]
     pub(crate) fn hold(this: &Bound<'_, Self>) {
         let py = this.py();
-        let key = this.get().state.with(py, |state| {
+        let place = this.get().state.with(py, |state| {
             match std::mem::replace(&mut state.hold, Hold::Strong) {
-                Hold::Weak => state.key,
+                Hold::Weak => state.place(),
                 Hold::Strong => None,
             }
         });
-        if let Some(key) = key {
+        if let Some(place) = place {
             let event_loop = this.get().event_loop.bind(py).get();
-            event_loop.hold(key, this.as_any());
+            event_loop.hold(place, this.as_any());
         }
     }
 
@@ -198,14 +202,11 @@ impl DatagramTransport {
     /// Closes the descriptor of an endpoint that its loop does not hold. Whoever has the endpoint
     /// again finds it as one whose socket was closed behind its back, as in asyncio.
     fn close_abandoned(&self, py: Python<'_>) -> PyResult<()> {
-        let (key, descriptor) = self.state.with(py, |state| {
+        let (registration, descriptor) = self.state.with(py, |state| {
             let descriptor = std::mem::replace(&mut state.descriptor, Descriptor::Closed);
-            (state.key.take(), descriptor)
+            (state.registration.take(), descriptor)
         });
-        if let Some(key) = key {
-            let event_loop = self.event_loop.bind(py).get();
-            event_loop.unregister(py, key, self.number);
-        }
+        drop(registration);
         descriptor.close_abandoned(py)
     }
 
@@ -214,6 +215,9 @@ impl DatagramTransport {
         let visited = self.state.try_with(|state| {
             visit.call(&self.event_loop)?;
             visit.call(&self.address)?;
+            if let Some(registration) = &state.registration {
+                registration.visit(visit)?;
+            }
             state.descriptor.visit(visit)?;
             for (_, address) in state.queue.iter().chain(&state.received) {
                 visit.call(address)?;
@@ -224,8 +228,7 @@ impl DatagramTransport {
                 .as_ref()
                 .map_or(Ok(()), |it| it.visit(visit))?;
             visit.call(&state.extra)?;
-            visit.call(&state.waiter)?;
-            visit.call(&state.reason)
+            visit.call(&state.waiter)
         });
         visited.unwrap_or(Ok(()))
     }

@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyInt, PyMemoryView, PyString, PyTuple};
 
 use crate::error::{exception, leaves_the_loop, no_memory, os_error, would_block};
+use crate::event_loop::Edges;
 use crate::logic::flow_control::LOST_WRITES;
 use crate::py::data::buffer;
 use crate::py::names::name;
@@ -238,12 +239,12 @@ impl DatagramTransport {
 
     /// After an error the rest follows with the next turn.
     fn send_on(&self, py: Python<'_>) {
-        let key = self.state.with(py, |state| {
+        let place = self.state.with(py, |state| {
             state.sends_on = true;
-            state.key
+            state.place()
         });
-        if let Some(key) = key {
-            self.event_loop.bind(py).get().resume(py, key);
+        if let Some(place) = place {
+            self.event_loop.bind(py).get().resume(py, place);
         }
     }
 
@@ -251,19 +252,14 @@ impl DatagramTransport {
     fn drained(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
-        let (drained, closes, key, number) = transport.state.with(py, |state| {
+        let (drained, closes, place) = transport.state.with(py, |state| {
             let drained = state.queue.is_empty()
                 && state.writing == Writing::Blocked
                 && !state.life.is_lost();
             if drained {
                 state.writing = Writing::Idle;
             }
-            (
-                drained,
-                state.life.is_closing(),
-                state.key,
-                state.descriptor.registered(),
-            )
+            (drained, state.life.is_closing(), state.place())
         });
         if !drained {
             return Ok(());
@@ -271,10 +267,9 @@ impl DatagramTransport {
         if closes {
             return Self::lose_now(this);
         }
-        if let Some(key) = key {
-            let poller = transport.event_loop.bind(py).get().poller(py)?;
+        if let Some(place) = place {
             // A failure leaves the watch for room on, which costs wake-ups and nothing else.
-            let _ = poller.change_edge(number, key.0, false);
+            let _ = place.rearm(transport.event_loop.bind(py), Edges::Read);
         }
         Self::loosen(this);
         Ok(())
@@ -283,21 +278,12 @@ impl DatagramTransport {
     fn watch_for_room(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         Self::hold(this);
-        let (key, number, blocked) = this.get().state.with(py, |state| {
+        let (place, blocked) = this.get().state.with(py, |state| {
             let writing = std::mem::replace(&mut state.writing, Writing::Blocked);
-            (
-                state.key,
-                state.descriptor.registered(),
-                writing == Writing::Blocked,
-            )
+            (state.place(), writing == Writing::Blocked)
         });
-        match key {
-            Some(key) if !blocked => {
-                let poller = this.get().event_loop.bind(py).get().poller(py)?;
-                poller
-                    .change_edge(number, key.0, true)
-                    .map_err(|error| os_error(&error))
-            }
+        match place {
+            Some(place) if !blocked => place.rearm(this.get().event_loop.bind(py), Edges::Both),
             _ => Ok(()),
         }
     }

@@ -14,9 +14,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::error::{exception, os_error};
-use crate::event_loop::{EventLoop, Source, SourceClass, UserCall, call_soon_about};
+use crate::event_loop::{
+    EventLoop, Place, Registration, Source, SourceClass, Step, UserCall, call_soon_about,
+};
 use crate::logic::lifecycle::Lifecycle;
-use crate::logic::slab::Key;
 use crate::py::call::Args;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
@@ -28,23 +29,11 @@ use crate::sys::pipe::{self, Kind};
 use crate::transport::hold::{self, Hold};
 use crate::transport::protocol::report_step;
 
-/// A step that a pipe transport queues for itself.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Step {
-    /// `connection_made` was called: the watch begins, and the waiter is woken.
-    Start,
-    /// `connection_lost` is due.
-    Lost,
-}
-
-/// A registered descriptor.
+/// What the loop watches.
 pub(crate) struct Watch {
-    /// Its key in the loop's registry.
-    pub(crate) key: Key,
-    /// Its number.
-    pub(crate) number: RawFd,
-    /// Ours, if somebody else had the transport's own descriptor registered.
+    /// Ends before the duplicate is closed.
+    registration: Registration,
+    /// The descriptor that is watched, if another transport had the pipe's own one registered.
     duplicate: Option<OwnedFd>,
 }
 
@@ -70,8 +59,13 @@ pub(crate) struct End {
     waiter: Option<Py<PyAny>>,
     /// What `get_extra_info` finds.
     pub(crate) extra: Py<PyDict>,
-    /// What `connection_lost` will be told.
-    reason: Option<Py<PyAny>>,
+}
+
+impl End {
+    /// Where the loop's registry has it, while it does.
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.watch.as_ref().map(|watch| watch.registration.place())
+    }
 }
 
 /// What a transport is made of.
@@ -132,7 +126,6 @@ impl PipeTransport {
             context: Some(event_loop.get().capture_context(py)?),
             waiter: parts.waiter.map(Bound::unbind),
             extra: extra.unbind(),
-            reason: None,
         };
         let event_loop = event_loop.clone().unbind();
         let end = LoopCell::owned(end);
@@ -194,7 +187,7 @@ impl PipeTransport {
             .event_loop
             .bind(py)
             .get()
-            .push_step(py, source, step as u8)
+            .push_step(py, source, step)
     }
 
     /// `connection_made` has run: `watches` says whether the descriptor is watched from now on.
@@ -223,37 +216,31 @@ impl PipeTransport {
         }
     }
 
-    /// The key and the number that the loop watches, edge-triggered; begins the watch if need be.
+    /// Where the loop watches the pipe, edge-triggered; begins the watch if need be.
     ///
     /// # Errors
     /// `OSError` for what cannot be watched, such as `/dev/null`.
-    pub(crate) fn watch(this: &Bound<'_, Self>) -> PyResult<(Key, RawFd)> {
+    pub(crate) fn watch(this: &Bound<'_, Self>) -> PyResult<Place> {
         let py = this.py();
         let transport = this.get();
-        let (watched, own) = transport.end.with(py, |end| {
-            (
-                end.watch.as_ref().map(|watch| (watch.key, watch.number)),
-                end.number,
-            )
-        });
+        let (watched, own) = transport.end.with(py, |end| (end.place(), end.number));
         if let Some(watched) = watched {
             return Ok(watched);
         }
-        let event_loop = transport.event_loop.bind(py).get();
-        let duplicate = if event_loop.has_source(py, own) {
+        let event_loop = transport.event_loop.bind(py);
+        let duplicate = if event_loop.get().has_source(py, own) {
             Some(pipe::duplicate(own).map_err(|error| os_error(&error))?)
         } else {
             None
         };
         let number = duplicate.as_ref().map_or(own, AsRawFd::as_raw_fd);
-        let key = event_loop.register(py, number, Self::source(this))?;
+        let place = Place::watched(event_loop, number, Self::source(this))?;
         let watch = Watch {
-            key,
-            number,
+            registration: Registration::new(event_loop, place),
             duplicate,
         };
         transport.end.with(py, |end| end.watch = Some(watch));
-        Ok((key, number))
+        Ok(place)
     }
 
     /// Lets the loop hold us weakly if it has nothing to do for us, as `is_idle` says of one that is
@@ -266,9 +253,8 @@ impl PipeTransport {
             let idle = is_idle();
             this.get().end.with(this.py(), |end| {
                 let strong = end.life == Lifecycle::Open && end.hold == Hold::Strong;
-                let key = end.watch.as_ref().map(|watch| watch.key);
-                key.filter(|_| idle && strong)
-                    .inspect(|_| end.hold = Hold::Weak)
+                let place = end.place().filter(|_| idle && strong);
+                place.inspect(|_| end.hold = Hold::Weak)
             })
         });
     }
@@ -276,15 +262,15 @@ impl PipeTransport {
     /// Has the loop hold us again, before it is to do something for us.
     pub(crate) fn hold(this: &Bound<'_, Self>) {
         let py = this.py();
-        let key = this.get().end.with(py, |end| {
+        let place = this.get().end.with(py, |end| {
             match std::mem::replace(&mut end.hold, Hold::Strong) {
-                Hold::Weak => end.watch.as_ref().map(|watch| watch.key),
+                Hold::Weak => end.place(),
                 Hold::Strong => None,
             }
         });
-        if let Some(key) = key {
+        if let Some(place) = place {
             let event_loop = this.get().event_loop.bind(py).get();
-            event_loop.hold(key, this.as_any());
+            event_loop.hold(place, this.as_any());
         }
     }
 
@@ -341,7 +327,7 @@ impl PipeTransport {
     /// What closing the file raises.
     pub(crate) fn lose(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
         let py = this.py();
-        if !Self::end_watch(this, reason) {
+        if !Self::end_watch(this) {
             return Ok(());
         }
         if this.get().event_loop.bind(py).get().is_closed() {
@@ -353,26 +339,21 @@ impl PipeTransport {
         if let Some(old) = old {
             old.release(py);
         }
-        Self::push(this, Step::Lost)
+        Self::push(this, Step::Lost(reason))
     }
 
     /// Ends the watch for good. False if that happened before.
-    pub(crate) fn end_watch(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> bool {
+    pub(crate) fn end_watch(this: &Bound<'_, Self>) -> bool {
         let py = this.py();
         let (first, watch) = this.get().end.with(py, |end| {
             if end.life.is_lost() {
                 return (false, None);
             }
             end.life = Lifecycle::Losing;
-            end.reason = reason;
             (true, end.watch.take())
         });
         if let Some(watch) = watch {
-            this.get()
-                .event_loop
-                .bind(py)
-                .get()
-                .unregister(py, watch.key, watch.number);
+            drop(watch.registration);
             drop(watch.duplicate);
         }
         first
@@ -382,10 +363,12 @@ impl PipeTransport {
     ///
     /// # Errors
     /// What leaves the loop.
-    pub(crate) fn connection_lost(this: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn connection_lost(
+        this: &Bound<'_, Self>,
+        reason: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
-        let reason = transport.end.with(py, |end| end.reason.take());
         let told = match transport.protocol(py) {
             Some(protocol) => {
                 let reason = reason.unwrap_or_else(|| py.None()).into_bound(py);
@@ -440,7 +423,7 @@ impl PipeTransport {
         }
         let py = this.py();
         let warned = warning::unclosed_transport(this.as_any());
-        Self::end_watch(this, None);
+        Self::end_watch(this);
         let file = this.get().end.with(py, |end| end.file.take());
         let closed = file.map_or(Ok(()), |file| {
             file.call_method0(py, name!(py, close)).map(drop)
@@ -472,8 +455,10 @@ impl PipeTransport {
             visit.call(&end.protocol)?;
             end.context.as_ref().map_or(Ok(()), |it| it.visit(visit))?;
             visit.call(&end.waiter)?;
-            visit.call(&end.extra)?;
-            visit.call(&end.reason)
+            if let Some(watch) = &end.watch {
+                watch.registration.visit(visit)?;
+            }
+            visit.call(&end.extra)
         });
         visited.unwrap_or(Ok(()))
     }
@@ -481,12 +466,7 @@ impl PipeTransport {
     /// Gives up what may be part of a cycle; the file stays, to be closed at the very end.
     pub(crate) fn clear(&self, py: Python<'_>) {
         let cleared = self.end.with(py, |end| {
-            (
-                end.protocol.take(),
-                end.context.take(),
-                end.waiter.take(),
-                end.reason.take(),
-            )
+            (end.protocol.take(), end.context.take(), end.waiter.take())
         });
         drop(cleared);
     }

@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyType};
 
 use crate::error::os_error;
-use crate::event_loop::{EventLoop, Readiness, SourceClass, UserCall};
+use crate::event_loop::{EventLoop, Readiness, SourceClass, Step, UserCall};
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::cell::LoopCell;
 use crate::py::data::bytes;
@@ -24,7 +24,7 @@ use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Count, Text};
 use crate::sys::pipe::{self, Kind};
 use crate::sys::socket::readable_bytes;
-use crate::transport::pipe::end::{Parts, PipeTransport, Step};
+use crate::transport::pipe::end::{Parts, PipeTransport};
 use crate::transport::protocol::{report, report_fatal};
 use crate::transport::stream::state::Reading;
 
@@ -73,23 +73,19 @@ impl SourceClass for ReaderClass {
         transport.in_context(this.py(), || ReadPipeTransport::read_ready(this, readiness))
     }
 
-    fn step(&self, object: &Bound<'_, PyAny>, step: u8) -> PyResult<()> {
+    fn step(&self, object: &Bound<'_, PyAny>, step: Step) -> PyResult<()> {
         let this = object.cast::<ReadPipeTransport>()?;
         let end = this.as_super();
-        if step == Step::Start as u8 {
+        let Step::Lost(reason) = step else {
             let started = PipeTransport::start(end, true);
             ReadPipeTransport::loosen(this);
             return started;
-        }
+        };
         end.get()
-            .in_context(this.py(), || PipeTransport::connection_lost(end))
+            .in_context(this.py(), || PipeTransport::connection_lost(end, reason))
     }
 
-    fn flush(&self, _object: &Bound<'_, PyAny>) -> PyResult<()> {
-        Ok(())
-    }
-
-    fn is_closing(&self, object: &Bound<'_, PyAny>) -> bool {
+    fn may_be_watched(&self, object: &Bound<'_, PyAny>) -> bool {
         object
             .cast::<PipeTransport>()
             .is_ok_and(|this| this.get().is_closing(this.py()))
@@ -153,11 +149,8 @@ impl ReadPipeTransport {
     fn look_again(this: &Bound<'_, Self>) {
         let py = this.py();
         let transport = this.as_super().get();
-        let key = transport
-            .end
-            .with(py, |end| end.watch.as_ref().map(|watch| watch.key));
-        if let Some(key) = key {
-            transport.event_loop.bind(py).get().resume(py, key);
+        if let Some(place) = transport.end.with(py, |end| end.place()) {
+            transport.event_loop.bind(py).get().resume(py, place);
         }
     }
 

@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
 
 use crate::error::{exception, exception_of, no_memory, os_error};
-use crate::event_loop::{Readiness, SourceClass};
+use crate::event_loop::{Edges, Readiness, SourceClass, Step};
 use crate::logic::flow_control::{FlowControl, LOST_WRITES};
 use crate::logic::lifecycle::Lifecycle;
 use crate::logic::write_queue::WriteQueue;
@@ -29,7 +29,7 @@ use crate::sys::pipe;
 use crate::sys::socket::MAX_SLICES;
 use crate::transport::chunk::{Data, Finished};
 use crate::transport::limits::Given;
-use crate::transport::pipe::end::{PipeTransport, Step};
+use crate::transport::pipe::end::PipeTransport;
 use crate::transport::protocol::{report_fatal, tell_flow};
 
 /// What the log says of an error of write(2).
@@ -44,8 +44,8 @@ pub(crate) struct State {
     pub(crate) flow: FlowControl,
     /// The water marks as the program gave them.
     pub(crate) given: Given,
-    /// Whether the watch is for both directions, and not only for the reader's end.
-    armed: bool,
+    /// What the watch is for; `Read` is for the reader's end alone.
+    watched: Option<Edges>,
     /// Writes after the connection was lost, for the warning.
     lost_writes: u32,
 }
@@ -83,21 +83,17 @@ impl SourceClass for WriterClass {
         })
     }
 
-    fn step(&self, object: &Bound<'_, PyAny>, step: u8) -> PyResult<()> {
+    fn step(&self, object: &Bound<'_, PyAny>, step: Step) -> PyResult<()> {
         let this = object.cast::<WritePipeTransport>()?;
         let end = this.as_super();
-        if step == Step::Start as u8 {
+        let Step::Lost(reason) = step else {
             return PipeTransport::start(end, this.get().sees_reader_go);
-        }
+        };
         end.get()
-            .in_context(this.py(), || PipeTransport::connection_lost(end))
+            .in_context(this.py(), || PipeTransport::connection_lost(end, reason))
     }
 
-    fn flush(&self, _object: &Bound<'_, PyAny>) -> PyResult<()> {
-        Ok(())
-    }
-
-    fn is_closing(&self, object: &Bound<'_, PyAny>) -> bool {
+    fn may_be_watched(&self, object: &Bound<'_, PyAny>) -> bool {
         object
             .cast::<PipeTransport>()
             .is_ok_and(|this| this.get().is_closing(this.py()))
@@ -196,22 +192,21 @@ impl WritePipeTransport {
 
     fn watch_for_room(this: &Bound<'_, Self>) -> PyResult<()> {
         PipeTransport::hold(this.as_super());
-        let armed = this.get().state.with(this.py(), |state| state.armed);
-        if armed && this.get().stays_armed {
+        let watched = this.get().state.with(this.py(), |state| state.watched);
+        if watched == Some(Edges::Both) && this.get().stays_armed {
             Ok(())
         } else {
-            Self::arm(this, true)
+            Self::rearm(this, Edges::Both)
         }
     }
 
-    fn arm(this: &Bound<'_, Self>, armed: bool) -> PyResult<()> {
+    fn rearm(this: &Bound<'_, Self>, edges: Edges) -> PyResult<()> {
         let py = this.py();
-        let (key, number) = PipeTransport::watch(this.as_super())?;
-        let poller = this.as_super().get().event_loop.bind(py).get().poller(py)?;
-        poller
-            .change_edge(number, key.0, armed)
-            .map_err(|error| os_error(&error))?;
-        this.get().state.with(py, |state| state.armed = armed);
+        let place = PipeTransport::watch(this.as_super())?;
+        place.rearm(this.as_super().get().event_loop.bind(py), edges)?;
+        this.get()
+            .state
+            .with(py, |state| state.watched = Some(edges));
         Ok(())
     }
 
@@ -287,7 +282,7 @@ impl WritePipeTransport {
     fn drained(this: &Bound<'_, Self>) -> PyResult<()> {
         if !this.get().stays_armed {
             // A failure leaves the watch for room on, which costs wake-ups and nothing else.
-            let _ = Self::arm(this, false);
+            let _ = Self::rearm(this, Edges::Read);
         }
         // No event comes again: what waited happens, whatever `resume_writing` raised.
         let resumed = Self::maybe_resume(this);
@@ -301,8 +296,8 @@ impl WritePipeTransport {
             .get()
             .end
             .with(this.py(), |end| end.life == Lifecycle::Closing);
-        if closes && PipeTransport::end_watch(end, None) {
-            return resumed.and(PipeTransport::connection_lost(end));
+        if closes && PipeTransport::end_watch(end) {
+            return resumed.and(PipeTransport::connection_lost(end, None));
         }
         resumed
     }

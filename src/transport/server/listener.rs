@@ -14,8 +14,9 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::error::{exception, leaves_the_loop, os_error};
-use crate::event_loop::{EventLoop, Readiness, Source, SourceClass, call_factory};
-use crate::logic::slab::Key;
+use crate::event_loop::{
+    EventLoop, Place, Readiness, Registration, Source, SourceClass, call_factory,
+};
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
 use crate::py::names::name;
@@ -35,8 +36,8 @@ const RETRY_DELAY: f64 = 1.0;
 
 /// The parts of a listener that change.
 struct State {
-    /// The key in the loop's registry, while it accepts.
-    key: Option<Key>,
+    /// While it accepts.
+    registration: Option<Registration>,
     /// What protocols of its connections run in.
     context: Option<Context>,
     /// The timer that ends a pause.
@@ -74,18 +75,6 @@ impl SourceClass for ListenerClass {
     fn ready(&self, object: &Bound<'_, PyAny>, _readiness: Readiness) -> PyResult<()> {
         Listener::accept(object.cast::<Listener>()?)
     }
-
-    fn step(&self, _object: &Bound<'_, PyAny>, _step: u8) -> PyResult<()> {
-        Ok(())
-    }
-
-    fn flush(&self, _object: &Bound<'_, PyAny>) -> PyResult<()> {
-        Ok(())
-    }
-
-    fn is_closing(&self, _object: &Bound<'_, PyAny>) -> bool {
-        true
-    }
 }
 
 #[pymethods]
@@ -108,7 +97,7 @@ impl Listener {
             backlog: usize::try_from(backlog).unwrap_or(0),
             server,
             state: LoopCell::owned(State {
-                key: None,
+                registration: None,
                 context: None,
                 retry: None,
                 early: true,
@@ -132,16 +121,11 @@ impl Listener {
 
     /// Stop accepting; the socket stays open.
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
-        let (key, context, retry) = self.state.with(py, |state| {
-            (state.key.take(), state.context.take(), state.retry.take())
+        let (registration, context, retry) = self.state.with(py, |state| {
+            let registration = state.registration.take();
+            (registration, state.context.take(), state.retry.take())
         });
-        if let Some(key) = key {
-            self.event_loop
-                .bind(py)
-                .get()
-                .unregister(py, key, self.sock.first());
-        }
-        drop(context);
+        drop((registration, context));
         if let Some(retry) = retry {
             retry.call_method0(py, name!(py, cancel))?;
         }
@@ -178,6 +162,9 @@ impl Listener {
                 .context
                 .as_ref()
                 .map_or(Ok(()), |it| it.visit(&visit))?;
+            if let Some(registration) = &state.registration {
+                registration.visit(&visit)?;
+            }
             visit.call(&state.retry)
         });
         visited.unwrap_or(Ok(()))
@@ -192,14 +179,17 @@ impl Listener {
             object: this.clone().into_any().unbind(),
             class: &LISTENER,
         };
-        let event_loop = listener.event_loop.bind(py).get();
+        let event_loop = listener.event_loop.bind(py);
         let number = listener.sock.number(py);
         if number < 0 {
             let text = format!("Invalid file descriptor: {number}");
             return Err(exception::<PyValueError>(py, text));
         }
-        let key = event_loop.register(py, number, source)?;
-        listener.state.with(py, |state| state.key = Some(key));
+        let registration =
+            Registration::new(event_loop, Place::watched(event_loop, number, source)?);
+        listener
+            .state
+            .with(py, |state| state.registration = Some(registration));
         Ok(())
     }
 
@@ -208,7 +198,7 @@ impl Listener {
         let py = this.py();
         let listener = this.get();
         for _ in 0..=listener.backlog {
-            if listener.state.with(py, |state| state.key.is_none()) {
+            if listener.place(py).is_none() {
                 return Ok(());
             }
             // The program may have closed the socket, and another file may have its number.
@@ -251,9 +241,16 @@ impl Listener {
 
     /// Has the loop look again after the next poll.
     fn resume(&self, py: Python<'_>) {
-        if let Some(key) = self.state.with(py, |state| state.key) {
-            self.event_loop.bind(py).get().resume(py, key);
+        if let Some(place) = self.place(py) {
+            self.event_loop.bind(py).get().resume(py, place);
         }
+    }
+
+    /// Where it is registered, while it accepts.
+    fn place(&self, py: Python<'_>) -> Option<Place> {
+        self.state.with(py, |state| {
+            state.registration.as_ref().map(Registration::place)
+        })
     }
 
     /// Makes the protocol and the transport of one connection.
@@ -399,9 +396,7 @@ impl Listener {
         let py = this.py();
         let listener = this.get();
         let event_loop = listener.event_loop.bind(py);
-        if let Some(key) = listener.state.with(py, |state| state.key.take()) {
-            event_loop.get().unregister(py, key, listener.sock.first());
-        }
+        drop(listener.state.with(py, |state| state.registration.take()));
         let context = value::dict(py)?;
         context.set_item(
             name!(py, message),

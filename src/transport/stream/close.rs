@@ -92,20 +92,21 @@ impl StreamTransport {
 
     /// Ends the watch; nothing goes in or out from here on.
     pub(crate) fn unwatch(&self, py: Python<'_>) {
-        let event_loop = self.event_loop.bind(py).get();
-        let forked = event_loop.forked.load(Ordering::Relaxed);
-        let (key, number, closes) = self.state.with(py, |state| {
+        let forked = self
+            .event_loop
+            .bind(py)
+            .get()
+            .forked
+            .load(Ordering::Relaxed);
+        let (registration, closes) = self.state.with(py, |state| {
             state.life = Lifecycle::Losing;
             let closes = matches!(state.descriptor, Descriptor::Owned(_)) && !forked;
-            (state.key.take(), state.descriptor.registered(), closes)
+            (state.registration.take(), closes)
         });
-        let Some(key) = key else { return };
-        if closes {
-            // The kernel's watch ends with the file. Where a duplicate keeps that open, an edge
-            // wakes the loop, and finds nobody under the old key.
-            drop(event_loop.leave(py, key, number));
-        } else {
-            event_loop.unregister(py, key, number);
+        match registration {
+            // A child's copy of the descriptor would keep the kernel's watch on.
+            Some(registration) if closes => registration.end_with_descriptor(py),
+            registration => drop(registration),
         }
     }
 
@@ -179,17 +180,14 @@ impl StreamTransport {
     /// again finds it as one whose socket was closed behind its back, as in asyncio.
     fn close_abandoned(&self, py: Python<'_>) -> PyResult<()> {
         self.keep_addresses(py);
-        let (key, number, descriptor, server) = self.state.with(py, |state| {
-            let number = state.descriptor.registered();
-            state.last_number = number;
+        let (registration, descriptor, server) = self.state.with(py, |state| {
+            state.last_number = state.descriptor.registered();
             let remains = state.descriptor.remains(py);
             let descriptor = std::mem::replace(&mut state.descriptor, remains);
-            (state.key.take(), number, descriptor, state.server.take())
+            (state.registration.take(), descriptor, state.server.take())
         });
         let event_loop = self.event_loop.bind(py);
-        if let Some(key) = key {
-            event_loop.get().unregister(py, key, number);
-        }
+        drop(registration);
         let closed = descriptor.close_abandoned(py);
         let detached = match server {
             Some(server) => ServerBase::detach_anywhere(server.bind(py), event_loop),

@@ -7,7 +7,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::event_loop::{Entry, EventLoop, Source};
+use crate::event_loop::{EventLoop, Place, Registration, Source, Step};
 use crate::handle::Callback;
 use crate::logic::flow_control::FlowControl;
 use crate::logic::lifecycle::Lifecycle;
@@ -22,7 +22,7 @@ use crate::transport::descriptor::Descriptor;
 use crate::transport::hold::Hold;
 use crate::transport::protocol::Kind;
 use crate::transport::server::base::ServerBase;
-use crate::transport::stream::source::{START, STREAM};
+use crate::transport::stream::source::STREAM;
 use crate::transport::stream::state::{Reading, State, StreamTransport, Writing};
 
 /// What a transport is made of.
@@ -61,7 +61,7 @@ impl Parts<'_> {
             eof: false,
             lost_writes: 1,
             last_number: -1,
-            key: None,
+            registration: None,
             hold: Hold::Strong,
             queue: WriteQueue::default(),
             flow: FlowControl::default(),
@@ -111,10 +111,9 @@ pub(crate) fn open<'py>(
     };
     let opened = EventLoop::prepare(event_loop, callback).and_then(|ready| {
         event_loop.get().make_room(py, 2)?;
-        let entry = Entry::of(source());
-        Ok((ready, event_loop.get().enter(py, number, entry)?))
+        Ok((ready, Place::reserve(event_loop, number, source())?))
     });
-    let (ready, key) = match opened {
+    let (ready, place) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             let unused = transport.get().state.with(py, |state| {
@@ -129,14 +128,15 @@ pub(crate) fn open<'py>(
         // Nagle's algorithm off, as in asyncio; a Unix socket refuses, having none.
         let _ = socket::set_nodelay(number);
     }
+    let registration = Registration::new(event_loop, place);
     transport
         .get()
         .state
-        .with(py, |state| state.key = Some(key));
+        .with(py, |state| state.registration = Some(registration));
     if let Some(server) = server {
         server.get().attach();
     }
     event_loop.get().push_prepared(py, ready)?;
-    event_loop.get().push_step(py, source(), START)?;
+    event_loop.get().push_step(py, source(), Step::Start)?;
     Ok(transport)
 }

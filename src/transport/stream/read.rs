@@ -136,8 +136,8 @@ impl StreamTransport {
 
     /// Asks to be told after the next poll that something can be read, of which no new edge comes.
     fn read_again(&self, py: Python<'_>) {
-        if let Some(key) = self.state.with(py, |state| state.key) {
-            self.event_loop.bind(py).get().resume(py, key);
+        if let Some(place) = self.state.with(py, |state| state.place()) {
+            self.event_loop.bind(py).get().resume(py, place);
         }
     }
 

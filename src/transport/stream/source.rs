@@ -5,14 +5,10 @@
 
 use pyo3::prelude::*;
 
-use crate::error::os_error;
-use crate::event_loop::{Readiness, SourceClass};
+use crate::event_loop::{Direction, Readiness, SourceClass, Step};
 use crate::logic::lifecycle::Lifecycle;
 use crate::transport::protocol::report_step;
 use crate::transport::stream::state::{Reading, StreamTransport, Writing};
-
-/// The one step of a stream transport: `connection_made` has run.
-pub(crate) const START: u8 = 0;
 
 /// Stream transports, as a kind of source.
 pub(crate) struct StreamClass;
@@ -42,7 +38,7 @@ impl SourceClass for StreamClass {
         })
     }
 
-    fn step(&self, object: &Bound<'_, PyAny>, _step: u8) -> PyResult<()> {
+    fn step(&self, object: &Bound<'_, PyAny>, _step: Step) -> PyResult<()> {
         start(object.cast::<StreamTransport>()?)
     }
 
@@ -52,7 +48,7 @@ impl SourceClass for StreamClass {
     }
 
     /// A user watches the descriptor of a closing transport: what it had to send is given up.
-    fn displaced(&self, object: &Bound<'_, PyAny>, _reading: bool) {
+    fn displaced(&self, object: &Bound<'_, PyAny>, _direction: Direction) {
         if let Ok(this) = object.cast::<StreamTransport>()
             && let Err(error) = StreamTransport::force_close(this, None)
         {
@@ -60,7 +56,7 @@ impl SourceClass for StreamClass {
         }
     }
 
-    fn is_closing(&self, object: &Bound<'_, PyAny>) -> bool {
+    fn may_be_watched(&self, object: &Bound<'_, PyAny>) -> bool {
         object.cast::<StreamTransport>().is_ok_and(|this| {
             this.get()
                 .state
@@ -73,37 +69,23 @@ impl SourceClass for StreamClass {
 fn start(this: &Bound<'_, StreamTransport>) -> PyResult<()> {
     let py = this.py();
     let transport = this.get();
-    let event_loop = transport.event_loop.bind(py).get();
-    let (key, number, blocked, resumes) = transport.state.with(py, |state| {
+    let event_loop = transport.event_loop.bind(py);
+    let (place, blocked, resumes) = transport.state.with(py, |state| {
         if state.life == Lifecycle::Starting {
             state.life = Lifecycle::Open;
         }
         let reads = state.life == Lifecycle::Open && state.reading == Reading::On;
         let blocked = state.writing == Writing::Blocked;
-        (
-            state.key,
-            state.descriptor.registered(),
-            blocked,
-            state.readable && reads,
-        )
+        (state.place(), blocked, state.readable && reads)
     });
-    if let Some(key) = key {
+    if let Some(place) = place {
+        event_loop.get().poller(py)?;
         // What `connection_made` wrote may have begun the watch already, for both directions.
-        let poller = event_loop.poller(py)?;
-        let watched = if blocked {
-            Ok(())
-        } else {
-            poller.add_edge(number, key.0)
-        };
-        if let Err(error) = watched {
-            return StreamTransport::fatal_error(
-                this,
-                os_error(&error),
-                "Fatal error on transport",
-            );
+        if !blocked && let Err(error) = place.watch(event_loop) {
+            return StreamTransport::fatal_error(this, error, "Fatal error on transport");
         }
         if resumes {
-            event_loop.resume(py, key);
+            event_loop.get().resume(py, place);
         }
         StreamTransport::loosen(this);
     }

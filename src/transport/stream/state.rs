@@ -12,10 +12,9 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::event_loop::EventLoop;
+use crate::event_loop::{EventLoop, Place, Registration};
 use crate::logic::flow_control::FlowControl;
 use crate::logic::lifecycle::Lifecycle;
-use crate::logic::slab::Key;
 use crate::logic::write_queue::WriteQueue;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
@@ -82,8 +81,8 @@ pub(crate) struct State {
     pub(crate) lost_writes: u32,
     /// The number that the descriptor had, once the connection is lost: for `repr`.
     pub(crate) last_number: RawFd,
-    /// The key in the loop's registry, while it is watched.
-    pub(crate) key: Option<Key>,
+    /// While the loop watches it.
+    pub(crate) registration: Option<Registration>,
     /// How the loop holds us.
     pub(crate) hold: Hold,
     /// What was written and the kernel has not taken.
@@ -117,6 +116,12 @@ impl State {
             && self.life == Lifecycle::Open
             && self.writing == Writing::Idle
             && self.transfer.is_none()
+    }
+
+    /// Where the loop's registry has it, while it does.
+    #[inline]
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.registration.as_ref().map(Registration::place)
     }
 
     /// Whether it is a Unix socket.
@@ -212,8 +217,9 @@ impl StreamTransport {
         if this.get().state.with(py, |state| state.is_idle()) {
             hold::loosen(this.as_any(), &this.get().event_loop, || {
                 this.get().state.with(py, |state| {
-                    let key = if state.is_idle() { state.key } else { None };
-                    key.inspect(|_| state.hold = Hold::Weak)
+                    let idle = state.is_idle();
+                    let place = state.place().filter(|_| idle);
+                    place.inspect(|_| state.hold = Hold::Weak)
                 })
             });
         }
@@ -223,18 +229,15 @@ impl StreamTransport {
     #[inline]
     pub(crate) fn hold(this: &Bound<'_, Self>) {
         let py = this.py();
-        let key = this.get().state.with(py, |state| {
+        let place = this.get().state.with(py, |state| {
             match std::mem::replace(&mut state.hold, Hold::Strong) {
-                Hold::Weak => state.key,
+                Hold::Weak => state.place(),
                 Hold::Strong => None,
             }
         });
-        if let Some(key) = key {
-            this.get()
-                .event_loop
-                .bind(py)
-                .get()
-                .hold(key, this.as_any());
+        if let Some(place) = place {
+            let event_loop = this.get().event_loop.bind(py).get();
+            event_loop.hold(place, this.as_any());
         }
     }
 
@@ -254,6 +257,9 @@ impl StreamTransport {
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         let visited = self.state.try_with(|state| {
             visit.call(&self.event_loop)?;
+            if let Some(registration) = &state.registration {
+                registration.visit(visit)?;
+            }
             state.descriptor.visit(visit)?;
             visit.call(&state.protocol)?;
             state

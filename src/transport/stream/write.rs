@@ -12,9 +12,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::error::{exception, no_memory, os_error};
+use crate::event_loop::{Edges, Place};
 use crate::logic::flow_control::LOST_WRITES;
 use crate::logic::response_head;
-use crate::logic::slab::Key;
 use crate::logic::write_queue::Chunk;
 use crate::py::data::bytes::Pinned;
 use crate::py::names::name;
@@ -47,7 +47,7 @@ enum Next {
     /// It is sent on the descriptor, as the first that waits.
     Send(RawFd),
     /// It is the head of a response, and waits for its body.
-    Delay(Key),
+    Delay(Place),
     /// It is sent together with the head that waits for it.
     Join,
     /// It waits until the kernel takes more.
@@ -150,7 +150,7 @@ impl StreamTransport {
         let delayed = match next {
             Next::Nothing => return Ok(()),
             Next::Warn => return Self::warn_lost(py),
-            Next::Delay(key) => event_loop.delay(py, key),
+            Next::Delay(place) => event_loop.delay(py, place),
             Next::Send(_) | Next::Join | Next::Wait => false,
         };
         this.get().state.with(py, |state| {
@@ -242,10 +242,12 @@ impl StreamTransport {
     pub(crate) fn delays(this: &Bound<'_, Self>) -> bool {
         let py = this.py();
         let transport = this.get();
-        let key = transport.state.with(py, |state| {
-            state.key.filter(|_| state.writing == Writing::Idle)
+        let place = transport.state.with(py, |state| {
+            let idle = state.writing == Writing::Idle;
+            state.place().filter(|_| idle)
         });
-        let delays = key.is_some_and(|key| transport.event_loop.bind(py).get().delay(py, key));
+        let event_loop = transport.event_loop.bind(py).get();
+        let delays = place.is_some_and(|place| event_loop.delay(py, place));
         if delays {
             Self::hold(this);
         }
@@ -255,8 +257,8 @@ impl StreamTransport {
     /// What was delayed is sent now: the end of the callback brings nothing.
     #[inline]
     pub(crate) fn undelay(&self, py: Python<'_>) {
-        if let Some(key) = self.state.with(py, |state| state.key) {
-            self.event_loop.bind(py).get().undelay(py, key);
+        if let Some(place) = self.state.with(py, |state| state.place()) {
+            self.event_loop.bind(py).get().undelay(py, place);
         }
     }
 
@@ -311,17 +313,14 @@ impl StreamTransport {
 
     /// Asks the loop to say when there is room.
     pub(crate) fn watch_for_room(&self, py: Python<'_>) -> PyResult<()> {
-        let (key, number) = self.state.with(py, |state| {
+        let place = self.state.with(py, |state| {
             state.writing = Writing::Blocked;
-            (state.key, state.descriptor.registered())
+            state.place()
         });
-        let Some(key) = key else { return Ok(()) };
-        self.event_loop
-            .bind(py)
-            .get()
-            .poller(py)?
-            .change_edge(number, key.0, true)
-            .map_err(|error| os_error(&error))
+        match place {
+            Some(place) => place.rearm(self.event_loop.bind(py), Edges::Both),
+            None => Ok(()),
+        }
     }
 
     /// Tells the protocol to pause if more than the high-water mark waits.
@@ -399,13 +398,9 @@ impl StreamTransport {
     }
 
     fn stop_watching_for_room(&self, py: Python<'_>) {
-        let (key, number) = self
-            .state
-            .with(py, |state| (state.key, state.descriptor.registered()));
-        if let Some(key) = key {
+        if let Some(place) = self.state.with(py, |state| state.place()) {
             // A failure leaves the watch for room on, which costs wake-ups and nothing else.
-            let poller = self.event_loop.bind(py).get().poller(py);
-            let _ = poller.map(|poller| poller.change_edge(number, key.0, false));
+            let _ = place.rearm(self.event_loop.bind(py), Edges::Read);
         }
     }
 
@@ -474,10 +469,10 @@ impl State {
             self.lost_writes = self.lost_writes.saturating_add(1);
             return if warn { Next::Warn } else { Next::Nothing };
         }
-        match (self.writing, self.key) {
+        match (self.writing, self.place()) {
             (Writing::Blocked, _) => Next::Wait,
             (Writing::Delayed, _) => Next::Join,
-            (Writing::Idle, Some(key)) if waits() => Next::Delay(key),
+            (Writing::Idle, Some(place)) if waits() => Next::Delay(place),
             (Writing::Idle, _) => Next::Send(self.descriptor.number(py)),
         }
     }
