@@ -72,7 +72,7 @@ impl StreamWriterBase {
         }
         let transport = transport.bind(py);
         let closing = match StreamTransport::plain(transport) {
-            Some(transport) => StreamTransport::is_closing(transport)?,
+            Some(transport) => StreamTransport::settled_is_closing(transport)?,
             None => call::method0(transport, name!(py, is_closing))?.is_truthy()?,
         };
         if closing {

@@ -9,6 +9,7 @@ use pyo3::types::PyBytes;
 
 use crate::py::call;
 use crate::py::names::name;
+use crate::transport::endpoint::Transport;
 use crate::transport::stream::state::StreamTransport;
 
 /// A transport below.
@@ -74,7 +75,7 @@ impl Below {
         match self {
             Self::Stream(stream) => {
                 let state = &stream.bind(py).get().state;
-                state.with(py, |state| state.life.is_lost())
+                state.with(py, |state| state.endpoint.life.is_lost())
             }
             Self::Other(_) => false,
         }

@@ -21,7 +21,7 @@ use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Count, Text, shown};
 use crate::tls::callbacks::{READ_MARKS, WRITE_MARKS};
 use crate::tls::session::{Closed, Face, Marks, Phase, State, TlsProtocol, TlsTransport, Told};
-use crate::transport::limits::{counts, water_marks};
+use crate::transport::flow::{counts, water_marks};
 use crate::transport::protocol::Kind;
 
 #[pymethods]

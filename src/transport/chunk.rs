@@ -3,17 +3,21 @@
 //! Loop thread only. Only exact `bytes` are held; every other buffer is copied,
 //! because its owner may change or resize it before it is sent.
 
+use std::io::{self, IoSlice};
+use std::os::fd::RawFd;
+
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
 
 use crate::error::{exception, no_memory};
-use crate::logic::write_queue::Chunk;
+use crate::logic::write_queue::{Chunk, WriteQueue};
 use crate::py::data::buffer;
 use crate::py::data::bytes::Pinned;
 use crate::py::names::name;
 use crate::py::value::shown;
 use crate::sys::allocation;
+use crate::sys::socket::MAX_SLICES;
 
 /// One write.
 pub(crate) enum Data {
@@ -118,6 +122,50 @@ impl<C> Finished<C> {
     pub(crate) fn take(self) -> Vec<C> {
         self.0
     }
+}
+
+impl Finished<Data> {
+    /// Releases them.
+    pub(crate) fn release(self, py: Python<'_>) {
+        for chunk in self.0 {
+            chunk.release(py);
+        }
+    }
+}
+
+/// What one attempt to send came to.
+pub(crate) enum Sent {
+    /// Nothing is left.
+    Everything,
+    /// The kernel takes no more for now.
+    Blocked,
+    /// The connection is broken.
+    Failed(io::Error),
+}
+
+/// Sends what waits in `queue` on the descriptor `number` by `send`, a vectored system call, until
+/// nothing is left or the kernel takes no more.
+pub(crate) fn send_queue(
+    queue: &mut WriteQueue<Data>,
+    number: RawFd,
+    send: fn(RawFd, &[IoSlice<'_>]) -> io::Result<usize>,
+    finished: &mut Finished<Data>,
+) -> Sent {
+    while !queue.is_empty() {
+        let slices: Vec<_> = queue.unsent().take(MAX_SLICES).map(IoSlice::new).collect();
+        let asked: usize = slices.iter().map(|slice| slice.len()).sum();
+        match send(number, &slices) {
+            Ok(count) => {
+                queue.sent(count, |chunk| finished.keep(chunk));
+                if count < asked {
+                    return Sent::Blocked;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::Blocked,
+            Err(error) => return Sent::Failed(error),
+        }
+    }
+    Sent::Everything
 }
 
 #[cold]

@@ -3,8 +3,8 @@
 //! - `address`: addresses as Python sees them
 //! - `chunk`: bytes that wait to be sent
 //! - `descriptor`: the owner of a descriptor
-//! - `hold`: how the loop holds a transport
-//! - `limits`: water marks as Python gives them
+//! - `endpoint`: what all transports keep and do
+//! - `flow`: water marks, and when a protocol is asked to stop writing
 //! - `native_protocol`: protocols written in Rust, which stream transports call without Python
 //! - `protocol`: the calls that a protocol wants, and the reports when one raises
 //! - `transfer`: what waits while a file is sent
@@ -19,8 +19,8 @@ pub(crate) mod address;
 pub(crate) mod chunk;
 pub(crate) mod datagram;
 pub(crate) mod descriptor;
-pub(crate) mod hold;
-pub(crate) mod limits;
+pub(crate) mod endpoint;
+pub(crate) mod flow;
 pub(crate) mod native_protocol;
 pub(crate) mod pipe;
 pub(crate) mod protocol;

@@ -5,14 +5,13 @@
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
 
 use crate::error::leaves_the_loop;
-use crate::event_loop::{EventLoop, UserCall};
+use crate::event_loop::EventLoop;
 use crate::py::call;
 use crate::py::names::name;
 use crate::py::stdlib::asyncio;
-use crate::py::value::{self, Text, shown};
+use crate::py::value::{self, Text};
 use crate::transport::native_protocol::{NativeClass, NativeProtocol};
 
 /// How a protocol takes data.
@@ -160,32 +159,4 @@ pub(crate) fn report_fatal(
         )?;
     }
     Ok(())
-}
-
-/// Calls `protocol.name()` for flow control; what it raises is reported and goes no further.
-///
-/// # Errors
-/// Only what leaves the loop.
-pub(crate) fn tell_flow(
-    event_loop: &Bound<'_, EventLoop>,
-    transport: &Bound<'_, PyAny>,
-    protocol: &Bound<'_, PyAny>,
-    name: &Bound<'_, PyString>,
-) -> PyResult<()> {
-    let call = UserCall {
-        event_loop,
-        transport,
-        protocol,
-        method: name,
-    };
-    let Err(error) = call.call0() else {
-        return Ok(());
-    };
-    match Failure::of(event_loop.py(), error) {
-        Failure::Leaves(error) => Err(error),
-        Failure::Stays(error) => {
-            let message = format!("protocol.{}() failed", shown(name));
-            report(event_loop, &message, &error, transport, Some(protocol))
-        }
-    }
 }

@@ -5,20 +5,15 @@
 
 use pyo3::prelude::*;
 
-use crate::error::leaves_the_loop;
-use crate::event_loop::{
-    EventLoop, Place, Readiness, Registration, Source, SourceClass, Step, UserCall,
-};
-use crate::handle::Callback;
+use crate::event_loop::{EventLoop, Readiness, SourceClass, Step};
 use crate::logic::lifecycle::Lifecycle;
-use crate::py::call::Args;
+use crate::py::cell::LoopCell;
+use crate::py::finalizer::{Destructor, Finalized};
 use crate::py::names::name;
-use crate::py::stdlib::asyncio;
-use crate::py::value::{self, Text};
-use crate::transport::datagram::state::DatagramTransport;
+use crate::transport::datagram::state::{DatagramState, DatagramTransport};
 use crate::transport::descriptor::Descriptor;
-use crate::transport::protocol::report_fatal;
-use crate::transport::stream::state::Writing;
+use crate::transport::endpoint::{Endpoint, Transport};
+use crate::transport::flow::{Buffers, Flow};
 
 /// Datagram endpoints, as a kind of source.
 pub(crate) struct DatagramClass;
@@ -33,16 +28,16 @@ impl SourceClass for DatagramClass {
         let transport = this.get();
         // An edge comes once: both halves are served even if the first one raises.
         let read = transport.in_context(py, || DatagramTransport::read_ready(this, readiness));
-        let read = read.or_else(|error| report(this, error, "_read_ready"));
+        let read = read.or_else(|error| DatagramTransport::report(this, error, "_read_ready"));
         let writes = transport.state.with(py, |state| {
-            !state.life.is_lost()
-                && (state.sends_on || (readiness.writable && state.writing == Writing::Blocked))
+            !state.endpoint.life.is_lost()
+                && (state.sends_on || (readiness.writable && state.blocked))
         });
         if !writes {
             return read;
         }
         let written = transport.in_context(py, || DatagramTransport::write_ready(this));
-        read.and(written.or_else(|error| report(this, error, "_sendto_ready")))
+        read.and(written.or_else(|error| DatagramTransport::report(this, error, "_sendto_ready")))
     }
 
     fn step(&self, object: &Bound<'_, PyAny>, step: Step) -> PyResult<()> {
@@ -50,129 +45,53 @@ impl SourceClass for DatagramClass {
         let Step::Lost(reason) = step else {
             return start(this);
         };
-        let lost = this.get().in_context(this.py(), || {
-            DatagramTransport::connection_lost(this, reason)
+        let py = this.py();
+        let reason = reason.map(|reason| reason.into_bound(py));
+        let lost = this.get().in_context(py, || {
+            DatagramTransport::connection_lost(this, reason.as_ref())
         });
-        lost.or_else(|error| report(this, error, "_call_connection_lost"))
+        lost.or_else(|error| DatagramTransport::report(this, error, "_call_connection_lost"))
     }
 
     fn may_be_watched(&self, object: &Bound<'_, PyAny>) -> bool {
-        object.cast::<DatagramTransport>().is_ok_and(|this| {
-            this.get()
-                .state
-                .with(this.py(), |state| state.life.is_closing())
-        })
+        let this = object.cast::<DatagramTransport>();
+        this.is_ok_and(|this| this.get().is_closing(this.py()))
     }
 }
 
-/// Queues `connection_made` and what follows it.
-///
-/// # Errors
-/// `AttributeError` if the protocol has no `connection_made`; the socket stays with the caller
-/// then.
-pub(crate) fn open(
-    event_loop: &Bound<'_, EventLoop>,
-    this: &Bound<'_, DatagramTransport>,
-    protocol: &Bound<'_, PyAny>,
-) -> PyResult<()> {
-    let py = this.py();
-    let opened = || -> PyResult<()> {
-        let made = protocol.getattr(name!(py, connection_made))?;
-        let callback = Callback {
-            function: made.unbind(),
-            args: Args::new(py, std::iter::once(this.as_any().as_borrowed()))?,
-            context: event_loop.get().capture_context(py)?,
-        };
-        let ready = EventLoop::prepare(event_loop, callback)?;
-        event_loop.get().make_room(py, 2)?;
-        let number = (this.get().state).with(py, |state| state.descriptor.registered());
-        let source = || Source {
-            object: this.clone().into_any().unbind(),
-            class: &DATAGRAM,
-        };
-        let registration =
-            Registration::new(event_loop, Place::reserve(event_loop, number, source())?);
-        this.get()
-            .state
-            .with(py, |state| state.registration = Some(registration));
-        event_loop.get().push_prepared(py, ready)?;
-        event_loop.get().push_step(py, source(), Step::Start)
-    };
-    opened().inspect_err(|_| {
-        let unused = this.get().state.with(py, |state| {
-            std::mem::replace(&mut state.descriptor, Descriptor::Closed)
-        });
-        drop(unused);
-    })
-}
+impl Transport for DatagramTransport {
+    type State = DatagramState;
 
-/// `connection_made` has run: reading begins, and whoever waits for the endpoint goes on.
-fn start(this: &Bound<'_, DatagramTransport>) -> PyResult<()> {
-    let py = this.py();
-    let transport = this.get();
-    let (waiter, place, blocked) = transport.state.with(py, |state| {
-        if state.life == Lifecycle::Starting {
-            state.life = Lifecycle::Open;
-        }
-        let blocked = state.writing == Writing::Blocked;
-        (state.waiter.take(), state.place(), blocked)
-    });
-    // What `connection_made` sent may have begun the watch already, for both directions.
-    if let Some(place) = place
-        && !blocked
-    {
-        let event_loop = transport.event_loop.bind(py);
-        event_loop.get().poller(py)?;
-        if let Err(error) = place.watch(event_loop) {
-            DatagramTransport::fatal_error(this, error, "Fatal error on transport")?;
-        }
-    }
-    transport.read_on(py);
-    DatagramTransport::loosen(this);
-    let woken = waiter.map_or(Ok(()), |waiter| asyncio::wake_waiter(waiter.bind(py)));
-    woken.or_else(|error| report(this, error, "_start"))
-}
-
-/// An exception of a step goes where asyncio sends that of the callback in its place.
-#[cold]
-fn report(this: &Bound<'_, DatagramTransport>, error: PyErr, step: &str) -> PyResult<()> {
-    let py = this.py();
-    if leaves_the_loop(py, &error) {
-        return Err(error);
-    }
-    let context = value::dict(py)?;
-    let message = format!("Exception in callback DatagramTransport.{step}()");
-    context.set_item(name!(py, message), Text(message))?;
-    context.set_item(name!(py, exception), error.into_value(py))?;
-    context.set_item(name!(py, transport), this)?;
-    let event_loop = this.get().event_loop.bind(py);
-    event_loop.call_method1(name!(py, call_exception_handler), (context,))?;
-    Ok(())
-}
-
-impl DatagramTransport {
-    /// Closes once everything queued is sent.
-    ///
-    /// # Errors
-    /// `MemoryError`.
-    pub(crate) fn close(this: &Bound<'_, Self>) -> PyResult<()> {
-        let lost = this.get().state.with(this.py(), |state| {
-            if state.life.is_closing() {
-                return false;
-            }
-            state.life = Lifecycle::Closing;
-            state.queue.is_empty()
-        });
-        if lost { Self::lose(this, None) } else { Ok(()) }
+    fn name(&self) -> &'static str {
+        "DatagramTransport"
     }
 
-    /// Drops what was not sent and queues `connection_lost(reason)`.
-    ///
-    /// # Errors
-    /// `MemoryError`.
-    pub(crate) fn force_close(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
+    fn class(&self) -> &'static dyn SourceClass {
+        &DATAGRAM
+    }
+
+    #[inline]
+    fn event_loop(&self) -> &Py<EventLoop> {
+        &self.event_loop
+    }
+
+    #[inline]
+    fn state(&self) -> &LoopCell<DatagramState> {
+        &self.state
+    }
+
+    #[inline]
+    fn endpoint(state: &mut DatagramState) -> &mut Endpoint {
+        &mut state.endpoint
+    }
+
+    fn has_descriptor(state: &DatagramState) -> bool {
+        !state.descriptor.is_closed()
+    }
+
+    fn force_close(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
         let dropped = this.get().state.with(this.py(), |state| {
-            if state.life.is_lost() {
+            if state.endpoint.life.is_lost() {
                 return None;
             }
             state.size = 0;
@@ -187,47 +106,96 @@ impl DatagramTransport {
         }
     }
 
-    /// Reports `error` and ends the endpoint with it.
-    ///
-    /// # Errors
-    /// What the exception handler itself raises.
-    #[cold]
-    pub(crate) fn fatal_error(this: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
-        let py = this.py();
-        let transport = this.get();
-        let protocol = transport.protocol(py);
-        let event_loop = transport.event_loop.bind(py);
-        let protocol = protocol.as_ref();
-        let reported = report_fatal(event_loop, message, &error, this.as_any(), protocol);
-        let closed = Self::force_close(this, Some(error.into_value(py).into_any()));
-        reported.and(closed)
+    fn unwatch(&self, py: Python<'_>) -> bool {
+        let (first, registration, received) = self.state.with(py, |state| {
+            let first = !state.endpoint.life.is_lost();
+            state.endpoint.life = Lifecycle::Losing;
+            let received = std::mem::take(&mut state.received);
+            (first, state.endpoint.registration.take(), received)
+        });
+        drop((registration, received));
+        first
     }
 
-    /// Ends the watch and queues the last step.
+    fn close_descriptor(&self, py: Python<'_>) -> PyResult<()> {
+        let peer = self.state.with(py, |state| state.peer.take());
+        drop(peer);
+        self.take_descriptor(py).close(py)
+    }
+
+    fn close_abandoned(&self, py: Python<'_>) -> PyResult<()> {
+        self.take_descriptor(py).close_abandoned(py)
+    }
+}
+
+impl Buffers for DatagramTransport {
+    type Base = Self;
+
+    #[inline]
+    fn base<'a, 'py>(this: &'a Bound<'py, Self>) -> &'a Bound<'py, Self> {
+        this
+    }
+
+    #[inline]
+    fn with_flow<R>(this: &Bound<'_, Self>, look: impl FnOnce(&mut Flow, usize) -> R) -> R {
+        this.get()
+            .state
+            .with(this.py(), |state| look(&mut state.flow, state.size))
+    }
+}
+
+/// Queues `connection_made` and what follows it.
+///
+/// # Errors
+/// `AttributeError` if the protocol has no `connection_made`; the socket stays with the caller
+/// then.
+pub(crate) fn open(
+    this: &Bound<'_, DatagramTransport>,
+    protocol: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let py = this.py();
+    let transport = this.get();
+    let begun = || {
+        let made = protocol.getattr(name!(py, connection_made))?;
+        let context = transport.event_loop.bind(py).get().capture_context(py)?;
+        DatagramTransport::begin(this, transport.number, made, context)
+    };
+    begun().inspect_err(|_| drop(transport.take_descriptor(py)))
+}
+
+/// `connection_made` has run: reading begins, and what waits for the endpoint goes on.
+fn start(this: &Bound<'_, DatagramTransport>) -> PyResult<()> {
+    let py = this.py();
+    let transport = this.get();
+    let (place, blocked) = transport.state.with(py, |state| {
+        state.endpoint.start();
+        (state.endpoint.place(), state.blocked)
+    });
+    // What `connection_made` sent may have begun the watch already, for both directions.
+    if let Some(place) = place
+        && !blocked
+    {
+        let event_loop = transport.event_loop.bind(py);
+        event_loop.get().poller(py)?;
+        if let Err(error) = place.watch(event_loop) {
+            DatagramTransport::fatal_error(this, error, "Fatal error on transport")?;
+        }
+    }
+    transport.read_on(py);
+    DatagramTransport::loosen(this);
+    DatagramTransport::wake_waiter(this)
+}
+
+impl DatagramTransport {
+    /// Closes once everything queued is sent.
     ///
     /// # Errors
     /// `MemoryError`.
-    fn lose(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
-        let py = this.py();
-        let transport = this.get();
-        transport.unwatch(py);
-        let event_loop = transport.event_loop.bind(py).get();
-        if event_loop.is_closed() {
-            // A closed loop runs nothing any more. Nobody can be told of an error either.
-            let _ = transport.finish(py);
-            return Ok(());
-        }
-        // The last callback runs in the context of whoever ends the endpoint, as in asyncio.
-        if let Ok(context) = event_loop.capture_context(py)
-            && let Some(old) = (transport.state).with(py, |state| state.context.replace(context))
-        {
-            old.release(py);
-        }
-        let source = Source {
-            object: this.clone().into_any().unbind(),
-            class: &DATAGRAM,
-        };
-        event_loop.push_step(py, source, Step::Lost(reason))
+    pub(crate) fn close(this: &Bound<'_, Self>) -> PyResult<()> {
+        let lost = this.get().state.with(this.py(), |state| {
+            state.endpoint.close() && state.queue.is_empty()
+        });
+        if lost { Self::lose(this, None) } else { Ok(()) }
     }
 
     /// Ends the watch and tells the protocol at once.
@@ -239,56 +207,24 @@ impl DatagramTransport {
         Self::connection_lost(this, None)
     }
 
-    fn unwatch(&self, py: Python<'_>) {
-        let (registration, received) = self.state.with(py, |state| {
-            state.life = Lifecycle::Losing;
-            let received = std::mem::take(&mut state.received);
-            (state.registration.take(), received)
-        });
-        drop((registration, received));
+    fn take_descriptor(&self, py: Python<'_>) -> Descriptor {
+        self.state.with(py, |state| {
+            std::mem::replace(&mut state.descriptor, Descriptor::Closed)
+        })
+    }
+}
+
+impl Finalized for DatagramTransport {
+    fn destructor() -> &'static Destructor {
+        static DESTRUCTOR: Destructor = Destructor::new();
+        &DESTRUCTOR
     }
 
-    /// Tells the protocol and closes the descriptor.
-    ///
-    /// # Errors
-    /// What `connection_lost` raises.
-    fn connection_lost(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
-        let py = this.py();
-        let transport = this.get();
-        let told = match transport.protocol(py) {
-            Some(protocol) => {
-                let reason = reason.unwrap_or_else(|| py.None()).into_bound(py);
-                let call = UserCall {
-                    event_loop: transport.event_loop.bind(py),
-                    transport: this.as_any(),
-                    protocol: &protocol,
-                    method: name!(py, connection_lost),
-                };
-                call.call1(&reason).map(drop)
-            }
-            None => Ok(()),
-        };
-        told.and(transport.finish(py))
+    fn is_unfinished(this: &Bound<'_, Self>) -> bool {
+        Transport::is_unfinished(this)
     }
 
-    /// Closes the descriptor and lets go of everything.
-    fn finish(&self, py: Python<'_>) -> PyResult<()> {
-        let (descriptor, released) = self.state.with(py, |state| {
-            state.life = Lifecycle::Lost;
-            let descriptor = std::mem::replace(&mut state.descriptor, Descriptor::Closed);
-            let protocol = state.protocol.take();
-            (
-                descriptor,
-                (
-                    protocol,
-                    state.context.take(),
-                    state.waiter.take(),
-                    state.peer.take(),
-                ),
-            )
-        });
-        let closed = descriptor.close(py);
-        drop(released);
-        closed
+    fn finalize(this: &Bound<'_, Self>) -> PyResult<()> {
+        Transport::finalize(this)
     }
 }

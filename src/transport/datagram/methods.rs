@@ -10,55 +10,19 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::event_loop::EventLoop;
-use crate::logic::flow_control::DEFAULT_HIGH;
-use crate::logic::flow_control::FlowControl;
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::cell::LoopCell;
-use crate::py::context::Context;
 use crate::py::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::stdlib::socket;
-use crate::py::value::{self, Count, Text};
+use crate::py::value::{Count, Text};
 use crate::sys::nonblocking::Family;
 use crate::transport::address;
 use crate::transport::datagram::lifecycle::open;
 use crate::transport::datagram::state::{DatagramState, DatagramTransport};
 use crate::transport::descriptor::Descriptor;
-use crate::transport::hold::Hold;
-use crate::transport::limits::{self, water_marks};
-use crate::transport::stream::state::{Reading, Writing};
-
-/// The state of an endpoint that nobody has been told of yet.
-fn new_state(
-    descriptor: Descriptor,
-    protocol: &Bound<'_, PyAny>,
-    context: Context,
-    extra: &Bound<'_, PyDict>,
-    waiter: Option<Bound<'_, PyAny>>,
-) -> DatagramState {
-    DatagramState {
-        descriptor,
-        protocol: Some(protocol.clone().unbind()),
-        life: Lifecycle::Starting,
-        reading: Reading::On,
-        readable: false,
-        resumed: 0,
-        received: VecDeque::new(),
-        peer: None,
-        writing: Writing::Idle,
-        sends_on: false,
-        queue: VecDeque::new(),
-        size: 0,
-        flow: FlowControl::default(),
-        given: None,
-        lost_sends: 0,
-        registration: None,
-        hold: Hold::Strong,
-        context: Some(context),
-        extra: Some(extra.clone().unbind()),
-        waiter: waiter.map(Bound::unbind),
-    }
-}
+use crate::transport::endpoint::{Endpoint, Reading, Transport};
+use crate::transport::flow::{Buffers, Flow};
 
 #[pymethods]
 impl DatagramTransport {
@@ -102,10 +66,24 @@ impl DatagramTransport {
             family,
             header: if version >= (3, 13) { 8 } else { 0 },
             sends_empty: version >= (3, 13),
-            state: LoopCell::owned(new_state(descriptor, protocol, context, &extra, waiter)),
+            state: LoopCell::owned(DatagramState {
+                endpoint: Endpoint::new(protocol, context, waiter, Some(extra)),
+                descriptor,
+                reading: Reading::On,
+                readable: false,
+                resumed: 0,
+                received: VecDeque::new(),
+                peer: None,
+                blocked: false,
+                sends_on: false,
+                queue: VecDeque::new(),
+                size: 0,
+                flow: Flow::default(),
+                lost_sends: 0,
+            }),
         };
         let transport = Bound::new(py, transport)?;
-        open(event_loop, &transport, protocol)?;
+        open(&transport, protocol)?;
         Ok(transport)
     }
 
@@ -150,8 +128,9 @@ impl DatagramTransport {
     /// Whether the endpoint is closing or lost.
     ///
     /// Mirrors asyncio's is_closing, the same on 3.10 to 3.15.
-    fn is_closing(&self, py: Python<'_>) -> bool {
-        self.state.with(py, |state| state.life.is_closing())
+    #[pyo3(name = "is_closing")]
+    fn py_is_closing(&self, py: Python<'_>) -> bool {
+        self.is_closing(py)
     }
 
     /// Deliver no more datagrams until resume_reading().
@@ -162,7 +141,10 @@ impl DatagramTransport {
     fn py_pause_reading(this: &Bound<'_, Self>) -> PyResult<()> {
         let changed = this.get().pause_reading(this.py());
         Self::loosen(this);
-        log(this, changed, "%r pauses reading")
+        if changed {
+            Self::log(this, name!(this.py(), debug), "%r pauses reading")?;
+        }
+        Ok(())
     }
 
     /// Deliver datagrams again.
@@ -174,7 +156,10 @@ impl DatagramTransport {
         Self::hold(this);
         let changed = this.get().resume_reading(this.py());
         Self::loosen(this);
-        log(this, changed, "%r resumes reading")
+        if changed {
+            Self::log(this, name!(this.py(), debug), "%r resumes reading")?;
+        }
+        Ok(())
     }
 
     /// Whether reading is not paused and the endpoint not closing.
@@ -182,7 +167,7 @@ impl DatagramTransport {
     /// Mirrors asyncio's is_reading of 3.11 to 3.15; on 3.10 that raises NotImplementedError.
     fn is_reading(&self, py: Python<'_>) -> bool {
         self.state.with(py, |state| {
-            !state.life.is_closing() && state.reading == Reading::On
+            !state.endpoint.life.is_closing() && state.reading == Reading::On
         })
     }
 
@@ -190,14 +175,8 @@ impl DatagramTransport {
     ///
     /// Does nothing once the endpoint is lost; raises nothing. Mirrors asyncio's set_protocol, the
     /// same on 3.10 to 3.15.
-    fn set_protocol(&self, py: Python<'_>, protocol: Bound<'_, PyAny>) {
-        let old = self.state.with(py, |state| {
-            if state.life == Lifecycle::Lost {
-                return Some(protocol.unbind());
-            }
-            state.protocol.replace(protocol.unbind())
-        });
-        drop(old);
+    fn set_protocol(&self, py: Python<'_>, protocol: Py<PyAny>) {
+        self.replace_protocol(py, protocol);
     }
 
     /// The protocol; None once the endpoint is lost.
@@ -213,11 +192,8 @@ impl DatagramTransport {
     }
 
     /// The (low, high) water marks in bytes.
-    fn get_write_buffer_limits<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let told = self
-            .state
-            .with(py, |state| limits::told(py, &state.flow, &state.given));
-        limits::pair(py, told)
+    fn get_write_buffer_limits<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
+        Self::limits(this)
     }
 
     /// Set the water marks, in bytes. Raises ValueError unless high >= low >= 0.
@@ -230,25 +206,17 @@ impl DatagramTransport {
         high: Option<&Bound<'_, PyAny>>,
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let marks = water_marks(this.py(), high, low, DEFAULT_HIGH)?;
-        let old = this.get().state.with(this.py(), |state| {
-            (state.flow.high, state.flow.low) = (marks.high, marks.low);
-            std::mem::replace(&mut state.given, marks.given)
-        });
-        drop(old);
-        Self::maybe_pause(this)
+        Self::set_limits(this, high, low)
     }
 
     /// socket, sockname, peername, or what the endpoint was made with; else default.
     #[pyo3(signature = (name, default=None))]
     fn get_extra_info<'py>(
         &self,
-        py: Python<'py>,
         name: &Bound<'py, PyAny>,
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let found = self.extra(py)?.get_item(name)?.or(default);
-        Ok(found.unwrap_or_else(|| py.None().into_bound(py)))
+        self.extra_info(name, default)
     }
 
     fn _force_close(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {
@@ -267,8 +235,7 @@ impl DatagramTransport {
 
     #[getter]
     fn _loop(&self, py: Python<'_>) -> Option<Py<EventLoop>> {
-        let lost = self.state.with(py, |state| state.life == Lifecycle::Lost);
-        (!lost).then(|| self.event_loop.clone_ref(py))
+        self.event_loop_unless_lost(py)
     }
 
     #[getter]
@@ -283,13 +250,13 @@ impl DatagramTransport {
 
     fn __repr__(&self, py: Python<'_>) -> Text<String> {
         Text(self.state.with(py, |state| {
-            let (life, number) = (state.life.adjective(), self.number);
-            if state.life == Lifecycle::Lost {
+            let (life, number) = (state.endpoint.life.adjective(), self.number);
+            if state.endpoint.life == Lifecycle::Lost {
                 return format!("<DatagramTransport{life} fd={number}>");
             }
-            let reads = state.life == Lifecycle::Open && state.reading == Reading::On;
+            let reads = state.endpoint.life == Lifecycle::Open && state.reading == Reading::On;
             let reads = if reads { "polling" } else { "idle" };
-            let writes = if state.writing == Writing::Blocked { "polling" } else { "idle" };
+            let writes = if state.blocked { "polling" } else { "idle" };
             let size = state.size;
             format!(
                 "<DatagramTransport{life} fd={number} read={reads} write=<{writes}, bufsize={size}>>"
@@ -305,30 +272,8 @@ impl DatagramTransport {
         let cleared = self.state.with(py, |state| {
             let queued = std::mem::take(&mut state.queue);
             let received = std::mem::take(&mut state.received);
-            let (protocol, context) = (state.protocol.take(), state.context.take());
-            let (extra, waiter) = (state.extra.take(), state.waiter.take());
-            (queued, received, protocol, context, extra, waiter)
+            (queued, received, state.endpoint.clear())
         });
         drop(cleared);
     }
-}
-
-impl DatagramTransport {
-    /// What `get_extra_info` finds.
-    fn extra<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let fresh = value::dict(py)?.unbind();
-        let extra = self
-            .state
-            .with(py, |state| state.extra.as_ref().map(|it| it.clone_ref(py)));
-        Ok(extra.unwrap_or(fresh).into_bound(py))
-    }
-}
-
-/// A debug line of asyncio's, in debug mode, if something changed.
-fn log(this: &Bound<'_, DatagramTransport>, changed: bool, text: &str) -> PyResult<()> {
-    let py = this.py();
-    if changed && this.get().event_loop.bind(py).get().is_debug() {
-        asyncio::logger(py)?.call_method1(name!(py, debug), (Text(text), this))?;
-    }
-    Ok(())
 }

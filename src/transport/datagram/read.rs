@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::error::{leaves_the_loop, os_error, would_block};
-use crate::event_loop::{Readiness, UserCall};
+use crate::event_loop::Readiness;
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::names::name;
 use crate::py::value::{self, Count};
@@ -21,11 +21,11 @@ use crate::sys::datagram::{Batch, LARGEST_OTHER};
 use crate::sys::nonblocking::Family;
 use crate::transport::address;
 use crate::transport::datagram::state::{DatagramState, DatagramTransport, Peer};
-use crate::transport::stream::state::Reading;
+use crate::transport::endpoint::{Reading, Transport};
 
 impl DatagramState {
     fn reads(&self) -> bool {
-        self.life == Lifecycle::Open && self.reading == Reading::On
+        self.endpoint.life == Lifecycle::Open && self.reading == Reading::On
     }
 }
 
@@ -61,7 +61,7 @@ impl DatagramTransport {
                     return None;
                 }
                 let (data, sender) = state.received.pop_front()?;
-                let protocol = state.protocol.as_ref()?.clone_ref(py);
+                let protocol = state.endpoint.protocol.as_ref()?.clone_ref(py);
                 Some((
                     data.into_bound(py),
                     sender.into_bound(py),
@@ -71,14 +71,9 @@ impl DatagramTransport {
             let Some((data, sender, protocol)) = next else {
                 return Ok(());
             };
-            let event_loop = transport.event_loop.bind(py);
-            let call = UserCall {
-                event_loop,
-                transport: this.as_any(),
-                protocol: &protocol,
-                method: name!(py, datagram_received),
-            };
+            let call = Self::tell(this, &protocol, name!(py, datagram_received));
             call.call2(&data, &sender)?;
+            let event_loop = transport.event_loop.bind(py);
             if event_loop.get().has_more_to_run(py) {
                 return Ok(());
             }
@@ -87,12 +82,11 @@ impl DatagramTransport {
 
     /// Asks the loop to call again after its next poll if there is more to deliver or to receive.
     pub(crate) fn read_on(&self, py: Python<'_>) {
-        let place = self.state.with(py, |state| {
-            let more = state.readable || !state.received.is_empty();
-            state.place().filter(|_| more && state.reads())
+        let more = self.state.with(py, |state| {
+            state.reads() && (state.readable || !state.received.is_empty())
         });
-        if let Some(place) = place {
-            self.event_loop.bind(py).get().resume(py, place);
+        if more {
+            self.resume(py);
         }
     }
 
@@ -178,12 +172,7 @@ impl DatagramTransport {
     ) -> PyResult<()> {
         let py = protocol.py();
         let error = error.into_value(py).into_bound(py).into_any();
-        let call = UserCall {
-            event_loop: this.get().event_loop.bind(py),
-            transport: this.as_any(),
-            protocol,
-            method: name!(py, error_received),
-        };
+        let call = Self::tell(this, protocol, name!(py, error_received));
         call.call1(&error).map(drop)
     }
 
@@ -222,7 +211,7 @@ impl DatagramTransport {
     /// `transport.pause_reading()`. True if it changed anything.
     pub(crate) fn pause_reading(&self, py: Python<'_>) -> bool {
         self.state.with(py, |state| {
-            let pauses = !state.life.is_closing() && state.reading == Reading::On;
+            let pauses = !state.endpoint.life.is_closing() && state.reading == Reading::On;
             if pauses {
                 state.reading = Reading::Paused;
             }
@@ -234,7 +223,7 @@ impl DatagramTransport {
     pub(crate) fn resume_reading(&self, py: Python<'_>) -> bool {
         let turn = self.event_loop.bind(py).get().turn(py);
         let resumes = self.state.with(py, |state| {
-            let resumes = !state.life.is_closing() && state.reading == Reading::Paused;
+            let resumes = !state.endpoint.life.is_closing() && state.reading == Reading::Paused;
             if resumes {
                 state.reading = Reading::On;
                 state.resumed = turn;

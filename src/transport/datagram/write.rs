@@ -23,8 +23,8 @@ use crate::sys::datagram;
 use crate::sys::nonblocking::{self, Family};
 use crate::transport::chunk::not_bytes;
 use crate::transport::datagram::state::DatagramTransport;
-use crate::transport::protocol::tell_flow;
-use crate::transport::stream::state::Writing;
+use crate::transport::endpoint::Transport;
+use crate::transport::flow::Buffers;
 
 /// What one attempt to send came to.
 enum Sent {
@@ -99,7 +99,7 @@ impl DatagramTransport {
         let bound = self.address.is_none();
         let warns = self.state.with(py, |state| {
             let open = !state.descriptor.is_closed();
-            if !state.life.is_lost() || (bound && open) {
+            if !state.endpoint.life.is_lost() || (bound && open) {
                 return None;
             }
             state.lost_sends = state.lost_sends.saturating_add(1);
@@ -239,13 +239,8 @@ impl DatagramTransport {
 
     /// After an error the rest follows with the next turn.
     fn send_on(&self, py: Python<'_>) {
-        let place = self.state.with(py, |state| {
-            state.sends_on = true;
-            state.place()
-        });
-        if let Some(place) = place {
-            self.event_loop.bind(py).get().resume(py, place);
-        }
+        self.state.with(py, |state| state.sends_on = true);
+        self.resume(py);
     }
 
     /// Everything is sent: the watch for room ends, and a close that waited for it goes on.
@@ -253,13 +248,10 @@ impl DatagramTransport {
         let py = this.py();
         let transport = this.get();
         let (drained, closes, place) = transport.state.with(py, |state| {
-            let drained = state.queue.is_empty()
-                && state.writing == Writing::Blocked
-                && !state.life.is_lost();
-            if drained {
-                state.writing = Writing::Idle;
-            }
-            (drained, state.life.is_closing(), state.place())
+            let drained = state.queue.is_empty() && state.blocked && !state.endpoint.life.is_lost();
+            state.blocked &= !drained;
+            let endpoint = &state.endpoint;
+            (drained, endpoint.life.is_closing(), endpoint.place())
         });
         if !drained {
             return Ok(());
@@ -279,55 +271,11 @@ impl DatagramTransport {
         let py = this.py();
         Self::hold(this);
         let (place, blocked) = this.get().state.with(py, |state| {
-            let writing = std::mem::replace(&mut state.writing, Writing::Blocked);
-            (state.place(), writing == Writing::Blocked)
+            let blocked = std::mem::replace(&mut state.blocked, true);
+            (state.endpoint.place(), blocked)
         });
         match place {
             Some(place) if !blocked => place.rearm(this.get().event_loop.bind(py), Edges::Both),
-            _ => Ok(()),
-        }
-    }
-
-    /// Tells the protocol to pause if more than the high-water mark waits.
-    ///
-    /// # Errors
-    /// What leaves the loop.
-    pub(crate) fn maybe_pause(this: &Bound<'_, Self>) -> PyResult<()> {
-        let py = this.py();
-        let transport = this.get();
-        let pauses = transport
-            .state
-            .with(py, |state| state.flow.pauses_at(state.size));
-        match transport.protocol(py) {
-            Some(protocol) if pauses => {
-                let event_loop = transport.event_loop.bind(py);
-                tell_flow(
-                    event_loop,
-                    this.as_any(),
-                    &protocol,
-                    name!(py, pause_writing),
-                )
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn maybe_resume(this: &Bound<'_, Self>) -> PyResult<()> {
-        let py = this.py();
-        let transport = this.get();
-        let resumes = transport
-            .state
-            .with(py, |state| state.flow.resumes_at(state.size));
-        match transport.protocol(py) {
-            Some(protocol) if resumes => {
-                let event_loop = transport.event_loop.bind(py);
-                tell_flow(
-                    event_loop,
-                    this.as_any(),
-                    &protocol,
-                    name!(py, resume_writing),
-                )
-            }
             _ => Ok(()),
         }
     }

@@ -7,8 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::event_loop::EventLoop;
-use crate::logic::lifecycle::Lifecycle;
 use crate::py::value::Int;
+use crate::transport::endpoint::{Endpoint, Transport};
 use crate::transport::pipe::end::PipeTransport;
 
 #[pymethods]
@@ -26,13 +26,7 @@ impl PipeTransport {
     /// Does nothing once the connection is lost; raises nothing. Mirrors asyncio's set_protocol,
     /// the same on 3.10 to 3.15.
     fn set_protocol(&self, py: Python<'_>, protocol: Py<PyAny>) {
-        let old = self.end.with(py, |end| {
-            if end.life == Lifecycle::Lost {
-                return Some(protocol);
-            }
-            end.protocol.replace(protocol)
-        });
-        drop(old);
+        self.replace_protocol(py, protocol);
     }
 
     /// The protocol; None once the connection is lost.
@@ -49,28 +43,20 @@ impl PipeTransport {
     #[pyo3(signature = (name, default=None))]
     fn get_extra_info<'py>(
         &self,
-        py: Python<'py>,
         name: &Bound<'py, PyAny>,
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let extra = self.end.with(py, |end| end.extra.clone_ref(py));
-        let found = extra.bind(py).get_item(name)?;
-        Ok(found
-            .or(default)
-            .unwrap_or_else(|| py.None().into_bound(py)))
+        self.extra_info(name, default)
     }
 
     #[getter]
-    fn _extra<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
-        self.end
-            .with(py, |end| end.extra.clone_ref(py))
-            .into_bound(py)
+    fn _extra<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.extra(py)
     }
 
     #[getter]
     fn _loop(&self, py: Python<'_>) -> Option<Py<EventLoop>> {
-        let lost = self.end.with(py, |end| end.life == Lifecycle::Lost);
-        (!lost).then(|| self.event_loop.clone_ref(py))
+        self.event_loop_unless_lost(py)
     }
 
     #[getter]
@@ -103,6 +89,7 @@ impl PipeTransport {
     }
 
     fn __clear__(&self) {
-        Python::attach(|py| self.clear(py));
+        // The file stays, to be closed at the very end.
+        Python::attach(|py| drop(self.with(py, Endpoint::clear)));
     }
 }

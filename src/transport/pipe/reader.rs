@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyType};
 
 use crate::error::os_error;
-use crate::event_loop::{EventLoop, Readiness, SourceClass, Step, UserCall};
+use crate::event_loop::{EventLoop, Readiness, SourceClass, Step};
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::cell::LoopCell;
 use crate::py::data::bytes;
@@ -24,9 +24,9 @@ use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Count, Text};
 use crate::sys::pipe::{self, Kind};
 use crate::sys::socket::readable_bytes;
+use crate::transport::endpoint::{Reading, Transport};
 use crate::transport::pipe::end::{Parts, PipeTransport};
-use crate::transport::protocol::{report, report_fatal};
-use crate::transport::stream::state::Reading;
+use crate::transport::protocol::report;
 
 /// What asyncio says when reading fails.
 const READ_FAILED: &str = "Fatal read error on pipe transport";
@@ -40,7 +40,7 @@ const REFUSAL: &str = "Pipe transport is for pipes/sockets only.";
 
 /// What the reading end remembers.
 struct State {
-    /// `Ended` is not used: a pipe that ended is closed.
+    /// `On` or `Paused`: a pipe that ended is closed.
     reading: Reading,
     /// Whether the kernel reported data that was not read yet.
     readable: bool,
@@ -75,14 +75,9 @@ impl SourceClass for ReaderClass {
 
     fn step(&self, object: &Bound<'_, PyAny>, step: Step) -> PyResult<()> {
         let this = object.cast::<ReadPipeTransport>()?;
-        let end = this.as_super();
-        let Step::Lost(reason) = step else {
-            let started = PipeTransport::start(end, true);
-            ReadPipeTransport::loosen(this);
-            return started;
-        };
-        end.get()
-            .in_context(this.py(), || PipeTransport::connection_lost(end, reason))
+        let run = PipeTransport::run_step(this.as_super(), step, true);
+        ReadPipeTransport::loosen(this);
+        run
     }
 
     fn may_be_watched(&self, object: &Bound<'_, PyAny>) -> bool {
@@ -100,7 +95,7 @@ impl ReadPipeTransport {
             .as_super()
             .get()
             .end
-            .with(py, |end| (end.life == Lifecycle::Open, end.number));
+            .with(py, |end| (end.endpoint.life == Lifecycle::Open, end.number));
         let event_loop = this.as_super().get().event_loop.bind(py);
         let turn = event_loop.get().turn(py);
         let (reads, early, large) = reader.state.with(py, |state| {
@@ -115,7 +110,7 @@ impl ReadPipeTransport {
             return Ok(());
         }
         if early {
-            Self::look_again(this);
+            this.as_super().get().resume(py);
             return Ok(());
         }
         let received = match receive(event_loop, number, large) {
@@ -142,15 +137,7 @@ impl ReadPipeTransport {
             full || state.hung_up || !this.get().short_is_drained
         });
         if again {
-            Self::look_again(this);
-        }
-    }
-
-    fn look_again(this: &Bound<'_, Self>) {
-        let py = this.py();
-        let transport = this.as_super().get();
-        if let Some(place) = transport.end.with(py, |end| end.place()) {
-            transport.event_loop.bind(py).get().resume(py, place);
+            this.as_super().get().resume(py);
         }
     }
 
@@ -160,12 +147,7 @@ impl ReadPipeTransport {
         let Some(protocol) = this.as_super().get().protocol(py) else {
             return Ok(());
         };
-        let call = UserCall {
-            event_loop: this.as_super().get().event_loop.bind(py),
-            transport: this.as_any(),
-            protocol: &protocol,
-            method: name!(py, data_received),
-        };
+        let call = PipeTransport::tell(this.as_super(), &protocol, name!(py, data_received));
         match call.call1(data) {
             Ok(_) => Ok(()),
             Err(error) => PipeTransport::report(this.as_super(), error, "_read_ready"),
@@ -175,14 +157,12 @@ impl ReadPipeTransport {
     fn end_of_file(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let end = this.as_super();
-        if end.get().event_loop.bind(py).get().is_debug() {
-            asyncio::logger(py)?
-                .call_method1(name!(py, info), (Text("%r was closed by peer"), this))?;
-        }
-        end.get().end.with(py, |end| end.life = Lifecycle::Closing);
+        PipeTransport::log(end, name!(py, info), "%r was closed by peer")?;
+        end.get()
+            .with(py, |endpoint| endpoint.life = Lifecycle::Closing);
         PipeTransport::queue(end, "eof_received", None)
             .or_else(|error| PipeTransport::report(end, error, "_read_ready"))?;
-        PipeTransport::lose(end, None)
+        PipeTransport::force_close(end, None)
     }
 
     /// Ends the connection with `error`. EIO is how a terminal says that its other side is closed.
@@ -195,21 +175,15 @@ impl ReadPipeTransport {
             .getattr(name!(py, errno))
             .and_then(|errno| errno.extract())
             .ok();
-        let tell = if errno.is_some_and(pipe::is_hang_up) {
-            report_fatal
-        } else {
-            report
-        };
+        if errno.is_some_and(pipe::is_hang_up) {
+            return PipeTransport::fatal_error(this.as_super(), error, message);
+        }
         let protocol = transport.protocol(py);
         let event_loop = transport.event_loop.bind(py);
-        let reported = tell(
-            event_loop,
-            message,
-            &error,
-            this.as_any(),
-            protocol.as_ref(),
-        );
-        PipeTransport::lose(this.as_super(), Some(error.into_value(py).into_any())).and(reported)
+        let protocol = protocol.as_ref();
+        let reported = report(event_loop, message, &error, this.as_any(), protocol);
+        let reason = error.into_value(py).into_any();
+        reported.and(PipeTransport::force_close(this.as_super(), Some(reason)))
     }
 
     /// Only the program can go on with a transport that it has paused.
@@ -286,7 +260,7 @@ impl ReadPipeTransport {
         };
         let whole = PyClassInitializer::from(end).add_subclass(reader);
         let this = Bound::new(event_loop.py(), whole)?;
-        PipeTransport::begin(this.as_super(), pipe)?;
+        PipeTransport::open(this.as_super(), pipe)?;
         Ok(this)
     }
 
@@ -313,7 +287,8 @@ impl ReadPipeTransport {
                 .state
                 .with(this.py(), |state| state.reading = Reading::Paused);
             Self::loosen(this);
-            log(this, "%r pauses reading")?;
+            let py = this.py();
+            PipeTransport::log(this.as_super(), name!(py, debug), "%r pauses reading")?;
         }
         Ok(())
     }
@@ -335,9 +310,9 @@ impl ReadPipeTransport {
             state.readable
         });
         if readable {
-            Self::look_again(this);
+            this.as_super().get().resume(py);
         }
-        log(this, "%r resumes reading")
+        PipeTransport::log(this.as_super(), name!(py, debug), "%r resumes reading")
     }
 
     /// Close at once; connection_lost(None) follows.
@@ -346,7 +321,7 @@ impl ReadPipeTransport {
     /// raises no RuntimeError when the loop is closed.
     fn close(this: &Bound<'_, Self>) -> PyResult<()> {
         if Self::is_open(this) {
-            PipeTransport::lose(this.as_super(), None)?;
+            PipeTransport::force_close(this.as_super(), None)?;
         }
         Ok(())
     }
@@ -361,7 +336,7 @@ impl ReadPipeTransport {
     }
 
     fn _close(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {
-        PipeTransport::lose(this.as_super(), exc)
+        PipeTransport::force_close(this.as_super(), exc)
     }
 
     #[pyo3(signature = (exc, message="Fatal error on pipe transport"))]
@@ -374,10 +349,10 @@ impl ReadPipeTransport {
         let paused = this.get().is_paused(py);
         let stopped = this.as_super().get().event_loop.bind(py).get().is_closed();
         Text(this.as_super().get().end.with(py, |end| {
-            let watched = end.watch.is_some() && !paused;
+            let watched = end.endpoint.registration.is_some() && !paused;
             format!(
                 "<ReadPipeTransport{} fd={} {}>",
-                end.life.adjective(),
+                end.endpoint.life.adjective(),
                 end.number,
                 if end.file.is_none() {
                     "closed"
@@ -391,15 +366,6 @@ impl ReadPipeTransport {
             )
         }))
     }
-}
-
-/// A debug line of asyncio's, in debug mode.
-fn log(this: &Bound<'_, ReadPipeTransport>, text: &str) -> PyResult<()> {
-    let py = this.py();
-    if this.as_super().get().event_loop.bind(py).get().is_debug() {
-        asyncio::logger(py)?.call_method1(name!(py, debug), (Text(text), this))?;
-    }
-    Ok(())
 }
 
 impl Finalized for ReadPipeTransport {

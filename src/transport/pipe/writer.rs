@@ -7,16 +7,15 @@
 //! Without the GIL its state is protected as that of `end`.
 
 use std::collections::TryReserveError;
-use std::io::{self, IoSlice};
-use std::os::fd::RawFd;
+use std::io;
 
 use pyo3::exceptions::{PyAssertionError, PyBrokenPipeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 
 use crate::error::{exception, exception_of, no_memory, os_error};
 use crate::event_loop::{Edges, Readiness, SourceClass, Step};
-use crate::logic::flow_control::{FlowControl, LOST_WRITES};
+use crate::logic::flow_control::LOST_WRITES;
 use crate::logic::lifecycle::Lifecycle;
 use crate::logic::write_queue::WriteQueue;
 use crate::py::cell::LoopCell;
@@ -26,11 +25,10 @@ use crate::py::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{Text, shown};
 use crate::sys::pipe;
-use crate::sys::socket::MAX_SLICES;
-use crate::transport::chunk::{Data, Finished};
-use crate::transport::limits::Given;
+use crate::transport::chunk::{Data, Finished, Sent, send_queue};
+use crate::transport::endpoint::{Endpoint, Transport};
+use crate::transport::flow::{Buffers, Flow};
 use crate::transport::pipe::end::PipeTransport;
-use crate::transport::protocol::{report_fatal, tell_flow};
 
 /// What the log says of an error of write(2).
 const WRITE_ERROR: &str = "Fatal write error on pipe transport";
@@ -40,10 +38,8 @@ const WRITE_ERROR: &str = "Fatal write error on pipe transport";
 pub(crate) struct State {
     /// What the kernel has not taken. While it holds anything, the loop watches for room.
     pub(crate) queue: WriteQueue<Data>,
-    /// The water marks in bytes, and whether the protocol was asked to pause.
-    pub(crate) flow: FlowControl,
-    /// The water marks as the program gave them.
-    pub(crate) given: Given,
+    /// When the protocol is asked to stop writing.
+    flow: Flow,
     /// What the watch is for; `Read` is for the reader's end alone.
     watched: Option<Edges>,
     /// Writes after the connection was lost, for the warning.
@@ -85,12 +81,7 @@ impl SourceClass for WriterClass {
 
     fn step(&self, object: &Bound<'_, PyAny>, step: Step) -> PyResult<()> {
         let this = object.cast::<WritePipeTransport>()?;
-        let end = this.as_super();
-        let Step::Lost(reason) = step else {
-            return PipeTransport::start(end, this.get().sees_reader_go);
-        };
-        end.get()
-            .in_context(this.py(), || PipeTransport::connection_lost(end, reason))
+        PipeTransport::run_step(this.as_super(), step, this.get().sees_reader_go)
     }
 
     fn may_be_watched(&self, object: &Bound<'_, PyAny>) -> bool {
@@ -187,7 +178,7 @@ impl WritePipeTransport {
         this.get().state.with(this.py(), |state| {
             state.lost_writes = state.lost_writes.saturating_add(1);
         });
-        Self::fatal_error(this, os_error(error), WRITE_ERROR)
+        PipeTransport::fatal_error(this.as_super(), os_error(error), WRITE_ERROR)
     }
 
     fn watch_for_room(this: &Bound<'_, Self>) -> PyResult<()> {
@@ -210,48 +201,6 @@ impl WritePipeTransport {
         Ok(())
     }
 
-    /// Tells the protocol to pause if more than the high-water mark waits.
-    ///
-    /// # Errors
-    /// What leaves the loop.
-    pub(crate) fn maybe_pause(this: &Bound<'_, Self>) -> PyResult<()> {
-        let pauses = this.get().state.with(this.py(), |state| {
-            let waiting = state.queue.size();
-            state.flow.pauses_at(waiting)
-        });
-        if pauses {
-            Self::tell(this, name!(this.py(), pause_writing))
-        } else {
-            Ok(())
-        }
-    }
-
-    fn maybe_resume(this: &Bound<'_, Self>) -> PyResult<()> {
-        let resumes = this.get().state.with(this.py(), |state| {
-            let waiting = state.queue.size();
-            state.flow.resumes_at(waiting)
-        });
-        if resumes {
-            Self::tell(this, name!(this.py(), resume_writing))
-        } else {
-            Ok(())
-        }
-    }
-
-    fn tell<'py>(this: &Bound<'py, Self>, name: &Bound<'py, PyString>) -> PyResult<()> {
-        let py = this.py();
-        let transport = this.as_super().get();
-        let Some(protocol) = transport.protocol(py) else {
-            return Ok(());
-        };
-        tell_flow(
-            transport.event_loop.bind(py),
-            this.as_any(),
-            &protocol,
-            name,
-        )
-    }
-
     /// The loop says that there is room.
     fn write_ready(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
@@ -260,18 +209,20 @@ impl WritePipeTransport {
         }
         let number = this.as_super().get().end.with(py, |end| end.number);
         let mut finished = Finished::new();
-        let sent = this
-            .get()
-            .state
-            .with(py, |state| state.send(number, |chunk| finished.keep(chunk)));
-        for chunk in finished.take() {
-            chunk.release(py);
-        }
+        let sent = this.get().state.with(py, |state| {
+            send_queue(
+                &mut state.queue,
+                number,
+                pipe::write_vectored,
+                &mut finished,
+            )
+        });
+        finished.release(py);
         match sent {
-            Ok(true) => Self::drained(this),
+            Sent::Everything => Self::drained(this),
             // As asyncio, which lets a writer go on only when the pipe has taken everything.
-            Ok(false) => Ok(()),
-            Err(error) => {
+            Sent::Blocked => Ok(()),
+            Sent::Failed(error) => {
                 Self::drop_queue(this);
                 Self::write_failed(this, &error)
             }
@@ -292,12 +243,12 @@ impl WritePipeTransport {
             let sent = |state: &mut State| state.queue.is_empty();
             !this.get().sees_reader_go && this.get().state.with(this.py(), sent)
         });
+        let py = this.py();
         let closes = end
             .get()
-            .end
-            .with(this.py(), |end| end.life == Lifecycle::Closing);
-        if closes && PipeTransport::end_watch(end) {
-            return resumed.and(PipeTransport::connection_lost(end, None));
+            .with(py, |endpoint| endpoint.life == Lifecycle::Closing);
+        if closes && end.get().unwatch(py) {
+            return resumed.and(PipeTransport::end(end, None));
         }
         resumed
     }
@@ -305,10 +256,7 @@ impl WritePipeTransport {
     /// The reader has closed its end.
     fn reader_gone(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
-        if this.as_super().get().event_loop.bind(py).get().is_debug() {
-            asyncio::logger(py)?
-                .call_method1(name!(py, info), (Text("%r was closed by peer"), this))?;
-        }
+        PipeTransport::log(this.as_super(), name!(py, info), "%r was closed by peer")?;
         let unsent = this.get().state.with(py, |state| !state.queue.is_empty());
         let reason = unsent.then(|| {
             exception_of::<PyBrokenPipeError>(py, ())
@@ -325,13 +273,7 @@ impl WritePipeTransport {
     pub(crate) fn close(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let end = this.as_super();
-        let closes = end.get().end.with(py, |end| {
-            let closes = !end.life.is_closing();
-            if closes {
-                end.life = Lifecycle::Closing;
-            }
-            closes
-        });
+        let closes = end.get().with(py, Endpoint::close);
         let unsent = this.get().state.with(py, |state| !state.queue.is_empty());
         if !closes || (unsent && !end.get().event_loop.bind(py).get().is_closed()) {
             return Ok(());
@@ -345,60 +287,32 @@ impl WritePipeTransport {
     /// As `close`.
     pub(crate) fn force_close(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
         Self::drop_queue(this);
-        PipeTransport::lose(this.as_super(), reason)
+        PipeTransport::force_close(this.as_super(), reason)
     }
 
-    fn drop_queue(this: &Bound<'_, Self>) {
+    /// Drops what was not sent.
+    pub(crate) fn drop_queue(this: &Bound<'_, Self>) {
         let dropped = this.get().state.with(this.py(), |state| state.queue.take());
         drop(dropped);
     }
+}
 
-    /// Reports `error` and ends the connection with it.
-    ///
-    /// # Errors
-    /// What the exception handler raises.
-    #[cold]
-    pub(crate) fn fatal_error(this: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
-        let py = this.py();
-        let transport = this.as_super().get();
-        let protocol = transport.protocol(py);
-        let event_loop = transport.event_loop.bind(py);
-        let reported = report_fatal(
-            event_loop,
-            message,
-            &error,
-            this.as_any(),
-            protocol.as_ref(),
-        );
-        Self::force_close(this, Some(error.into_value(py).into_any())).and(reported)
+impl Buffers for WritePipeTransport {
+    type Base = PipeTransport;
+
+    fn base<'a, 'py>(this: &'a Bound<'py, Self>) -> &'a Bound<'py, PipeTransport> {
+        this.as_super()
+    }
+
+    fn with_flow<R>(this: &Bound<'_, Self>, look: impl FnOnce(&mut Flow, usize) -> R) -> R {
+        this.get().state.with(this.py(), |state| {
+            let waiting = state.queue.size();
+            look(&mut state.flow, waiting)
+        })
     }
 }
 
 impl State {
-    /// Sends until nothing is left (true) or the kernel takes no more.
-    fn send(&mut self, number: RawFd, mut finished: impl FnMut(Data)) -> io::Result<bool> {
-        while !self.queue.is_empty() {
-            let slices: Vec<_> = self
-                .queue
-                .unsent()
-                .take(MAX_SLICES)
-                .map(IoSlice::new)
-                .collect();
-            let asked: usize = slices.iter().map(|slice| slice.len()).sum();
-            match pipe::write_vectored(number, &slices) {
-                Ok(count) => {
-                    self.queue.sent(count, &mut finished);
-                    if count < asked {
-                        return Ok(false);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(true)
-    }
-
     /// What a repr says of the watch for room.
     pub(crate) fn describe(&self) -> (&'static str, usize) {
         (

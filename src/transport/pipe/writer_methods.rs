@@ -7,13 +7,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::event_loop::EventLoop;
-use crate::logic::flow_control::DEFAULT_HIGH;
 use crate::py::cell::LoopCell;
 use crate::py::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Count, Text};
 use crate::sys::pipe::Kind;
-use crate::transport::limits;
+use crate::transport::endpoint::Transport;
+use crate::transport::flow::Buffers;
 use crate::transport::pipe::end::{Parts, PipeTransport};
 use crate::transport::pipe::writer::{State, WRITER, WritePipeTransport};
 
@@ -48,7 +48,7 @@ impl WritePipeTransport {
         };
         let whole = PyClassInitializer::from(end).add_subclass(writer);
         let this = Bound::new(event_loop.py(), whole)?;
-        PipeTransport::begin(this.as_super(), pipe)?;
+        PipeTransport::open(this.as_super(), pipe)?;
         Ok(this)
     }
 
@@ -116,11 +116,8 @@ impl WritePipeTransport {
     }
 
     /// The (low, high) water marks in bytes.
-    fn get_write_buffer_limits<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let told = self
-            .state
-            .with(py, |state| limits::told(py, &state.flow, &state.given));
-        limits::pair(py, told)
+    fn get_write_buffer_limits<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
+        Self::limits(this)
     }
 
     /// Set the water marks, in bytes. Raises ValueError unless high >= low >= 0.
@@ -133,13 +130,7 @@ impl WritePipeTransport {
         high: Option<&Bound<'_, PyAny>>,
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let marks = limits::water_marks(this.py(), high, low, DEFAULT_HIGH)?;
-        let old = this.get().state.with(this.py(), |state| {
-            (state.flow.high, state.flow.low) = (marks.high, marks.low);
-            std::mem::replace(&mut state.given, marks.given)
-        });
-        drop(old);
-        Self::maybe_pause(this)
+        Self::set_limits(this, high, low)
     }
 
     #[pyo3(signature = (exc=None))]
@@ -149,7 +140,10 @@ impl WritePipeTransport {
 
     #[pyo3(signature = (exc, message="Fatal error on pipe transport"))]
     fn _fatal_error(this: &Bound<'_, Self>, exc: Bound<'_, PyAny>, message: &str) -> PyResult<()> {
-        Self::fatal_error(this, PyErr::from_value(exc), message)
+        let error = PyErr::from_value(exc);
+        let ended = PipeTransport::fatal_error(this.as_super(), error, message);
+        Self::drop_queue(this);
+        ended
     }
 
     fn __repr__(this: &Bound<'_, Self>) -> Text<String> {
@@ -157,7 +151,7 @@ impl WritePipeTransport {
         let stopped = this.as_super().get().event_loop.bind(py).get().is_closed();
         let (waits, size) = this.get().state.with(py, |state| state.describe());
         Text(this.as_super().get().end.with(py, |end| {
-            let (life, number) = (end.life.adjective(), end.number);
+            let (life, number) = (end.endpoint.life.adjective(), end.number);
             if end.file.is_none() || stopped {
                 let state = if stopped && end.file.is_some() {
                     "open"

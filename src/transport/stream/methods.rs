@@ -11,7 +11,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::event_loop::EventLoop;
-use crate::logic::flow_control::DEFAULT_HIGH;
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::method::{Arguments, FastMethod};
 use crate::py::names::name;
@@ -21,11 +20,12 @@ use crate::sys::address::Address;
 use crate::sys::socket;
 use crate::transport::address;
 use crate::transport::descriptor::{self, Descriptor};
-use crate::transport::limits::{self, water_marks};
+use crate::transport::endpoint::{Endpoint, Reading, Transport};
+use crate::transport::flow::Buffers;
 use crate::transport::protocol::Kind;
 use crate::transport::server::base::ServerBase;
 use crate::transport::stream::open::{Parts, open};
-use crate::transport::stream::state::{Reading, StreamTransport, Writing};
+use crate::transport::stream::state::{StreamTransport, Writing};
 
 #[pymethods]
 impl StreamTransport {
@@ -120,11 +120,14 @@ impl StreamTransport {
     /// the same on 3.10 to 3.15.
     #[pyo3(name = "is_closing")]
     fn py_is_closing(this: &Bound<'_, Self>) -> PyResult<bool> {
-        Self::is_closing(this)
+        Self::settled_is_closing(this)
     }
 
-    fn _call_connection_lost(this: &Bound<'_, Self>, exc: Option<Py<PyAny>>) -> PyResult<()> {
-        Self::connection_lost(this, exc)
+    fn _call_connection_lost(
+        this: &Bound<'_, Self>,
+        exc: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        Self::end(this, exc.as_ref())
     }
 
     /// Deliver no more data until resume_reading().
@@ -135,7 +138,10 @@ impl StreamTransport {
     fn py_pause_reading(this: &Bound<'_, Self>) -> PyResult<()> {
         let changed = this.get().pause_reading(this.py());
         Self::loosen(this);
-        log(this, changed, "%r pauses reading")
+        if changed {
+            Self::log(this, name!(this.py(), debug), "%r pauses reading")?;
+        }
+        Ok(())
     }
 
     /// Deliver data again, not before the next turn of the loop.
@@ -147,7 +153,10 @@ impl StreamTransport {
         Self::hold(this);
         let changed = this.get().resume_reading(this.py());
         Self::loosen(this);
-        log(this, changed, "%r resumes reading")
+        if changed {
+            Self::log(this, name!(this.py(), debug), "%r resumes reading")?;
+        }
+        Ok(())
     }
 
     /// Whether reading is not paused and the connection not closing.
@@ -167,11 +176,11 @@ impl StreamTransport {
         // What the protocol before has delayed is its own to send.
         Self::settle(this)?;
         let old = this.get().state.with(this.py(), |state| {
-            if state.life == Lifecycle::Lost {
+            if state.endpoint.life == Lifecycle::Lost {
                 return None;
             }
             state.kind = kind;
-            state.protocol.replace(protocol.unbind())
+            state.endpoint.protocol.replace(protocol.unbind())
         });
         drop(old);
         Ok(())
@@ -192,11 +201,8 @@ impl StreamTransport {
     }
 
     /// The (low, high) water marks in bytes.
-    fn get_write_buffer_limits<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let told = self
-            .state
-            .with(py, |state| limits::told(py, &state.flow, &state.given));
-        limits::pair(py, told)
+    fn get_write_buffer_limits<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
+        Self::limits(this)
     }
 
     /// Set the water marks, in bytes. Raises ValueError unless high >= low >= 0.
@@ -209,6 +215,7 @@ impl StreamTransport {
         high: Option<&Bound<'_, PyAny>>,
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
+        Self::settle(this)?;
         Self::set_limits(this, high, low)
     }
 
@@ -220,9 +227,9 @@ impl StreamTransport {
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, transport) = (this.py(), this.get());
-        let extra = transport
-            .state
-            .with(py, |state| state.extra.as_ref().map(|it| it.clone_ref(py)));
+        let extra = transport.with(py, |endpoint| {
+            endpoint.extra.as_ref().map(|extra| extra.clone_ref(py))
+        });
         if let Some(extra) = extra
             && let Some(found) = extra.bind(py).get_item(name)?
         {
@@ -276,23 +283,12 @@ impl StreamTransport {
 
     #[getter]
     fn _extra<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let known = self
-            .state
-            .with(py, |state| state.extra.as_ref().map(|it| it.clone_ref(py)));
-        if let Some(known) = known {
-            return Ok(known.into_bound(py));
-        }
-        let fresh = value::dict(py)?;
-        let kept = fresh.clone().unbind();
-        let old = self.state.with(py, |state| state.extra.replace(kept));
-        drop(old);
-        Ok(fresh)
+        self.extra(py)
     }
 
     #[getter]
     fn _loop(&self, py: Python<'_>) -> Option<Py<EventLoop>> {
-        let lost = self.state.with(py, |state| state.life == Lifecycle::Lost);
-        (!lost).then(|| self.event_loop.clone_ref(py))
+        self.event_loop_unless_lost(py)
     }
 
     #[getter]
@@ -325,11 +321,11 @@ impl StreamTransport {
 
     fn __repr__(&self, py: Python<'_>) -> Text<String> {
         Text(self.state.with(py, |state| {
-            let life = state.life.adjective();
+            let life = state.endpoint.life.adjective();
             if state.descriptor.is_closed() {
                 return format!("<StreamTransport{life} fd={}>", state.last_number);
             }
-            let reads = state.life == Lifecycle::Open && state.reading == Reading::On;
+            let reads = state.endpoint.life == Lifecycle::Open && state.reading == Reading::On;
             let reads = if reads { "polling" } else { "idle" };
             let writes = if state.writing == Writing::Blocked {
                 "polling"
@@ -349,15 +345,7 @@ impl StreamTransport {
 
     fn __clear__(&self) {
         Python::attach(|py| {
-            let cleared = self.state.with(py, |state| {
-                (
-                    state.protocol.take(),
-                    state.context.take(),
-                    state.extra.take(),
-                    state.waiter.take(),
-                )
-            });
-            drop(cleared);
+            drop(self.with(py, Endpoint::clear));
         });
     }
 }
@@ -385,15 +373,6 @@ impl StreamTransport {
     }
 }
 
-/// A debug line of asyncio's, in debug mode, if something changed.
-fn log(this: &Bound<'_, StreamTransport>, changed: bool, text: &str) -> PyResult<()> {
-    let py = this.py();
-    if changed && this.get().event_loop.bind(py).get().is_debug() {
-        asyncio::logger(py)?.call_method1(name!(py, debug), (Text(text), this))?;
-    }
-    Ok(())
-}
-
 /// `transport.write`
 pub(crate) struct Write;
 
@@ -416,26 +395,5 @@ impl FastMethod for Write {
         let [data] = arguments.exactly("write", ["data"])?;
         StreamTransport::write(this, &data)?;
         Ok(arguments.py.None().into_bound(arguments.py))
-    }
-}
-
-impl StreamTransport {
-    /// `transport.set_write_buffer_limits(high, low)`, in bytes.
-    ///
-    /// # Errors
-    /// `ValueError` with asyncio's text unless `high >= low >= 0`.
-    pub(crate) fn set_limits(
-        this: &Bound<'_, Self>,
-        high: Option<&Bound<'_, PyAny>>,
-        low: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        Self::settle(this)?;
-        let marks = water_marks(this.py(), high, low, DEFAULT_HIGH)?;
-        let old = this.get().state.with(this.py(), |state| {
-            (state.flow.high, state.flow.low) = (marks.high, marks.low);
-            std::mem::replace(&mut state.given, marks.given)
-        });
-        drop(old);
-        Self::maybe_pause(this)
     }
 }

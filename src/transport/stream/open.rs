@@ -7,23 +7,19 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::event_loop::{EventLoop, Place, Registration, Source, Step};
-use crate::handle::Callback;
-use crate::logic::flow_control::FlowControl;
-use crate::logic::lifecycle::Lifecycle;
+use crate::event_loop::EventLoop;
 use crate::logic::write_queue::WriteQueue;
-use crate::py::call::Args;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
 use crate::py::names::name;
 use crate::sys::address::Address;
 use crate::sys::socket;
 use crate::transport::descriptor::Descriptor;
-use crate::transport::hold::Hold;
+use crate::transport::endpoint::{Endpoint, Reading, Transport};
+use crate::transport::flow::Flow;
 use crate::transport::protocol::Kind;
 use crate::transport::server::base::ServerBase;
-use crate::transport::stream::source::STREAM;
-use crate::transport::stream::state::{Reading, State, StreamTransport, Writing};
+use crate::transport::stream::state::{State, StreamTransport, Writing};
 
 /// What a transport is made of.
 pub(crate) struct Parts<'py> {
@@ -48,10 +44,9 @@ pub(crate) struct Parts<'py> {
 impl Parts<'_> {
     fn into_state(self, kind: Kind) -> State {
         State {
+            endpoint: Endpoint::new(&self.protocol, self.context, self.waiter, self.extra),
             descriptor: self.descriptor,
-            protocol: Some(self.protocol.unbind()),
             kind,
-            life: Lifecycle::Starting,
             reading: Reading::On,
             writing: Writing::Idle,
             readable: false,
@@ -61,18 +56,12 @@ impl Parts<'_> {
             eof: false,
             lost_writes: 1,
             last_number: -1,
-            registration: None,
-            hold: Hold::Strong,
             queue: WriteQueue::default(),
-            flow: FlowControl::default(),
-            given: None,
+            flow: Flow::default(),
             transfer: None,
-            context: Some(self.context),
             server: self.server.map(Bound::unbind),
             peer: self.peer,
             local: self.local,
-            extra: self.extra.map(Bound::unbind),
-            waiter: self.waiter.map(Bound::unbind),
         }
     }
 }
@@ -99,44 +88,20 @@ pub(crate) fn open<'py>(
         state: LoopCell::owned(parts.into_state(kind)),
     };
     let transport = Bound::new(py, transport)?;
-    let source = || Source {
-        object: transport.clone().into_any().unbind(),
-        class: &STREAM,
-    };
-    let args = Args::new(py, std::iter::once(transport.as_any().as_borrowed()))?;
-    let callback = Callback {
-        function: made.unbind(),
-        args,
-        context,
-    };
-    let opened = EventLoop::prepare(event_loop, callback).and_then(|ready| {
-        event_loop.get().make_room(py, 2)?;
-        Ok((ready, Place::reserve(event_loop, number, source())?))
-    });
-    let (ready, place) = match opened {
-        Ok(opened) => opened,
-        Err(error) => {
-            let unused = transport.get().state.with(py, |state| {
-                state.server = None;
-                std::mem::replace(&mut state.descriptor, Descriptor::Closed)
-            });
-            drop(unused);
-            return Err(error);
-        }
-    };
+    if let Err(error) = StreamTransport::begin(&transport, number, made, context) {
+        let unused = transport.get().state.with(py, |state| {
+            state.server = None;
+            std::mem::replace(&mut state.descriptor, Descriptor::Closed)
+        });
+        drop(unused);
+        return Err(error);
+    }
     if !inherited {
         // Nagle's algorithm off, as in asyncio; a Unix socket refuses, having none.
         let _ = socket::set_nodelay(number);
     }
-    let registration = Registration::new(event_loop, place);
-    transport
-        .get()
-        .state
-        .with(py, |state| state.registration = Some(registration));
     if let Some(server) = server {
         server.get().attach();
     }
-    event_loop.get().push_prepared(py, ready)?;
-    event_loop.get().push_step(py, source(), Step::Start)?;
     Ok(transport)
 }

@@ -9,19 +9,19 @@ use std::os::fd::RawFd;
 
 use pyo3::exceptions::{PyBufferError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString, PyType};
+use pyo3::types::{PyBytes, PyType};
 
 use crate::error::{exception, os_error};
 use crate::event_loop::{Purpose, Readiness, UserCall};
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::data::{buffer, bytes};
 use crate::py::names::name;
-use crate::py::stdlib::asyncio;
-use crate::py::value::{self, Text, shown};
+use crate::py::value::{self, shown};
 use crate::sys::socket;
+use crate::transport::endpoint::{Reading, Transport};
 use crate::transport::native_protocol::NativeClass;
 use crate::transport::protocol::{Failure, Kind};
-use crate::transport::stream::state::{Reading, StreamTransport};
+use crate::transport::stream::state::StreamTransport;
 
 /// What asyncio says when reading fails.
 const READ_FAILED: &str = "Fatal read error on socket transport";
@@ -50,7 +50,7 @@ impl StreamTransport {
         let transport = this.get();
         let (kind, resumed) = transport.state.with(py, |state| {
             state.peer_closed |= readiness.read_closed;
-            let reads = state.reading == Reading::On && state.life == Lifecycle::Open;
+            let reads = state.reading == Reading::On && state.endpoint.life == Lifecycle::Open;
             state.readable = !reads;
             (reads.then_some(state.kind), state.resumed)
         });
@@ -73,7 +73,7 @@ impl StreamTransport {
         let same_turn = event_loop.turn(py) == resumed;
         self.state.with(py, |state| state.resumed = 0);
         if same_turn {
-            self.read_again(py);
+            self.resume(py);
         }
         same_turn
     }
@@ -106,21 +106,6 @@ impl StreamTransport {
         }
     }
 
-    /// The call `protocol.method()`.
-    #[inline]
-    fn tell<'a, 'py>(
-        this: &'a Bound<'py, Self>,
-        protocol: &'a Bound<'py, PyAny>,
-        method: &'a Bound<'py, PyString>,
-    ) -> UserCall<'a, 'py> {
-        UserCall {
-            event_loop: this.get().event_loop.bind(this.py()),
-            transport: this.as_any(),
-            protocol,
-            method,
-        }
-    }
-
     /// Sorts what a protocol's method raised: it leaves the loop, or it ends the connection.
     #[cold]
     fn failed(this: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
@@ -131,13 +116,6 @@ impl StreamTransport {
                 Self::settle(this)?;
                 Self::fatal_error(this, error, message)
             }
-        }
-    }
-
-    /// Asks to be told after the next poll that something can be read, of which no new edge comes.
-    fn read_again(&self, py: Python<'_>) {
-        if let Some(place) = self.state.with(py, |state| state.place()) {
-            self.event_loop.bind(py).get().resume(py, place);
         }
     }
 
@@ -219,7 +197,7 @@ impl StreamTransport {
             full || state.peer_closed
         });
         if again {
-            self.read_again(py);
+            self.resume(py);
         }
     }
 
@@ -233,8 +211,7 @@ impl StreamTransport {
             Ok(space) => space,
             Err(error) => {
                 let message = "Fatal error: protocol.get_buffer() call failed.";
-                return Self::failed(this, error, message)
-                    .inspect_err(|_| transport.read_again(py));
+                return Self::failed(this, error, message).inspect_err(|_| transport.resume(py));
             }
         };
         let (number, unix) = transport.place(py);
@@ -319,10 +296,7 @@ impl StreamTransport {
     fn end_of_file(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
-        if transport.event_loop.bind(py).get().is_debug() {
-            let logger = asyncio::logger(py)?;
-            logger.call_method1(name!(py, debug), (Text("%r received EOF"), this))?;
-        }
+        Self::log(this, name!(py, debug), "%r received EOF")?;
         transport
             .state
             .with(py, |state| state.reading = Reading::Ended);
@@ -354,7 +328,7 @@ impl StreamTransport {
                             state.reading = Reading::On;
                         }
                     });
-                    transport.read_again(py);
+                    transport.resume(py);
                 })
             }
         }
@@ -366,13 +340,13 @@ impl StreamTransport {
     /// What leaves the loop.
     pub(crate) fn close(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::settle(this)?;
-        Self::close_flushed(this)
+        Self::close_settled(this)
     }
 
     /// `transport.pause_reading()`. True if it changed anything.
     pub(crate) fn pause_reading(&self, py: Python<'_>) -> bool {
         self.state.with(py, |state| {
-            let pauses = !state.life.is_closing() && state.reading != Reading::Paused;
+            let pauses = !state.endpoint.life.is_closing() && state.reading != Reading::Paused;
             if pauses {
                 // asyncio would meet end of file again after a resume, and so do we.
                 state.readable |= state.reading == Reading::Ended;
@@ -386,7 +360,7 @@ impl StreamTransport {
     pub(crate) fn resume_reading(&self, py: Python<'_>) -> bool {
         let turn = self.event_loop.bind(py).get().turn(py);
         let (resumes, readable) = self.state.with(py, |state| {
-            if state.life.is_closing() || state.reading != Reading::Paused {
+            if state.endpoint.life.is_closing() || state.reading != Reading::Paused {
                 return (false, false);
             }
             state.reading = Reading::On;
@@ -394,7 +368,7 @@ impl StreamTransport {
             (true, state.readable)
         });
         if readable {
-            self.read_again(py);
+            self.resume(py);
         }
         resumes
     }
@@ -402,7 +376,7 @@ impl StreamTransport {
     /// `transport.is_reading()`.
     pub(crate) fn is_reading(&self, py: Python<'_>) -> bool {
         self.state.with(py, |state| {
-            !state.life.is_closing() && state.reading != Reading::Paused
+            !state.endpoint.life.is_closing() && state.reading != Reading::Paused
         })
     }
 }

@@ -3,28 +3,18 @@
 //! Loop thread only. Several small chunks are copied together first, because one `send` of a piece
 //! costs less than `sendmsg` of a list.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::RawFd;
 
 use pyo3::prelude::*;
 
 use crate::logic::write_queue::Chunk;
 use crate::sys::socket;
-use crate::transport::chunk::{Data, Finished};
+use crate::transport::chunk::{Data, Finished, Sent, send_queue};
 use crate::transport::stream::state::{State, StreamTransport, Writing};
 
 /// Up to how many bytes several chunks are sent as one copy.
 const JOINED: usize = 8 * 1024;
-
-/// What one attempt to send came to.
-pub(crate) enum Sent {
-    /// Nothing is left.
-    Everything,
-    /// The kernel takes no more for now.
-    Blocked,
-    /// The connection is broken.
-    Failed(io::Error),
-}
 
 impl StreamTransport {
     /// Sends as much as the kernel takes.
@@ -71,9 +61,7 @@ impl StreamTransport {
                 let mut finished = Finished::new();
                 self.state
                     .with(py, |state| state.queue.sent(sent, |it| finished.keep(it)));
-                for chunk in finished.take() {
-                    chunk.release(py);
-                }
+                finished.release(py);
                 Sent::Blocked
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Blocked,
@@ -104,14 +92,18 @@ impl StreamTransport {
         let mut finished = Finished::new();
         let sent = self.state.with(py, |state| {
             if state.may_send() {
-                state.send(state.descriptor.number(py), |chunk| finished.keep(chunk))
+                let number = state.descriptor.number(py);
+                send_queue(
+                    &mut state.queue,
+                    number,
+                    socket::send_vectored,
+                    &mut finished,
+                )
             } else {
                 Sent::Everything
             }
         });
-        for chunk in finished.take() {
-            chunk.release(py);
-        }
+        finished.release(py);
         sent
     }
 }
@@ -121,35 +113,10 @@ impl State {
     /// end.
     #[inline]
     fn may_send(&mut self) -> bool {
-        if self.writing == Writing::Blocked || self.life.is_lost() {
+        if self.writing == Writing::Blocked || self.endpoint.life.is_lost() {
             return false;
         }
         self.writing = Writing::Idle;
         true
-    }
-
-    /// Sends until nothing is left or the kernel takes no more.
-    fn send(&mut self, number: RawFd, mut finished: impl FnMut(Data)) -> Sent {
-        while !self.queue.is_empty() {
-            let slices: Vec<_> = self
-                .queue
-                .unsent()
-                .take(socket::MAX_SLICES)
-                .map(IoSlice::new)
-                .collect();
-            let asked: usize = slices.iter().map(|slice| slice.len()).sum();
-            let result = socket::send_vectored(number, &slices);
-            match result {
-                Ok(count) => {
-                    self.queue.sent(count, &mut finished);
-                    if count < asked {
-                        return Sent::Blocked;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::Blocked,
-                Err(error) => return Sent::Failed(error),
-            }
-        }
-        Sent::Everything
     }
 }

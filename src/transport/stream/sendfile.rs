@@ -11,6 +11,7 @@ use crate::error::exception;
 use crate::py::call;
 use crate::py::names::name;
 use crate::py::stdlib::asyncio;
+use crate::transport::endpoint::Transport;
 use crate::transport::stream::state::{StreamTransport, Writing};
 use crate::transport::transfer::Transfer;
 
@@ -70,7 +71,7 @@ impl StreamTransport {
                 .map(|transfer| transfer.room.replace(future.clone().unbind()));
             (
                 place,
-                state.life.is_lost(),
+                state.endpoint.life.is_lost(),
                 state.writing == Writing::Blocked,
             )
         });

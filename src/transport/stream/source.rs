@@ -7,13 +7,12 @@ use pyo3::prelude::*;
 
 use crate::event_loop::{Direction, Readiness, SourceClass, Step};
 use crate::logic::lifecycle::Lifecycle;
-use crate::transport::protocol::report_step;
-use crate::transport::stream::state::{Reading, StreamTransport, Writing};
+use crate::transport::endpoint::{Reading, Transport};
+use crate::transport::stream::state::{StreamTransport, Writing};
 
 /// Stream transports, as a kind of source.
 pub(crate) struct StreamClass;
 
-/// The one value of `StreamClass`.
 pub(crate) static STREAM: StreamClass = StreamClass;
 
 impl SourceClass for StreamClass {
@@ -24,13 +23,13 @@ impl SourceClass for StreamClass {
             // An edge comes once: both halves are served even if the first one raises.
             let read = if readiness.reads() {
                 StreamTransport::read_ready(this, readiness)
-                    .or_else(|error| report(this, error, "_read_ready"))
+                    .or_else(|error| StreamTransport::report(this, error, "_read_ready"))
             } else {
                 Ok(())
             };
             let written = if readiness.writable {
                 StreamTransport::write_ready(this)
-                    .or_else(|error| report(this, error, "_write_ready"))
+                    .or_else(|error| StreamTransport::report(this, error, "_write_ready"))
             } else {
                 Ok(())
             };
@@ -44,7 +43,8 @@ impl SourceClass for StreamClass {
 
     fn flush(&self, object: &Bound<'_, PyAny>) -> PyResult<()> {
         let this = object.cast::<StreamTransport>()?;
-        StreamTransport::settle(this).or_else(|error| report(this, error, "_flush"))
+        StreamTransport::settle(this)
+            .or_else(|error| StreamTransport::report(this, error, "_flush"))
     }
 
     /// A user watches the descriptor of a closing transport: what it had to send is given up.
@@ -57,11 +57,8 @@ impl SourceClass for StreamClass {
     }
 
     fn may_be_watched(&self, object: &Bound<'_, PyAny>) -> bool {
-        object.cast::<StreamTransport>().is_ok_and(|this| {
-            this.get()
-                .state
-                .with(this.py(), |state| state.life.is_closing())
-        })
+        let this = object.cast::<StreamTransport>();
+        this.is_ok_and(|this| this.get().is_closing(this.py()))
     }
 }
 
@@ -71,12 +68,10 @@ fn start(this: &Bound<'_, StreamTransport>) -> PyResult<()> {
     let transport = this.get();
     let event_loop = transport.event_loop.bind(py);
     let (place, blocked, resumes) = transport.state.with(py, |state| {
-        if state.life == Lifecycle::Starting {
-            state.life = Lifecycle::Open;
-        }
-        let reads = state.life == Lifecycle::Open && state.reading == Reading::On;
+        state.endpoint.start();
+        let reads = state.endpoint.life == Lifecycle::Open && state.reading == Reading::On;
         let blocked = state.writing == Writing::Blocked;
-        (state.place(), blocked, state.readable && reads)
+        (state.endpoint.place(), blocked, state.readable && reads)
     });
     if let Some(place) = place {
         event_loop.get().poller(py)?;
@@ -89,15 +84,5 @@ fn start(this: &Bound<'_, StreamTransport>) -> PyResult<()> {
         }
         StreamTransport::loosen(this);
     }
-    transport
-        .wake_waiter(py)
-        .or_else(|error| report(this, error, "_start"))
-}
-
-/// An exception of a step goes where asyncio sends that of the callback in its place.
-#[cold]
-fn report(this: &Bound<'_, StreamTransport>, error: PyErr, step: &str) -> PyResult<()> {
-    let event_loop = this.get().event_loop.bind(this.py());
-    let step = format!("StreamTransport.{step}");
-    report_step(event_loop, this.as_any(), error, &step)
+    StreamTransport::wake_waiter(this)
 }

@@ -21,9 +21,10 @@ use crate::py::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Text};
 use crate::sys::socket;
-use crate::transport::chunk::Data;
-use crate::transport::protocol::{Kind, tell_flow};
-use crate::transport::stream::send::Sent;
+use crate::transport::chunk::{Data, Sent};
+use crate::transport::endpoint::Transport;
+use crate::transport::flow::Buffers;
+use crate::transport::protocol::Kind;
 use crate::transport::stream::state::{State, StreamTransport, Writing};
 
 /// What a program is told that writes after `write_eof`, or while a file is being sent.
@@ -244,7 +245,7 @@ impl StreamTransport {
         let transport = this.get();
         let place = transport.state.with(py, |state| {
             let idle = state.writing == Writing::Idle;
-            state.place().filter(|_| idle)
+            state.endpoint.place().filter(|_| idle)
         });
         let event_loop = transport.event_loop.bind(py).get();
         let delays = place.is_some_and(|place| event_loop.delay(py, place));
@@ -257,7 +258,7 @@ impl StreamTransport {
     /// What was delayed is sent now: the end of the callback brings nothing.
     #[inline]
     pub(crate) fn undelay(&self, py: Python<'_>) {
-        if let Some(place) = self.state.with(py, |state| state.place()) {
+        if let Some(place) = self.state.with(py, |state| state.endpoint.place()) {
             self.event_loop.bind(py).get().undelay(py, place);
         }
     }
@@ -275,7 +276,7 @@ impl StreamTransport {
         let py = this.py();
         let transport = this.get();
         let number = transport.state.with(py, |state| {
-            let open = !state.life.is_lost() && state.refusal(&WRITE).is_none();
+            let open = !state.endpoint.life.is_lost() && state.refusal(&WRITE).is_none();
             let next = open && state.writing == Writing::Idle && state.queue.is_empty();
             next.then(|| state.descriptor.number(py))
         });
@@ -315,51 +316,11 @@ impl StreamTransport {
     pub(crate) fn watch_for_room(&self, py: Python<'_>) -> PyResult<()> {
         let place = self.state.with(py, |state| {
             state.writing = Writing::Blocked;
-            state.place()
+            state.endpoint.place()
         });
         match place {
             Some(place) => place.rearm(self.event_loop.bind(py), Edges::Both),
             None => Ok(()),
-        }
-    }
-
-    /// Tells the protocol to pause if more than the high-water mark waits.
-    ///
-    /// # Errors
-    /// What leaves the loop.
-    pub(crate) fn maybe_pause(this: &Bound<'_, Self>) -> PyResult<()> {
-        let py = this.py();
-        let transport = this.get();
-        let pauses = transport.state.with(py, |state| {
-            let waiting = state.queue.size();
-            state.flow.pauses_at(waiting)
-        });
-        match transport.protocol(py) {
-            Some(protocol) if pauses => tell_flow(
-                transport.event_loop.bind(py),
-                this.as_any(),
-                &protocol,
-                name!(py, pause_writing),
-            ),
-            _ => Ok(()),
-        }
-    }
-
-    fn maybe_resume(this: &Bound<'_, Self>) -> PyResult<()> {
-        let py = this.py();
-        let transport = this.get();
-        let resumes = transport.state.with(py, |state| {
-            let waiting = state.queue.size();
-            state.flow.resumes_at(waiting)
-        });
-        match transport.protocol(py) {
-            Some(protocol) if resumes => tell_flow(
-                transport.event_loop.bind(py),
-                this.as_any(),
-                &protocol,
-                name!(py, resume_writing),
-            ),
-            _ => Ok(()),
         }
     }
 
@@ -371,7 +332,7 @@ impl StreamTransport {
         let py = this.py();
         let transport = this.get();
         let blocked = transport.state.with(py, |state| {
-            state.writing == Writing::Blocked && !state.life.is_lost()
+            state.writing == Writing::Blocked && !state.endpoint.life.is_lost()
         });
         if !blocked {
             return Ok(());
@@ -398,7 +359,7 @@ impl StreamTransport {
     }
 
     fn stop_watching_for_room(&self, py: Python<'_>) {
-        if let Some(place) = self.state.with(py, |state| state.place()) {
+        if let Some(place) = self.state.with(py, |state| state.endpoint.place()) {
             // A failure leaves the watch for room on, which costs wake-ups and nothing else.
             let _ = place.rearm(self.event_loop.bind(py), Edges::Read);
         }
@@ -411,8 +372,8 @@ impl StreamTransport {
         // What `resume_writing` wrote counts as sent before.
         Self::settle(this)?;
         let (drained, closes, ends, number) = transport.state.with(py, |state| {
-            let drained = state.queue.is_empty() && !state.life.is_lost();
-            let closes = drained && state.life.is_closing();
+            let drained = state.queue.is_empty() && !state.endpoint.life.is_lost();
+            let closes = drained && state.endpoint.life.is_closing();
             let ends = drained && !closes && state.eof;
             (drained, closes, ends, state.descriptor.number(py))
         });
@@ -422,7 +383,7 @@ impl StreamTransport {
         }
         if closes {
             transport.unwatch(py);
-            return Self::connection_lost(this, None);
+            return Self::end(this, None);
         }
         if ends {
             return socket::shutdown_write(number).map_err(|error| os_error(&error));
@@ -438,7 +399,7 @@ impl StreamTransport {
         let py = this.py();
         Self::settle(this)?;
         let (ends, number) = this.get().state.with(py, |state| {
-            if state.life.is_closing() || state.eof {
+            if state.endpoint.life.is_closing() || state.eof {
                 return (false, -1);
             }
             state.eof = true;
@@ -464,12 +425,12 @@ impl State {
     /// What becomes of a write that is not empty; `waits` says whether its body is to come.
     #[inline]
     fn next(&mut self, py: Python<'_>, waits: impl FnOnce() -> bool) -> Next {
-        if self.life.is_lost() {
+        if self.endpoint.life.is_lost() {
             let warn = self.lost_writes >= LOST_WRITES;
             self.lost_writes = self.lost_writes.saturating_add(1);
             return if warn { Next::Warn } else { Next::Nothing };
         }
-        match (self.writing, self.place()) {
+        match (self.writing, self.endpoint.place()) {
             (Writing::Blocked, _) => Next::Wait,
             (Writing::Delayed, _) => Next::Join,
             (Writing::Idle, Some(place)) if waits() => Next::Delay(place),

@@ -1,0 +1,215 @@
+//! `Flow` and `Buffers`: when a protocol is asked to stop writing, and when it may go on.
+//!
+//! Loop thread only. asyncio compares whatever it is given as a water mark, so marks may be
+//! fractions, infinite or larger than any buffer; they are kept as given beside what they come to.
+
+use pyo3::PyClass;
+use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pyclass::boolean_struct::True;
+use pyo3::types::{PyBool, PyFloat, PyInt, PyString, PyTuple};
+
+use crate::error::exception;
+use crate::logic::flow_control::{DEFAULT_HIGH, FlowControl};
+use crate::py::names::name;
+use crate::py::stdlib::asyncio;
+use crate::py::value::{self, shown};
+use crate::transport::endpoint::Transport;
+use crate::transport::protocol::{Failure, report};
+
+/// The (low, high) marks as given, where `FlowControl` cannot tell them; plain numbers, which need
+/// no collector.
+type Given = Option<Box<(Py<PyAny>, Py<PyAny>)>>;
+
+/// The flow control of a transport that buffers what it writes.
+#[derive(Default)]
+pub(crate) struct Flow {
+    /// The water marks in bytes, and whether the protocol was asked to pause.
+    control: FlowControl,
+    /// The water marks as the program gave them.
+    given: Given,
+}
+
+impl Flow {
+    /// Whether the protocol was asked to pause.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.control.is_paused()
+    }
+}
+
+/// A transport that buffers what the kernel does not take.
+pub(crate) trait Buffers: PyClass<Frozen = True> + Sync {
+    /// The class that its endpoint belongs to: itself, or its base.
+    type Base: Transport;
+
+    /// The transport as that class.
+    fn base<'a, 'py>(this: &'a Bound<'py, Self>) -> &'a Bound<'py, Self::Base>;
+
+    /// Lends the flow control, and how many bytes wait, to `look`, which must not run Python code.
+    fn with_flow<R>(this: &Bound<'_, Self>, look: impl FnOnce(&mut Flow, usize) -> R) -> R;
+
+    /// Tells the protocol to pause if more than the high-water mark waits.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    #[inline]
+    fn maybe_pause(this: &Bound<'_, Self>) -> PyResult<()> {
+        if Self::with_flow(this, |flow, waiting| flow.control.pauses_at(waiting)) {
+            Self::tell_flow(this, name!(this.py(), pause_writing))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Tells the protocol to go on if it was told to pause and no more than the low-water mark waits.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    #[inline]
+    fn maybe_resume(this: &Bound<'_, Self>) -> PyResult<()> {
+        if Self::with_flow(this, |flow, waiting| flow.control.resumes_at(waiting)) {
+            Self::tell_flow(this, name!(this.py(), resume_writing))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Calls `protocol.name()`; what it raises is reported and goes no further.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    fn tell_flow(this: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
+        let py = this.py();
+        let base = Self::base(this);
+        let Some(protocol) = base.get().protocol(py) else {
+            return Ok(());
+        };
+        let Err(error) = Self::Base::tell(base, &protocol, name).call0() else {
+            return Ok(());
+        };
+        match Failure::of(py, error) {
+            Failure::Leaves(error) => Err(error),
+            Failure::Stays(error) => {
+                let event_loop = base.get().event_loop().bind(py);
+                let message = format!("protocol.{}() failed", shown(name));
+                report(event_loop, &message, &error, this.as_any(), Some(&protocol))
+            }
+        }
+    }
+
+    /// `transport.set_write_buffer_limits(high, low)`, in bytes.
+    ///
+    /// # Errors
+    /// `ValueError` with asyncio's text unless `high >= low >= 0`.
+    fn set_limits(
+        this: &Bound<'_, Self>,
+        high: Option<&Bound<'_, PyAny>>,
+        low: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let marks = water_marks(this.py(), high, low, DEFAULT_HIGH)?;
+        let old = Self::with_flow(this, |flow, _| {
+            (flow.control.high, flow.control.low) = (marks.high, marks.low);
+            std::mem::replace(&mut flow.given, marks.given)
+        });
+        drop(old);
+        Self::maybe_pause(this)
+    }
+
+    /// `transport.get_write_buffer_limits()`: the (low, high) water marks in bytes.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    fn limits<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
+        let py = this.py();
+        let told = Self::with_flow(this, |flow, _| match flow.given.as_deref() {
+            Some((low, high)) => Ok([low, high].map(|mark| mark.clone_ref(py).into_bound(py))),
+            None => Err((flow.control.low, flow.control.high)),
+        });
+        match told {
+            Ok(marks) => value::tuple(py, &marks),
+            Err((low, high)) => counts(py, low, high),
+        }
+    }
+}
+
+/// Checked marks.
+pub(crate) struct Marks {
+    /// In bytes.
+    pub(crate) high: usize,
+    /// In bytes, not more than `high`.
+    pub(crate) low: usize,
+    /// What `get_write_buffer_limits` gives back, if it is not those two.
+    given: Given,
+}
+
+/// The marks; what is not given follows from the other as in asyncio, and the high mark is
+/// `default` if neither is given.
+///
+/// # Errors
+/// `ValueError` with asyncio's text unless `high >= low >= 0`; what the arithmetic of these objects
+/// raises.
+pub(crate) fn water_marks<'py>(
+    py: Python<'py>,
+    high: Option<&Bound<'py, PyAny>>,
+    low: Option<&Bound<'py, PyAny>>,
+    default: usize,
+) -> PyResult<Marks> {
+    let high = match (high, low) {
+        (Some(high), _) => high.clone(),
+        (None, Some(low)) => value::int(py, 4)?.mul(low)?,
+        (None, None) => value::count(py, default)?.into_any(),
+    };
+    let low = match low {
+        Some(low) => low.clone(),
+        None => high.floor_div(4)?,
+    };
+    if !(high.ge(&low)? && low.ge(0)?) {
+        return Err(exception::<PyValueError>(
+            py,
+            format_args!(
+                "high ({}) must be >= low ({}) must be >= 0",
+                shown(&high.repr()?),
+                shown(&low.repr()?)
+            ),
+        ));
+    }
+    if let (Some(high), Some(low)) = (plain(&high), plain(&low)) {
+        let given = None;
+        return Ok(Marks { high, low, given });
+    }
+    let kept = |mark: &Bound<'py, PyAny>| -> PyResult<Py<PyAny>> {
+        let simple = mark.is_exact_instance_of::<PyInt>()
+            || mark.is_exact_instance_of::<PyFloat>()
+            || mark.is_exact_instance_of::<PyBool>();
+        if simple {
+            return Ok(mark.clone().unbind());
+        }
+        Ok(value::count(py, bytes(mark)?)?.into_any().unbind())
+    };
+    Ok(Marks {
+        high: bytes(&high)?,
+        low: bytes(&low)?,
+        given: Some(Box::new((kept(&low)?, kept(&high)?))),
+    })
+}
+
+/// Two numbers as Python sees them.
+pub(crate) fn counts(py: Python<'_>, first: usize, second: usize) -> PyResult<Bound<'_, PyTuple>> {
+    let first = value::count(py, first)?.into_any();
+    value::tuple(py, &[first, value::count(py, second)?.into_any()])
+}
+
+/// An exact `int` that is no more than a buffer can be.
+fn plain(mark: &Bound<'_, PyAny>) -> Option<usize> {
+    mark.cast_exact::<PyInt>().ok()?.extract().ok()
+}
+
+/// The most bytes that are not more than `mark`.
+fn bytes(mark: &Bound<'_, PyAny>) -> PyResult<usize> {
+    match asyncio::floor(mark.py())?.call1((mark,)) {
+        Ok(whole) => Ok(whole.extract().unwrap_or(usize::MAX)),
+        // Infinite.
+        Err(error) if error.is_instance_of::<PyOverflowError>(mark.py()) => Ok(usize::MAX),
+        Err(error) => Err(error),
+    }
+}
