@@ -68,6 +68,23 @@ pub(crate) fn no_memory(py: Python<'_>) -> PyErr {
     exception_of::<PyMemoryError>(py, ())
 }
 
+/// The result of a system call, for Python.
+pub(crate) trait Raises<T> {
+    /// The same with the exception that Python's own socket calls raise: the errno decides the
+    /// subclass of `OSError`.
+    ///
+    /// # Errors
+    /// That exception.
+    fn or_raise(self) -> PyResult<T>;
+}
+
+impl<T> Raises<T> for io::Result<T> {
+    #[inline]
+    fn or_raise(self) -> PyResult<T> {
+        self.map_err(|error| os_error(&error))
+    }
+}
+
 /// The exception that Python's own socket calls raise for `error`: the errno decides the subclass.
 #[cold]
 pub(crate) fn os_error(error: &io::Error) -> PyErr {

@@ -11,7 +11,7 @@ use std::os::fd::RawFd;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use crate::error::os_error;
+use crate::error::Raises;
 use crate::event_loop::source::Source;
 use crate::event_loop::state::{Entry, EventLoop};
 use crate::logic::slab::Key;
@@ -89,7 +89,7 @@ impl Place {
         request: impl FnOnce(&Poller, u64) -> io::Result<()>,
     ) -> PyResult<()> {
         let poller = event_loop.get().poller(event_loop.py())?;
-        request(&poller, self.key.0).map_err(|error| os_error(&error))
+        request(&poller, self.key.0).or_raise()
     }
 }
 

@@ -11,7 +11,7 @@ use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
 
-use crate::error::{exception, no_memory, os_error};
+use crate::error::{Raises, exception, no_memory};
 use crate::event_loop::queue::Ready;
 use crate::event_loop::registration::Place;
 use crate::event_loop::source::{Source, Step};
@@ -30,7 +30,7 @@ impl EventLoop {
             .map_err(|_| exception::<PyOverflowError>(py, "negative file descriptor"))?;
         if place >= LARGE && place >= self.core.with(py, |core| core.descriptors.len()) {
             // Room is made for numbers that exist, not for any that a program may give.
-            poller::check_open(number).map_err(|error| os_error(&error))?;
+            poller::check_open(number).or_raise()?;
         }
         let entered = self.core.with(py, |core| {
             if let Some(more) = (place + 1).checked_sub(core.descriptors.len()) {

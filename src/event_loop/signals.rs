@@ -4,7 +4,7 @@
 //! work; it writes the signal's number to our pipe, and Python handlers run when the loop looks at
 //! the pipe, in the order asyncio would run them.
 
-use crate::error::os_error;
+use crate::error::Raises;
 use crate::event_loop::state::{Entry, EventLoop};
 use crate::handle::{Callback, Handle};
 use crate::py::call::Args;
@@ -26,7 +26,7 @@ impl EventLoop {
         if let Some(writer) = existing {
             return Ok(writer);
         }
-        let pipe = SignalPipe::new().map_err(|error| os_error(&error))?;
+        let pipe = SignalPipe::new().or_raise()?;
         let (reader, writer) = (pipe.reader(), pipe.writer());
         let key = self.enter(py, reader, Entry::Signals)?;
         let directions = Directions {
@@ -35,7 +35,7 @@ impl EventLoop {
         };
         self.poller(py)?
             .add_level(reader, key.0, directions)
-            .map_err(|error| os_error(&error))?;
+            .or_raise()?;
         self.core.with(py, |core| core.signals = Some(pipe));
         Ok(writer)
     }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use crate::error::{no_memory, os_error};
+use crate::error::{Raises, no_memory};
 use crate::event_loop::insight::{DEBUG, Insight, SLOW, TOTALS};
 use crate::event_loop::queue::{Ready, ReadyQueue, visit_handle};
 use crate::event_loop::slow::Frame;
@@ -200,9 +200,7 @@ impl EventLoop {
                 current: None,
                 selector: None,
             }),
-            poller: LoopCell::new(Some(Arc::new(
-                Poller::new().map_err(|error| os_error(&error))?,
-            ))),
+            poller: LoopCell::new(Some(Arc::new(Poller::new().or_raise()?))),
             frame: LoopCell::new(None),
             inbox: LoopCell::new(Inbox::default()),
             progress: Arc::default(),

@@ -12,7 +12,7 @@ use pyo3::exceptions::PyProcessLookupError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use crate::error::{exception_of, os_error};
+use crate::error::{Raises, exception_of, os_error};
 use crate::event_loop::{EventLoop, Place, Readiness, Registration, Source, SourceClass};
 use crate::handle::{Callback, Handle};
 use crate::py::call::Args;
@@ -99,7 +99,7 @@ impl ProcessWatch {
     ) -> PyResult<Bound<'py, Self>> {
         let py = event_loop.py();
         event_loop.get().check_closed()?;
-        let process = process::open(pid).map_err(|error| os_error(&error))?;
+        let process = process::open(pid).or_raise()?;
         let number = process.as_raw_fd();
         let callback = Callback {
             function: callback.clone().unbind(),
@@ -151,7 +151,7 @@ impl ProcessWatch {
                 .map(|process| process::send_signal(process, signal))
         });
         match sent {
-            Some(sent) => sent.map_err(|error| os_error(&error)),
+            Some(sent) => sent.or_raise(),
             None => Err(exception_of::<PyProcessLookupError>(py, ())),
         }
     }

@@ -12,7 +12,7 @@ use std::os::fd::RawFd;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
 
-use crate::error::os_error;
+use crate::error::{Raises, os_error};
 use crate::event_loop::{Direction, EventLoop, SCRATCH};
 use crate::py::data::{buffer, bytes};
 use crate::py::method::{Arguments, FastMethod};
@@ -267,7 +267,7 @@ impl FastMethod for SendAll {
                 Err(_) => return Ok(not_ours(py)),
             },
         };
-        match progress.map_err(|error| os_error(&error))? {
+        match progress.or_raise()? {
             Progress::Done => Ok(py.None().into_bound(py)),
             Progress::Enough(sent) => {
                 let sent = value::count(py, sent)?.into_any();

@@ -2,10 +2,12 @@
 //! need none.
 //!
 //! Any thread. A kernel before Linux 4.14 and some sandboxes refuse the call: then `is_there` says no,
-//! and nobody may rely on it.
+//! and no caller may rely on it.
 
 use std::io;
 use std::sync::OnceLock;
+
+use crate::sys::call::checked;
 
 /// `MEMBARRIER_CMD_PRIVATE_EXPEDITED`
 const RUN: libc::c_long = 1 << 3;
@@ -14,12 +16,8 @@ const REGISTER: libc::c_long = 1 << 4;
 
 fn membarrier(command: libc::c_long) -> io::Result<()> {
     // SAFETY: the call takes two numbers and no memory.
-    let failed = unsafe { libc::syscall(libc::SYS_membarrier, command, 0_i32, 0_i32) };
-    if failed == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    checked(unsafe { libc::syscall(libc::SYS_membarrier, command, 0_i32, 0_i32) })?;
+    Ok(())
 }
 
 /// Whether `everywhere` works in this process. Asked once; a forked child inherits the answer.

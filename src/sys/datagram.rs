@@ -10,6 +10,7 @@ use std::ptr;
 
 use crate::sys::address::RawAddress;
 use crate::sys::allocation;
+use crate::sys::call::counted;
 
 /// How many datagrams one call receives at most.
 pub(crate) const MOST: usize = 16;
@@ -95,18 +96,11 @@ impl Batch {
 fn receive_many(fd: RawFd, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
     #[allow(clippy::cast_possible_truncation, reason = "at most MOST")]
     let wanted = headers.len() as libc::c_uint;
-    loop {
+    counted(|| {
         let (pointer, flags) = (headers.as_mut_ptr(), libc::MSG_DONTWAIT);
         // SAFETY: each header points at room that is as long as it says.
-        let count = unsafe { libc::recvmmsg(fd, pointer, wanted, flags, ptr::null_mut()) };
-        if let Ok(count) = usize::try_from(count) {
-            return Ok(count);
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
-    }
+        unsafe { libc::recvmmsg(fd, pointer, wanted, flags, ptr::null_mut()) }
+    })
 }
 
 /// sendto(2) of one datagram; never waits.
@@ -115,18 +109,11 @@ pub(crate) fn send_to(fd: RawFd, bytes: &[u8], to: &RawAddress) -> io::Result<us
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     #[allow(clippy::cast_possible_truncation, reason = "at most 128")]
     let length = name.len() as libc::socklen_t;
-    loop {
+    counted(|| {
         let (data, address) = (bytes.as_ptr().cast(), name.as_ptr().cast());
         // SAFETY: `bytes` and `name` are readable for their whole length.
-        let count = unsafe { libc::sendto(fd, data, bytes.len(), flags, address, length) };
-        if let Ok(count) = usize::try_from(count) {
-            return Ok(count);
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
-    }
+        unsafe { libc::sendto(fd, data, bytes.len(), flags, address, length) }
+    })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! - `poller`: readiness, one wait a turn
 //! - `timerfd`: what ends a short wait on time
+//! - `call`: what a system call returned, and calls that signals interrupt
 //! - `clock`: the monotonic clock
 //! - `socket`: one system call each on a stream socket
 //! - `nonblocking`: receiving and sending on a socket in whatever mode
@@ -22,6 +23,7 @@ pub(crate) mod address;
 pub(crate) mod allocation;
 #[cfg(Py_GIL_DISABLED)]
 pub(crate) mod barrier;
+mod call;
 pub(crate) mod clock;
 pub(crate) mod datagram;
 pub(crate) mod memory;

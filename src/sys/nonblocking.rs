@@ -1,25 +1,13 @@
 //! Receiving and sending that never waits, whatever mode the descriptor is in.
 //!
-//! Any thread. A user's socket may be in blocking mode, and nobody else could run
-//! while it blocked, so every call here says MSG_DONTWAIT instead of trusting the mode.
+//! Any thread. A program's socket may be in blocking mode, and a call that blocked would stop the
+//! loop, so every call here says MSG_DONTWAIT instead of trusting the mode.
 
 use std::io;
 use std::os::fd::RawFd;
 
 use crate::sys::address::{Address, RawAddress};
-
-/// Makes a count of what a system call returned; a call that a signal interrupted is made again.
-fn counted(mut call: impl FnMut() -> isize) -> io::Result<usize> {
-    loop {
-        if let Ok(count) = usize::try_from(call()) {
-            return Ok(count);
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
-    }
-}
+use crate::sys::call::{checked, counted};
 
 /// recv(2) into `space`.
 #[inline]
@@ -127,12 +115,8 @@ fn option(fd: RawFd, name: i32) -> io::Result<i32> {
     let mut length = size_of::<libc::c_int>() as libc::socklen_t;
     let place = (&raw mut value).cast();
     // SAFETY: `value` and `length` are room for one int.
-    let failed = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, name, place, &raw mut length) };
-    if failed < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(value)
-    }
+    checked(unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, name, place, &raw mut length) })?;
+    Ok(value)
 }
 
 #[cfg(test)]

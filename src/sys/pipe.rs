@@ -6,7 +6,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
-use crate::sys::socket::retried;
+use crate::sys::call::{checked, counted};
 
 /// What a descriptor is, as far as pipe transports care.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,10 +25,7 @@ pub(crate) enum Kind {
 pub(crate) fn kind(fd: RawFd) -> io::Result<Kind> {
     let mut status = std::mem::MaybeUninit::<libc::stat>::uninit();
     // SAFETY: `status` is room for the answer.
-    let failed = unsafe { libc::fstat(fd, status.as_mut_ptr()) };
-    if failed < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    checked(unsafe { libc::fstat(fd, status.as_mut_ptr()) })?;
     // SAFETY: the call succeeded and filled it.
     let status = unsafe { status.assume_init() };
     Ok(match status.st_mode & libc::S_IFMT {
@@ -43,50 +40,40 @@ pub(crate) fn kind(fd: RawFd) -> io::Result<Kind> {
 pub(crate) fn set_nonblocking(fd: RawFd) -> io::Result<()> {
     let mut on: libc::c_int = 1;
     // SAFETY: FIONBIO reads one int.
-    let failed = unsafe { libc::ioctl(fd, libc::FIONBIO, &raw mut on) };
-    if failed < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    checked(unsafe { libc::ioctl(fd, libc::FIONBIO, &raw mut on) })?;
+    Ok(())
 }
 
 /// read(2) into `space`.
 pub(crate) fn read(fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
-    retried(|| {
+    counted(|| {
         // SAFETY: `space` is writable for its whole length.
-        let count = unsafe { libc::read(fd, space.as_mut_ptr().cast(), space.len()) };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+        unsafe { libc::read(fd, space.as_mut_ptr().cast(), space.len()) }
     })
 }
 
 /// write(2) of `bytes`.
 pub(crate) fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
-    retried(|| {
+    counted(|| {
         // SAFETY: `bytes` is readable for its whole length.
-        let count = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+        unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) }
     })
 }
 
 /// writev(2) of several chunks, of which there are no more than `socket::MAX_SLICES`.
 pub(crate) fn write_vectored(fd: RawFd, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
     let count = libc::c_int::try_from(chunks.len()).unwrap_or(libc::c_int::MAX);
-    retried(|| {
+    counted(|| {
         // SAFETY: `IoSlice` is laid out as `iovec`, and there are `count` of them.
-        let written = unsafe { libc::writev(fd, chunks.as_ptr().cast(), count) };
-        usize::try_from(written).map_err(|_| io::Error::last_os_error())
+        unsafe { libc::writev(fd, chunks.as_ptr().cast(), count) }
     })
 }
 
 /// Another descriptor of the same open file, which programs that are run do not inherit.
 pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the kernel answers EBADF if `fd` is not open.
-    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
-    if copy < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just given us this descriptor, and nobody else has it.
+    let copy = checked(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) })?;
+    // SAFETY: the kernel has just returned this descriptor, which nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 

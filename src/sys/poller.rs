@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mio::unix::SourceFd;
 use mio::{Interest, Poll, Token, Waker};
 
+use crate::sys::call::checked;
 use crate::sys::timerfd::Timerfd;
 
 /// The token of the waker; no slab key reaches it.
@@ -248,13 +249,8 @@ impl Poller {
             u64: token,
         };
         // SAFETY: `event` is a valid event; the kernel checks both descriptors.
-        let result =
-            unsafe { libc::epoll_ctl(self.poll.as_raw_fd(), operation, fd, &raw mut event) };
-        if result < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
-        }
+        checked(unsafe { libc::epoll_ctl(self.poll.as_raw_fd(), operation, fd, &raw mut event) })?;
+        Ok(())
     }
 
     /// Looks what is ready, without waiting, and fills `events`.
@@ -266,8 +262,8 @@ impl Poller {
         events.raw.clear();
         let room = events.raw.as_mut_ptr();
         // SAFETY: `room` has a capacity of `EVENTS` events.
-        let count = unsafe { libc::epoll_wait(self.poll.as_raw_fd(), room, EVENTS, 0) };
-        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        let count = checked(unsafe { libc::epoll_wait(self.poll.as_raw_fd(), room, EVENTS, 0) })?;
+        let count = count.unsigned_abs() as usize;
         // SAFETY: the kernel filled `count` events, no more than the capacity it was given.
         unsafe { events.raw.set_len(count) };
         Ok(())
@@ -314,14 +310,15 @@ impl Poller {
         let timeout = timeout.map_or(-1, |seconds| (seconds * 1e3).ceil() as i32);
         let room = events.raw.as_mut_ptr();
         // SAFETY: `room` has a capacity of `EVENTS` events.
-        let count = unsafe { libc::epoll_wait(self.poll.as_raw_fd(), room, EVENTS, timeout) };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+        let count =
+            checked(unsafe { libc::epoll_wait(self.poll.as_raw_fd(), room, EVENTS, timeout) })?;
+        Ok(count.unsigned_abs() as usize)
     }
 
     fn wait_precisely(&self, events: &mut Events, limit: libc::timespec) -> io::Result<usize> {
         // SAFETY: the arguments are those of epoll_pwait2(2): room for `EVENTS` events, a time-out
         // that outlives the call, no signal mask.
-        let count = unsafe {
+        let count = checked(unsafe {
             libc::syscall(
                 libc::SYS_epoll_pwait2,
                 self.poll.as_raw_fd(),
@@ -331,8 +328,8 @@ impl Poller {
                 ptr::null::<libc::sigset_t>(),
                 size_of::<u64>(),
             )
-        };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+        })?;
+        Ok(usize::try_from(count).unwrap_or(0))
     }
 }
 
@@ -351,9 +348,7 @@ fn timespec(seconds: f64) -> libc::timespec {
 /// What a watch of it would fail with: EBADF.
 pub(crate) fn check_open(fd: RawFd) -> io::Result<()> {
     // SAFETY: the call has no pointers.
-    if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    checked(unsafe { libc::fcntl(fd, libc::F_GETFD) })?;
     Ok(())
 }
 

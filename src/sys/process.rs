@@ -1,25 +1,25 @@
 //! A child process behind a descriptor: its exit, its status, signals to it.
 //!
-//! Any thread. A number names another process as soon as somebody has reaped the
-//! first, a descriptor never does; so the descriptor is what is asked wherever the kernel allows
+//! Any thread. A number names another process as soon as the first has been
+//! reaped, a descriptor never does; so the descriptor is what is asked wherever the kernel allows
 //! it.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use crate::sys::call::{checked, counted};
+
 /// A descriptor of the process `pid` that becomes readable when it exits, and which programs that
 /// are run do not inherit.
 ///
 /// # Errors
-/// `ESRCH` if somebody else has reaped it already, `ENOSYS` if the kernel has no such descriptors
+/// `ESRCH` if something else has reaped it already, `ENOSYS` if the kernel has no such descriptors
 /// (before Linux 5.3), `EPERM` in some sandboxes, `EMFILE`.
 pub(crate) fn open(pid: i32) -> io::Result<OwnedFd> {
     // SAFETY: the arguments are those of pidfd_open(2): a process and no flags.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let Ok(fd @ 0..) = i32::try_from(fd) else {
-        return Err(io::Error::last_os_error());
-    };
-    // SAFETY: the kernel has just given us this descriptor, and nobody else has it.
+    let fd = counted(|| unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just returned this descriptor, which nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -27,7 +27,7 @@ pub(crate) fn open(pid: i32) -> io::Result<OwnedFd> {
 /// runs still.
 ///
 /// # Errors
-/// `ECHILD` if somebody else has reaped it.
+/// `ECHILD` if something else has reaped it.
 pub(crate) fn reap(process: &OwnedFd, pid: i32) -> io::Result<Option<i32>> {
     let by_descriptor = wait(libc::P_PIDFD, process.as_raw_fd());
     match by_descriptor {
@@ -41,10 +41,7 @@ fn wait(kind: libc::idtype_t, number: i32) -> io::Result<Option<i32>> {
     let mut status = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
     let flags = libc::WEXITED | libc::WNOHANG;
     // SAFETY: `status` is room for the answer; neither kind of number is ever negative.
-    let failed = unsafe { libc::waitid(kind, number.unsigned_abs(), status.as_mut_ptr(), flags) };
-    if failed < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    checked(unsafe { libc::waitid(kind, number.unsigned_abs(), status.as_mut_ptr(), flags) })?;
     // SAFETY: all zeroes are a valid value, which the call leaves in place if the child runs.
     let status = unsafe { status.assume_init() };
     // SAFETY: this is what waitid(2) fills, or zero.
@@ -68,16 +65,11 @@ pub(crate) fn send_signal(process: &OwnedFd, signal: i32) -> io::Result<()> {
     let no_information = std::ptr::null::<libc::siginfo_t>();
     let fd = process.as_raw_fd();
     // SAFETY: the arguments are those of pidfd_send_signal(2): no information and no flags.
-    let failed =
-        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, no_information, 0) };
-    if failed < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    checked(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, no_information, 0) })?;
+    Ok(())
 }
 
-/// Whether `error` says that somebody else has reaped the child.
+/// Whether `error` says that something else has reaped the child.
 pub(crate) fn is_reaped(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ECHILD)
 }

@@ -1,7 +1,6 @@
 //! One system call each on a stream socket.
 //!
-//! Any thread. The one surprise: `send` never raises SIGPIPE (MSG_NOSIGNAL), and nothing here
-//! retries except on EINTR.
+//! Any thread. `send` never raises SIGPIPE (MSG_NOSIGNAL).
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -10,6 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::sys::address::{Address, RawAddress};
+use crate::sys::call::{checked, counted, retried};
 
 /// How many chunks one `writev` takes.
 pub(crate) const MAX_SLICES: usize = 64;
@@ -25,23 +25,12 @@ fn lend<R>(fd: RawFd, call: impl FnOnce(SockRef<'_>) -> io::Result<R>) -> io::Re
     call(SockRef::from(&borrowed))
 }
 
-/// Repeats `call` for as long as signals interrupt it.
-pub(crate) fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
-}
-
 /// recv(2) into `space`.
 #[inline]
 pub(crate) fn recv(fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
-    retried(|| {
+    counted(|| {
         // SAFETY: `space` is writable for its whole length.
-        let count = unsafe { libc::recv(fd, space.as_mut_ptr().cast(), space.len(), 0) };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+        unsafe { libc::recv(fd, space.as_mut_ptr().cast(), space.len(), 0) }
     })
 }
 
@@ -56,10 +45,9 @@ pub(crate) fn recv_unix(fd: RawFd, space: &mut [u8]) -> io::Result<(usize, bool)
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
     header.msg_iov = &raw mut piece;
     header.msg_iovlen = 1;
-    let count = retried(|| {
+    let count = counted(|| {
         // SAFETY: `header` names one piece, which is all of `space`, and room for nothing else.
-        let count = unsafe { libc::recvmsg(fd, &raw mut header, 0) };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+        unsafe { libc::recvmsg(fd, &raw mut header, 0) }
     })?;
     Ok((count, header.msg_flags & libc::MSG_CTRUNC != 0))
 }
@@ -67,11 +55,9 @@ pub(crate) fn recv_unix(fd: RawFd, space: &mut [u8]) -> io::Result<(usize, bool)
 /// send(2) of `bytes`.
 #[inline]
 pub(crate) fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
-    retried(|| {
+    counted(|| {
         // SAFETY: `bytes` is readable for its whole length.
-        let count =
-            unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+        unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) }
     })
 }
 
@@ -88,31 +74,20 @@ pub(crate) fn send_vectored(fd: RawFd, chunks: &[IoSlice<'_>]) -> io::Result<usi
 pub(crate) fn readable_bytes(fd: RawFd) -> usize {
     let mut count: libc::c_int = 0;
     // SAFETY: FIONREAD writes one int.
-    let failed = unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut count) };
-    if failed < 0 {
-        0
-    } else {
-        usize::try_from(count).unwrap_or(0)
-    }
+    let asked = checked(unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut count) });
+    asked.map_or(0, |_| usize::try_from(count).unwrap_or(0))
 }
 
 /// accept4(2): a connection that does not block and is not inherited, and its peer's address.
 pub(crate) fn accept(fd: RawFd) -> io::Result<(OwnedFd, Address)> {
     let mut raw = RawAddress::new();
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    let accepted = loop {
+    let accepted = retried(|| {
         raw.reset();
         // SAFETY: the address and its length point at storage of that length.
-        let accepted = unsafe { libc::accept4(fd, raw.pointer(), raw.length(), flags) };
-        if accepted >= 0 {
-            break accepted;
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
-    };
-    // SAFETY: the kernel has just given us this descriptor, and nobody else has it.
+        checked(unsafe { libc::accept4(fd, raw.pointer(), raw.length(), flags) })
+    })?;
+    // SAFETY: the kernel has just returned this descriptor, which nothing else owns.
     Ok((unsafe { OwnedFd::from_raw_fd(accepted) }, raw.address()))
 }
 
@@ -154,7 +129,7 @@ fn is_under_way(error: &io::Error) -> bool {
 /// What an error of accept(2) means for the listener.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum AcceptError {
-    /// Nobody waits.
+    /// No connection waits.
     Nothing,
     /// The peer went away before it was accepted.
     Aborted,
@@ -190,24 +165,16 @@ pub(crate) fn set_nodelay(fd: RawFd) -> io::Result<()> {
 pub(crate) fn local_address(fd: RawFd) -> io::Result<Address> {
     let mut raw = RawAddress::new();
     // SAFETY: the address and its length point at storage of that length.
-    let failed = unsafe { libc::getsockname(fd, raw.pointer(), raw.length()) };
-    if failed < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(raw.address())
-    }
+    checked(unsafe { libc::getsockname(fd, raw.pointer(), raw.length()) })?;
+    Ok(raw.address())
 }
 
 /// getpeername(2).
 pub(crate) fn peer_address(fd: RawFd) -> io::Result<Address> {
     let mut raw = RawAddress::new();
     // SAFETY: the address and its length point at storage of that length.
-    let failed = unsafe { libc::getpeername(fd, raw.pointer(), raw.length()) };
-    if failed < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(raw.address())
-    }
+    checked(unsafe { libc::getpeername(fd, raw.pointer(), raw.length()) })?;
+    Ok(raw.address())
 }
 
 #[cfg(test)]

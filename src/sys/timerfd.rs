@@ -1,11 +1,13 @@
 //! `Timerfd`: a timer of the kernel that ends a poll on time.
 //!
-//! The thread that waits. Nobody ever reads it. It is watched edge-triggered, and
-//! arming it again takes back what it has to say.
+//! The thread that waits. It is never read: it is watched edge-triggered, and arming it again takes
+//! back an expiry that was not reported.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+
+use crate::sys::call::checked;
 
 /// A timer on the clock that `time.monotonic()` reads.
 pub(crate) struct Timerfd(OwnedFd);
@@ -15,10 +17,7 @@ impl Timerfd {
     pub(crate) fn new() -> io::Result<Self> {
         let flags = libc::TFD_NONBLOCK | libc::TFD_CLOEXEC;
         // SAFETY: no pointers are passed.
-        let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, flags) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
+        let fd = checked(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, flags) })?;
         // SAFETY: the kernel has just given this descriptor to us alone.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
@@ -32,15 +31,11 @@ impl Timerfd {
             },
             it_value: after,
         };
-        // SAFETY: `once` outlives the call, and nobody asks for the old setting.
-        let result = unsafe {
+        // SAFETY: `once` outlives the call, which may be given no place for the old setting.
+        checked(unsafe {
             libc::timerfd_settime(self.0.as_raw_fd(), 0, &raw const once, ptr::null_mut())
-        };
-        if result < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
-        }
+        })?;
+        Ok(())
     }
 }
 

@@ -7,6 +7,8 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 
+use crate::sys::call::retried;
+
 /// Both ends; neither blocks.
 pub(crate) struct SignalPipe {
     /// What the loop polls and empties.
@@ -39,9 +41,8 @@ impl SignalPipe {
         let mut numbers = Vec::new();
         let mut chunk = [0; 256];
         loop {
-            match (&self.reader).read(&mut chunk) {
+            match retried(|| (&self.reader).read(&mut chunk)) {
                 Ok(count) if count > 0 => numbers.extend_from_slice(&chunk[..count]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 _ => return numbers,
             }
         }

@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyAttributeError, PyOSError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use crate::error::{exception, os_error};
+use crate::error::{Raises, exception};
 use crate::py::cell::LoopCell;
 use crate::py::names::name;
 use crate::py::stdlib::asyncio;
@@ -261,5 +261,5 @@ pub(crate) fn view<'py, S>(
 /// What Python's sockets for the descriptor `number` are made with.
 fn kind(number: RawFd) -> PyResult<(i32, i32, i32)> {
     let origin = Origin::of(number).and_then(|it| Ok(it.for_python(nonblocking::proto(number)?)));
-    origin.map_err(|error| os_error(&error))
+    origin.or_raise()
 }

@@ -102,31 +102,19 @@ async def sendfile_fallback(
 
     Mirrors asyncio's `_sendfile_fallback`.
     """
-    _seek(file, offset)
-    block = min(count, _BLOCK) if count else _BLOCK
-    buffer = bytearray(block)
-    sent = 0
     stand_in = _StandIn(transport, loop)
+
+    async def send(view: memoryview[int]) -> None:
+        if SENDFILE_ALWAYS_SEEKS:
+            transport.write(view)
+            await stand_in.drain()
+        else:
+            await stand_in.drain()
+            transport.write(view)
+
     try:
-        while True:
-            if count:
-                block = min(count - sent, block)
-                if block <= 0:
-                    return sent
-            view = memoryview(buffer)[:block]
-            read = await loop.run_in_executor(None, file.readinto, view)  # type: ignore[attr-defined]  # binary files have it
-            if not read:
-                return sent
-            if SENDFILE_ALWAYS_SEEKS:
-                transport.write(view[:read])
-                await stand_in.drain()
-            else:
-                await stand_in.drain()
-                transport.write(view[:read])
-            sent += read
+        return await _read_and_send(loop, file, offset, count, _BLOCK, send)
     finally:
-        if sent > 0 and hasattr(file, "seek"):
-            file.seek(offset + sent)
         await stand_in.restore()
 
 
@@ -237,8 +225,27 @@ async def sock_sendfile_fallback(
     loop: LoopBase, sock: socket.socket, file: IO[bytes], offset: int, count: int | None
 ) -> int:
     """Read the file in an executor and send it; mirrors asyncio's `_sock_sendfile_fallback`."""
-    _seek(file, offset)
     most = constants.SENDFILE_FALLBACK_READBUFFER_SIZE
+
+    async def send(view: memoryview[int]) -> None:
+        await loop.sock_sendall(sock, view)
+
+    return await _read_and_send(loop, file, offset, count, most, send)
+
+
+async def _read_and_send(
+    loop: LoopBase,
+    file: IO[bytes],
+    offset: int,
+    count: int | None,
+    most: int,
+    send: Callable[[memoryview[int]], Awaitable[None]],
+) -> int:
+    """Read the file in an executor, at most `most` bytes at a time, and `send` each part; how much.
+
+    The file's position follows what was sent.
+    """
+    _seek(file, offset)
     block = min(count, most) if count else most
     buffer = bytearray(block)
     sent = 0
@@ -252,7 +259,7 @@ async def sock_sendfile_fallback(
             read = await loop.run_in_executor(None, file.readinto, view)  # type: ignore[attr-defined]  # binary files have it
             if not read:
                 return sent
-            await loop.sock_sendall(sock, view[:read])
+            await send(view[:read])
             sent += read
     finally:
         if sent > 0 and hasattr(file, "seek"):

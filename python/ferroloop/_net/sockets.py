@@ -81,11 +81,7 @@ async def sock_recv(loop: LoopBase, sock: socket.socket, n: int) -> bytes:
         if result is NotImplemented:
             check_socket(loop, sock)
             return await _retried(loop, sock, False, lambda: sock.recv(n))
-        try:
-            await result
-        except BaseException:
-            loop._sock_forget(sock, result)
-            raise
+        await _ready(loop, sock, result)
 
 
 async def sock_recv_into(loop: LoopBase, sock: socket.socket, buf: Any) -> int:
@@ -100,11 +96,7 @@ async def sock_recv_into(loop: LoopBase, sock: socket.socket, buf: Any) -> int:
         if result is NotImplemented:
             check_socket(loop, sock)
             return await _retried(loop, sock, False, lambda: sock.recv_into(buf))
-        try:
-            await result
-        except BaseException:
-            loop._sock_forget(sock, result)
-            raise
+        await _ready(loop, sock, result)
 
 
 async def sock_recvfrom(loop: LoopBase, sock: socket.socket, bufsize: int) -> tuple[bytes, Any]:
@@ -119,11 +111,7 @@ async def sock_recvfrom(loop: LoopBase, sock: socket.socket, bufsize: int) -> tu
         if result is NotImplemented:
             check_socket(loop, sock)
             return await _retried(loop, sock, False, lambda: sock.recvfrom(bufsize))
-        try:
-            await result
-        except BaseException:
-            loop._sock_forget(sock, result)
-            raise
+        await _ready(loop, sock, result)
 
 
 async def sock_recvfrom_into(
@@ -151,11 +139,7 @@ async def sock_recvfrom_into(
                 check_socket(loop, sock)
             attempt = functools.partial(sock.recvfrom_into, buf, nbytes)
             return await _retried(loop, sock, False, attempt)
-        try:
-            await result
-        except BaseException:
-            loop._sock_forget(sock, result)
-            raise
+        await _ready(loop, sock, result)
 
 
 async def sock_sendall(loop: LoopBase, sock: socket.socket, data: Any) -> None:
@@ -186,11 +170,7 @@ async def sock_sendall(loop: LoopBase, sock: socket.socket, data: Any) -> None:
             elif ready is NotImplemented:
                 await _wait_watched(loop, sock, True)
             else:
-                try:
-                    await ready
-                except BaseException:
-                    loop._sock_forget(sock, ready)
-                    raise
+                await _ready(loop, sock, ready)
             rest = loop._sock_sendall(sock, view, sent)
 
 
@@ -233,11 +213,7 @@ async def sock_accept(loop: LoopBase, sock: socket.socket) -> tuple[socket.socke
             accepted, address = await _retried(loop, sock, False, sock.accept)
             accepted.setblocking(False)
             return accepted, address
-        try:
-            await result
-        except BaseException:
-            loop._sock_forget(sock, result)
-            raise
+        await _ready(loop, sock, result)
 
 
 async def _retried(
@@ -264,11 +240,16 @@ async def wait_socket(loop: LoopBase, sock: socket.socket, write: bool) -> None:
     ready = loop._sock_wait(sock, write)
     if ready is NotImplemented:
         await _wait_watched(loop, sock, write)
-        return
+    else:
+        await _ready(loop, sock, ready)
+
+
+async def _ready(loop: LoopBase, sock: socket.socket, future: asyncio.Future[None]) -> None:
+    """Wait for a future that a native call on `sock` has given; a cancelled one is forgotten."""
     try:
-        await ready
+        await future
     except BaseException:
-        loop._sock_forget(sock, ready)
+        loop._sock_forget(sock, future)
         raise
 
 
@@ -282,7 +263,7 @@ async def _wait_watched(loop: LoopBase, sock: socket.socket, write: bool) -> Non
     try:
         await future
     finally:
-        # Whoever watches the number after us has cancelled our handle.
+        # A later watch of the same number has cancelled our handle.
         if not handle.cancelled():
             remove = loop._remove_writer if write else loop._remove_reader
             remove(fd)
@@ -340,7 +321,7 @@ async def wait_connected(loop: LoopBase, sock: socket.socket, address: Any) -> N
     try:
         await future
     finally:
-        # Whoever watches the number after us has cancelled our handle.
+        # A later watch of the same number has cancelled our handle.
         if not handle.cancelled():
             loop._remove_writer(fd)
         # The exception's traceback holds this frame.

@@ -11,7 +11,7 @@ use pyo3::exceptions::{PyAssertionError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyFloat;
 
-use crate::error::{exception, exception_of, no_memory, os_error};
+use crate::error::{Raises, exception, exception_of, no_memory};
 use crate::event_loop::insight::{DEBUG, TIMES};
 use crate::event_loop::queue::Ready;
 use crate::event_loop::state::{EventLoop, unschedule};
@@ -378,7 +378,7 @@ impl EventLoop {
             .map_err(|_| no_memory(py))?;
         if asleep {
             let woken = self.poller(py)?.wake();
-            return woken.map_err(|error| os_error(&error));
+            return woken.or_raise();
         }
         Ok(())
     }

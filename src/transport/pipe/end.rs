@@ -13,7 +13,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::error::{exception, os_error};
+use crate::error::{Raises, exception};
 use crate::event_loop::{EventLoop, Place, Registration, SourceClass, Step, call_soon_about};
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::call::Args;
@@ -143,11 +143,11 @@ impl PipeTransport {
         let py = event_loop.py();
         event_loop.get().check_closed()?;
         let number = parts.file.call_method0(name!(py, fileno))?.extract()?;
-        let kind = pipe::kind(number).map_err(|error| os_error(&error))?;
+        let kind = pipe::kind(number).or_raise()?;
         if kind == Kind::Other {
             return Err(exception::<PyValueError>(py, refusal));
         }
-        pipe::set_nonblocking(number).map_err(|error| os_error(&error))?;
+        pipe::set_nonblocking(number).or_raise()?;
         let extra = parts.extra.map_or_else(|| value::dict(py), Ok)?;
         extra.set_item(name!(py, pipe), parts.file)?;
         let context = event_loop.get().capture_context(py)?;
@@ -242,7 +242,7 @@ impl PipeTransport {
         }
         let event_loop = transport.event_loop.bind(py);
         let duplicate = if event_loop.get().has_source(py, own) {
-            Some(pipe::duplicate(own).map_err(|error| os_error(&error))?)
+            Some(pipe::duplicate(own).or_raise()?)
         } else {
             None
         };

@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
 
-use crate::error::os_error;
+use crate::error::Raises;
 use crate::event_loop::EventLoop;
 use crate::py::method::{Arguments, FastMethod};
 use crate::py::names::name;
@@ -47,7 +47,7 @@ impl FastMethod for ConnectLiteral {
         if this.get().is_debug() || audit::has_hooks(py)? {
             return not_ours;
         }
-        let (connection, peer) = socket::begin_connect(target).map_err(|error| os_error(&error))?;
+        let (connection, peer) = socket::begin_connect(target).or_raise()?;
         match peer {
             Some(peer) => made(this, &factory, connection, peer),
             None => under_way(host, &target, connection),

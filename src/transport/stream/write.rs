@@ -11,7 +11,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::error::{exception, no_memory, os_error};
+use crate::error::{Raises, exception, no_memory, os_error};
 use crate::event_loop::{Edges, Place};
 use crate::logic::flow_control::LOST_WRITES;
 use crate::logic::response_head;
@@ -386,7 +386,7 @@ impl StreamTransport {
             return Self::end(this, None);
         }
         if ends {
-            return socket::shutdown_write(number).map_err(|error| os_error(&error));
+            return socket::shutdown_write(number).or_raise();
         }
         Ok(())
     }
@@ -406,7 +406,7 @@ impl StreamTransport {
             (state.queue.is_empty(), state.descriptor.number(py))
         });
         if ends {
-            return socket::shutdown_write(number).map_err(|error| os_error(&error));
+            return socket::shutdown_write(number).or_raise();
         }
         Ok(())
     }
