@@ -31,17 +31,17 @@ impl Default for FlowControl {
 }
 
 impl FlowControl {
-    /// Whether the protocol is to be paused now that `waiting` bytes wait.
+    /// Pauses if that is due now that `waiting` bytes wait; true if the protocol is to be told.
     #[inline]
-    pub(crate) fn pauses_at(&mut self, waiting: usize) -> bool {
+    pub(crate) fn pause_at(&mut self, waiting: usize) -> bool {
         let pauses = !self.paused && waiting > self.high;
         self.paused |= pauses;
         pauses
     }
 
-    /// Whether the protocol may go on now that `waiting` bytes wait.
+    /// Goes on if that is due now that `waiting` bytes wait; true if the protocol is to be told.
     #[inline]
-    pub(crate) fn resumes_at(&mut self, waiting: usize) -> bool {
+    pub(crate) fn resume_at(&mut self, waiting: usize) -> bool {
         let resumes = self.paused && waiting <= self.low;
         self.paused &= !resumes;
         resumes
@@ -50,23 +50,6 @@ impl FlowControl {
     /// Whether the protocol has been told to pause.
     pub(crate) fn is_paused(&self) -> bool {
         self.paused
-    }
-
-    /// Sets the marks; what is not given follows from the other as in asyncio, in steps of `unit`
-    /// bytes for the default. False, with the marks unchanged, unless `high >= low`.
-    #[cfg(test)]
-    pub(crate) fn set(
-        &mut self,
-        high: Option<usize>,
-        low: Option<usize>,
-    ) -> Result<(), (usize, usize)> {
-        let high = high.unwrap_or_else(|| low.map_or(DEFAULT_HIGH, |low| low.saturating_mul(4)));
-        let low = low.unwrap_or(high / 4);
-        if low > high {
-            return Err((high, low));
-        }
-        (self.high, self.low) = (high, low);
-        Ok(())
     }
 }
 
@@ -77,22 +60,11 @@ mod tests {
     #[test]
     fn a_protocol_is_paused_above_high_and_resumed_at_low() {
         let mut flow = FlowControl::default();
-        assert!(!flow.pauses_at(64 * 1024));
-        assert!(flow.pauses_at(64 * 1024 + 1));
-        assert!(!flow.pauses_at(1 << 20), "it is told once");
-        assert!(!flow.resumes_at(16 * 1024 + 1));
-        assert!(flow.resumes_at(16 * 1024));
-        assert!(!flow.resumes_at(0), "it is told once");
-    }
-
-    #[test]
-    fn a_missing_mark_follows_from_the_other() {
-        let mut flow = FlowControl::default();
-        assert_eq!(flow.set(Some(100), None), Ok(()));
-        assert_eq!((flow.high, flow.low), (100, 25));
-        assert_eq!(flow.set(None, Some(10)), Ok(()));
-        assert_eq!((flow.high, flow.low), (40, 10));
-        assert_eq!(flow.set(Some(1), Some(2)), Err((1, 2)));
-        assert_eq!((flow.high, flow.low), (40, 10));
+        assert!(!flow.pause_at(64 * 1024));
+        assert!(flow.pause_at(64 * 1024 + 1));
+        assert!(!flow.pause_at(1 << 20), "it is told once");
+        assert!(!flow.resume_at(16 * 1024 + 1));
+        assert!(flow.resume_at(16 * 1024));
+        assert!(!flow.resume_at(0), "it is told once");
     }
 }

@@ -156,7 +156,7 @@ pub(crate) fn shutdown_write(fd: RawFd) -> io::Result<()> {
     lend(fd, |socket| socket.shutdown(std::net::Shutdown::Write))
 }
 
-/// Turns Nagle's algorithm off.
+/// Turns Nagle's algorithm off: TCP_NODELAY.
 pub(crate) fn set_nodelay(fd: RawFd) -> io::Result<()> {
     lend(fd, |socket| socket.set_tcp_nodelay(true))
 }

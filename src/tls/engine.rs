@@ -49,14 +49,21 @@ pub(crate) struct Engine {
     outgoing: Py<PyAny>,
     /// What programs get as `ssl_object`.
     object: Py<PyAny>,
-    /// What reads and writes: the `_SSLSocket` within `object`, or `object` if it is foreign.
-    inner: Py<PyAny>,
-    /// Whether `object` or a memory is of another class than those of `ssl`.
-    foreign: bool,
-    /// What is within these, if OpenSSL can be called directly.
-    direct: Option<Direct>,
+    /// How they are called.
+    way: Way,
     /// Whose queue of errors OpenSSL looks into, if it can be asked to forget them.
     openssl: Option<&'static OpenSsl>,
+}
+
+/// How a connection's objects are called.
+enum Way {
+    /// Data goes to the `SSL` and the `BIO`s within them; what is refused there goes to the methods
+    /// of the `_SSLSocket` within the `SSLObject`, which raise.
+    Direct(Direct, Py<PyAny>),
+    /// By the methods of that `_SSLSocket` and of `MemoryBIO`.
+    Methods(Py<PyAny>),
+    /// By the methods that the objects themselves have: one is of another class than those of `ssl`.
+    Foreign,
 }
 
 /// Where decrypted bytes go.
@@ -123,21 +130,19 @@ impl Engine {
             Some(inner) if ssl::are_of_ssl(&inner, [&incoming, &outgoing])? => Some(inner),
             _ => None,
         };
-        let foreign = inner.is_none();
-        let inner = inner.unwrap_or_else(|| object.clone());
-        let direct = if foreign {
-            None
-        } else {
-            Direct::new(&inner, &incoming, &outgoing)
+        let way = match inner {
+            Some(inner) => match Direct::new(&inner, &incoming, &outgoing) {
+                Some(direct) => Way::Direct(direct, inner.unbind()),
+                None => Way::Methods(inner.unbind()),
+            },
+            None => Way::Foreign,
         };
         Ok(Self {
-            direct,
+            way,
             openssl: ssl::openssl(py),
             incoming: incoming.unbind(),
             outgoing: outgoing.unbind(),
             object: object.unbind(),
-            inner: inner.unbind(),
-            foreign,
         })
     }
 
@@ -159,27 +164,38 @@ impl Engine {
     /// Whether `foreign` has to call the objects.
     #[inline]
     pub(crate) fn is_foreign(&self) -> bool {
-        self.foreign
+        matches!(self.way, Way::Foreign)
     }
 
     /// What calls OpenSSL directly, if that can be done.
     #[inline]
     pub(crate) fn direct(&self) -> Option<&Direct> {
-        self.direct.as_ref()
+        match &self.way {
+            Way::Direct(direct, _) => Some(direct),
+            Way::Methods(_) | Way::Foreign => None,
+        }
+    }
+
+    /// What reads and writes by methods.
+    fn inner<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
+        match &self.way {
+            Way::Direct(_, inner) | Way::Methods(inner) => inner.bind(py),
+            Way::Foreign => self.object.bind(py),
+        }
     }
 
     /// Gives OpenSSL the part of `window` from `from` to `to`, which the peer sent.
     #[inline]
     pub(crate) fn feed(&self, window: &Bound<'_, Window>, from: usize, to: usize) -> PyResult<()> {
         let py = window.py();
-        if let Some(direct) = &self.direct
+        if let Some(direct) = self.direct()
             && window
                 .get()
-                .with_mut(py, |memory| direct.feed(&memory[from..to]))
+                .with_mut(py, |memory| direct.session.feed(&memory[from..to]))
         {
             return Ok(());
         }
-        if self.foreign {
+        if self.is_foreign() {
             let copy = window
                 .get()
                 .with_mut(py, |memory| value::bytes(py, &memory[from..to]))?;
@@ -191,8 +207,8 @@ impl Engine {
 
     /// Gives OpenSSL what the peer sent before.
     pub(crate) fn feed_held(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
-        match &self.direct {
-            Some(direct) if direct.feed(data) => Ok(()),
+        match self.direct() {
+            Some(direct) if direct.session.feed(data) => Ok(()),
             _ => self.feed_object(value::bytes(py, data)?.as_any()),
         }
     }
@@ -200,7 +216,7 @@ impl Engine {
     fn feed_object(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = data.py();
         let incoming = self.incoming.bind(py);
-        if self.foreign {
+        if self.is_foreign() {
             call::method1(incoming, name!(py, write), data).map(drop)
         } else {
             call::function2(memory_write(py)?, incoming, data).map(drop)
@@ -210,8 +226,8 @@ impl Engine {
     /// How many bytes of what the peer sent OpenSSL has not read yet.
     #[inline]
     pub(crate) fn incoming_pending(&self, py: Python<'_>) -> PyResult<usize> {
-        match &self.direct {
-            Some(direct) => Ok(direct.incoming_pending()),
+        match self.direct() {
+            Some(direct) => Ok(direct.session.incoming_pending()),
             None => pending(self.incoming.bind(py)),
         }
     }
@@ -219,8 +235,8 @@ impl Engine {
     /// How many bytes OpenSSL wants to be sent.
     #[inline]
     pub(crate) fn outgoing_pending(&self, py: Python<'_>) -> PyResult<usize> {
-        match &self.direct {
-            Some(direct) => Ok(direct.outgoing_pending()),
+        match self.direct() {
+            Some(direct) => Ok(direct.session.outgoing_pending()),
             None => pending(self.outgoing.bind(py)),
         }
     }
@@ -244,7 +260,7 @@ impl Engine {
         to: usize,
     ) -> PyResult<Read> {
         self.forget_errors();
-        if let Some(direct) = &self.direct {
+        if let Some(direct) = self.direct() {
             let answer = match room {
                 Room::Window(window) => Some(direct.read_window(window, from, to)),
                 Room::Buffer(space) => direct.read_buffer(space, from, to),
@@ -259,7 +275,7 @@ impl Engine {
         }
         let size = value::count(py, to.saturating_sub(from))?;
         let room = room.part(from, to)?;
-        let inner = self.inner.bind(py);
+        let inner = self.inner(py);
         let read = call::function3(socket_read(py)?, inner, size.as_any(), &room);
         match read {
             Ok(count) => match count.extract()? {
@@ -274,9 +290,9 @@ impl Engine {
 
     /// How many decrypted bytes a read of less than a record has left.
     pub(crate) fn decrypted(&self, py: Python<'_>) -> PyResult<usize> {
-        match &self.direct {
-            Some(direct) => Ok(direct.decrypted()),
-            None => call::method0(self.inner.bind(py), name!(py, pending))?.extract(),
+        match self.direct() {
+            Some(direct) => Ok(direct.session.decrypted()),
+            None => call::method0(self.inner(py), name!(py, pending))?.extract(),
         }
     }
 
@@ -290,7 +306,7 @@ impl Engine {
         to: usize,
     ) -> PyResult<Option<usize>> {
         self.forget_errors();
-        if let Some(direct) = &self.direct
+        if let Some(direct) = self.direct()
             && let Ok(written) = written(direct.write(data, from, to))
         {
             return Ok(written);
@@ -310,7 +326,7 @@ impl Engine {
         count: usize,
     ) -> PyResult<Option<usize>> {
         self.forget_errors();
-        if let Some(direct) = &self.direct
+        if let Some(direct) = self.direct()
             && let Ok(written) = written(direct.write_window(window, count))
         {
             return Ok(written);
@@ -321,7 +337,7 @@ impl Engine {
 
     fn write_object(&self, data: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
         let py = data.py();
-        match call::function2(socket_write(py)?, self.inner.bind(py), data) {
+        match call::function2(socket_write(py)?, self.inner(py), data) {
             Ok(count) => count.extract().map(Some),
             Err(error) => again(py, error).map(|()| None),
         }
@@ -331,15 +347,15 @@ impl Engine {
     /// itself.
     #[inline]
     pub(crate) fn rest(&self) {
-        if let Some(direct) = &self.direct {
-            direct.rest();
+        if let Some(direct) = self.direct() {
+            direct.session.rest();
         }
     }
 
     /// Takes out everything that OpenSSL wants to be sent.
     #[inline]
     pub(crate) fn take_outgoing<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        if let Some(direct) = &self.direct {
+        if let Some(direct) = self.direct() {
             return direct.take_outgoing(py);
         }
         let taken = call::function1(memory_read(py)?, self.outgoing.bind(py))?;
@@ -369,10 +385,13 @@ impl Engine {
         visit.call(&self.incoming)?;
         visit.call(&self.outgoing)?;
         visit.call(&self.object)?;
-        visit.call(&self.inner)?;
-        match &self.direct {
-            Some(direct) => direct.visit(visit),
-            None => Ok(()),
+        match &self.way {
+            Way::Direct(direct, inner) => {
+                visit.call(inner)?;
+                direct.visit(visit)
+            }
+            Way::Methods(inner) => visit.call(inner),
+            Way::Foreign => Ok(()),
         }
     }
 }

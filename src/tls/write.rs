@@ -302,7 +302,7 @@ impl TlsProtocol {
             return Ok(!below.is_lost(py));
         }
         if let Some(direct) = self.engine.direct()
-            && below.send_filled(py, |room| direct.take(room))?
+            && below.send_filled(py, |room| direct.session.take(room))?
         {
             return Ok(!below.is_lost(py));
         }

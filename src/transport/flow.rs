@@ -54,7 +54,7 @@ pub(crate) trait Buffers: PyClass<Frozen = True> + Sync {
     /// What leaves the loop.
     #[inline]
     fn maybe_pause(this: &Bound<'_, Self>) -> PyResult<()> {
-        if Self::with_flow(this, |flow, waiting| flow.control.pauses_at(waiting)) {
+        if Self::with_flow(this, |flow, waiting| flow.control.pause_at(waiting)) {
             Self::tell_flow(this, name!(this.py(), pause_writing))
         } else {
             Ok(())
@@ -67,7 +67,7 @@ pub(crate) trait Buffers: PyClass<Frozen = True> + Sync {
     /// What leaves the loop.
     #[inline]
     fn maybe_resume(this: &Bound<'_, Self>) -> PyResult<()> {
-        if Self::with_flow(this, |flow, waiting| flow.control.resumes_at(waiting)) {
+        if Self::with_flow(this, |flow, waiting| flow.control.resume_at(waiting)) {
             Self::tell_flow(this, name!(this.py(), resume_writing))
         } else {
             Ok(())

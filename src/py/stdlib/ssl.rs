@@ -67,10 +67,12 @@ struct Check {
 
 /// OpenSSL's side of one connection.
 pub(crate) struct Direct {
+    /// What reads and writes.
+    ///
     /// # Invariant
     /// Its `SSL` belongs to `socket`, its `BIO`s to the other two; all are held and never
     /// exchanged.
-    session: Session,
+    pub(crate) session: Session,
     /// The `_ssl._SSLSocket`.
     socket: Py<PyAny>,
     /// The `_ssl.MemoryBIO` that it reads.
@@ -101,42 +103,6 @@ impl Direct {
             get.is_ok_and(|value| value.is_none(py))
         });
         quiet.then_some(found)
-    }
-
-    /// Adds to what the peer has sent. False if there is no memory.
-    #[inline]
-    pub(crate) fn feed(&self, data: &[u8]) -> bool {
-        self.session.feed(data)
-    }
-
-    /// How much of what the peer has sent was not read.
-    #[inline]
-    pub(crate) fn incoming_pending(&self) -> usize {
-        self.session.incoming_pending()
-    }
-
-    /// How much there is to be sent.
-    #[inline]
-    pub(crate) fn outgoing_pending(&self) -> usize {
-        self.session.outgoing_pending()
-    }
-
-    /// Nothing may happen for long: gives back what memory it can.
-    #[inline]
-    pub(crate) fn rest(&self) {
-        self.session.rest();
-    }
-
-    /// How many decrypted bytes the last read has left.
-    #[inline]
-    pub(crate) fn decrypted(&self) -> usize {
-        self.session.decrypted()
-    }
-
-    /// Takes out what is to be sent, as much as `room` takes. Returns how much that is.
-    #[inline]
-    pub(crate) fn take(&self, room: &mut [u8]) -> usize {
-        self.session.take(room)
     }
 
     /// Takes out everything that is to be sent.
@@ -313,7 +279,8 @@ impl Check {
         let Some(found) = self.within(socket, incoming, outgoing) else {
             return Ok(false);
         };
-        let fed = found.feed(nonsense) && found.incoming_pending() == nonsense.len();
+        let fed =
+            found.session.feed(nonsense) && found.session.incoming_pending() == nonsense.len();
         if !fed || pending(incoming)? != nonsense.len() {
             return Ok(false);
         }
@@ -327,7 +294,7 @@ impl Check {
         };
         let alert = pending(outgoing)?;
         let taken = alert > 0
-            && found.outgoing_pending() == alert
+            && found.session.outgoing_pending() == alert
             && found.take_outgoing(py)?.as_bytes().len() == alert
             && pending(outgoing)? == 0;
 

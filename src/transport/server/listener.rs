@@ -205,10 +205,6 @@ impl Listener {
             let number = listener.sock.number(py);
             match socket::accept(number) {
                 Ok((connection, peer)) => {
-                    let early = listener.state.with(py, |state| state.early);
-                    if early {
-                        let _ = socket::set_nodelay(connection.as_raw_fd());
-                    }
                     if let Err(error) = Self::connect(this, connection, peer) {
                         // Others may wait, and their edge has gone by.
                         listener.resume(py);
@@ -267,6 +263,7 @@ impl Listener {
         if event_loop.get().is_debug() {
             Self::log_accepted(this, &connection, &peer)?;
         }
+        let has_nodelay = !listener.state.with(py, |state| state.early);
         let mut extra = None;
         let mut descriptor = Descriptor::Owned(connection);
         // An audit hook has to see the socket, and only Python knows addresses of other families.
@@ -293,6 +290,7 @@ impl Listener {
         let made = carried.and_then(|carried| {
             let parts = Parts {
                 descriptor,
+                has_nodelay,
                 protocol: carried,
                 context,
                 server: listener

@@ -6,7 +6,7 @@
 
 use std::ffi::CStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
@@ -84,10 +84,9 @@ fn made<'py>(
     let protocol = factory.call0()?;
     let waiter = this.call_method0(name!(py, create_future))?;
     this.get().check_closed()?;
-    // Nagle's algorithm off, as in asyncio.
-    let _ = socket::set_nodelay(connection.as_raw_fd());
     let parts = Parts {
         descriptor: Descriptor::Owned(connection),
+        has_nodelay: false,
         protocol: protocol.clone(),
         context: this.get().capture_context(py)?,
         server: None,

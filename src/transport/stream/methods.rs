@@ -49,6 +49,7 @@ impl StreamTransport {
         let peer = socket::peer_address(descriptor.registered()).ok();
         let parts = Parts {
             descriptor,
+            has_nodelay: false,
             protocol: protocol.clone(),
             context: event_loop.get().capture_context(py)?,
             server,

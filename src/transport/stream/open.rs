@@ -25,6 +25,8 @@ use crate::transport::stream::state::{State, StreamTransport, Writing};
 pub(crate) struct Parts<'py> {
     /// A connected socket that does not block.
     pub(crate) descriptor: Descriptor,
+    /// Whether it has TCP_NODELAY already, from the listening socket.
+    pub(crate) has_nodelay: bool,
     /// Told what happens.
     pub(crate) protocol: Bound<'py, PyAny>,
     /// What the protocol's read and write callbacks run in.
@@ -80,8 +82,7 @@ pub(crate) fn open<'py>(
     let made = parts.protocol.getattr(name!(py, connection_made))?;
     let context = parts.context.duplicate(py);
     let number = parts.descriptor.registered();
-    // An accepted socket has it from the listening one.
-    let inherited = matches!(parts.descriptor, Descriptor::Owned(_));
+    let has_nodelay = parts.has_nodelay;
     let server = parts.server.clone();
     let transport = StreamTransport {
         event_loop: event_loop.clone().unbind(),
@@ -96,8 +97,8 @@ pub(crate) fn open<'py>(
         drop(unused);
         return Err(error);
     }
-    if !inherited {
-        // Nagle's algorithm off, as in asyncio; a Unix socket refuses, having none.
+    if !has_nodelay {
+        // As in asyncio; a Unix socket refuses.
         let _ = socket::set_nodelay(number);
     }
     if let Some(server) = server {
