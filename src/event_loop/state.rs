@@ -402,13 +402,13 @@ impl EventLoop {
 
     /// Shows everything to the collector that is queued, timed or watched.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let slots = self.slots.try_with(|slots| {
+        let slots = self.slots.try_with(visit, |slots| {
             visit.call(&slots.state)?;
             visit.call(&slots.task_factory)?;
             visit.call(&slots.selector)
         });
         slots.unwrap_or(Ok(()))?;
-        let core = self.core.try_with(|core| {
+        let core = self.core.try_with(visit, |core| {
             visit.call(core.contexts.last())?;
             core.ready.visit(visit)?;
             for timer in core.timers.iter() {
@@ -430,7 +430,9 @@ impl EventLoop {
         });
         core.unwrap_or(Ok(()))?;
         self.insight.visit(visit)?;
-        let inbox = self.inbox.try_with(|inbox| inbox.items().visit(visit));
+        let inbox = self
+            .inbox
+            .try_with(visit, |inbox| inbox.items().visit(visit));
         inbox.unwrap_or(Ok(()))
     }
 }

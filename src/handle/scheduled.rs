@@ -276,7 +276,7 @@ impl Handle {
 
     /// Shows what the handle holds to the collector.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let visited = self.state.try_with(|state| {
+        let visited = self.state.try_with(visit, |state| {
             visit.call(&state.event_loop)?;
             state
                 .callback

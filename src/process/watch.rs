@@ -164,7 +164,7 @@ impl ProcessWatch {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let visited = self.state.try_with(|state| {
+        let visited = self.state.try_with(&visit, |state| {
             if let Some(registration) = &state.registration {
                 registration.visit(&visit)?;
             }

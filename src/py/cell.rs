@@ -13,6 +13,7 @@
 use std::cell::UnsafeCell;
 
 use pyo3::Python;
+use pyo3::gc::PyVisit;
 
 #[cfg(all(debug_assertions, Py_3_13))]
 use crate::py::borrow_watch::Watched;
@@ -35,10 +36,10 @@ pub(crate) struct LoopCell<T> {
 
 // SAFETY: `with` hands out the value to one closure at a time: the GIL (or, without it, `lease` as
 // a lock) keeps other threads out, and `lease` refuses a second entry from the same thread.
-unsafe impl<T> Sync for LoopCell<T> {}
+unsafe impl<T: Send> Sync for LoopCell<T> {}
 // SAFETY: the value is only reached by attached threads, one at a time (see `Sync`), so moving the
 // cell between threads moves nothing that a thread may still be using.
-unsafe impl<T> Send for LoopCell<T> {}
+unsafe impl<T: Send> Send for LoopCell<T> {}
 
 impl<T> LoopCell<T> {
     /// Wraps `value`, which all threads use alike.
@@ -101,9 +102,13 @@ impl<T> LoopCell<T> {
     }
 
     /// Lends the value to `f` unless it is lent out or does not exist yet: for the collector, which
-    /// may start anywhere, and which stops all other threads before it visits anything. Fields beside
-    /// the cell may be visited inside only.
-    pub(crate) fn try_with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
+    /// gives `_visit`. It may start anywhere, and stops all other threads before it visits anything.
+    /// Fields beside the cell may be visited inside only.
+    pub(crate) fn try_with<R>(
+        &self,
+        _visit: &PyVisit<'_>,
+        f: impl FnOnce(&mut T) -> R,
+    ) -> Option<R> {
         let _held = held::Held::try_take(&self.lease)?;
         #[cfg(all(debug_assertions, Py_3_13))]
         let _watched = Watched::begin();

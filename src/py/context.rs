@@ -52,7 +52,7 @@ pub(crate) struct Snapshot {
 #[pymethods]
 impl Snapshot {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let visited = self.runner.try_with(|runner| {
+        let visited = self.runner.try_with(&visit, |runner| {
             visit.call(&self.pristine)?;
             visit.call(&*runner)
         });

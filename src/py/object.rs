@@ -86,16 +86,26 @@ pub(crate) fn set_attribute(
     Ok(())
 }
 
-/// Makes the collector track `object`, whose type supports it; does nothing if it does already.
+/// Whether the collector knows objects of the type of `object`.
+#[inline]
+fn is_collected<T>(object: &Py<T>) -> bool {
+    // SAFETY: `object` is alive.
+    unsafe { ffi::PyObject_IS_GC(object.as_ptr()) != 0 }
+}
+
+/// Makes the collector track `object`, if its type supports that and it is not tracked already.
 pub(crate) fn track<T>(object: &Py<T>) {
-    if !is_tracked(object) {
+    if is_collected(object) && !is_tracked(object) {
         // SAFETY: `object` is alive, of a collected type and not tracked.
         unsafe { ffi::PyObject_GC_Track(object.as_ptr().cast()) }
     }
 }
 
 /// Takes `object` off the collector's lists, if it is on them.
+#[inline]
 pub(crate) fn untrack<T>(object: &Py<T>) {
-    // SAFETY: `object` is alive and of a collected type; untracking twice is allowed.
-    unsafe { ffi::PyObject_GC_UnTrack(object.as_ptr().cast()) }
+    if is_collected(object) {
+        // SAFETY: `object` is alive and of a collected type; untracking twice is allowed.
+        unsafe { ffi::PyObject_GC_UnTrack(object.as_ptr().cast()) }
+    }
 }

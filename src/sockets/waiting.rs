@@ -110,7 +110,7 @@ fn wake(future: Bound<'_, PyAny>) -> PyResult<()> {
 #[pymethods]
 impl SocketWatch {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let visited = self.state.try_with(|state| {
+        let visited = self.state.try_with(&visit, |state| {
             visit.call(&self.sock)?;
             visit.call(&state.reader)?;
             visit.call(&state.writer)

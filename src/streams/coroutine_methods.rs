@@ -118,7 +118,7 @@ impl StreamCoroutine {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let visited = self.state.try_with(|state| {
+        let visited = self.state.try_with(&visit, |state| {
             match &state.work {
                 Work::Read(reader, _) => visit.call(reader)?,
                 Work::Drain(writer) => visit.call(writer)?,

@@ -111,12 +111,8 @@ impl NativeClass for StreamClass {
         let window = window.get();
         protocol.received(
             py,
-            || window.to_bytes(py, count),
-            |buffer| {
-                bytearray::append_with(buffer, count, |space| {
-                    window.with_mut(py, |bytes| space.copy_from_slice(&bytes[..count]));
-                })
-            },
+            || window.to_bytes(py, 0..count),
+            |buffer| window.append_to(buffer, count),
         )
     }
 
@@ -220,7 +216,9 @@ impl StreamProtocolBase {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let visited = self.state.try_with(|state| visit.call(&state.reader));
+        let visited = self
+            .state
+            .try_with(&visit, |state| visit.call(&state.reader));
         visited.unwrap_or(Ok(()))
     }
 

@@ -98,13 +98,13 @@ impl StreamReaderBase {
             })
     }
 
-    /// Lends the bytes of the buffer from `start` on to `read`, which must not run Python code.
+    /// Lends the bytes of the buffer from `start` on to `read`, which runs no Python code.
     #[inline]
     pub(crate) fn with_bytes<R>(
         &self,
         py: Python<'_>,
         start: usize,
-        read: impl FnOnce(&[u8]) -> R,
+        read: impl FnOnce(&[u8]) -> R + Send,
     ) -> R {
         self.state
             .with(py, |state| match (&state.chunk, &state.buffer) {
@@ -440,7 +440,7 @@ impl StreamReaderBase {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let visited = self.state.try_with(|state| {
+        let visited = self.state.try_with(&visit, |state| {
             visit.call(&state.buffer)?;
             visit.call(&state.given_limit)?;
             visit.call(&state.waiter)?;

@@ -149,7 +149,7 @@ impl StreamWriterBase {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let visited = self.state.try_with(|state| {
+        let visited = self.state.try_with(&visit, |state| {
             visit.call(&state.transport)?;
             visit.call(&state.protocol)?;
             visit.call(&state.reader)?;

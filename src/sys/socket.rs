@@ -4,26 +4,15 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::sys::address::{Address, RawAddress};
 use crate::sys::call::{checked, counted, retried};
 
 /// How many chunks one `writev` takes.
 pub(crate) const MAX_SLICES: usize = 64;
-
-/// Lends `fd` to a safe interface for one call; EBADF for that of a closed socket.
-fn lend<R>(fd: RawFd, call: impl FnOnce(SockRef<'_>) -> io::Result<R>) -> io::Result<R> {
-    if fd < 0 {
-        return Err(io::Error::from_raw_os_error(libc::EBADF));
-    }
-    // SAFETY: the caller keeps the descriptor open during the call; the kernel answers EBADF, not
-    // undefined behaviour, if a user closed it.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-    call(SockRef::from(&borrowed))
-}
 
 /// recv(2) into `space`.
 #[inline]
@@ -63,10 +52,14 @@ pub(crate) fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
 
 /// sendmsg(2) of several chunks in one message.
 pub(crate) fn send_vectored(fd: RawFd, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
-    retried(|| {
-        lend(fd, |socket| {
-            socket.send_vectored_with_flags(chunks, libc::MSG_NOSIGNAL)
-        })
+    // SAFETY: numbers and null pointers.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    // `IoSlice` is laid out as `iovec`, and sendmsg(2) does not write to what these name.
+    header.msg_iov = chunks.as_ptr().cast_mut().cast();
+    header.msg_iovlen = chunks.len();
+    counted(|| {
+        // SAFETY: `header` names the chunks, which are readable for their whole length.
+        unsafe { libc::sendmsg(fd, &raw const header, libc::MSG_NOSIGNAL) }
     })
 }
 
@@ -153,12 +146,20 @@ impl AcceptError {
 
 /// shutdown(2) of the sending half.
 pub(crate) fn shutdown_write(fd: RawFd) -> io::Result<()> {
-    lend(fd, |socket| socket.shutdown(std::net::Shutdown::Write))
+    // SAFETY: the call has no pointers.
+    checked(unsafe { libc::shutdown(fd, libc::SHUT_WR) })?;
+    Ok(())
 }
 
 /// Turns Nagle's algorithm off: TCP_NODELAY.
 pub(crate) fn set_nodelay(fd: RawFd) -> io::Result<()> {
-    lend(fd, |socket| socket.set_tcp_nodelay(true))
+    let on: libc::c_int = 1;
+    let (level, name) = (libc::IPPROTO_TCP, libc::TCP_NODELAY);
+    #[allow(clippy::cast_possible_truncation, reason = "four bytes")]
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: `on` is one int, as `length` says.
+    checked(unsafe { libc::setsockopt(fd, level, name, (&raw const on).cast(), length) })?;
+    Ok(())
 }
 
 /// getsockname(2).

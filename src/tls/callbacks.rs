@@ -10,12 +10,10 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
 
-use crate::error::no_memory;
 use crate::event_loop::EventLoop;
 use crate::logic::tls_records::Records;
 use crate::logic::write_queue::WriteQueue;
 use crate::py::cell::LoopCell;
-use crate::py::data::buffer;
 use crate::py::data::window::Window;
 use crate::py::stdlib::asyncio;
 use crate::tls::engine::Engine;
@@ -194,10 +192,7 @@ impl TlsProtocol {
             .state
             .with(py, |state| state.space.as_ref().map(|it| it.clone_ref(py)));
         let Some(space) = space else { return Ok(()) };
-        buffer::with_bytes(space.bind(py), |bytes| {
-            session.keep_bytes(py, &bytes[..nbytes.min(bytes.len())])
-        })?
-        .map_err(|_| no_memory(py))?;
+        session.keep(space.bind(py), nbytes)?;
         Self::go_on(this)
     }
 
@@ -206,7 +201,7 @@ impl TlsProtocol {
     /// Raises TypeError for what has no buffer, and what ends the connection below. asyncio has
     /// this method on 3.10 only.
     fn data_received(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        Self::keep(this.get(), data)?;
+        this.get().keep(data, usize::MAX)?;
         Self::go_on(this)
     }
 
@@ -231,7 +226,7 @@ impl TlsProtocol {
 
     /// Takes bytes that were received before TLS began.
     fn _feed(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.keep(data)
+        self.keep(data, usize::MAX)
     }
 
     /// The transport below has asked its former protocol, which is the program's, to pause.
@@ -297,13 +292,5 @@ impl TlsProtocol {
 
     fn __clear__(&self) {
         Python::attach(|py| self.clear(py));
-    }
-}
-
-impl TlsProtocol {
-    /// Puts `data` behind what was received.
-    fn keep(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        let kept = buffer::with_bytes(data, |bytes| self.keep_bytes(data.py(), bytes))?;
-        kept.map_err(|_| no_memory(data.py()))
     }
 }

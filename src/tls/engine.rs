@@ -196,9 +196,7 @@ impl Engine {
             return Ok(());
         }
         if self.is_foreign() {
-            let copy = window
-                .get()
-                .with_mut(py, |memory| value::bytes(py, &memory[from..to]))?;
+            let copy = window.get().to_bytes(py, from..to)?;
             return self.feed_object(copy.as_any());
         }
         window.get().show(from, to);

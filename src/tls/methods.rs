@@ -350,7 +350,7 @@ impl TlsTransport {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let visited = self.face.try_with(|face| visit.call(&face.session));
+        let visited = self.face.try_with(&visit, |face| visit.call(&face.session));
         visited.unwrap_or(Ok(()))
     }
 

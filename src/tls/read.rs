@@ -4,8 +4,6 @@
 //! which is read off the headers, because an `SSLWantReadError` costs as much as the record. And it
 //! is fed a record or so at a time: a `MemoryBIO` never shrinks.
 
-use std::collections::TryReserveError;
-
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
@@ -16,6 +14,7 @@ use crate::py::data::buffer;
 use crate::py::data::window::{self, Window};
 use crate::py::names::name;
 use crate::py::value;
+use crate::sys::allocation;
 use crate::tls::engine::{Read, Room};
 use crate::tls::session::{Phase, Received, TlsProtocol};
 use crate::transport::protocol::Kind;
@@ -91,8 +90,11 @@ impl TlsProtocol {
         };
         let left = now.at < now.end;
         let kept = if left {
-            let keep = |memory: &mut [u8]| self.keep_bytes(py, &memory[now.at..now.end]);
-            now.window.bind(py).get().with_mut(py, keep)
+            let window = now.window.bind(py).get();
+            let range = now.at..now.end;
+            self.state.with(py, |state| {
+                window.with_mut(py, |memory| state.input.keep(&memory[range]))
+            })
         } else {
             Ok(())
         };
@@ -100,16 +102,17 @@ impl TlsProtocol {
         kept.map(|()| left).map_err(|_| no_memory(py))
     }
 
-    /// Puts `bytes` behind what was received.
+    /// Puts the first `most` bytes of `data` behind what was received.
     ///
     /// # Errors
+    /// `TypeError` for what has no buffer, and
     /// If there is no memory for them.
-    pub(crate) fn keep_bytes(&self, py: Python<'_>, bytes: &[u8]) -> Result<(), TryReserveError> {
-        self.state.with(py, |state| {
-            state.input.held.try_reserve(bytes.len())?;
-            state.input.held.extend(bytes);
-            Ok(())
-        })
+    pub(crate) fn keep(&self, data: &Bound<'_, PyAny>, most: usize) -> PyResult<()> {
+        let py = data.py();
+        let copy = |bytes: &[u8]| allocation::copied(&bytes[..most.min(bytes.len())]);
+        let copy = buffer::with_bytes(data, copy)?.map_err(|_| no_memory(py))?;
+        let kept = self.state.with(py, |state| state.input.keep(&copy));
+        kept.map_err(|_| no_memory(py))
     }
 
     /// Uses what was received in the way that the phase wants it.
@@ -167,9 +170,11 @@ impl TlsProtocol {
         });
         if let Some((window, from, to)) = next {
             let window = window.into_bound(py);
-            window.get().with_mut(py, |memory| {
-                self.state
-                    .with(py, |state| state.input.records.feed(&memory[from..to]));
+            self.state.with(py, |state| {
+                let records = &mut state.input.records;
+                window
+                    .get()
+                    .with_mut(py, |memory| records.feed(&memory[from..to]));
             });
             self.engine.feed(&window, from, to)?;
             return Ok(true);
@@ -255,7 +260,7 @@ impl TlsProtocol {
             let window = event_loop.take_window(py, Purpose::Plain)?;
             let size = window.get().size();
             let (filled, end) = session.decrypt(py, (size, RECORD), &Room::Window(&window));
-            let data = (filled > 0).then(|| window.get().to_bytes(py, filled));
+            let data = (filled > 0).then(|| window.get().to_bytes(py, 0..filled));
             event_loop.give_window(py, Purpose::Plain, window);
             (data.transpose()?, end)
         };

@@ -7,7 +7,7 @@
 //! Without the GIL the states belong to the thread that made the connection, and other threads lock them;
 //! OpenSSL is called through the methods of `ssl`, which lock the connection.
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -85,7 +85,7 @@ pub(crate) struct Received {
 pub(crate) struct Input {
     /// What the callback that runs now has received.
     pub(crate) now: Option<Received>,
-    /// What came while nobody read it.
+    /// What came while nothing read it.
     pub(crate) held: VecDeque<u8>,
     /// Follows what was fed to OpenSSL, and knows whether it holds a whole record.
     pub(crate) records: Records,
@@ -99,6 +99,18 @@ pub(crate) struct Input {
     pub(crate) marks: Marks,
     /// The transport below has seen the peer's end.
     pub(crate) ended: bool,
+}
+
+impl Input {
+    /// Puts `bytes` behind what came while nothing read it.
+    ///
+    /// # Errors
+    /// If there is no memory for them.
+    pub(crate) fn keep(&mut self, bytes: &[u8]) -> Result<(), TryReserveError> {
+        self.held.try_reserve(bytes.len())?;
+        self.held.extend(bytes);
+        Ok(())
+    }
 }
 
 /// What becomes of the backlog.
@@ -310,7 +322,7 @@ impl TlsProtocol {
 
     /// Shows what the session holds to the collector.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let visited = self.state.try_with(|state| {
+        let visited = self.state.try_with(visit, |state| {
             visit.call(&self.event_loop)?;
             self.engine.visit(visit)?;
             visit.call(&self.timeouts.handshake)?;

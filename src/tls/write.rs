@@ -263,14 +263,15 @@ impl TlsProtocol {
     fn write_joined(&self, py: Python<'_>) -> PyResult<Option<usize>> {
         let event_loop = self.event_loop.bind(py).get();
         let window = event_loop.take_window(py, Purpose::Plain)?;
-        let count = window.get().with_mut(py, |memory| {
-            self.state.with(py, |state| {
-                let most = match state.output.handed {
+        let count = self.state.with(py, |state| {
+            let output = &state.output;
+            window.get().with_mut(py, |memory| {
+                let most = match output.handed {
                     0 => RECORD,
                     handed => handed.min(RECORD),
                 };
                 let mut count = 0;
-                for chunk in state.output.backlog.unsent() {
+                for chunk in output.backlog.unsent() {
                     let size = chunk.len().min(most - count);
                     memory[count..count + size].copy_from_slice(&chunk[..size]);
                     count += size;

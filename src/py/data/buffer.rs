@@ -1,8 +1,12 @@
 //! The buffer protocol: bytes of foreign objects, borrowed for as long as no Python code runs.
 //!
-//! Any attached thread may call it. A buffer must be released before user code
-//! runs that may resize its owner (`bytearray.clear()` in `buffer_updated`), so views are used
-//! inside one closure and never kept.
+//! Any attached thread may call it. A buffer must be released before code of the program runs that
+//! may resize its owner (`bytearray.clear()` in `buffer_updated`), so views are used inside one
+//! closure and never kept.
+//!
+//! The closures that borrow are `Send`, as those of `Python::detach` are: then they hold no `Python`
+//! and no `Bound`, and so cannot call Python. It is a check and no proof, since a closure could still
+//! ask for a token with `Python::attach`, or use a system call that calls back; none of ours does.
 
 use std::mem::MaybeUninit;
 
@@ -36,13 +40,13 @@ impl Drop for View {
     }
 }
 
-/// Lends the bytes of `object` to `read`, which must not run Python code.
+/// Lends the bytes of `object` to `read`, which runs no Python code.
 ///
 /// # Errors
 /// `TypeError` or `BufferError` if the object has no contiguous buffer.
 pub(crate) fn with_bytes<R>(
     object: &Bound<'_, PyAny>,
-    read: impl FnOnce(&[u8]) -> R,
+    read: impl FnOnce(&[u8]) -> R + Send,
 ) -> PyResult<R> {
     let view = View::new(object, ffi::PyBUF_SIMPLE)?;
     if view.len() == 0 {
@@ -56,7 +60,7 @@ pub(crate) fn with_bytes<R>(
 /// Lends the writable memory of `object` to `write`; `None` if it has no contiguous one.
 pub(crate) fn with_memory<R>(
     object: &Bound<'_, PyAny>,
-    write: impl FnOnce(*mut [u8]) -> R,
+    write: impl FnOnce(*mut [u8]) -> R + Send,
 ) -> Option<R> {
     let view = View::new(object, ffi::PyBUF_WRITABLE).ok()?;
     let memory = std::ptr::slice_from_raw_parts_mut(view.0.buf.cast::<u8>(), view.len());
@@ -69,19 +73,19 @@ pub(crate) fn writable_size(object: &Bound<'_, PyAny>) -> Option<usize> {
     with_memory(object, <*mut [u8]>::len)
 }
 
-/// Lends the writable bytes of `object` to `write`, which must not run Python code.
+/// Lends the writable bytes of `object` to `write`, which runs no Python code.
 ///
 /// # Errors
 /// `BufferError` or `TypeError` if the object has no writable contiguous buffer.
 pub(crate) fn with_bytes_mut<R>(
     object: &Bound<'_, PyAny>,
-    write: impl FnOnce(&mut [u8]) -> R,
+    write: impl FnOnce(&mut [u8]) -> R + Send,
 ) -> PyResult<R> {
     let view = View::new(object, ffi::PyBUF_WRITABLE)?;
     if view.len() == 0 {
         return Ok(write(&mut []));
     }
-    // SAFETY: as above, and writable; nobody else runs while the closure does.
+    // SAFETY: as above, and writable; no Python code runs while the closure does.
     let bytes = unsafe { std::slice::from_raw_parts_mut(view.0.buf.cast::<u8>(), view.len()) };
     Ok(write(bytes))
 }

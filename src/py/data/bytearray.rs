@@ -14,37 +14,26 @@ use crate::py::value;
 /// Puts `data` behind what `queue` holds.
 ///
 /// # Errors
-/// `BufferError` if somebody has a view of `queue`, `MemoryError`.
+/// `BufferError` if something has a view of `queue`, `MemoryError`.
 #[inline]
 pub(crate) fn append(queue: &Bound<'_, PyByteArray>, data: &[u8]) -> PyResult<()> {
-    append_with(queue, data.len(), |space| space.copy_from_slice(data))
-}
-
-/// Puts `count` bytes behind what `queue` holds, which `fill`, that must not run Python code,
-/// writes.
-///
-/// # Errors
-/// As `append`.
-#[inline]
-pub(crate) fn append_with(
-    queue: &Bound<'_, PyByteArray>,
-    count: usize,
-    fill: impl FnOnce(&mut [u8]),
-) -> PyResult<()> {
     with_critical_section(queue, || {
         let held = queue.len();
-        queue.resize(held + count)?;
-        // SAFETY: resizing succeeded, so nobody has a view of it; no Python code runs meanwhile, and
+        queue.resize(held + data.len())?;
+        // SAFETY: resizing succeeded, so nothing has a view of it; no Python code runs meanwhile, and
         // without the GIL the critical section keeps other threads from resizing.
         let bytes = unsafe { queue.as_bytes_mut() };
-        fill(&mut bytes[held..]);
+        bytes[held..].copy_from_slice(data);
         Ok(())
     })
 }
 
-/// Lends the bytes of `queue` to `read`, which must not run Python code.
+/// Lends the bytes of `queue` to `read`, which runs no Python code: see `buffer`.
 #[inline]
-pub(crate) fn with_bytes<R>(queue: &Bound<'_, PyByteArray>, read: impl FnOnce(&[u8]) -> R) -> R {
+pub(crate) fn with_bytes<R>(
+    queue: &Bound<'_, PyByteArray>,
+    read: impl FnOnce(&[u8]) -> R + Send,
+) -> R {
     with_critical_section(queue, || {
         // SAFETY: no Python code runs during the closure, so nothing resizes or writes; without the
         // GIL the critical section keeps other threads from it.
@@ -55,7 +44,7 @@ pub(crate) fn with_bytes<R>(queue: &Bound<'_, PyByteArray>, read: impl FnOnce(&[
 /// Takes the first `count` bytes out of `queue`, or all if there are fewer.
 ///
 /// # Errors
-/// `BufferError` if somebody has a view of `queue`, `MemoryError`.
+/// `BufferError` if something has a view of `queue`, `MemoryError`.
 #[inline]
 pub(crate) fn take<'py>(
     queue: &Bound<'py, PyByteArray>,
@@ -72,7 +61,9 @@ fn take_within<'py>(
     let py = queue.py();
     let held = queue.len();
     let count = count.min(held);
-    let taken = with_bytes(queue, |bytes| value::bytes(py, &bytes[..count]))?;
+    // SAFETY: making a `bytes` runs no Python code; the caller is in a critical section.
+    let bytes = unsafe { queue.as_bytes() };
+    let taken = value::bytes(py, &bytes[..count])?;
     if count == held {
         queue.resize(0)?;
         return Ok(taken);

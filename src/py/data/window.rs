@@ -3,19 +3,21 @@
 //! The thread of the loop that has it. Nothing is allocated to hand a range to
 //! OpenSSL: the same object shows another range for each call.
 //!
-//! A window has one user at a time: whoever took it out of its loop, which is locked for that. What shows
-//! the range are atomics, and the memory never moves, so that a thread which keeps a view reads bytes of
-//! somebody else's at worst.
+//! A window has one user at a time: the one that took it out of its loop, which is locked for that. The
+//! range is shown by atomics, and the memory never moves, so a thread that keeps a view reads bytes of
+//! another connection at worst.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_int;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyByteArray, PyBytes};
 
 use crate::error::no_memory;
+use crate::py::data::bytearray;
 use crate::py::{object, value};
 use crate::sys::allocation;
 
@@ -134,22 +136,42 @@ impl Window {
         self.size
     }
 
-    /// Lends all of the memory to `fill`, which must not run Python code.
+    /// Lends all of the memory to `fill`, which runs no Python code: see `buffer`.
     #[inline]
-    pub(crate) fn with_mut<R>(&self, _py: Python<'_>, fill: impl FnOnce(&mut [u8]) -> R) -> R {
-        // SAFETY: the invariant of `memory`: it is `size` long, and nobody else runs while the
+    pub(crate) fn with_mut<R>(
+        &self,
+        _py: Python<'_>,
+        fill: impl FnOnce(&mut [u8]) -> R + Send,
+    ) -> R {
+        // SAFETY: the invariant of `memory`: it is `size` long, and no Python code runs while the
         // closure does.
         fill(unsafe { std::slice::from_raw_parts_mut(self.base(), self.size) })
     }
 
-    /// A `bytes` of the first `count` bytes.
+    /// A `bytes` of the bytes in `range`.
+    ///
+    /// # Errors
+    /// `MemoryError`.
     #[inline]
     pub(crate) fn to_bytes<'py>(
         &self,
         py: Python<'py>,
-        count: usize,
+        range: Range<usize>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        self.with_mut(py, |memory| value::bytes(py, &memory[..count]))
+        // SAFETY: the invariant of `memory`; making a `bytes` runs no Python code.
+        let memory = unsafe { std::slice::from_raw_parts(self.base(), self.size) };
+        value::bytes(py, &memory[range])
+    }
+
+    /// Puts the first `count` bytes behind what `queue` holds.
+    ///
+    /// # Errors
+    /// `BufferError` if something has a view of `queue`, `MemoryError`.
+    #[inline]
+    pub(crate) fn append_to(&self, queue: &Bound<'_, PyByteArray>, count: usize) -> PyResult<()> {
+        // SAFETY: the invariant of `memory`; appending runs no Python code.
+        let memory = unsafe { std::slice::from_raw_parts(self.base(), self.size) };
+        bytearray::append(queue, &memory[..count])
     }
 }
 

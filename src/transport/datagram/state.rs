@@ -110,7 +110,7 @@ impl DatagramTransport {
 
     /// Shows what the endpoint holds to the collector.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let visited = self.state.try_with(|state| {
+        let visited = self.state.try_with(visit, |state| {
             visit.call(&self.event_loop)?;
             visit.call(&self.address)?;
             state.endpoint.visit(visit)?;

@@ -276,7 +276,7 @@ impl PipeTransport {
 
     /// Shows what the transport holds to the collector.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let visited = self.end.try_with(|end| {
+        let visited = self.end.try_with(visit, |end| {
             visit.call(&self.event_loop)?;
             visit.call(&end.file)?;
             end.endpoint.visit(visit)

@@ -152,7 +152,7 @@ impl Listener {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let visited = self.state.try_with(|state| {
+        let visited = self.state.try_with(&visit, |state| {
             visit.call(&self.event_loop)?;
             visit.call(self.sock.object())?;
             visit.call(&self.protocol_factory)?;

@@ -141,7 +141,7 @@ impl StreamTransport {
 
     /// Shows what the transport holds to the collector.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let visited = self.state.try_with(|state| {
+        let visited = self.state.try_with(visit, |state| {
             visit.call(&self.event_loop)?;
             state.endpoint.visit(visit)?;
             state.descriptor.visit(visit)?;
