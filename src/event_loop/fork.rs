@@ -10,7 +10,7 @@ use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
 
 use crate::error::exception;
-use crate::event_loop::state::EventLoop;
+use crate::event_loop::state::{EventLoop, Life};
 use crate::py::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::thread;
@@ -24,9 +24,11 @@ impl EventLoop {
     /// Closes this process's copies of the loop's descriptors. The set that the kernel watches
     /// belongs to the parent too and is left as it is.
     pub(crate) fn abandon(&self, py: Python<'_>) {
-        self.closed.store(true, Ordering::Relaxed);
-        if self.thread.swap(0, Ordering::Relaxed) == thread::ident() {
-            self.unwinding.store(true, Ordering::Relaxed);
+        let runs_here = self.thread.swap(0, Ordering::Relaxed) == thread::ident();
+        if runs_here {
+            self.enter_life(Life::Unwinding);
+        } else if !self.is_unwinding() {
+            self.enter_life(Life::Closed);
         }
         self.forget_all_wakeups(py);
         let signals = self.core.with(py, |core| core.signals.take());
@@ -42,7 +44,7 @@ impl EventLoop {
     /// `RuntimeError` if the loop is closed.
     #[cold]
     pub(crate) fn check_exits(&self, argument: Option<Borrowed<'_, '_, PyAny>>) -> PyResult<()> {
-        if self.unwinding.load(Ordering::Relaxed)
+        if self.is_unwinding()
             && let Some(task) = argument
             && task.is_instance(&asyncio::task(task.py())?)?
             && let Ok(error) = task.call_method0(name!(task.py(), exception))

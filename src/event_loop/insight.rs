@@ -252,7 +252,7 @@ impl Insight {
 
     /// Shows everything to the collector.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let visited = self.timing.try_with(|timing| {
+        let visited = self.timing.try_with(visit, |timing| {
             for total in timing.totals.values() {
                 visit.call(&total.key)?;
             }

@@ -1,6 +1,6 @@
 //! `ReadyQueue`: what runs next, in order.
 //!
-//! Whoever shares it locks it. Callbacks without a handle have a queue of their own
+//! An owner that shares it between threads locks it. Callbacks without a handle have a queue of their own
 //! beside that of the entries, which stay small: what an I/O event or a handle costs to queue is
 //! moving two words.
 
@@ -22,7 +22,7 @@ const ROOMY: usize = 4096;
 pub(crate) enum Ready {
     /// A callback of `call_soon`, a due timer, or a watched descriptor.
     Handle(Py<Handle>),
-    /// A callback whose handle nobody has kept, the next of `callbacks`, and what kind of handle.
+    /// A callback whose handle the program has not kept, the next of `callbacks`, and what kind of handle.
     Callback(Flavour),
     /// An event of a source.
     Io(Key, Readiness),
@@ -109,7 +109,7 @@ impl ReadyQueue {
         self.callbacks.pop_front()
     }
 
-    /// Takes the callback out of the handle that was added last, if nobody else has that and there is
+    /// Takes the callback out of the handle that was added last, if nothing else refers to that and there is
     /// memory for it, and gives the handle back.
     #[inline]
     pub(crate) fn give_up<'py>(&mut self, py: Python<'py>) -> Option<Bound<'py, Handle>> {

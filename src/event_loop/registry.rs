@@ -23,8 +23,8 @@ use crate::sys::poller;
 const LARGE: usize = 1 << 16;
 
 impl EventLoop {
-    /// Stores `entry` for the descriptor `number`; an older entry of that number, left by somebody
-    /// who closed it behind our back, is dropped.
+    /// Stores `entry` for the descriptor `number`; an older entry of that number, whose
+    /// descriptor the program has closed itself, is dropped.
     pub(crate) fn enter(&self, py: Python<'_>, number: RawFd, entry: Entry) -> PyResult<Key> {
         let place = usize::try_from(number)
             .map_err(|_| exception::<PyOverflowError>(py, "negative file descriptor"))?;

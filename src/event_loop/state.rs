@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -65,7 +65,7 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    /// That of a source which nobody has heard of yet.
+    /// That of a source that was just registered.
     pub(crate) fn of(source: Source) -> Self {
         Self::Source {
             source,
@@ -114,15 +114,15 @@ pub(crate) struct Core {
     pub(crate) in_callback: bool,
     /// The events of the last wait, while no wait is going on.
     pub(crate) events: Option<Events>,
-    /// Where signals are written to, once somebody asked for it.
+    /// Where signals are written to; made when it is first needed.
     pub(crate) signals: Option<SignalPipe>,
     /// The signal numbers that `_handle_signals` is told about.
     pub(crate) watched_signals: [u64; 2],
-    /// Room for reads, while nobody reads.
+    /// Room for reads, while no read is going on.
     pub(crate) scratch: Option<Box<[u8]>>,
     /// Room for what TLS connections receive and decrypt, while none of them does.
     pub(crate) windows: [Option<Py<Window>>; 2],
-    /// Room for datagrams, while nobody receives.
+    /// Room for datagrams, while none are being received.
     pub(crate) batch: Option<Box<Batch>>,
     /// Whether the last `sock_recv` brought much, so that the next asks first how much there is.
     pub(crate) large_receive: bool,
@@ -140,6 +140,18 @@ pub(crate) struct Slots {
     pub(crate) selector: Option<Py<PyAny>>,
 }
 
+/// Whether a loop can be used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Life {
+    /// It can.
+    Open,
+    /// It was closed, or given up in a forked child.
+    Closed,
+    /// It was given up in a forked child whose callback still runs: see `check_exits`.
+    Unwinding,
+}
+
 /// The native half of `ferroloop.Loop`.
 #[pyclass(frozen, subclass, module = "ferroloop._native")]
 pub(crate) struct EventLoop {
@@ -149,7 +161,7 @@ pub(crate) struct EventLoop {
     pub(crate) slots: LoopCell<Slots>,
     /// `None` once the loop is closed. Shared, because a wait goes on while nothing is borrowed.
     poller: LoopCell<Option<Arc<Poller>>>,
-    /// What happens within the event that runs, while somebody wants to know.
+    /// What happens within the event that runs, while calls are observed.
     pub(crate) frame: LoopCell<Option<Frame>>,
     /// What other threads handed in and the loop has not moved to its ready queue.
     pub(crate) inbox: LoopCell<Inbox<ReadyQueue>>,
@@ -161,10 +173,8 @@ pub(crate) struct EventLoop {
     pub(crate) debug: AtomicBool,
     /// Whether `stop` was called: the run ends with the turn.
     pub(crate) stopping: AtomicBool,
-    /// Whether `close` was called, or a forked child gave the loop up.
-    pub(crate) closed: AtomicBool,
-    /// Whether this is a forked child within the very callback that forked it.
-    pub(crate) unwinding: AtomicBool,
+    /// Whether it can be used.
+    life: AtomicU8,
     /// The thread that runs the loop; 0 when none does.
     pub(crate) thread: AtomicU64,
     /// Whether this loop is among those that hold the wake-up descriptor.
@@ -207,8 +217,7 @@ impl EventLoop {
             insight: Insight::default(),
             debug: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-            unwinding: AtomicBool::new(false),
+            life: AtomicU8::new(Life::Open as u8),
             thread: AtomicU64::new(0),
             wakeup_held: AtomicBool::new(false),
             slow: AtomicU64::new(0.1_f64.to_bits()),
@@ -255,7 +264,8 @@ impl EventLoop {
 
     /// Ends the loop's own descriptors and drops everything that is queued, timed or watched.
     pub(crate) fn close(&self, py: Python<'_>) {
-        if !self.closed.swap(true, Ordering::Relaxed) {
+        let (from, to, relaxed) = (Life::Open as u8, Life::Closed as u8, Ordering::Relaxed);
+        if (self.life.compare_exchange(from, to, relaxed, relaxed)).is_ok() {
             // First, so that no signal is written to a descriptor that is closed. Another thread than
             // the main one cannot.
             drop(self.give_wakeup_back(py));
@@ -272,13 +282,13 @@ impl EventLoop {
         self.debug.load(Ordering::Relaxed)
     }
 
-    /// Whether somebody wants to know what user code takes: debug mode or a monitor.
+    /// Whether calls of user code are timed and named: in debug mode, or for a monitor.
     #[inline]
     pub(crate) fn is_observed(&self) -> bool {
         self.insight.wants(DEBUG | SLOW | TOTALS)
     }
 
-    /// Notes that a call of a protocol begins; whether somebody wants to know what it takes.
+    /// Notes that a call of a protocol begins; whether it is observed.
     #[inline]
     pub(crate) fn begins_call(&self) -> bool {
         self.progress.step();
@@ -290,10 +300,20 @@ impl EventLoop {
         f64::from_bits(self.slow.load(Ordering::Relaxed))
     }
 
-    /// Whether `close()` was called.
+    /// Whether `close()` was called, or a forked child has given the loop up.
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
+        self.life.load(Ordering::Relaxed) != Life::Open as u8
+    }
+
+    /// Whether this is a forked child within the callback that forked it.
+    pub(crate) fn is_unwinding(&self) -> bool {
+        self.life.load(Ordering::Relaxed) == Life::Unwinding as u8
+    }
+
+    /// Goes over to `life`.
+    pub(crate) fn enter_life(&self, life: Life) {
+        self.life.store(life as u8, Ordering::Relaxed);
     }
 
     /// Queues `ready` behind what is queued, and behind what other threads handed in before.
@@ -365,7 +385,7 @@ impl EventLoop {
             })
     }
 
-    /// Drops every handle, timer and source. Their descriptors are closed by whoever owns them.
+    /// Drops every handle, timer and source. Their descriptors are closed by their owners.
     pub(crate) fn clear(&self, py: Python<'_>) {
         let (ready, timers, entries, context, signals) = self.core.with(py, |core| {
             core.descriptors.clear();
@@ -379,7 +399,7 @@ impl EventLoop {
                 core.signals.take(),
             )
         });
-        // Whoever keeps one of them keeps it whole, as in asyncio: the collector has to know it.
+        // A handle that the program keeps stays whole, as in asyncio: the collector has to know it.
         let mail = self.inbox.with(py, Inbox::take);
         let queued = ready.handles().chain(mail.handles());
         let watched = entries.iter().filter_map(|entry| match entry {

@@ -14,7 +14,7 @@ use crate::error::{no_memory, os_error};
 use crate::event_loop::insight::{TIMES, Times};
 use crate::event_loop::queue::{Ready, ReadyQueue};
 use crate::event_loop::source::Readiness;
-use crate::event_loop::state::{Core, Entry, EventLoop, unschedule};
+use crate::event_loop::state::{Core, Entry, EventLoop, Life, unschedule};
 use crate::handle::{Handle, TimerHandle};
 use crate::logic::inbox::{Inbox, Queue};
 use crate::logic::slab::Key;
@@ -43,7 +43,9 @@ impl EventLoop {
             }
         };
         event_loop.stopping.store(false, Ordering::Relaxed);
-        event_loop.unwinding.store(false, Ordering::Relaxed);
+        if event_loop.is_unwinding() {
+            event_loop.enter_life(Life::Closed);
+        }
         event_loop.show_to_collector(this.py());
         event_loop.rest(this.py());
         result
@@ -300,7 +302,7 @@ impl EventLoop {
         result
     }
 
-    /// Between runs, whatever is queued is shown to the collector: nobody may ever run it.
+    /// Between runs, what is queued is shown to the collector: it may never run.
     fn show_to_collector(&self, py: Python<'_>) {
         self.core.with(py, |core| {
             let ready = core.ready.handles();

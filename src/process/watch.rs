@@ -1,7 +1,7 @@
 //! `ProcessWatch`: one child process, reaped in the turn in which it exits.
 //!
 //! Loop thread only; no helper thread and no SIGCHLD. The watch owns a descriptor
-//! of the process, so it reaps and signals that very child even if somebody else has reaped it and
+//! of the process, so it reaps and signals that very child even if something else has reaped it and
 //! its number is another process by now.
 //!
 //! Without the GIL the state belongs to the thread that made the watch, and other threads lock it.
@@ -29,7 +29,7 @@ struct State {
     registration: Option<Registration>,
     /// What is to be called, with its context.
     handle: Option<Py<Handle>>,
-    /// How it ended; `None` as well if somebody else knows.
+    /// How it ended; `None` as well if something else has reaped it.
     returncode: Option<i32>,
 }
 
@@ -88,7 +88,7 @@ impl ProcessWatch {
 
 #[pymethods]
 impl ProcessWatch {
-    /// Raises ProcessLookupError if the child was reaped by somebody else, OSError without pidfds.
+    /// Raises ProcessLookupError if the child was reaped by something else, OSError without pidfds.
     #[new]
     #[classmethod]
     fn make<'py>(
@@ -134,7 +134,7 @@ impl ProcessWatch {
         Ok(this)
     }
 
-    /// The exit status, negative for a signal; None while the child runs, and None if somebody else
+    /// The exit status, negative for a signal; None while the child runs, and None if something else
     /// has reaped it.
     #[getter]
     fn returncode(&self, py: Python<'_>) -> Option<Int> {

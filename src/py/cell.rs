@@ -135,7 +135,7 @@ mod gil {
 
     use super::reentered;
 
-    /// The value is there, and nobody holds it.
+    /// The value is there, and no closure holds it.
     const FREE: u8 = 1;
     /// A closure holds it.
     const BUSY: u8 = 2;

@@ -1,4 +1,4 @@
-//! `sock_accept`: one attempt to accept, and a future where nobody waited.
+//! `sock_accept`: one attempt to accept, and a future if no connection waits.
 //!
 //! Loop thread only. The new Python socket is told by its type that it does not
 //! block, which saves the system call that `setblocking(False)` would make.

@@ -1,7 +1,7 @@
 //! `sock_recv`, `sock_recv_into`, `sock_recvfrom`, `sock_recvfrom_into`, `sock_sendall`: one
 //! attempt each, and a future where it came to nothing.
 //!
-//! Loop thread only. The one surprise: `sock_recv` receives into the loop's own buffer and copies
+//! Loop thread only. `sock_recv` receives into the loop's own buffer and copies
 //! what came, because allocating what was asked for and cutting it costs more than the system call;
 //! only when the last receive was large does it ask first how much there is.
 

@@ -2,7 +2,7 @@
 //!
 //! Loop thread only. The registration outlives the call that needed it, so the
 //! next call on the same socket costs no `epoll_ctl`; whether it is still the same socket under
-//! that number is told by a weak reference to the Python object. Events that nobody waits for are
+//! that number is told by a weak reference to the Python object. Events that no call waits for are
 //! forgotten, which is safe because every call tries before it waits.
 //!
 //! Without the GIL the state belongs to the thread that made the watch, and other threads lock it.
@@ -72,7 +72,7 @@ impl SourceClass for WatchClass {
         read.and(written)
     }
 
-    /// As in asyncio, whoever waits for the same direction waits in vain from now on; the other
+    /// As in asyncio, a call that waits for the same direction is never woken; the other
     /// direction tries again and then waits beside the user's watch.
     fn displaced(&self, object: &Bound<'_, PyAny>, direction: Direction) {
         let py = object.py();
@@ -145,7 +145,7 @@ impl SocketWatch {
         });
     }
 
-    /// Puts `future` in the place of `direction`. Whoever waited there waits in vain, as in
+    /// Puts `future` in the place of `direction`. A call that waited there is never woken, as in
     /// asyncio.
     fn place(&self, py: Python<'_>, direction: Direction, future: Py<PyAny>) {
         let displaced = self.state.with(py, |state| match direction {

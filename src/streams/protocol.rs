@@ -1,7 +1,7 @@
 //! `StreamProtocolBase`: the way of received data from the transport to a stream reader.
 //!
 //! The thread of the loop. The protocol holds its reader weakly, as asyncio's
-//! does: what comes for a reader that nobody has any more is dropped.
+//! does: what comes for a reader that was freed is dropped.
 //!
 //! Without the GIL the fields belong to the thread that made the protocol, and other threads lock them.
 

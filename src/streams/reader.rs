@@ -2,7 +2,7 @@
 //!
 //! The thread of the reader's loop. The buffer is a real `bytearray`, the one
 //! that Python finds as `_buffer`, and programs and asyncio's own methods may change it at any
-//! time; but what comes while it is empty stays a `bytes` until somebody looks, because most
+//! time; but what comes while it is empty stays a `bytes` until the buffer is looked at, because most
 //! messages are taken out as they came in.
 //!
 //! Without the GIL the fields belong to the thread that made the reader, and other threads lock them; the
@@ -67,7 +67,7 @@ impl StreamReaderBase {
     /// The buffer, with everything in it.
     ///
     /// # Errors
-    /// `BufferError` if somebody has a view of it, `MemoryError`.
+    /// `BufferError` if something has a view of it, `MemoryError`.
     fn buffer<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyByteArray>> {
         let (buffer, chunk) = self.state.with(py, |state| {
             let buffer = state.buffer.as_ref().map(|it| it.clone_ref(py));
@@ -214,7 +214,7 @@ impl StreamReaderBase {
         }
     }
 
-    /// Whether a coroutine may begin to wait: nobody else does, and something may come.
+    /// Whether a coroutine may begin to wait: no other one does, and something may come.
     #[inline]
     pub(crate) fn may_wait(&self, py: Python<'_>) -> bool {
         self.state.with(py, |state| {
@@ -256,7 +256,7 @@ impl StreamReaderBase {
         woken == Some(future.as_ptr().addr())
     }
 
-    /// Takes the exception out, for as long as nobody may see it.
+    /// Takes the exception out, while it must not be seen.
     #[cold]
     pub(crate) fn hide_exception(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.state.with(py, |state| state.exception.take())

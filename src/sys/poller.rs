@@ -45,7 +45,7 @@ pub(crate) struct Readiness {
     /// A short read does not mean that nothing is left: the peer will send no more and reading on
     /// ends in end of file or an error, or urgent data stands in between.
     pub(crate) read_closed: bool,
-    /// Whoever is told has asked for it. The kernel never says so.
+    /// The source has asked for this event; the kernel reports none.
     pub(crate) resumed: bool,
 }
 
@@ -167,7 +167,7 @@ impl Poller {
     pub(crate) fn add_edge(&self, fd: RawFd, token: u64) -> io::Result<()> {
         let registry = self.poll.registry();
         match registry.register(&mut SourceFd(&fd), as_token(token), READ) {
-            // Somebody closed a watched descriptor and the number came back as another file while
+            // The program closed a watched descriptor and the number came back as another file while
             // a duplicate kept the registration alive: it is ours now.
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
                 registry.reregister(&mut SourceFd(&fd), as_token(token), READ)

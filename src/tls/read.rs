@@ -80,7 +80,7 @@ impl TlsProtocol {
         result
     }
 
-    /// Keeps what the running callback has received and nobody wants yet. True if there is any.
+    /// Keeps what the running callback has received and has not used. True if there is any.
     ///
     /// # Errors
     /// `MemoryError`; a part of the stream is lost then.

@@ -310,7 +310,7 @@ impl TlsProtocol {
         }
     }
 
-    /// The transport knows that it is closing: nobody has to be warned.
+    /// Notes that the transport is closed: `__del__` warns no more.
     pub(crate) fn mark_closed(&self, py: Python<'_>) {
         let transport = self.state.with(py, |state| {
             state.transport.as_ref().map(|it| it.clone_ref(py))
@@ -372,7 +372,7 @@ pub(crate) enum Closed {
 /// The parts of a transport that change.
 pub(crate) struct Face {
     /// `None` when the connection is lost and the program has closed the transport again, as in
-    /// asyncio: nothing of the session is kept alive by a transport that nobody uses.
+    /// asyncio: a transport that is not used any more keeps nothing of the session alive.
     pub(crate) session: Option<Py<TlsProtocol>>,
     /// How often it was closed.
     pub(crate) closed: Closed,
@@ -407,7 +407,7 @@ impl TlsTransport {
         }
     }
 
-    /// The session, while anybody may ask for it.
+    /// The session, until `let_go`.
     #[inline]
     pub(crate) fn session<'py>(&self, py: Python<'py>) -> Option<Bound<'py, TlsProtocol>> {
         self.face.with(py, |face| {
@@ -415,7 +415,7 @@ impl TlsTransport {
         })
     }
 
-    /// Lets go of the session if the connection is lost and nobody will ask again.
+    /// Lets go of the session if the connection is lost and the program has closed the transport again.
     pub(crate) fn let_go(&self, py: Python<'_>) {
         let session = self.face.with(py, |face| {
             if face.closed == Closed::Again {
@@ -439,7 +439,7 @@ impl Finalized for TlsTransport {
         closed == Some(Closed::Never)
     }
 
-    /// A connection that nobody closed: warns as asyncio's does. The transport below closes it.
+    /// A connection that was not closed: warns as asyncio's does. The transport below closes it.
     fn finalize(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         if !this.get().face.with(py, Face::close) {

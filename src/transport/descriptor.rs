@@ -1,6 +1,6 @@
 //! `Descriptor`: who owns the descriptor of a connection.
 //!
-//! Loop thread only. An accepted connection has no Python socket until somebody
+//! Loop thread only. An accepted connection has no Python socket until the program
 //! asks for one; from then on that socket owns the descriptor, and there is never a second owner.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -53,7 +53,7 @@ impl Descriptor {
         Ok(Self::Socket { socket, view: None })
     }
 
-    /// The number for system calls, or -1: also once somebody else has closed the Python socket.
+    /// The number for system calls, or -1: also once the program has closed the Python socket.
     #[inline]
     pub(crate) fn number(&self, py: Python<'_>) -> RawFd {
         match self {

@@ -30,7 +30,7 @@ unsafe extern "C" {
 enum Memory {
     /// Ours.
     Own(Box<[u8]>),
-    /// That of a `bytes` that nobody has seen yet.
+    /// That of a `bytes` that no other code has seen yet.
     Fresh(Py<PyBytes>),
 }
 
@@ -60,7 +60,7 @@ unsafe impl Send for Window {}
 
 #[pymethods]
 impl Window {
-    /// Shows the visible range to whoever asks for a buffer.
+    /// Shows the visible range as a buffer.
     ///
     /// # Safety
     /// CPython calls it with room for a `Py_buffer`, or null.
@@ -106,7 +106,7 @@ impl Window {
     }
 
     fn base(&self) -> *mut u8 {
-        // SAFETY: nobody changes which memory it is, and no reference into it outlives a closure.
+        // SAFETY: it is always the same memory, and no reference into it outlives a closure.
         match unsafe { &mut *self.memory.get() } {
             Memory::Own(memory) => memory.as_mut_ptr(),
             // SAFETY: exactly a `bytes`, and alive.
@@ -195,11 +195,11 @@ pub(crate) fn filled_bytes<'py, R>(
     let (count, result) = fill(&window);
     drop(window);
     if !object::is_unique(bytes.as_unbound()) {
-        // Somebody keeps the window, and could still write.
+        // Code that keeps the window could still write.
         return Ok((value::bytes(py, &bytes.as_bytes()[..count])?, result));
     }
     let mut object = bytes.into_ptr();
-    // SAFETY: a `bytes` of our own that nobody else knows; the call leaves a reference that we own
+    // SAFETY: a `bytes` that only we refer to; the call leaves a reference that we own
     // in `object`, or null.
     unsafe { _PyBytes_Resize(&raw mut object, count.cast_signed()) };
     // SAFETY: as above.

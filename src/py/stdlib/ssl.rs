@@ -120,7 +120,7 @@ impl Direct {
     #[inline]
     pub(crate) fn read_window(&self, window: &Bound<'_, Window>, from: usize, to: usize) -> Answer {
         let room = window.get().range(from, to);
-        // SAFETY: memory of the window, which lives; nobody holds a reference into it.
+        // SAFETY: memory of the window, which lives; there is no reference into it.
         unsafe { self.session.read(room) }
     }
 
@@ -157,7 +157,7 @@ impl Direct {
     #[inline]
     pub(crate) fn write_window(&self, window: &Bound<'_, Window>, count: usize) -> Answer {
         let data = window.get().range(0, count);
-        // SAFETY: memory of the window, which lives; nobody writes to it.
+        // SAFETY: memory of the window, which lives; nothing writes to it.
         unsafe { self.session.write(data) }
     }
 

@@ -163,7 +163,7 @@ pub(crate) fn open(
     begun().inspect_err(|_| drop(transport.take_descriptor(py)))
 }
 
-/// `connection_made` has run: reading begins, and what waits for the endpoint goes on.
+/// `connection_made` has run: reading begins, and the waiter is woken.
 fn start(this: &Bound<'_, DatagramTransport>) -> PyResult<()> {
     let py = this.py();
     let transport = this.get();

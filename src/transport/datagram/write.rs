@@ -1,8 +1,8 @@
 //! From a datagram protocol to the kernel: each datagram at once, or queued while there is no room.
 //!
 //! Loop thread only. Numeric addresses, and above all the address of the last
-//! sender, are read here; every other one goes through Python's own `socket.sendto`, whose rules
-//! and errors (names that are resolved, paths, texts) nobody wants twice.
+//! sender, are read here; every other one goes through Python's own `socket.sendto`, so that its
+//! rules and errors (names that are resolved, paths, texts) are not written twice.
 
 use std::collections::TryReserveError;
 use std::io;

@@ -72,7 +72,7 @@ impl Transport for StreamTransport {
         let event_loop = this.get().event_loop.bind(py);
         if event_loop.get().is_closed() {
             return match this.get().finish(py) {
-                // What waits for the server to close waits in vain.
+                // A closed loop cannot wake what waits for the server to close.
                 Err(error) if error.is_instance_of::<PyRuntimeError>(py) => Ok(()),
                 result => result,
             };

@@ -240,7 +240,7 @@ impl StreamTransport {
             Ok("peername") => Some(transport.peer_address(py)?),
             Ok("sockname") => Some(transport.local_address(py)?),
             Ok("socket") => {
-                // Whoever asks for it may shut it down, or send on it without us.
+                // The program may shut the socket down, or send on it itself.
                 Self::settle(this)?;
                 Some(transport.socket(py)?)
             }

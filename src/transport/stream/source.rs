@@ -62,7 +62,7 @@ impl SourceClass for StreamClass {
     }
 }
 
-/// `connection_made` has run: reading begins, and whoever waits for the connection goes on.
+/// `connection_made` has run: reading begins, and the waiter is woken.
 fn start(this: &Bound<'_, StreamTransport>) -> PyResult<()> {
     let py = this.py();
     let transport = this.get();

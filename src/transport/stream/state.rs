@@ -104,7 +104,7 @@ pub(crate) struct StreamTransport {
 }
 
 impl StreamTransport {
-    /// `transport` as one of ours whose methods nobody has replaced on the object itself.
+    /// `transport` as one of ours whose methods the program has not replaced on the object.
     #[inline]
     pub(crate) fn plain<'a, 'py>(transport: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, Self>> {
         let ours = transport.cast_exact::<Self>().ok()?;
