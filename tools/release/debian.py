@@ -120,11 +120,11 @@ class Folder:
 
     def program(self, path: str) -> list[str]:
         """Return the command that runs a program of the folder outside of it, with the folder's own libraries."""
-        linker = next(self.path.glob("usr/lib*/ld-linux-*"))
-        libraries = [
-            *self.path.glob("usr/lib/*-linux-gnu"),
-            (self.path / path).parent.parent / "lib",
-        ]
+        machine = _QEMU[self.processor]
+        # There may be the linkers of several processors.
+        linker = next(self.path.glob(f"usr/lib*/ld-linux-{machine.replace('_', '-')}.so.*"))
+        own = self.path / "usr" / "lib" / f"{machine}-linux-gnu"
+        libraries = (own, (self.path / path).parent.parent / "lib")
         return [str(linker), "--library-path", ":".join(map(str, libraries)), str(self.path / path)]
 
 
