@@ -114,6 +114,15 @@ def short_memory(session: nox.Session) -> None:
 
 
 @nox.session
+def suites(session: nox.Session) -> None:
+    """Suites of packages around asyncio on asyncio and on ferroloop, test by test: `-- httpx` for one.
+
+    On the `python` that has ferroloop; needs the package index, and takes long.
+    """
+    session.run("python", "tools/suites.py", *session.posargs, external=True)
+
+
+@nox.session
 def side_by_side(session: nox.Session) -> None:
     """The main job: one service on asyncio and on ferroloop."""
     session.run("python3", "tools/side_by_side.py", *session.posargs, external=True)
