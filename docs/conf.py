@@ -84,7 +84,7 @@ CONTENTS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "testing": (("", ("testing/*", "virtual-time")),),
     "compatibility": (("", (*(f"compatibility/{name}" for name in _TOPICS),)),),
     "performance": (("", ("results/3.14", "results/*")),),
-    "api": (("", ("api/running", "api/loop", "api/streams")),),
+    "api": (("", ("api/running", "api/loop", "api/monitor", "api/streams")),),
     "decisions/README": (("", ("decisions/*",)),),
 }
 """For each page with pages below it: groups of these, each with its caption."""
