@@ -126,7 +126,7 @@ def test_on_stall_that_raises_is_reported_once_and_the_monitor_goes_on(
     assert "on_stall" in report["message"]
     assert isinstance(report["exception"], ValueError)
     reports.clear()
-    assert len(seen) == 2
+    assert len(seen) >= 2
 
 
 def test_on_slow_that_raises_is_reported_once_and_the_monitor_goes_on(

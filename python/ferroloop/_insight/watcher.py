@@ -74,12 +74,13 @@ def watch(loop: LoopBase, client: Client, stall_after: float | None) -> int:
             watching = _Watching()
         number = next(_numbers)
         watching.clients[number] = weakref.ref(client, lambda _: _lost(watching, number))
-        if stall_after is not None:
-            watching.native.watch(loop, number, stall_after)
         if _present is None:
             watching.thread.start()
             _present = watching
+    # What the start of the thread takes is no stall.
     watching.native.await_thread()
+    if stall_after is not None:
+        watching.native.watch(loop, number, stall_after)
     return number
 
 
