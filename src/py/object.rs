@@ -90,7 +90,9 @@ pub(crate) fn set_attribute(
 #[inline]
 fn is_collected<T>(object: &Py<T>) -> bool {
     // SAFETY: `object` is alive.
-    unsafe { ffi::PyObject_IS_GC(object.as_ptr()) != 0 }
+    let class = unsafe { ffi::Py_TYPE(object.as_ptr()) };
+    // SAFETY: the class of a live object is alive.
+    unsafe { ffi::PyType_IS_GC(class) != 0 }
 }
 
 /// Makes the collector track `object`, if its type supports that and it is not tracked already.
