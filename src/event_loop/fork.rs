@@ -46,7 +46,8 @@ impl EventLoop {
     pub(crate) fn check_exits(&self, argument: Option<Borrowed<'_, '_, PyAny>>) -> PyResult<()> {
         if self.is_unwinding()
             && let Some(task) = argument
-            && task.is_instance(&asyncio::task(task.py())?)?
+            && let class = asyncio::task(task.py())?
+            && task.is_instance(&class)?
             && let Ok(error) = task.call_method0(name!(task.py(), exception))
             && (error.is_instance_of::<PySystemExit>()
                 || error.is_instance_of::<PyKeyboardInterrupt>())

@@ -16,6 +16,7 @@
 //! - `coroutine`: how native coroutines end
 //! - `interpreter`: which interpreter may use this
 //! - `thread`: which thread this is
+//! - `watched`: what modules are asked for at every call
 //!
 //! `pyo3::ffi` is named here and nowhere else.
 
@@ -36,3 +37,5 @@ pub(crate) mod pool;
 pub(crate) mod stdlib;
 pub(crate) mod thread;
 pub(crate) mod value;
+#[cfg(Py_GIL_DISABLED)]
+pub(crate) mod watched;

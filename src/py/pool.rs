@@ -1,7 +1,7 @@
 //! Free lists for objects that live for one callback.
 //!
-//! Any attached thread may call it; without the GIL there is no pool and every object is freed as
-//! usual. A pooled object is not freed and made again but kept whole, emptied of
+//! Any attached thread may call it; without the GIL there is no pool, and an object is freed when its last
+//! reference goes. A pooled object is not freed and made again but kept whole, emptied of
 //! its references; what changes is `tp_dealloc` of its type. Where the pool runs out, a new object
 //! is a copy of the bytes of an emptied one, which costs half of what making one does.
 
@@ -169,16 +169,16 @@ fn copy_template(pool: &Pool) -> Option<*mut ffi::PyObject> {
 }
 
 /// Whether the caller's reference is the last one and nobody could tell if `object` became another:
-/// false without the GIL, of an instance of a subclass, and of what the collector tracks.
+/// false of an instance of a subclass, of what the collector tracks and, without the GIL, of what another
+/// thread has made.
 #[inline]
 pub(crate) fn is_unseen<T: Pooled>(object: &Bound<'_, T>) -> bool {
     let pointer = object.as_ptr();
     let class = T::pool().class.get().map_or(null_mut(), |it| it.0);
     // SAFETY: the object is whole.
     let exact = unsafe { ffi::Py_TYPE(pointer) } == class;
-    !cfg!(Py_GIL_DISABLED)
-        && exact
-        && object::refcount(object.as_unbound()) == 1
+    exact
+        && object::is_unique(object.as_unbound())
         && !object::is_tracked(object.as_unbound())
         // SAFETY: the object is whole.
         && !unsafe { has_weak_references(pointer) }
@@ -187,7 +187,7 @@ pub(crate) fn is_unseen<T: Pooled>(object: &Bound<'_, T>) -> bool {
 /// Takes `object` back if this is its last reference and nobody could tell that it does not die.
 #[inline]
 pub(crate) fn recycle<T: Pooled>(object: Bound<'_, T>) {
-    if is_unseen(&object) && T::pool().has_room() {
+    if !cfg!(Py_GIL_DISABLED) && is_unseen(&object) && T::pool().has_room() {
         T::empty(&object);
         // The reference is the pool's now.
         T::pool().push(object.into_ptr());
@@ -307,11 +307,17 @@ unsafe fn finish<T: Pooled>(object: *mut ffi::PyObject) {
     // SAFETY: see above: an instance of `T` or of a subtype.
     let instance = unsafe { borrowed.cast_unchecked::<T>() };
     T::empty(&instance);
-    let exact = !cfg!(Py_GIL_DISABLED)
-        && T::pool().class.get().is_some_and(|class| {
-            // SAFETY: the object is whole.
-            std::ptr::eq(unsafe { ffi::Py_TYPE(object) }, class.0)
-        });
+    let exact = T::pool().class.get().is_some_and(|class| {
+        // SAFETY: the object is whole.
+        std::ptr::eq(unsafe { ffi::Py_TYPE(object) }, class.0)
+    });
+    if exact && cfg!(Py_GIL_DISABLED) {
+        // SAFETY: untracked, without references, and emptied: no field needs to be dropped. Its
+        // reference to the class, which lives as long as the process, is kept: CPython counts it in the
+        // thread that made the object, and giving it back here would change a word of all threads.
+        unsafe { ffi::PyObject_GC_Del(object.cast()) };
+        return;
+    }
     if exact {
         // One whose finalizer has run would have none in its next life.
         // SAFETY: the object is whole.

@@ -226,12 +226,8 @@ pub(crate) fn wait<'py>(
             }
         },
     };
-    let future = call::call_named(
-        &asyncio::future(py)?,
-        &[this.as_any()],
-        0,
-        asyncio::loop_keyword(py)?,
-    )?;
+    let class = asyncio::future(py)?;
+    let future = call::call_named(&class, &[this.as_any()], 0, asyncio::loop_keyword(py)?)?;
     watch.get().place(py, direction, future.clone().unbind());
     let writes = watch.get().state.with(py, |state| state.writer.is_some());
     if writes {

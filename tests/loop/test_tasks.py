@@ -35,6 +35,30 @@ def test_futures_and_tasks_are_asyncios_own(loop: Loop) -> None:
     future.cancel()
 
 
+def test_classes_that_a_program_puts_in_their_place_are_made_from_then_on(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Future(asyncio.Future):  # type: ignore[type-arg]
+        """A future of the program."""
+
+    class Task(asyncio.Task):  # type: ignore[type-arg]
+        """A task of the program."""
+
+    def made() -> tuple[type, type]:
+        task = loop.create_task(value())
+        loop.run_until_complete(task)
+        return type(loop.create_future()), type(task)
+
+    own = made()
+    assert own == made() == (asyncio.Future, asyncio.Task)
+    with monkeypatch.context() as patch:
+        patch.setattr("asyncio.futures.Future", Future)
+        assert made() == (Future, own[1])
+        patch.setattr("asyncio.tasks.Task", Task)
+        assert made() == (Future, Task)
+    assert made() == own
+
+
 def test_a_task_has_the_name_that_it_was_given(loop: Loop) -> None:
     named = loop.create_task(value(), name="named")
     unnamed = loop.create_task(value())

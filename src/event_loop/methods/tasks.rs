@@ -41,12 +41,8 @@ impl FastMethod for CreateFuture {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.py;
         arguments.exactly("create_future", [])?;
-        call::call_named(
-            &asyncio::future(py)?,
-            &[this.as_any()],
-            0,
-            asyncio::loop_keyword(py)?,
-        )
+        let class = asyncio::future(py)?;
+        call::call_named(&class, &[this.as_any()], 0, asyncio::loop_keyword(py)?)
     }
 }
 
@@ -73,12 +69,8 @@ impl FastMethod for CreateTask {
         });
         if factory.is_none() && !arguments.has_keywords() {
             let values = [coro.to_owned(), this.as_any().clone()];
-            call::call_named(
-                &asyncio::task(py)?,
-                &values.each_ref(),
-                1,
-                asyncio::loop_keyword(py)?,
-            )
+            let class = asyncio::task(py)?;
+            call::call_named(&class, &values.each_ref(), 1, asyncio::loop_keyword(py)?)
         } else {
             let keywords = keywords(arguments)?;
             if let Some(factory) = factory {

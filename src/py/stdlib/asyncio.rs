@@ -6,6 +6,8 @@
 
 use crate::py::names::name;
 use crate::py::value::{self, Text};
+#[cfg(Py_GIL_DISABLED)]
+use crate::py::watched::{Entry, Found};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
@@ -139,16 +141,34 @@ fn imported(py: Python<'_>, module: &str, attribute: &str) -> PyResult<Py<PyAny>
     Ok(module.getattr(Text(attribute))?.unbind())
 }
 
+/// An attribute of a module that is looked up at every call.
+#[cfg(not(Py_GIL_DISABLED))]
+type Found<'py> = Bound<'py, PyAny>;
+
 /// `asyncio.futures.Future` as it is now: programs that replace it expect loops to follow.
 #[inline]
-pub(crate) fn future(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    futures_names(py)?.get_item(name!(py, future))
+pub(crate) fn future(py: Python<'_>) -> PyResult<Found<'_>> {
+    let names = futures_names(py)?;
+    #[cfg(Py_GIL_DISABLED)]
+    {
+        static FUTURE: Entry = Entry::new();
+        FUTURE.get(names, name!(py, future))
+    }
+    #[cfg(not(Py_GIL_DISABLED))]
+    names.get_item(name!(py, future))
 }
 
 /// `asyncio.tasks.Task` as it is now: programs that replace it expect loops to follow.
 #[inline]
-pub(crate) fn task(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    tasks_names(py)?.get_item(name!(py, task))
+pub(crate) fn task(py: Python<'_>) -> PyResult<Found<'_>> {
+    let names = tasks_names(py)?;
+    #[cfg(Py_GIL_DISABLED)]
+    {
+        static TASK: Entry = Entry::new();
+        TASK.get(names, name!(py, task))
+    }
+    #[cfg(not(Py_GIL_DISABLED))]
+    names.get_item(name!(py, task))
 }
 
 /// `asyncio.tasks.ensure_future` as it is now.

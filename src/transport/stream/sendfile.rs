@@ -98,12 +98,8 @@ impl StreamTransport {
 
     fn new_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let event_loop = self.event_loop.bind(py).as_any();
-        call::call_named(
-            &asyncio::future(py)?,
-            &[event_loop],
-            0,
-            asyncio::loop_keyword(py)?,
-        )
+        let class = asyncio::future(py)?;
+        call::call_named(&class, &[event_loop], 0, asyncio::loop_keyword(py)?)
     }
 
     /// Everything is sent and there is room: the transfer goes on.
