@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from cases import ALL, BY_NAME
 from harness import loops, machine, native, record, table
-from harness.case import GROUPS, Echo, InProcess, Served
+from harness.case import GROUPS, Echo, InProcess, Served, Threaded, ThreadedHttp
 from harness.measure import Settings, measure
 from harness.targets import FLOOR
+from harness.threads import free_threaded
 
 if TYPE_CHECKING:
     from harness.case import Case
@@ -52,22 +53,30 @@ def parse() -> argparse.Namespace:
 
 
 def chosen_cases(options: argparse.Namespace) -> list[Case]:
-    """The cases in the table's order."""
+    """The cases in the table's order, without those that need another Python."""
+    if not free_threaded() and not options.list:
+        print("threads: left out, it takes a free-threaded Python (python3.14t)", file=sys.stderr)
     return [
         case
         for case in ALL
         if (not options.cases or case.name in options.cases)
         and (not options.group or case.group in options.group)
+        and (free_threaded() or options.list or case.group != "threads")
     ]
 
 
+def _has_floor(case: Case) -> bool:
+    """Whether a native program does the same."""
+    return isinstance(case, (Echo, ThreadedHttp)) or (isinstance(case, Threaded) and case.floor)
+
+
 def loops_of(case: Case, names: list[str]) -> list[str]:
-    """The loops that a case runs on: the floor only echoes, patched loops are for TLS."""
+    """The loops that a case runs on: the floor only where there is one, patched loops for TLS."""
     tls = isinstance(case, (InProcess, Served)) and case.tls
     return [
         name
         for name in names
-        if (name != FLOOR or isinstance(case, Echo)) and (name not in loops.PATCHED or tls)
+        if (name != FLOOR or _has_floor(case)) and (name not in loops.PATCHED or tls)
     ]
 
 

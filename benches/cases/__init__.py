@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cases import echo, http, memory, operations, scheduling, sockets, tasks, timers, tls
+from cases import echo, http, memory, operations, scheduling, sockets, tasks, threads, timers, tls
 
 if TYPE_CHECKING:
     from harness.case import Case
@@ -19,5 +19,6 @@ ALL: tuple[Case, ...] = (
     *echo.CASES,
     *http.CASES,
     *memory.CASES,
+    *threads.CASES,
 )
 BY_NAME: dict[str, Case] = {case.name: case for case in ALL}

@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from harness.targets import Target
+    from harness.threads import Member
 
     # Runs the case once on a loop that does not run yet; returns the figure.
     Measure = Callable[[asyncio.AbstractEventLoop], float]
     # Starts a server on a bound, listening socket, inside the running loop; returns what must stay alive.
     Serve = Callable[["ServerSocket"], Awaitable[object]]
+    # Runs the loop of one thread until its time is over; returns how many operations it did.
+    Work = Callable[[Member], int]
 
-GROUPS = ("scheduling", "operations", "echo", "http", "memory")
+GROUPS = ("scheduling", "operations", "echo", "http", "memory", "threads")
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,49 @@ class Memory(Served):
 
 
 @dataclass(frozen=True)
+class Threads:
+    """How many threads a case runs, each with a loop of its own, and what they must gain.
+
+    Attributes:
+        count: the threads.
+        alone: the name of the same case with one thread.
+        gain: how many times the figure of one thread is meant to be reached; None where the bound is
+            what the floor gains.
+    """
+
+    count: int
+    alone: str
+    gain: float | None
+
+
+@dataclass(frozen=True)
+class Threaded(Case):
+    """A loop a thread, nothing outside the process; the figure is the summed rate of all threads.
+
+    Attributes:
+        work: what each thread does.
+        threads: how many there are.
+        tls: whether it needs a certificate.
+        floor: whether `loopback_floor` does the same without Python.
+    """
+
+    work: Work | None = None
+    threads: Threads | None = None
+    tls: bool = False
+    floor: bool = False
+
+
+@dataclass(frozen=True)
+class ThreadedHttp(Served):
+    """Servers at one port, a loop a thread; the figure is thousands of requests a second in all.
+
+    It is what the threads answer in a second of their own CPU time each: generators share their cores.
+    """
+
+    threads: Threads | None = None
+
+
+@dataclass(frozen=True)
 class ServerSocket:
     """Where a server of a case shall serve, and with which certificate.
 
@@ -90,3 +136,8 @@ class ServerSocket:
 
     listener: socket.socket
     context: SSLContext | None
+
+
+def threads_of(case: Case) -> Threads | None:
+    """The threads that a case runs, None if it is not about threads."""
+    return case.threads if isinstance(case, (Threaded, ThreadedHttp)) else None

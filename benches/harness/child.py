@@ -2,6 +2,8 @@
 
     python -m harness.child measure CASE LOOP REPEATS
     python -m harness.child serve CASE LOOP ADDRESS [CERTIFICATE]
+    python -m harness.child threads CASE LOOP SECONDS [CERTIFICATE]
+    python -m harness.child serve-threads CASE LOOP ADDRESS
 
 The last line of output is JSON: the figures of each repeat, or the address that is being served.
 """
@@ -15,11 +17,14 @@ import resource
 import socket
 import ssl
 import sys
+import threading
+import traceback
 from typing import Any
 
 from cases import BY_NAME
-from harness.case import InProcess, Served, ServerSocket
+from harness.case import InProcess, Served, ServerSocket, Threaded, ThreadedHttp
 from harness.loops import new_loop
+from harness.threads import require_free_threading, summed_rate
 
 
 def measure(name: str, loop_name: str, repeats: int) -> None:
@@ -52,8 +57,8 @@ def measure(name: str, loop_name: str, repeats: int) -> None:
     print(json.dumps(figures), flush=True)
 
 
-def _listen(address: str) -> socket.socket:
-    """A listening socket at `host:port`, or at a path."""
+def _listen(address: str, *, shared: bool = False) -> socket.socket:
+    """A listening socket at `host:port`, which several may be at if `shared`, or at a path."""
     if "/" in address:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(address)
@@ -61,6 +66,8 @@ def _listen(address: str) -> socket.socket:
         host, _, port = address.rpartition(":")
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, int(port)))
     listener.listen(4096)
     listener.setblocking(False)
@@ -97,11 +104,59 @@ def serve(name: str, loop_name: str, address: str, certificate: str | None = Non
     loop.run_until_complete(main())
 
 
+def threads(name: str, loop_name: str, seconds: str, certificate: str | None = None) -> None:
+    """Runs a loop in each of the case's threads."""
+    case = BY_NAME[name]
+    assert isinstance(case, Threaded)
+    assert case.work is not None
+    assert case.threads is not None
+    count = case.threads.count
+    rate = summed_rate(loop_name, case.work, count, float(seconds), certificate)
+    print(json.dumps([rate / 1e3]), flush=True)
+
+
+def serve_threads(name: str, loop_name: str, address: str) -> None:
+    """Serves the case for ever, in each of its threads."""
+    case = BY_NAME[name]
+    assert isinstance(case, ThreadedHttp)
+    assert case.threads is not None
+    serve_case = case.serve
+    assert serve_case is not None
+    listeners = [_listen(address, shared=True)]
+    place = ":".join(str(part) for part in listeners[0].getsockname())
+    listeners += [_listen(place, shared=True) for _ in range(case.threads.count - 1)]
+    ready = threading.Barrier(case.threads.count + 1)
+
+    async def main(listener: socket.socket) -> None:
+        kept = await serve_case(ServerSocket(listener, None))
+        ready.wait()
+        await asyncio.Event().wait()
+        del kept
+
+    def body(listener: socket.socket) -> None:
+        try:
+            new_loop(loop_name).run_until_complete(main(listener))
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+
+    for listener in listeners:
+        threading.Thread(target=body, args=(listener,)).start()
+    ready.wait()
+    require_free_threading()
+    print(json.dumps(place), flush=True)
+    threading.Event().wait()
+
+
 def main(arguments: list[str]) -> None:
     """Does what the parent ordered."""
     verb, name, loop_name, *rest = arguments
     if verb == "measure":
         measure(name, loop_name, int(rest[0]))
+    elif verb == "threads":
+        threads(name, loop_name, *rest)
+    elif verb == "serve-threads":
+        serve_threads(name, loop_name, *rest)
     else:
         serve(name, loop_name, *rest)
     sys.stdout.flush()

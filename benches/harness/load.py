@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 WRK = shutil.which("wrk")
 
 
-def _run(command: list[str], seconds: float) -> str:
-    """Output of a pinned load process."""
-    with pinned(LOAD_CORE):
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+def _start(command: list[str], core: int | None) -> subprocess.Popen[str]:
+    with pinned(core):
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _output(process: subprocess.Popen[str], seconds: float) -> str:
+    """What a load process prints, which is meant to take so long."""
     try:
         output, errors = process.communicate(timeout=seconds + 20)
     except subprocess.TimeoutExpired:
@@ -38,15 +39,36 @@ def _run(command: list[str], seconds: float) -> str:
     return output
 
 
-def native(binary: Path, arguments: list[str], warmup: float, duration: float) -> dict[str, Any]:
-    """One run of the native generator; any error that it saw makes the figure void."""
-    command = [str(binary), *arguments, "--warmup", str(warmup), "--duration", str(duration)]
-    found: dict[str, Any] = json.loads(_run(command, warmup + duration))
+def _found(output: str) -> dict[str, Any]:
+    """The report of the native generator; any error that it saw makes the figure void."""
+    found: dict[str, Any] = json.loads(output)
     if found["errors"]:
         raise NoFigureError(f"{found['errors']} errors under load: {found['first_error']}")
     if not found["done"]:
         raise NoFigureError("no message was answered")
     return found
+
+
+def _run(command: list[str], seconds: float) -> str:
+    """Output of a pinned load process."""
+    return _output(_start(command, LOAD_CORE), seconds)
+
+
+def native(binary: Path, arguments: list[str], warmup: float, duration: float) -> dict[str, Any]:
+    """One run of the native generator."""
+    command = [str(binary), *arguments, "--warmup", str(warmup), "--duration", str(duration)]
+    return _found(_run(command, warmup + duration))
+
+
+def natives(
+    binary: Path, arguments: list[str], duration: float, count: int, core: int | None
+) -> list[dict[str, Any]]:
+    """So many runs of the native generator at once, on one core or, if `core` is None, on all."""
+    command = [str(binary), *arguments, "--warmup", "0", "--duration", str(duration)]
+    processes = [_start(command, core) for _ in range(count)]
+    # All of them are waited for before the first failure is told.
+    outputs = [_output(process, duration) for process in processes]
+    return [_found(output) for output in outputs]
 
 
 def wrk(url: str, connections: int, duration: float) -> dict[str, Any]:

@@ -12,10 +12,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.case import Case, Echo, Http, InProcess, Memory, Served
+from harness.case import Case, Echo, Http, InProcess, Memory, Served, Threaded, ThreadedHttp
 from harness.errors import NoFigureError
-from harness.load import WRK, idle, native, wrk
-from harness.process import last_words
+from harness.load import WRK, idle, native, natives, wrk
+from harness.process import LOAD_CORE, SERVER_CORE, last_words
 from harness.quiet import LIMIT, Watch
 from harness.server import BENCHES, Server, python_command, serving
 from harness.targets import FLOOR
@@ -98,6 +98,10 @@ def _attempt(case: Case, loop: str, settings: Settings) -> Figure:
             return _echo(case, loop, settings)
         if isinstance(case, Http):
             return _http(case, loop, settings)
+        if isinstance(case, Threaded):
+            return _threaded(case, loop, settings)
+        if isinstance(case, ThreadedHttp):
+            return _threaded_http(case, loop, settings)
         if isinstance(case, Memory):
             return _memory(case, loop, settings)
     except NoFigureError as error:
@@ -107,7 +111,11 @@ def _attempt(case: Case, loop: str, settings: Settings) -> Figure:
 
 def _in_process(case: InProcess, loop: str, settings: Settings) -> Figure:
     repeats = 1 if settings.quick else case.repeats
-    command = [sys.executable, "-m", "harness.child", "measure", case.name, loop, str(repeats)]
+    return _ran([sys.executable, "-m", "harness.child", "measure", case.name, loop, str(repeats)])
+
+
+def _ran(command: list[str]) -> Figure:
+    """The median of the figures that a process prints."""
     try:
         done = subprocess.run(
             command, cwd=BENCHES, capture_output=True, text=True, timeout=CHILD_TIMEOUT, check=False
@@ -118,6 +126,42 @@ def _in_process(case: InProcess, loop: str, settings: Settings) -> Figure:
         raise NoFigureError(last_words(done.stderr, done.returncode))
     figures = json.loads(done.stdout.splitlines()[-1])
     return Figure(statistics.median(figures), details={"repeats": figures})
+
+
+def _threaded(case: Threaded, loop: str, settings: Settings) -> Figure:
+    assert case.threads is not None
+    seconds = str(settings.duration)
+    if loop == FLOOR:
+        program = str(settings.binaries / "loopback_floor")
+        return _ran([program, str(case.threads.count), seconds])
+    command = [sys.executable, "-m", "harness.child", "threads", case.name, loop, seconds]
+    if case.tls:
+        if settings.certificate is None:
+            raise NoFigureError("trustme is not installed: no certificate")
+        command.append(str(settings.certificate))
+    return _ran(command)
+
+
+def _threaded_http(case: ThreadedHttp, loop: str, settings: Settings) -> Figure:
+    assert case.threads is not None
+    count = case.threads.count
+    command = python_command(case.name, loop, "127.0.0.1:0", None, "serve-threads")
+    if loop == FLOOR:
+        command = [str(settings.binaries / "echo_floor"), "127.0.0.1:0", str(count), "http"]
+    # With one thread as in the other cases; with more the kernel places threads and generators.
+    alone = count == 1
+    with serving(command, SERVER_CORE if alone else None) as server:
+        arguments = ["http", "--to", server.address]
+        arguments += ["--connections", str(case.connections // count)]
+        core, load = LOAD_CORE if alone else None, settings.binaries / "load"
+        natives(load, arguments, settings.warmup, count, core)
+        before = server.cpu_seconds()
+        found = natives(load, arguments, settings.duration, count, core)
+        used = server.cpu_seconds() - before
+    done = sum(run["done"] for run in found)
+    measured = sum(run["per_second"] for run in found)
+    # Generators share the cores with the threads, so what counts is the threads' own time.
+    return Figure(done / used * count / 1e3, details={"per_second": measured})
 
 
 def _serving(

@@ -89,6 +89,11 @@ class Row:
         other = None if against is None else self.median(against)
         return None if ours is None or not other else ours / other
 
+    def gain(self, alone: Row, loop: str) -> float | None:
+        """A loop's figure by that of `alone`, the same case with one thread."""
+        many, one = self.median(loop), alone.median(loop)
+        return None if many is None or not one else many / one
+
     def target_ratio(self) -> float | None:
         """What the target's bound is compared with."""
         target = self.case.target

@@ -89,10 +89,10 @@ class Server:
 
 
 @contextmanager
-def serving(command: list[str]) -> Iterator[Server]:
-    """Runs a server on the server's core inside the block."""
+def serving(command: list[str], core: int | None = SERVER_CORE) -> Iterator[Server]:
+    """Runs a server inside the block, on the server's core or, if `core` is None, on all."""
     with tempfile.TemporaryFile("w+") as stderr:
-        with pinned(SERVER_CORE):
+        with pinned(core):
             process = subprocess.Popen(
                 command, cwd=BENCHES, stdout=subprocess.PIPE, stderr=stderr, text=True
             )
@@ -103,7 +103,9 @@ def serving(command: list[str]) -> Iterator[Server]:
             process.communicate()
 
 
-def python_command(case: str, loop: str, address: str, certificate: Path | None) -> list[str]:
+def python_command(
+    case: str, loop: str, address: str, certificate: Path | None, verb: str = "serve"
+) -> list[str]:
     """The command that serves a case on a loop."""
-    command = [sys.executable, "-m", "harness.child", "serve", case, loop, address]
+    command = [sys.executable, "-m", "harness.child", verb, case, loop, address]
     return command if certificate is None else [*command, str(certificate)]

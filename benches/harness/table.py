@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.case import GROUPS
+from harness.case import GROUPS, threads_of
 from harness.loops import OURS, PATCHED, PLAIN
 from harness.measure import SERVER_US
 from harness.quiet import LIMIT
@@ -19,6 +19,7 @@ HEADINGS = {
     "echo": "Echo over loopback (server and load on a core each)",
     "http": "HTTP, server CPU a request",
     "memory": "Memory of an idle connection",
+    "threads": "A loop a thread, all threads together",
 }
 
 
@@ -40,6 +41,8 @@ def render(rows: list[Row]) -> str:
             parts.append(f"## {HEADINGS[group]}\n\n{_table(chosen)}")
         if chosen and group == "echo":
             parts.append(f"## Echo, server CPU microseconds a message\n\n{_cpu_table(chosen)}")
+        if chosen and group == "threads":
+            parts.append(f"## What more threads gain\n\n{_gain_table(chosen)}")
     return "\n\n".join([*parts, *_short(rows), *_missing(rows), *_disturbed(rows)])
 
 
@@ -63,6 +66,28 @@ def _cpu_table(rows: list[Row]) -> str:
         cells = [number(row.detail(loop, SERVER_US)) for loop in loops]
         ratio = f"{ours / floor:.2f}" if ours and floor else "-"
         lines.append([row.case.title, "us (less is better)", *cells, ratio])
+    return _aligned(lines)
+
+
+def _gain_table(rows: list[Row]) -> str:
+    """Each loop's figure by its own with one thread."""
+    loops = _loops(rows)
+    alone = {row.case.name: row for row in rows}
+    lines = [["case", "unit", *loops, "target", "ours"]]
+    for row in rows:
+        threads = threads_of(row.case)
+        one = None if threads is None else alone.get(threads.alone)
+        if threads is None or one is None or one is row:
+            continue
+        gains = {loop: row.gain(one, loop) for loop in loops}
+        bound = gains[FLOOR] if threads.gain is None and FLOOR in gains else threads.gain
+        ours = gains.get(OURS)
+        verdict = "-"
+        if ours is not None and bound is not None:
+            verdict = "met" if ours >= bound else "MISSED"
+        cells = ["-" if (gain := gains[loop]) is None else f"{gain:.2f}" for loop in loops]
+        target = "-" if bound is None else f">= {bound:.2f}"
+        lines.append([row.case.title, "times", *cells, target, verdict])
     return _aligned(lines)
 
 

@@ -1,18 +1,22 @@
-//! The floor: a level-triggered epoll echo server that does what a minimal C program would do.
+//! The floor: a level-triggered epoll server that does what a minimal C program would do. It echoes, or
+//! answers each HTTP request head.
 //!
 //! One `epoll_wait` a turn, then one `recv` and one `send` per ready connection, all through one
 //! buffer. Only what the kernel refuses to take is copied and waits for `EPOLLOUT`.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send, sockopt};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, accept_with, bind, listen, recv,
+    send, socket_with, sockopt,
+};
 
 use crate::address::Address;
 
@@ -22,9 +26,24 @@ const ACCEPTS: usize = 64;
 /// What an event of the listener carries; no descriptor has this number.
 const LISTENER: u64 = u64::MAX;
 
+/// The answer to an HTTP request, with a body of 13 bytes as that of the Python servers.
+const RESPONSE: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world!";
+
+/// What is sent back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// What came.
+    Echo,
+    /// A response for each end of a request head; a head that is cut in two is not understood.
+    Http,
+}
+
 /// The server and its connections.
 #[derive(Debug)]
 pub struct Floor {
+    /// What is sent back.
+    answer: Answer,
     /// The epoll descriptor.
     poller: OwnedFd,
     /// The listening socket.
@@ -62,6 +81,27 @@ impl Floor {
                 (listener.into(), path.display().to_string())
             }
         };
+        let tcp = matches!(address, Address::Tcp(_));
+        Ok((Self::listening(listener, tcp, Answer::Echo)?, place))
+    }
+
+    /// Binds several servers to one TCP address by `SO_REUSEPORT`, for a thread each.
+    pub fn bind_several(
+        address: SocketAddr,
+        count: usize,
+        answer: Answer,
+    ) -> io::Result<(Vec<Self>, SocketAddr)> {
+        let mut servers = Vec::with_capacity(count);
+        let mut place = address;
+        for _ in 0..count {
+            let listener = shared(place)?;
+            place = listener.local_addr()?;
+            servers.push(Self::listening(listener.into(), true, answer)?);
+        }
+        Ok((servers, place))
+    }
+
+    fn listening(listener: OwnedFd, tcp: bool, answer: Answer) -> io::Result<Self> {
         let poller = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(
             &poller,
@@ -69,18 +109,14 @@ impl Floor {
             EventData::new_u64(LISTENER),
             EventFlags::IN,
         )?;
-        let tcp = matches!(address, Address::Tcp(_));
-        let buffer = vec![0; BUFFER];
-        Ok((
-            Self {
-                poller,
-                listener,
-                tcp,
-                connections: HashMap::new(),
-                buffer,
-            },
-            place,
-        ))
+        Ok(Self {
+            answer,
+            poller,
+            listener,
+            tcp,
+            connections: HashMap::new(),
+            buffer: vec![0; BUFFER],
+        })
     }
 
     /// Serves until the poller fails.
@@ -137,7 +173,7 @@ impl Floor {
         let alive = if flags.contains(EventFlags::OUT) {
             connection.flush(&self.poller)
         } else {
-            connection.echo(&self.poller, &mut self.buffer)
+            connection.answer(&self.poller, &mut self.buffer, self.answer)
         };
         if !matches!(alive, Ok(true)) {
             self.connections.remove(&number);
@@ -147,19 +183,34 @@ impl Floor {
 
 impl Connection {
     /// One `recv` and one `send`; false at the end of the stream.
-    fn echo(&mut self, poller: &OwnedFd, buffer: &mut [u8]) -> io::Result<bool> {
+    fn answer(&mut self, poller: &OwnedFd, buffer: &mut [u8], answer: Answer) -> io::Result<bool> {
         let count = match recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
             Ok((0, _)) => return Ok(false),
             Ok((count, _)) => count,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(true),
             Err(error) => return Err(error.into()),
         };
-        let sent = self.send(&buffer[..count])?;
-        if sent < count {
-            self.unsent.extend_from_slice(&buffer[sent..count]);
-            self.watch(poller, EventFlags::OUT)?;
+        match answer {
+            Answer::Echo => self.deliver(poller, &buffer[..count])?,
+            Answer::Http => {
+                let heads = buffer[..count].windows(4).filter(|it| it == b"\r\n\r\n");
+                for _ in heads {
+                    self.deliver(poller, RESPONSE)?;
+                }
+            }
         }
         Ok(true)
+    }
+
+    /// Sends what the kernel takes now, behind what it has refused before.
+    fn deliver(&mut self, poller: &OwnedFd, data: &[u8]) -> io::Result<()> {
+        let waiting = !self.unsent.is_empty();
+        let sent = if waiting { 0 } else { self.send(data)? };
+        self.unsent.extend_from_slice(&data[sent..]);
+        if !waiting && !self.unsent.is_empty() {
+            self.watch(poller, EventFlags::OUT)?;
+        }
+        Ok(())
     }
 
     fn flush(&mut self, poller: &OwnedFd) -> io::Result<bool> {
@@ -183,4 +234,18 @@ impl Connection {
         let data = EventData::new_u64(u64::from(self.socket.as_fd().as_raw_fd().unsigned_abs()));
         epoll::modify(poller, &self.socket, data, flags).map_err(io::Error::from)
     }
+}
+
+/// A listening, non-blocking socket at an address that others may listen at too.
+fn shared(address: SocketAddr) -> io::Result<TcpListener> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
+    bind(&socket, &address)?;
+    listen(&socket, 4096)?;
+    Ok(socket.into())
 }

@@ -12,5 +12,6 @@ pub mod echo;
 pub mod floor;
 pub mod histogram;
 pub mod http;
+pub mod loopback;
 pub mod report;
 pub mod session;

@@ -6,8 +6,8 @@ use std::thread;
 
 use ferroloop_benches::address::Address;
 use ferroloop_benches::args::Options;
-use ferroloop_benches::floor::Floor;
-use ferroloop_benches::{connect, echo};
+use ferroloop_benches::floor::{Answer, Floor};
+use ferroloop_benches::{connect, echo, http, loopback};
 
 /// Starts a floor server that lives as long as the test process.
 fn serve(address: &str) -> io::Result<String> {
@@ -62,7 +62,7 @@ fn connections_are_made_and_dropped() -> io::Result<()> {
 #[test]
 fn a_server_that_says_something_else_is_an_error() -> io::Result<()> {
     let place = serve("127.0.0.1:0")?;
-    let report = ferroloop_benches::http::run(&options("http --connections 1", &place)?)?;
+    let report = http::run(&options("http --connections 1", &place)?)?;
     assert!(report.done == 0 && report.errors > 0, "{report}");
     Ok(())
 }
@@ -70,5 +70,23 @@ fn a_server_that_says_something_else_is_an_error() -> io::Result<()> {
 #[test]
 fn no_server_is_an_error() -> io::Result<()> {
     assert!(echo::run(&options("echo", &unix_path("nobody").to_string_lossy())?).is_err());
+    Ok(())
+}
+
+#[test]
+fn requests_are_answered_by_servers_that_share_a_port() -> io::Result<()> {
+    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let (floors, place) = Floor::bind_several(any, 2, Answer::Http)?;
+    for mut floor in floors {
+        thread::spawn(move || floor.serve());
+    }
+    let report = http::run(&options("http --connections 8", &place.to_string())?)?;
+    assert!(report.done > 0 && report.errors == 0, "{report}");
+    Ok(())
+}
+
+#[test]
+fn messages_come_back_within_each_thread() -> io::Result<()> {
+    assert!(loopback::summed_rate(2, std::time::Duration::from_millis(50))? > 0.0);
     Ok(())
 }

@@ -1,0 +1,31 @@
+//! `loopback_floor THREADS SECONDS`: echo over loopback with both ends in each thread; prints thousands
+//! of messages a second, as a JSON list of one.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ferroloop_benches::loopback;
+
+fn run() -> io::Result<()> {
+    let usage = || io::Error::other("usage: loopback_floor THREADS SECONDS");
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [threads, seconds] = &words[..] else {
+        return Err(usage());
+    };
+    let threads = threads.parse().map_err(|_| usage())?;
+    let seconds = seconds.parse().map_err(|_| usage())?;
+    let duration = Duration::try_from_secs_f64(seconds).map_err(|_| usage())?;
+    let rate = loopback::summed_rate(threads, duration)?;
+    writeln!(io::stdout(), "[{}]", rate / 1e3)
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "loopback_floor: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
