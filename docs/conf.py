@@ -74,7 +74,17 @@ _TOPICS = ("streams", "tls", "timers", "sockets", "processes", "introspection", 
 
 CONTENTS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "index": (
-        ("Use it", ("servers", "testing", "moving-from-uvloop", "which-loop", "containers")),
+        (
+            "Use it",
+            (
+                "servers",
+                "threads-and-processes",
+                "testing",
+                "moving-from-uvloop",
+                "which-loop",
+                "containers",
+            ),
+        ),
         ("Run it", ("threads-and-processes", "finding-what-blocks-the-loop")),
         ("Look inside", ("figures-in-production", "debuggers-and-profilers")),
         ("Reference", ("compatibility", "performance", "api", "support", "security", "changelog")),

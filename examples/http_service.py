@@ -290,7 +290,11 @@ class Notes:
         raise HttpError(404, "no such note")
 
 
-async def serve(host: str, port: int, *, idle_seconds: float = 75.0) -> None:
+IDLE_SECONDS = 75.0
+"""How long a client may be silent."""
+
+
+async def serve(host: str, port: int, *, idle_seconds: float = IDLE_SECONDS) -> None:
     """Serve until SIGINT or SIGTERM, then let running requests finish for at most five seconds."""
     loop = asyncio.get_running_loop()
     router = Router()
@@ -303,12 +307,20 @@ async def serve(host: str, port: int, *, idle_seconds: float = 75.0) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     for listening in server.sockets:
-        address, bound_port, *_ = listening.getsockname()
-        print(
-            f"listening on http://{f'[{address}]' if ':' in address else address}:{bound_port}",
-            flush=True,
-        )
+        announce(listening.getsockname())
     await stop.wait()
+    await finish(server, connections)
+
+
+def announce(place: tuple[Any, ...]) -> None:
+    """Print where the service listens."""
+    address, port, *_ = place
+    print(f"listening on http://{f'[{address}]' if ':' in address else address}:{port}", flush=True)
+
+
+async def finish(server: asyncio.Server, connections: set[HttpConnection]) -> None:
+    """Accept nothing more, and let running requests finish for at most five seconds."""
+    loop = asyncio.get_running_loop()
     server.close()
     for connection in list(connections):
         connection.stop()

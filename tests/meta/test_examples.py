@@ -21,11 +21,13 @@ pytestmark = [pytest.mark.parametrize("loop", LOOPS), pytest.mark.slow]
 
 
 @contextlib.contextmanager
-def _running(loop: str, program: str, *, ending: signal.Signals) -> Iterator[tuple[str, int]]:
+def _running(
+    loop: str, program: str, *options: str, ending: signal.Signals
+) -> Iterator[tuple[str, int]]:
     """Run an example on a free port; afterwards end it as an operator would and see it end well."""
     program_path = str(ROOT / "examples" / program)
     with subprocess.Popen(
-        [sys.executable, "-W", "error", *LOOPS[loop], program_path, "--port", "0"],
+        [sys.executable, "-W", "error", *LOOPS[loop], program_path, "--port", "0", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -89,6 +91,33 @@ def test_the_http_service_refuses_nonsense(loop: str) -> None:
     ):
         client.sendall(b"nonsense\r\n\r\n")
         assert answers.read().startswith(b"HTTP/1.1 400 ")
+
+
+def test_the_threaded_service_shares_its_notes_and_finishes_its_requests(loop: str) -> None:
+    with contextlib.ExitStack() as stack:
+        with _running(
+            loop, "threaded_service.py", "--threads", "3", ending=signal.SIGTERM
+        ) as address:
+            clients = [http.client.HTTPConnection(*address, timeout=10) for _ in range(12)]
+            numbers: list[int] = []
+            # All of them are connected at once, so that more than one thread serves.
+            for _ in range(5):
+                for client in clients:
+                    client.request("POST", "/notes", '{"text": "new"}')
+                numbers += [json.load(client.getresponse())["number"] for client in clients]
+            assert sorted(numbers) == list(range(2, 62))
+            for client in clients:
+                client.request("GET", "/notes")
+                assert len(json.load(client.getresponse())["notes"]) == 61
+                client.close()
+            waiting = stack.enter_context(socket.create_connection(address, timeout=10))
+            answers = stack.enter_context(waiting.makefile("rb"))
+            waiting.sendall(
+                b"GET /notes/1 HTTP/1.1\r\nHost: a\r\n\r\nGET /wait/0.2 HTTP/1.1\r\nHost: a\r\n\r\n"
+            )
+            assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+        # The service has ended meanwhile.
+        assert answers.read().endswith(b'{"waited": 0.2}')
 
 
 def test_the_chat_server_passes_lines_on(loop: str) -> None:
