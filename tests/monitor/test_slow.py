@@ -195,13 +195,13 @@ def test_time_is_told_once_by_the_innermost_call(loop: ferroloop.Loop, pair: Pai
 
     class Slow(asyncio.Protocol):
         def data_received(self, data: bytes) -> None:
-            time.sleep(0.03)
+            time.sleep(0.1)
 
     async def main() -> None:
         transport, _ = await loop.create_connection(Slow, sock=ours)
         with ferroloop.Monitor(slow_after=0.02, on_slow=seen.append) as monitor:
             theirs.send(b"x")
-            await until(lambda: seen)
+            await until(lambda: seen.about("Slow.data_received()"))
             await turns(2)
             assert monitor.slow_count == len(seen)
             assert monitor.slow_seconds == pytest.approx(sum(slow.seconds for slow in seen))
@@ -211,7 +211,8 @@ def test_time_is_told_once_by_the_innermost_call(loop: ferroloop.Loop, pair: Pai
 
     run(loop, main())
     assert len(seen.about("Slow.data_received()")) == 1
-    assert not seen.about("event of")
+    # On a machine that is busy enough, anything may take 0.02 seconds.
+    assert [it for it in seen.about("event of") if it.seconds >= 0.1] == []
 
 
 def test_a_threshold_keeps_short_callbacks_out(loop: ferroloop.Loop) -> None:
