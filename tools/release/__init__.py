@@ -7,7 +7,7 @@
 - `pure`: wheels for macOS and Windows
 - `source`: the source distribution
 - `checks`: what must hold of a wheel before it is uploaded
-- `foreign`: wheels for other processors and C libraries, and their tests
+- `foreign`: wheels for aarch64, and the behaviour tests on them
 
 Everything ends up in `target/wheels/`, debug information in `target/wheels/debug/`.
 """

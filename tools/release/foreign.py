@@ -1,4 +1,4 @@
-"""Wheels for other processors and C libraries, and the behaviour tests under them.
+"""Wheels for aarch64, and the behaviour tests on them.
 
 Owns two folders with Debian unstable: one with a compiler that has Rust's standard library for the target, one of the
 target's processor with its Pythons, which the kernel runs through qemu-user. Needs root and debootstrap.
