@@ -107,7 +107,16 @@ SUITES = (
     ),
     Suite(
         "starlette",
-        ("anyio", "trio", "httpx", "itsdangerous", "jinja2", "python-multipart", "pyyaml"),
+        (
+            "anyio",
+            "trio",
+            "httpx",
+            "httpx2",
+            "itsdangerous",
+            "jinja2",
+            "python-multipart",
+            "pyyaml",
+        ),
         hide=("starlette",),
     ),
     Suite("tornado", ("pycurl",), tests=("--pyargs", "tornado.test"), hide=("tornado",)),
