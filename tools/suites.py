@@ -300,6 +300,9 @@ def examine(suite: Suite, place: Path) -> Result:
     if not result.asyncio or not result.ours:
         result.note = f"pytest ended without a report: see {environment.place / 'log'}"
         return result
+    if "passed" not in result.asyncio.values():
+        result.note = f"no test passes on asyncio: see {environment.place / 'log'}"
+        return result
     first = differing(result.asyncio, result.ours)
     if first:
         say(f"{suite.name}: {len(first)} tests again")
