@@ -293,7 +293,8 @@ impl Poller {
         }
         if self.precise.load(Ordering::Relaxed) {
             match self.wait_precisely(events, limit) {
-                Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+                // EPERM: sandboxes answer it for calls that are newer than their list of calls.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
                     self.precise.store(false, Ordering::Relaxed);
                 }
                 result => return result,
