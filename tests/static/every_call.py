@@ -10,6 +10,7 @@ import asyncio
 import signal
 import socket
 import ssl
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import IO, Any
@@ -183,6 +184,36 @@ async def use_streams() -> None:
     ferroloop.StreamReaderProtocol(ferroloop.StreamReader(1000, loop), answer, loop)
 
 
+def on_stall(stall: ferroloop.Stall) -> None:
+    """What is told of a stall."""
+    assert_type((stall.seconds, stall.ended, stall.callback), tuple[float, bool, str | None])
+    assert_type(stall.stack, list[traceback.FrameSummary])
+    assert_type(stall.task_name, str | None)
+
+
+def on_slow(call: ferroloop.SlowCallback) -> None:
+    """What is told of a slow callback."""
+    assert_type((call.seconds, call.name), tuple[float, str])
+
+
+def watch(loop: ferroloop.Loop) -> None:
+    """Monitors and their figures."""
+    with ferroloop.Monitor(
+        loop, stall_after=0.25, on_stall=on_stall, slow_after=0.1, on_slow=on_slow
+    ) as monitor:
+        assert_type(monitor.turns, ferroloop.Histogram)
+        assert_type(monitor.delays.percentile(99), float)
+        assert_type(monitor.stalls, list[ferroloop.Stall])
+        assert_type(monitor.slow_callbacks, list[ferroloop.SlowCallback])
+        assert_type(monitor.callbacks(10), list[ferroloop.CallbackTotal])
+        assert_type(monitor.tasks(), dict[str, int])
+        assert_type(monitor.descriptors(), dict[str, int])
+        assert_type(monitor.executor(), ferroloop.ExecutorState | None)
+        assert_type(monitor.lookups(), list[str])
+        cancel = monitor.every(1.0, monitor.tasks)
+        cancel()
+
+
 async def main() -> str:
     """What a program runs."""
     await asyncio.sleep(1)
@@ -206,3 +237,4 @@ def run() -> None:
     other.close()
     ferroloop.install()
     assert_type(ferroloop.__version__, str)
+    assert_type(ferroloop.NATIVE, bool)

@@ -32,6 +32,8 @@ LONG = 1000
 
 _NOISE = (
     (re.compile(r"/tmp/f[\w]{8}\b"), "FOLDER"),
+    # What asyncio of 3.10 shows of an argument that was not given.
+    (re.compile(r"reuse_address=<object object at 0x[0-9a-f]+>"), "reuse_address=<not given>"),
     (re.compile(r"0x[0-9a-fA-F]+"), "0x..."),
     # reprlib keeps the two ends of what is long.
     (re.compile(r"<\w+\.\.\.[^()<>]*>+"), "<TRANSPORT>"),
