@@ -54,13 +54,14 @@ class Loops:
         # Idle time is measured from the first call on.
         metrics(loop)
         with self._lock:
-            self._forget(loop)
-            self._loops[self._free(name)] = weakref.ref(loop)
+            loops = self._without(loop)
+            loops[_free(loops, name)] = weakref.ref(loop)
+            self._loops = loops
 
     def discard(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tell no more of a loop. Does nothing if it is unknown."""
         with self._lock:
-            self._forget(loop)
+            self._loops = self._without(loop)
 
     def seen(self) -> list[Seen]:
         """Look at each loop that is open."""
@@ -73,21 +74,21 @@ class Loops:
             if not loop.is_closed()
         ]
 
-    def _forget(self, loop: Any) -> None:
-        self._loops = {
-            name: known for name, known in self._loops.items() if known() not in (None, loop)
-        }
+    def _without(self, loop: Any) -> dict[str, weakref.ref[Any]]:
+        return {name: known for name, known in self._loops.items() if known() not in (None, loop)}
 
-    def _free(self, name: str | None) -> str:
-        if name is not None:
-            known = self._loops.get(name)
-            other = None if known is None else known()
-            if other is not None and not other.is_closed():
-                raise ValueError(f"another loop has the name {name!r}")
-            return name
-        thread = wanted = threading.current_thread().name
-        number = 1
-        while wanted in self._loops:
-            number += 1
-            wanted = f"{thread}-{number}"
-        return wanted
+
+def _free(loops: dict[str, weakref.ref[Any]], name: str | None) -> str:
+    """Return a name that none of `loops` has, `name` if it is given. Raises ValueError if that is taken."""
+    if name is not None:
+        known = loops.get(name)
+        other = None if known is None else known()
+        if other is not None and not other.is_closed():
+            raise ValueError(f"another loop has the name {name!r}")
+        return name
+    thread = wanted = threading.current_thread().name
+    number = 1
+    while wanted in loops:
+        number += 1
+        wanted = f"{thread}-{number}"
+    return wanted
