@@ -156,7 +156,7 @@ def test_the_time_line_stays_within_its_frame() -> None:
             assert all(0.0 <= float(number) <= 1000.0 for number in re.findall(r"[\d.]+", path))
 
 
-def test_only_the_stalls_of_the_program_s_own_lines_name_a_place() -> None:
+def test_a_stall_within_a_library_names_the_library_s_line_and_without_a_stack_none() -> None:
     library = tuple(frame._replace(library=True) for frame in STACK)
     stalls = (StallGroup("x", 1, 0.6, 0.6, 1.0, 1.0, library),)
     assert "at orders.py:33" in Page(render(report(loop_record(stalls=stalls)))).text
