@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pathlib
 
@@ -9,6 +10,7 @@ import pytest
 
 import ferroloop
 from ferroloop._entry.arguments import USAGE, Arguments, parse
+from ferroloop._insight import watcher
 from ferroloop._report import start
 from ferroloop._report.settings import Settings, read
 from ferroloop._report.target import Target
@@ -92,6 +94,20 @@ def test_wrong_variables_are_said_once_and_loops_are_made(
     assert line.startswith(f"ferroloop: {problem}")
 
 
+def test_a_loop_is_made_where_no_thread_can_watch_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setenv("FERROLOOP_STALL", "9")
+    monkeypatch.setattr(start, "_said", set())
+    monkeypatch.setattr(watcher, "watch", refuse)
+    for _ in range(2):
+        ferroloop.new_event_loop().close()
+    assert capsys.readouterr().err == "ferroloop: cannot watch a loop: can't start new thread\n"
+
+
 @pytest.fixture
 def odd_path(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> str:
     os.mkfifo(tmp_path / "pipe")
@@ -103,6 +119,19 @@ def test_a_page_is_an_ordinary_file(odd_path: str) -> None:
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError, match="page|directory|null|pipe"):
         Target(odd_path, "text")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_page_that_finds_no_room_is_not_held_open(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Target, "write", fail)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="No space left"):
+        Target(str(tmp_path / "page.html"), "text")
     assert len(os.listdir("/proc/self/fd")) == before
 
 

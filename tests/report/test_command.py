@@ -128,6 +128,25 @@ def test_a_signal_during_a_stall_writes_the_stall_that_lasts(tmp_path: pathlib.P
     assert "SIGTERM ended it" in page(tmp_path)
 
 
+def test_sigterm_ends_a_program_whose_page_fails(tmp_path: pathlib.Path) -> None:
+    source = """
+        import ferroloop._report.recorder
+
+        def fail(report):
+            sys.exit("failed")
+
+        ferroloop._report.recorder.render = fail
+        print("waiting", flush=True)
+        while True:
+            time.sleep(0.01)
+    """
+    process = start([*REPORT, write(tmp_path, source)], cwd=tmp_path)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    process.send_signal(signal.SIGTERM)
+    assert finish(process)[0] == -signal.SIGTERM
+
+
 def test_a_program_keeps_its_own_handler_of_sigterm(tmp_path: pathlib.Path) -> None:
     source = """
         import signal
@@ -166,6 +185,27 @@ def test_however_a_program_ends_the_report_is_written(
     assert ending in text
 
 
+@pytest.mark.parametrize("options", [("--stall", "9"), ("--report", "page.html")])
+def test_a_program_may_run_loops_while_the_interpreter_ends(
+    tmp_path: pathlib.Path, options: tuple[str, str]
+) -> None:
+    source = """
+        import atexit
+        async def say(text):
+            print(text)
+        atexit.register(lambda: asyncio.run(say("last")))
+        asyncio.run(say("first"))
+        atexit.register(lambda: asyncio.run(say("second")))
+    """
+    program = write(tmp_path, source)
+    status, out, err = finish(start([*OURS, *options, program], cwd=tmp_path))
+    assert (status, out) == (0, "first\nsecond\nlast\n")
+    assert err == "ferroloop: an event loop made while the interpreter ends is not watched\n"
+    if "--report" in options:
+        assert [path.name for path in tmp_path.glob("*.html")] == ["page.html"]
+        assert "it ended." in page(tmp_path)
+
+
 def test_a_report_that_cannot_be_written_is_said_before_the_program_runs(
     tmp_path: pathlib.Path,
 ) -> None:
@@ -186,7 +226,8 @@ PLAIN = """
         if any(watched.values()):
             hold_up()
             reported.clear()
-        print("done", threading.active_count())
+        # A thread that is still ending has the name of the one that has begun.
+        print("done", *sorted({thread.name for thread in threading.enumerate()}))
 
     ferroloop.run(main())
     ferroloop.run(main())
@@ -196,7 +237,11 @@ PLAIN = """
 def test_variables_are_read_when_a_loop_is_made(tmp_path: pathlib.Path) -> None:
     program = write(tmp_path, PLAIN)
     variables = ["FERROLOOP_REPORT", str(tmp_path / "page.html"), "FERROLOOP_STALL", "0.05"]
-    assert finish(start([program, *variables], cwd=tmp_path)) == (0, "done 2\ndone 2\n", "")
+    assert finish(start([program, *variables], cwd=tmp_path)) == (
+        0,
+        "done MainThread ferroloop-monitor\n" * 2,
+        "",
+    )
     text = page(tmp_path)
     assert_shows_the_stall(text)
     assert "Loop 2, made in MainThread" in text
@@ -206,7 +251,7 @@ def test_without_variables_nothing_is_watched(tmp_path: pathlib.Path) -> None:
     ending = "\nassert not any('_report' in name for name in sys.modules)\n"
     program = write(tmp_path, textwrap.dedent(PLAIN) + ending)
     empty = ["FERROLOOP_REPORT", "", "FERROLOOP_STALL", "", "FERROLOOP_SLOW", ""]
-    assert finish(start([program, *empty], cwd=tmp_path)) == (0, "done 1\ndone 1\n", "")
+    assert finish(start([program, *empty], cwd=tmp_path)) == (0, "done MainThread\n" * 2, "")
 
 
 WORKERS = """
@@ -259,6 +304,50 @@ def test_a_forked_child_leaves_its_parent_s_page_alone(tmp_path: pathlib.Path) -
     assert [path.name for path in tmp_path.glob("*.html")] == ["page.html"]
     assert_shows_the_stall(page(tmp_path))
     assert "it ended." in page(tmp_path)
+
+
+def test_a_forked_child_holds_no_page_of_its_parent_s_open(tmp_path: pathlib.Path) -> None:
+    source = """
+        import fcntl
+
+        def holds():
+            found = []
+            for name in os.listdir("/proc/self/fd"):
+                try:
+                    found.append(os.path.basename(os.readlink(f"/proc/self/fd/{name}")))
+                except FileNotFoundError:
+                    pass
+            print(found.count("page.html"), flush=True)
+
+        holds()
+        child = os.fork()
+        if child == 0:
+            holds()
+            os._exit(0)
+        os.waitpid(child, 0)
+        try:
+            fcntl.flock(os.open("page.html", os.O_WRONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("locked")
+    """
+    program = write(tmp_path, source)
+    assert finish(start([*REPORT, program], cwd=tmp_path)) == (0, "1\n0\nlocked\n", "")
+
+
+def test_a_relative_variable_means_the_same_page_after_a_change_of_folder(
+    tmp_path: pathlib.Path,
+) -> None:
+    source = """
+        import ferroloop
+        for folder in ("a", "b"):
+            os.mkdir(folder)
+            os.chdir(folder)
+            ferroloop.new_event_loop().close()
+    """
+    program = start([write(tmp_path, source)], cwd=tmp_path, env={"FERROLOOP_REPORT": "page.html"})
+    assert finish(program) == (0, "", "")
+    assert list(tmp_path.glob("**/*.html")) == [tmp_path / "a" / "page.html"]
+    assert "Loop 2, made in MainThread" in page(tmp_path, "a/page.html")
 
 
 def test_ctrl_c_before_any_loop_writes_a_page(tmp_path: pathlib.Path) -> None:

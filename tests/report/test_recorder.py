@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import pathlib
+import time
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
 import ferroloop
+from ferroloop._insight import watcher
 from ferroloop._report.recorder import Recorder
 from ferroloop._report.settings import Settings
-from support.loops import run_turns
+from support.loops import PATIENCE, run_turns
 
 pytestmark = pytest.mark.ours_only("asyncio writes no page")
 
@@ -66,6 +70,38 @@ def test_a_program_may_start_a_monitor_of_its_own(recorder: Recorder) -> None:
     loop.close()
 
 
+def test_a_page_keeps_no_loop_alive_that_nobody_closed(recorder: Recorder) -> None:
+    loop = ferroloop.new_event_loop()
+    recorder.follow(loop, SETTINGS)
+    run_turns(loop, 3)
+    gone = weakref.ref(loop)
+    with pytest.warns(ResourceWarning, match="unclosed event loop"):
+        del loop
+        deadline = time.monotonic() + PATIENCE
+        while gone() is not None:
+            assert time.monotonic() < deadline
+            gc.collect()
+    (seen,) = recorder.report("x").loops
+    assert (seen.state, seen.turns) == ("closed", 3)
+    assert seen.turn is not None and seen.turn.count
+    assert seen.shares
+
+
+def test_a_loop_that_no_thread_can_watch_is_not_on_the_page(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(watcher, "watch", refuse)
+    loop = ferroloop.new_event_loop()
+    with pytest.raises(RuntimeError, match="new thread"):
+        recorder.follow(loop, SETTINGS)
+    loop.close()
+    report = recorder.report("x")
+    assert (report.loops, report.more_loops) == ((), 0)
+
+
 def test_closed_loops_are_kept_up_to_a_number_and_the_first_always(recorder: Recorder) -> None:
     for _ in range(60):
         loop = ferroloop.new_event_loop()
@@ -103,3 +139,15 @@ def test_a_page_that_can_no_longer_be_written_is_said(
     (tmp_path / "page.html").mkdir()
     recorder.write("it ended", last=True)
     assert capsys.readouterr().err.startswith("ferroloop: cannot write the report: [Errno 21]")
+
+
+def test_a_page_that_cannot_be_made_is_said(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: str) -> None:
+        raise ZeroDivisionError("float division by zero")
+
+    monkeypatch.setattr(recorder, "report", fail)
+    recorder.write("it ended", last=True)
+    said = "ferroloop: cannot write the report: ZeroDivisionError('float division by zero')\n"
+    assert capsys.readouterr().err == said

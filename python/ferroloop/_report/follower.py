@@ -2,10 +2,14 @@
 
 The monitor's thread samples and brings stalls, the loop's thread brings slow callbacks, whichever thread
 closes the loop ends it, and the page may be written from another: all hold the recorder's lock.
+
+The page lives as long as the process, so nothing here holds the loop or its monitor, which holds the loop.
+The loop holds its monitor, and that holds what it calls.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -38,15 +42,14 @@ class Follower:
     def __init__(
         self,
         loop: Any,
-        name: str,
         settings: Settings,
         moment: Callable[[float], float],
         lock: AbstractContextManager[Any],
         ended: Callable[[], None],
     ) -> None:
         """Start a monitor on `loop`; `ended()` is called when it stops. Raises what `Monitor` raises."""
-        self._loop = weakref.ref(loop)
-        self._name = name
+        #: What the page calls the loop.
+        self.name = ""
         self._moment = moment
         self._lock = lock
         self._ended = ended
@@ -65,13 +68,15 @@ class Follower:
             histograms=True,
             totals=True,
         )
-        self._monitor = monitor
-        with self._lock:
-            monitor.at_stop(self._finish)
-            monitor.start()
-            loop._state.environment_monitor = monitor
-            self._sampling = Sampling(loop, monitor, moment)
-            self._cancel = monitor.every(self._sampling.seconds, self._tick)
+        self._monitor = weakref.ref(monitor)
+        self._turns, self._delays = monitor.turns, monitor.delays
+        self._sampling = Sampling(loop, self._turns, self._delays, moment)
+        monitor.at_stop(functools.partial(self._finish, monitor))
+        _Ticks(self, monitor)
+        # Without the lock: `start` takes another one, within which the collector may come and close a
+        # loop of this page.
+        monitor.start()
+        loop._state.environment_monitor = monitor
 
     def _on_stall(self, stall: Stall) -> None:
         with self._lock:
@@ -85,29 +90,31 @@ class Follower:
         if self._settings.slow is not None:
             _logger.warning("%s", slow)
 
-    def _tick(self) -> None:
-        """Take a sample; the monitor's thread calls it."""
+    def tick(self, monitor: Monitor) -> bool:
+        """Take a sample in the monitor's thread; True if the next ones are wanted less often."""
         with self._lock:
-            loop = self._loop()
-            if self._final is not None or loop is None:
-                return
+            if self._final is not None:
+                return False
             self._samples += 1
             if self._samples % _OPEN_EVERY == 1:
-                self._look(loop)
-            if self._sampling.sample(loop):
-                self._cancel()
-                self._cancel = self._monitor.every(self._sampling.seconds, self._tick)
+                self._look(monitor)
+            return self._sampling.sample(monitor.loop)
 
-    def _look(self, loop: Any) -> None:
+    @property
+    def seconds(self) -> float:
+        """How often a sample is wanted."""
+        return self._sampling.seconds
+
+    def _look(self, monitor: Monitor) -> None:
         """Note what the loop has open, if it runs: after a run there is nothing left."""
-        if loop.is_running():
-            self._open = _look(loop, self._monitor, self._moment)
+        if monitor.loop.is_running():
+            self._open = _look(monitor.loop, monitor, self._moment)
 
-    def _finish(self) -> None:
-        """Keep what is known now for good: the loop closes, or the process ends."""
+    def _finish(self, monitor: Monitor) -> None:
+        """Keep what is known now for good: the loop closes, is collected, or the process ends."""
         with self._lock:
             if self._final is None:
-                self._final = self.record(last=True)
+                self._final = self._until_now(monitor, _last_state(monitor))
         self._ended()
 
     @property
@@ -115,50 +122,69 @@ class Follower:
         """Whether the loop is closed."""
         return self._final is not None
 
-    def record(self, *, last: bool = False) -> LoopRecord:
+    def record(self) -> LoopRecord:
         """Return what is known of the loop now."""
         with self._lock:
             if self._final is not None:
                 return self._final
-            loop = self._loop()
-            if loop is not None:
-                self._look(loop)
-                self._sampling.sample(loop)
-            return self._record(_state(loop, self._monitor, last=last))
+            monitor = self._monitor()
+            if monitor is None:
+                # The loop is gone, and was collected without being closed.
+                return self._record("not running", ())
+            state = "running" if monitor.loop.is_running() else "not running"
+            return self._until_now(monitor, state)
 
-    def _record(self, state: str) -> LoopRecord:
-        sampling, monitor = self._sampling, self._monitor
+    def _until_now(self, monitor: Monitor, state: str) -> LoopRecord:
+        self._look(monitor)
+        self._sampling.sample(monitor.loop)
+        totals = monitor.callbacks(_ROWS)
+        return self._record(
+            state, tuple(Share(total.name, total.calls, total.seconds) for total in totals)
+        )
+
+    def _record(self, state: str, shares: tuple[Share, ...]) -> LoopRecord:
+        sampling, settings = self._sampling, self._settings
         stalls, marks, more_stalls = self._stalls.until_now()
         return LoopRecord(
-            name=self._name,
+            name=self.name,
             began=sampling.began,
             ended=sampling.ended,
             state=state,
             turns=sampling.turns,
             callbacks=sampling.callbacks,
             busy=sampling.busy,
-            stall_after=monitor.stall_after,
-            slow_after=monitor.slow_after,
+            stall_after=settings.stall_after,
+            slow_after=settings.slow_after,
             points=tuple(sampling.points),
             marks=marks,
             stalls=stalls,
             more_stalls=more_stalls,
             slow=self._slow.groups(_ROWS),
-            shares=tuple(
-                Share(total.name, total.calls, total.seconds) for total in monitor.callbacks(_ROWS)
-            ),
-            turn=distribution(monitor.turns),
-            delay=distribution(monitor.delays),
+            shares=shares,
+            turn=distribution(self._turns),
+            delay=distribution(self._delays),
             open=self._open,
         )
 
 
-def _state(loop: Any, monitor: Monitor, *, last: bool) -> str:
-    """How it stands with the loop, in words."""
-    if last:
-        gave_way = loop is not None and loop._state.environment_monitor is not monitor
-        return "then watched by the program's own monitor" if gave_way else "closed"
-    return "running" if loop is not None and loop.is_running() else "not running"
+class _Ticks:
+    """Has samples taken by the monitor's thread. The monitor holds it, with what cancels it."""
+
+    def __init__(self, follower: Follower, monitor: Monitor) -> None:
+        self._follower = follower
+        self._monitor = monitor
+        self._cancel = monitor.every(follower.seconds, self._tick)
+
+    def _tick(self) -> None:
+        if self._follower.tick(self._monitor):
+            self._cancel()
+            self._cancel = self._monitor.every(self._follower.seconds, self._tick)
+
+
+def _last_state(monitor: Monitor) -> str:
+    """Why the monitor stops, in words."""
+    gave_way = monitor.loop._state.environment_monitor is not monitor
+    return "then watched by the program's own monitor" if gave_way else "closed"
 
 
 def _look(loop: Any, monitor: Monitor, moment: Callable[[float], float]) -> Open:

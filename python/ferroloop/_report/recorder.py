@@ -53,10 +53,10 @@ class Recorder:
 
     def follow(self, loop: Any, settings: Settings) -> None:
         """Begin with a loop. Raises what `Monitor` raises."""
+        follower = Follower(loop, settings, self._moment, self._lock, self._loop_ended)
         with self._lock:
             self._loops += 1
-            name = f"Loop {self._loops}, made in {threading.current_thread().name}"
-            follower = Follower(loop, name, settings, self._moment, self._lock, self._loop_ended)
+            follower.name = f"Loop {self._loops}, made in {threading.current_thread().name}"
             self._open.append(follower)
 
     def _moment(self, seconds: float) -> float:
@@ -70,7 +70,11 @@ class Recorder:
         """
         with self._lock:
             for follower in [one for one in self._open if one.is_over]:
-                self._open.remove(follower)
+                try:
+                    self._open.remove(follower)
+                except ValueError:
+                    # The collector has closed another loop in between, whose end is within this call.
+                    continue
                 self._closed.append(follower.record())
             if len(self._closed) > _MOST_LOOPS:
                 # The first loop is the program's main one as a rule.
@@ -87,6 +91,8 @@ class Recorder:
                 self._target.write(render(self.report(ending)))
             except OSError as error:
                 say(f"cannot write the report: {error}")
+            except Exception as error:
+                say(f"cannot write the report: {error!r}")
             self._quiet_until = time.monotonic() + _REST * (time.monotonic() - began)
 
     def close(self) -> None:

@@ -26,16 +26,17 @@ _PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 class Sampling:
     """The time line of one loop."""
 
-    def __init__(self, loop: Any, monitor: Any, moment: Callable[[float], float]) -> None:
-        """Follow `loop`, whose started monitor is `monitor`; `moment` makes of a `time.monotonic()` the report's."""
+    def __init__(
+        self, loop: Any, turns: Any, delays: Any, moment: Callable[[float], float]
+    ) -> None:
+        """Follow `loop` with its monitor's histograms; `moment` makes of a `time.monotonic()` the report's."""
         self.points: list[Point] = []
         self.seconds = _FIRST
-        self._monitor = monitor
         self._moment = moment
         self._first: Metrics = loop.metrics()
         self._last: Metrics = self._first
-        self._turns = _Growth()
-        self._delays = _Growth()
+        self._turns = _Growth(turns)
+        self._delays = _Growth(delays)
         self._busy_seconds = 0.0
 
     @property
@@ -73,8 +74,8 @@ class Sampling:
         busy = 0.0 if resting else seen.utilization(self._last)
         self._busy_seconds += busy * (seen.time - self._last.time)
         self._last = seen
-        longest_turn = self._turns.longest(self._monitor.turns)
-        longest_delay = self._delays.longest(self._monitor.delays)
+        longest_turn = self._turns.longest()
+        longest_delay = self._delays.longest()
         self.points.append(Point(self._moment(seen.time), busy, turns, longest_turn, longest_delay))
         if len(self.points) < _MOST:
             return False
@@ -107,14 +108,15 @@ class Sampling:
 class _Growth:
     """What a histogram has counted since the last look."""
 
-    def __init__(self) -> None:
+    def __init__(self, histogram: Any) -> None:
+        self._histogram = histogram
         self._counts: list[int] = []
         self._longest = 0.0
 
-    def longest(self, histogram: Any) -> float:
+    def longest(self) -> float:
         """The longest time counted since the last call, exact if it is the longest of all; else its bucket's bound."""
-        buckets: list[tuple[float, int]] = histogram.buckets()
-        longest: float = histogram.max
+        buckets: list[tuple[float, int]] = self._histogram.buckets()
+        longest: float = self._histogram.max
         before = self._counts or [0] * len(buckets)
         grown = [bound for (bound, count), old in zip(buckets, before, strict=True) if count > old]
         self._counts = [count for _, count in buckets]

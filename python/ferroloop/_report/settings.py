@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,12 +41,19 @@ class Settings(NamedTuple):
 def read(environ: Mapping[str, str]) -> Settings:
     """Return what the variables ask for; an empty one asks for nothing.
 
-    Raises ValueError, with the variable's name, for a threshold that is no positive number.
+    Raises ValueError, with the variable's name, for a threshold that is no positive number, and OSError for
+    a relative path if there is no current folder.
     """
     stall = _threshold(environ, "FERROLOOP_STALL")
     slow = _threshold(environ, "FERROLOOP_SLOW")
     report = environ.get("FERROLOOP_REPORT")
-    return Settings(stall, slow, os.path.abspath(report) if report else None)
+    return Settings(stall, slow, _absolute(report) if report else None)
+
+
+@functools.cache
+def _absolute(path: str) -> str:
+    """The path as it was first understood: a program that changes its folder keeps its page."""
+    return os.path.abspath(path)
 
 
 def _threshold(environ: Mapping[str, str], name: str) -> float | None:

@@ -32,8 +32,13 @@ _hooked: list[bool] = []
 def watch(loop: Any) -> None:
     """Watch a loop that was just made as the variables say.
 
-    Raises nothing: what the variables get wrong is said on stderr, once, and the program goes on.
+    Raises nothing: what the variables get wrong, or a thread that cannot be started, is said on stderr,
+    once, and the program goes on. A loop that is made while the interpreter ends is not watched: since
+    3.12 no thread starts then, and the pages are written.
     """
+    if not threading.main_thread().is_alive():
+        _say_once("an event loop made while the interpreter ends is not watched")
+        return
     try:
         settings = read(os.environ)
         if settings.report is not None:
@@ -49,6 +54,8 @@ def watch(loop: Any) -> None:
         _say_once(str(error))
     except OSError as error:
         _say_once(f"FERROLOOP_REPORT: cannot write the report: {error}")
+    except RuntimeError as error:
+        _say_once(f"cannot watch a loop: {error}")
 
 
 def begin_page(path: str, program: str = "") -> Recorder:
@@ -101,15 +108,19 @@ def _mind_sigterm() -> None:
 
 
 def _write_and_die(number: int, _frame: FrameType | None) -> None:
-    _write_all("SIGTERM ended it")
-    # So that whoever waits for this process sees what it died of.
-    signal.signal(number, signal.SIG_DFL)
-    signal.raise_signal(number)
+    try:
+        _write_all("SIGTERM ended it")
+    finally:
+        # Whatever fails, the signal ends the process, and its parent sees which one did.
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
 
 
 def _forget() -> None:
-    """Leave the pages to the parent."""
+    """Leave the pages to the parent, whose locks on their files last on."""
     global _lock  # noqa: PLW0603 - another thread of the parent may have held it
     _lock = threading.RLock()
+    for recorder in list(_recorders.values()):
+        recorder.close()
     _recorders.clear()
     _said.clear()

@@ -8,6 +8,7 @@ is said at the start, and until the page is written it holds a line that says so
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -29,7 +30,11 @@ class Target:
         self._began = time.time()
         self._lock = _lock(self._wanted)
         self.path = self._wanted if self._lock is not None else _with_pid(self._wanted)
-        self.write(holding)
+        try:
+            self.write(holding)
+        except BaseException:
+            self.close()
+            raise
 
     def write(self, text: str) -> None:
         """Replace what the file holds. Raises OSError."""
@@ -39,10 +44,12 @@ class Target:
             file.write(text.encode("utf-8", "replace"))
 
     def close(self) -> None:
-        """Give the name up: the next process may have it."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        """Give the name up: the next process may have it. In a forked child the parent keeps it."""
+        descriptor, self._lock = self._lock, None
+        if descriptor is not None:
+            # The program may have closed all descriptors.
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
     def others(self) -> tuple[str, ...]:
         """Return the names of the pages that other processes have put beside this one since."""
