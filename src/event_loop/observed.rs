@@ -4,7 +4,7 @@
 //! callback; a monitor keeps what it would make a name of.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyModule, PyString};
+use pyo3::types::PyModule;
 
 use crate::event_loop::insight::{SLOW, TOTALS};
 use crate::event_loop::queue::Ready;
@@ -13,7 +13,10 @@ use crate::event_loop::source::{Readiness, SourceClass, Step};
 use crate::event_loop::state::EventLoop;
 use crate::event_loop::user_code::{Event, observe};
 use crate::handle::{Callback, Flavour, Handle};
+use crate::py::coroutine::coroutine_code;
 use crate::py::names::name;
+use crate::py::object::{FunctionKind, function_kind};
+use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Float};
 use crate::sys::clock;
 
@@ -321,44 +324,68 @@ impl Subject {
     }
 }
 
+/// What tells a name from others, and the object that the name is made of.
+type Key<'py> = ((usize, u64), Bound<'py, PyAny>);
+
+fn by_itself(object: Bound<'_, PyAny>) -> Key<'_> {
+    ((object.as_ptr().addr(), 0), object)
+}
+
 /// What calls of `function` are counted under, and what tells that apart: the code that runs, where there
 /// is some, or else the class that a built-in method belongs to, and its name.
-fn key_of<'py>(function: &Bound<'py, PyAny>) -> PyResult<((usize, u64), Bound<'py, PyAny>)> {
+///
+/// Only objects of the interpreter's own classes are asked what is in them: any other one may answer in
+/// code of the program, which a proxy does with a call to another machine. Those go by their class.
+fn key_of<'py>(function: &Bound<'py, PyAny>) -> PyResult<Key<'py>> {
     let py = function.py();
     let mut function = function.clone();
     // Wrappers of wrappers, of which a program may make a ring.
     for _ in 0..8 {
-        if let Ok(code) = function.getattr(name!(py, __code__)) {
-            return Ok(((code.as_ptr().addr(), 0), code));
-        }
-        let inner = [name!(py, __func__), name!(py, func)];
-        let Some(next) = inner.iter().find_map(|it| function.getattr(*it).ok()) else {
-            break;
+        function = match function_kind(&function) {
+            FunctionKind::Python => return Ok(by_itself(function.getattr(name!(py, __code__))?)),
+            FunctionKind::Native => return key_of_native(&function),
+            FunctionKind::TaskStep => return key_of_task(&function.getattr(name!(py, __self__))?),
+            FunctionKind::Other => {
+                let class = function.get_type();
+                if class.is(asyncio::bound_method(py)?) {
+                    function.getattr(name!(py, __func__))?
+                } else if class.is(asyncio::partial(py)?) {
+                    function.getattr(name!(py, func))?
+                } else {
+                    break;
+                }
+            }
         };
-        function = next;
     }
-    if let Ok(owner) = function.getattr(name!(py, __self__)) {
-        if let Ok(coroutine) = owner.call_method0(name!(py, get_coro)) {
-            let codes = [name!(py, cr_code), name!(py, gi_code), name!(py, ag_code)];
-            if let Some(code) = codes.iter().find_map(|it| coroutine.getattr(*it).ok()) {
-                return Ok(((code.as_ptr().addr(), 0), code));
-            }
-            let class = coroutine.get_type().into_any();
-            return Ok(((class.as_ptr().addr(), 0), class));
-        }
-        if let Ok(name) = function.getattr(name!(py, __name__))
-            && let Ok(name) = name.cast_into::<PyString>()
-        {
-            let class = owner.get_type();
-            let hash = name.hash()?.cast_unsigned() as u64;
-            if owner.is_instance_of::<PyModule>() {
-                return Ok(((owner.as_ptr().addr(), hash), function));
-            }
-            let place = (class.as_ptr().addr(), hash);
-            let key = value::tuple(py, &[class.into_any(), name.into_any()])?;
-            return Ok((place, key.into_any()));
-        }
+    Ok(by_itself(function.get_type().into_any()))
+}
+
+/// The same of a task of asyncio's, or of a subclass: the code of its coroutine.
+fn key_of_task<'py>(task: &Bound<'py, PyAny>) -> PyResult<Key<'py>> {
+    let py = task.py();
+    // What a subclass makes of `get_coro` is code of the program.
+    let class = asyncio::native_task(py)?;
+    let coroutine = class.call_method1(name!(py, get_coro), (task,))?;
+    let code = coroutine_code(&coroutine)?;
+    Ok(by_itself(
+        code.unwrap_or_else(|| coroutine.get_type().into_any()),
+    ))
+}
+
+/// The same of a function or a method that is written in native code.
+fn key_of_native<'py>(function: &Bound<'py, PyAny>) -> PyResult<Key<'py>> {
+    let py = function.py();
+    let owner = function.getattr(name!(py, __self__))?;
+    let name = function.getattr(name!(py, __name__))?;
+    let hash = name.hash()?.cast_unsigned() as u64;
+    if owner.is_instance_of::<PyModule>() {
+        return Ok(((owner.as_ptr().addr(), hash), function.clone()));
     }
-    let class = function.get_type().into_any();
-    Ok(((class.as_ptr().addr(), 0), class))
+    let class = owner.get_type();
+    if class.is_subclass(asyncio::native_task(py)?)? {
+        return key_of_task(&owner);
+    }
+    let place = (class.as_ptr().addr(), hash);
+    let key = value::tuple(py, &[class.into_any(), name])?;
+    Ok((place, key.into_any()))
 }

@@ -30,6 +30,25 @@ pub(crate) fn is_coroutine(object: &Bound<'_, PyAny>) -> bool {
     unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) != 0 }
 }
 
+/// The code that a coroutine or a generator of a Python function runs; `None` of anything else, which
+/// might answer in code of its own.
+///
+/// # Errors
+/// What reading the attribute raises.
+pub(crate) fn coroutine_code<'py>(
+    object: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = object.py();
+    if is_coroutine(object) {
+        return object.getattr(name!(py, cr_code)).map(Some);
+    }
+    // SAFETY: a live object; the macro only compares its type.
+    if unsafe { ffi::PyGen_CheckExact(object.as_ptr()) != 0 } {
+        return object.getattr(name!(py, gi_code)).map(Some);
+    }
+    Ok(None)
+}
+
 /// The exception that `throw(kind, value, traceback)` means.
 pub(crate) fn thrown(
     kind: Bound<'_, PyAny>,

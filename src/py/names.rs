@@ -56,7 +56,7 @@ names! {
     finalizer firstiter get_asyncgen_hooks get_coroutine_origin_tracking_depth old_agen_hooks
     origin_tracking_depth remove_done_callback run_forever set_asyncgen_hooks
     set_coroutine_origin_tracking_depth signal_handlers
-    __code__ __func__ __name__ __self__ ag_code cr_code func get_coro gi_code monitor;
+    __code__ __func__ __name__ __self__ cr_code func get_coro gi_code monitor;
     bytes_format = "B"
     event_loop = "loop"
     fallback = "FALLBACK"

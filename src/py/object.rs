@@ -3,6 +3,8 @@
 //! Any attached thread may call it. Objects of `#[pyclass]` types are tracked
 //! from birth; ours that live for one turn are untracked, and tracked later if they are kept.
 
+use std::ffi::CStr;
+
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -66,6 +68,49 @@ pub(crate) fn is_native_method(object: &Bound<'_, PyAny>) -> bool {
     let class = &raw mut ffi::PyMethodDescr_Type;
     // SAFETY: `object` is alive; the class is CPython's own.
     unsafe { ffi::Py_IS_TYPE(object.as_ptr(), class) != 0 }
+}
+
+/// What is known of a callable without asking it.
+pub(crate) enum FunctionKind {
+    /// A function that is written in Python: `types.FunctionType`.
+    Python,
+    /// A function or a method that is written in native code: `types.BuiltinFunctionType`.
+    Native,
+    /// What a task written in C gives `call_soon`.
+    TaskStep,
+    /// Anything else, which may answer for its attributes in code of its own.
+    Other,
+}
+
+/// Of which of the interpreter's own classes `object` is.
+pub(crate) fn function_kind(object: &Bound<'_, PyAny>) -> FunctionKind {
+    let pointer = object.as_ptr();
+    // SAFETY: a live object; the macro only compares its type, of which there is no subclass.
+    if unsafe { ffi::PyFunction_Check(pointer) != 0 } {
+        return FunctionKind::Python;
+    }
+    // SAFETY: likewise.
+    if unsafe { ffi::PyCFunction_Check(pointer) != 0 } {
+        return FunctionKind::Native;
+    }
+    // SAFETY: `object` is alive.
+    let class = unsafe { ffi::Py_TYPE(pointer) };
+    // SAFETY: the class of a live object is alive, and so is its name, which ends with a null byte.
+    let name = unsafe { CStr::from_ptr((*class).tp_name) };
+    // SAFETY: the class of a live object is alive.
+    let is_static = unsafe { ffi::PyType_HasFeature(class, ffi::Py_TPFLAGS_HEAPTYPE) == 0 };
+    // No module gives the class away. Until Python 3.11 it is static, and later its name has a dot, which no
+    // `class` statement makes.
+    let step = if is_static {
+        c"TaskStepMethWrapper"
+    } else {
+        c"_asyncio.TaskStepMethWrapper"
+    };
+    if name == step {
+        FunctionKind::TaskStep
+    } else {
+        FunctionKind::Other
+    }
 }
 
 /// Sets an attribute of `object`, or deletes it, as for an object whose class says nothing about it.

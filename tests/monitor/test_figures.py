@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import threading
 import time
@@ -152,6 +153,66 @@ def test_totals_add_up_by_name(loop: ferroloop.Loop) -> None:
         assert monitor.callbacks(0) == []
 
     run(loop, main())
+
+
+class Meta(type):
+    """Classes that do not tell their names."""
+
+    def __getattribute__(cls, name: str) -> Any:
+        if name == "__qualname__":
+            raise ValueError("of the class")
+        return super().__getattribute__(name)
+
+
+class Remote(metaclass=Meta):
+    """Answers for any attribute, as a proxy does that asks another machine."""
+
+    asked: list[str] = []  # noqa: RUF012 - what no instance has to be asked for
+
+    def __call__(self) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked.append(name)
+        raise KeyboardInterrupt
+
+
+class Partial(functools.partial):  # type: ignore[type-arg]
+    """Answers for its function in code of its own."""
+
+    @property
+    def func(self) -> Any:
+        Remote.asked.append("func")
+        return super().func
+
+
+class Named(asyncio.Task):  # type: ignore[type-arg]
+    """Answers for its coroutine in code of its own."""
+
+    def get_coro(self) -> Any:
+        Remote.asked.append("get_coro")
+        return super().get_coro()
+
+
+def test_totals_ask_the_programs_objects_nothing(loop: ferroloop.Loop) -> None:
+    async def worker() -> None:
+        pass
+
+    with ferroloop.Monitor(loop, totals=True) as monitor:
+        for _ in range(2):
+            loop.call_soon(Remote())
+            loop.call_soon(Partial(handler))
+            loop.call_soon(functools.partial(functools.partial(handler, 1), 2))
+            loop.call_soon(Server().connection_lost, None)
+        tasks = [Named(worker(), loop=loop), loop.create_task(worker())]
+        run_turns(loop, 2)
+        assert all(task.done() for task in tasks)
+        calls = {it.name.rpartition(".<locals>.")[2]: it.calls for it in monitor.callbacks(None)}
+    assert Remote.asked == []
+    assert (calls["Remote"], calls["Partial"], calls["handler()"]) == (2, 2, 2)
+    assert calls["worker()"] == 2
+    (name,) = (name for name in calls if name.endswith("connection_lost()"))
+    assert calls[name] == 2
 
 
 def test_totals_begin_with_the_first_question_and_are_a_monitors_own(loop: ferroloop.Loop) -> None:

@@ -6,7 +6,6 @@ Owns nothing; the loop's thread asks for slow ones when they are over, any threa
 from __future__ import annotations
 
 import asyncio
-import functools
 from types import CodeType
 from typing import Any
 
@@ -15,7 +14,10 @@ from ferroloop._compat import format_callback
 from ferroloop._loop import slow
 from ferroloop._net import lookups
 
-__all__ = ("of_function", "of_key", "of_subject")
+__all__ = ("of_class", "of_function", "of_key", "of_subject")
+
+#: Reads the name of a class and runs no code of its metaclass.
+_qualname_of = vars(type)["__qualname__"].__get__
 
 
 def of_function(function: Any) -> str:
@@ -59,18 +61,29 @@ def of_subject(subject: tuple[Any, ...]) -> tuple[str, Any]:
     return f"{kind} of {type(source).__qualname__}{_protocol(source)}", slow.peer_of(source, None)
 
 
+def of_class(subject: tuple[Any, ...]) -> str:
+    """Name what native code tells of by the class alone, which runs no code of the program."""
+    kind, target, *more = subject
+    if kind == "event":
+        return str(target)
+    name = str(_qualname_of(type(target)))
+    method = more[0] if kind == "call" else None
+    return name if method is None else f"{name}.{method}()"
+
+
 def of_key(key: Any) -> str:
-    """Name what totals are counted under: a code object, a class and a method, a word, a callable."""
+    """Name what totals are counted under: a code object, a class with or without a method, a word.
+
+    A function of an extension module counts under itself. Runs no code of the program.
+    """
     if isinstance(key, CodeType):
         return f"{getattr(key, 'co_qualname', key.co_name)}()"
     if isinstance(key, tuple):
         kind, method = key
-        return f"{kind.__qualname__}.{method}()"
+        return f"{_qualname_of(kind)}.{method}()"
     if isinstance(key, str):
         return key
-    if isinstance(key, functools.partial):
-        return of_key(key.func)
-    return getattr(key, "__qualname__", None) or type(key).__qualname__
+    return str(_qualname_of(key) if isinstance(key, type) else key.__qualname__)
 
 
 def _method(owner: Any, method: str) -> str:

@@ -122,6 +122,12 @@ imported! {
     c_future = "ferroloop._compat"."Future";
     /// What a stream reader's `readline` answers with a result instead.
     incomplete_reads = "ferroloop._compat"."INCOMPLETE_READS";
+    /// The class of tasks that is written in C, and whose steps loops run.
+    native_task = "_asyncio"."Task";
+    /// `types.MethodType`.
+    bound_method = "types"."MethodType";
+    /// `functools.partial`.
+    partial = "functools"."partial";
     /// `asyncio.StreamReader`, whatever a program has put in its place.
     stream_reader = "ferroloop._compat"."StreamReader";
     /// `asyncio.StreamWriter`, whatever a program has put in its place.
