@@ -7,6 +7,7 @@ import gc
 import os
 import time
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -164,6 +165,73 @@ def test_functions_that_raise_are_reported_once_and_called_again(
         "Exception in a function of at_stop() of a monitor",
     ]
     reports.clear()
+
+
+class Unnamed(asyncio.Task):  # type: ignore[type-arg]
+    """A task that does not tell its name."""
+
+    def get_name(self) -> str:
+        raise ValueError("of the task")
+
+
+def test_a_stall_that_cannot_be_described_is_reported_and_the_next_one_is_seen(
+    loop: ferroloop.Loop, reports: Reports
+) -> None:
+    seen: list[ferroloop.Stall] = []
+    ended: list[float] = []
+
+    def block(condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+    async def unnamed(monitor: ferroloop.Monitor) -> None:
+        block(lambda: monitor._failed)
+
+    async def main() -> None:
+        with ferroloop.Monitor(stall_after=0.02, on_stall=seen.append) as monitor:
+            await Unnamed(unnamed(monitor), loop=loop)
+            ended.append(time.monotonic())
+            loop.call_soon(block, lambda: [it for it in seen if it.started >= ended[0]])
+            await until(lambda: reports and [it for it in seen if it.started >= ended[0]])
+
+    run(loop, main())
+    report = reports.take()
+    assert report["message"] == "Exception in the thread of a monitor"
+    assert isinstance(report["exception"], ValueError)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("end", ["close", "stop"])
+def test_what_leaves_a_loop_leaves_the_end_of_its_monitor(
+    loop: ferroloop.Loop, end: str, error: type[BaseException]
+) -> None:
+    def leave() -> None:
+        raise error
+
+    monitor = ferroloop.Monitor(loop)
+    monitor.at_stop(leave)
+    monitor.start()
+    run(loop, turns(1))
+    with pytest.raises(error):
+        (loop.close if end == "close" else monitor.stop)()
+    assert not monitor.is_running
+    loop.close()
+    assert loop.is_closed()
+
+
+def test_what_fails_when_a_loop_is_closed_is_reported(
+    loop: ferroloop.Loop, reports: Reports
+) -> None:
+    monitor = ferroloop.Monitor(loop)
+    monitor.at_stop(failing([]))
+    monitor.start()
+    run(loop, turns(1))
+    loop.close()
+    report = reports.take()
+    assert report["message"] == "Exception in a function of at_stop() of a monitor"
+    assert isinstance(report["exception"], ValueError)
 
 
 def test_a_loop_that_is_closed_stops_its_monitor(loop: ferroloop.Loop) -> None:

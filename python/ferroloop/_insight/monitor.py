@@ -103,7 +103,7 @@ class Monitor:
         self._slow_seconds = 0.0
         self._hooks: list[_Hook] = []
         self._stop_hooks: list[Callable[[], object]] = []
-        #: The callbacks whose failure was reported.
+        #: The callbacks whose failure was reported, by id(); 0 is the monitor's thread itself.
         self._failed: set[int] = set()
 
     # Starting and stopping
@@ -390,7 +390,11 @@ class Monitor:
 
     def _report_slow(self, seconds: float, subject: tuple[Any, ...]) -> None:
         """Report what took `seconds` of the loop."""
-        name, peer = names.of_subject(subject)
+        try:
+            name, peer = names.of_subject(subject)
+        except Exception:
+            # A repr() of the program, for instance; what it raises is no error of the loop.
+            name, peer = names.of_class(subject), None
         slow = SlowCallback(seconds, name, peer, time.monotonic())
         self._slow.append(slow)
         self._slow_count += 1
@@ -402,22 +406,35 @@ class Monitor:
         try:
             function(*args)
         except BaseException as exc:
-            here = threading.get_ident() == self._loop._thread_id
+            owner = self._loop._thread_id
+            # A loop that does not run, such as one that is being closed, runs no callback soon.
+            here = owner == threading.get_ident() or (owner is None and not watcher.is_here())
             if here and isinstance(exc, (SystemExit, KeyboardInterrupt)):
                 raise
-            if id(function) in self._failed:
-                logger.debug("%s of a monitor has failed again", what, exc_info=exc)
-                return
-            self._failed.add(id(function))
-            context = {"message": f"Exception in {what} of a monitor", "exception": exc}
-            if here:
-                self._loop.call_exception_handler(context)
-                return
-            try:
-                self._loop.call_soon_threadsafe(self._loop.call_exception_handler, context)
-            except RuntimeError:
-                # The loop was closed meanwhile.
-                logger.error("Exception in %s of a monitor", what, exc_info=exc)
+            self._report(what, id(function), exc, here)
+
+    def _watch_failed(self, error: BaseException) -> None:
+        """Report that a stall could not be described; the first one goes to the exception handler."""
+        self._report("the thread", 0, error, False)
+
+    def _report(self, what: str, which: int, error: BaseException, here: bool) -> None:
+        """Report an error to the loop's exception handler, the first one of each `which`.
+
+        `here` says whether the handler may be called now, in this thread.
+        """
+        if which in self._failed:
+            logger.debug("%s of a monitor has failed again", what, exc_info=error)
+            return
+        self._failed.add(which)
+        context = {"message": f"Exception in {what} of a monitor", "exception": error}
+        if here:
+            self._loop.call_exception_handler(context)
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._loop.call_exception_handler, context)
+        except Exception:
+            # The loop was closed meanwhile, for instance.
+            logger.error("Exception in %s of a monitor", what, exc_info=error)
 
 
 class _Hook:
@@ -478,9 +495,11 @@ def _register_hooks() -> None:
 
 def _end() -> None:
     """Stop all monitors and their thread before the interpreter ends."""
-    for monitor in _copied_set():
-        monitor.stop()
-    watcher.end()
+    try:
+        for monitor in _copied_set():
+            monitor.stop()
+    finally:
+        watcher.end()
 
 
 def _abandon() -> None:

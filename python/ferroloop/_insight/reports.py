@@ -39,7 +39,8 @@ class Stall:
     ) -> None:
         """Make the report of a stall that goes on since `started`, in seconds of `time.monotonic()`."""
         #: When the callback was first seen to run, in seconds of `time.monotonic()`. It began up to
-        #: a tenth of `stall_after`, and at most 0.02 seconds, before that.
+        #: a tenth of `stall_after` before that: at least 0.001 and at most 0.02 seconds, and more where
+        #: the machine was too busy to look in time.
         self.started = started
         #: The same moment in seconds of `time.time()`.
         self.started_wall = time.time() - (time.monotonic() - started)

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from ferroloop._loop.base import LoopBase
 
-__all__ = ("Client", "abandon", "end", "unwatch", "wake", "watch")
+__all__ = ("Client", "abandon", "end", "is_here", "unwatch", "wake", "watch")
+
+#: How long the thread rests when there is no memory, in seconds.
+_REST = 0.02
 
 #: How long the end of the interpreter waits for a callback that the thread runs, in seconds.
 _PATIENCE = 1.0
@@ -35,6 +38,8 @@ class Client(Protocol):
     def _stall_ended(self, seconds: float) -> None: ...
 
     def _run_hooks(self, now: float) -> float | None: ...
+
+    def _watch_failed(self, error: BaseException) -> None: ...
 
 
 class _Watching:
@@ -114,6 +119,12 @@ def end() -> None:
         watching.thread.join(_PATIENCE)
 
 
+def is_here() -> bool:
+    """Whether this is the thread."""
+    watching = _present
+    return watching is not None and watching.thread is threading.current_thread()
+
+
 def abandon() -> None:
     """Forget the thread, which a forked child does not have."""
     global _lock, _present  # noqa: PLW0603 - what the parent's threads hold is held for ever here
@@ -134,15 +145,14 @@ def _run(watching: _Watching) -> None:
     try:
         while True:
             timeout = _run_hooks(watching)
-            for number, began, seconds in watching.native.wait(timeout):
-                client = watching.client(number)
-                if client is None:
-                    continue
-                if began:
-                    client._stall_began(seconds, functools.partial(watching.native.stands, number))
-                else:
-                    client._stall_ended(seconds)
-                del client
+            try:
+                found = watching.native.wait(timeout)
+            except MemoryError:
+                # Other programs may give some back; meanwhile the other loops are watched on.
+                time.sleep(_REST)
+                continue
+            for number, began, seconds in found:
+                _tell(watching, number, began, seconds)
             with _lock:
                 for number, reference in list(watching.clients.items()):
                     if reference() is None:
@@ -154,6 +164,20 @@ def _run(watching: _Watching) -> None:
         with _lock:
             if _present is watching:
                 _present = None
+
+
+def _tell(watching: _Watching, number: int, began: bool, seconds: float) -> None:
+    """Tell a client what was found. Its stack, task and callback have names that programs make."""
+    client = watching.client(number)
+    if client is None:
+        return
+    try:
+        if began:
+            client._stall_began(seconds, functools.partial(watching.native.stands, number))
+        else:
+            client._stall_ended(seconds)
+    except BaseException as exc:
+        client._watch_failed(exc)
 
 
 def _run_hooks(watching: _Watching) -> float | None:
