@@ -95,8 +95,10 @@ pub(crate) fn function_kind(object: &Bound<'_, PyAny>) -> FunctionKind {
     }
     // SAFETY: `object` is alive.
     let class = unsafe { ffi::Py_TYPE(pointer) };
-    // SAFETY: the class of a live object is alive, and so is its name, which ends with a null byte.
-    let name = unsafe { CStr::from_ptr((*class).tp_name) };
+    // SAFETY: the class of a live object is alive.
+    let name = unsafe { (*class).tp_name };
+    // SAFETY: the name of a class lives as long as the class, and ends with a null byte.
+    let name = unsafe { CStr::from_ptr(name) };
     // SAFETY: the class of a live object is alive.
     let is_static = unsafe { ffi::PyType_HasFeature(class, ffi::Py_TPFLAGS_HEAPTYPE) == 0 };
     // No module gives the class away. Until Python 3.11 it is static, and later its name has a dot, which no

@@ -10,7 +10,6 @@ import asyncio
 import atexit
 import collections
 import logging
-import math
 import os
 import threading
 import time
@@ -18,7 +17,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from ferroloop import _native
-from ferroloop._insight import contents, names, stacks, watcher
+from ferroloop._insight import contents, intervals, names, stacks, watcher
 from ferroloop._insight.reports import CallbackTotal, ExecutorState, SlowCallback, Stall
 from ferroloop._loop.base import LoopBase
 
@@ -78,8 +77,8 @@ class Monitor:
             if callback is not None and not callable(callback):
                 raise TypeError(f"{name} must be callable, got {callback!r}")
         self._loop = loop
-        self._stall_after = _checked("stall_after", stall_after)
-        self._slow_after = _checked("slow_after", slow_after)
+        self._stall_after = intervals.checked("stall_after", stall_after)
+        self._slow_after = intervals.checked("slow_after", slow_after)
         self._on_stall: Callable[[Stall], object] = _log if on_stall is None else on_stall
         self._on_slow: Callable[[SlowCallback], object] = _log if on_slow is None else on_slow
         if histograms is None:
@@ -101,7 +100,7 @@ class Monitor:
         self._slow: collections.deque[SlowCallback] = collections.deque(maxlen=_KEPT)
         self._slow_count = 0
         self._slow_seconds = 0.0
-        self._hooks: list[_Hook] = []
+        self._hooks: list[intervals.Hook] = []
         self._stop_hooks: list[Callable[[], object]] = []
         #: The callbacks whose failure was reported, by id(); 0 is the monitor's thread itself.
         self._failed: set[int] = set()
@@ -325,9 +324,9 @@ class Monitor:
         Returns a function that ends this. What `function` raises goes to the loop's exception handler
         once. Raises ValueError if `seconds` is no positive number, RuntimeError if no thread starts.
         """
-        interval = _checked("seconds", seconds)
+        interval = intervals.checked("seconds", seconds)
         assert interval is not None
-        hook = _Hook(interval, function)
+        hook = intervals.Hook(interval, function)
         with self._lock:
             self._hooks.append(hook)
             if self._is_running and self._number is None:
@@ -437,36 +436,10 @@ class Monitor:
             logger.error("Exception in %s of a monitor", what, exc_info=error)
 
 
-class _Hook:
-    """A function that is called again and again."""
-
-    __slots__ = ("due", "function", "interval")
-
-    def __init__(self, interval: float, function: Callable[[], object]) -> None:
-        self.interval = interval
-        self.function = function
-        self.due = time.monotonic() + interval
-
-
 def monitor_of(loop: asyncio.AbstractEventLoop) -> Monitor | None:
     """Return the monitor of `loop` that was started; None if there is none."""
     state = getattr(loop, "_state", None)
     return getattr(state, "monitor", None)
-
-
-def _checked(name: str, seconds: float | None) -> float | None:
-    """A threshold as a float. Raises ValueError or TypeError if it is no positive number."""
-    if seconds is None:
-        return None
-    if isinstance(seconds, bool) or not hasattr(type(seconds), "__float__"):
-        raise TypeError(f"{name} must be a positive number of seconds, got {seconds!r}")
-    try:
-        number = float(seconds)
-    except OverflowError:
-        number = math.inf
-    if not (number > 0.0 and math.isfinite(number)):
-        raise ValueError(f"{name} must be a positive number of seconds, got {number}")
-    return number
 
 
 def _log(found: Stall | SlowCallback) -> None:
