@@ -6,6 +6,7 @@ After each the loop must be at rest, run again, and be closed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import signal
 import sys
@@ -80,13 +81,17 @@ def handle(loop: asyncio.AbstractEventLoop) -> None:
 
 def until_sent(sender: Sender, work: Callable[[], None]) -> None:
     """Work until the interrupt has come, wherever it comes."""
-    watch.swallowed.clear()
-    try:
+
+    def repeat() -> None:
         sender.arm()
         while not watch.swallowed:
             work()
-    except KeyboardInterrupt:
-        pass
+
+    watch.swallowed.clear()
+    # In a function of its own: CPython 3.13 lets an interrupt at the jump back of a loop pass the handler
+    # of the try statement that the loop is in.
+    with contextlib.suppress(KeyboardInterrupt):
+        repeat()
     sender.wait()
 
 

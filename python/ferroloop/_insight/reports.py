@@ -41,16 +41,16 @@ class Stall:
         #: When the callback was first seen to run, in seconds of `time.monotonic()`. It began up to
         #: a tenth of `stall_after` before that: at least 0.001 and at most 0.02 seconds, and more where
         #: the machine was too busy to look in time.
-        self.started = started
+        self.started: float = started
         #: The same moment in seconds of `time.time()`.
-        self.started_wall = time.time() - (time.monotonic() - started)
+        self.started_wall: float = time.time() - (time.monotonic() - started)
         #: The stack of the loop's thread, innermost last. Empty if the stall was over before it
         #: could be taken, which code that holds the GIL may bring about.
-        self.stack = stack
+        self.stack: list[traceback.FrameSummary] = stack
         #: The outermost function of the callback; None if it has no Python function.
-        self.callback = callback
+        self.callback: str | None = callback
         #: The name of `task`.
-        self.task_name = None if task is None else task.get_name()
+        self.task_name: str | None = None if task is None else task.get_name()
         self._task = None if task is None else weakref.ref(task)
         self._seconds: float | None = None
 
