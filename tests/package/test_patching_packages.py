@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sysconfig
 import textwrap
 
 import pytest
@@ -20,6 +21,10 @@ def need(name: str) -> None:
         pytest.skip(f"{name} is not installed")
 
 
+@pytest.mark.skipif(
+    bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+    reason="gevent hangs on free-threaded Python, on asyncio's loop too",
+)
 @pytest.mark.parametrize("debug", [False, True], ids=["", "debug"])
 def test_gevents_monkey(kind: str, debug: bool) -> None:
     """Threads are greenlets of the loop's own thread then: the loop waits by gevent's selector."""

@@ -13,6 +13,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import re
 import signal
 import sys
@@ -142,6 +143,14 @@ def positions(loop_module: ModuleType, name: str, streams: ModuleType) -> int:
     return most
 
 
+def _import_all(package: ModuleType) -> None:
+    """Import what the package imports at its first use: CPython's import does not survive every failure."""
+    for parts in ("_loop", "_net", "_process"):
+        inner = importlib.import_module(f"{package.__name__}.{parts}")
+        for module in pkgutil.iter_modules(inner.__path__, f"{inner.__name__}."):
+            importlib.import_module(module.name)
+
+
 def main(loop: str, name: str, streams: str, count: int) -> None:
     loop_module, streams_module = importlib.import_module(loop), importlib.import_module(streams)
     if name == "tls_indirect":
@@ -150,6 +159,8 @@ def main(loop: str, name: str, streams: str, count: int) -> None:
         name = "tls"
     if name.startswith("tls"):
         CONTEXTS.update(server=server_context(), client=client_context())
+    if loop_module is not asyncio:
+        _import_all(loop_module)
     gc.collect()
     gc.freeze()
     most = positions(loop_module, name, streams_module)
