@@ -12,7 +12,7 @@ fn main() {
     pyo3_build_config::use_pyo3_cfgs();
     // LLD, Rust's linker since 1.90, would place the code at an address that is not its offset in the file;
     // py-spy's `--native` takes the two for equal and finds no stack then. GNU's ld ignores the option; a
-    // linker that somebody has chosen may refuse it.
+    // linker that was chosen by hand may refuse it.
     if std::env::var_os("RUSTC_LINKER").is_none() {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,separate-loadable-segments");
     }

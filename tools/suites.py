@@ -329,7 +329,7 @@ def examine(suite: Suite, place: Path) -> Result:
 
 
 def main() -> int:
-    """Run the suites that were named, or all; 1 if a test differs and nobody knows why."""
+    """Run the suites that were named, or all; 1 if a test differs without a known reason."""
     parser = argparse.ArgumentParser(description="Compare suites on asyncio and on ferroloop.")
     names = [suite.name for suite in SUITES]
     parser.add_argument("suites", nargs="*", metavar="suite", help=", ".join(names))

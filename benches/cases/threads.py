@@ -36,8 +36,8 @@ def _noop(*_: object) -> None:
     """What is called."""
 
 
-def bursts(member: Member) -> int:
-    """`call_soon`, a thousand a turn, with an argument each."""
+def _turns(member: Member, run: Callable[[], None]) -> int:
+    """`run()` once a turn, which is counted as a thousand operations."""
     loop, count = member.loop, 0
 
     def turn() -> None:
@@ -45,33 +45,35 @@ def bursts(member: Member) -> int:
         if member.is_over():
             loop.stop()
             return
-        for number in range(BURST):
-            loop.call_soon(_noop, number)
+        run()
         count += BURST
         loop.call_soon(turn)
 
     loop.call_soon(turn)
     loop.run_forever()
     return count
+
+
+def bursts(member: Member) -> int:
+    """`call_soon`, a thousand a turn, with an argument each."""
+    loop = member.loop
+
+    def run() -> None:
+        for number in range(BURST):
+            loop.call_soon(_noop, number)
+
+    return _turns(member, run)
 
 
 def cancelled(member: Member) -> int:
     """`call_later` far ahead, then `cancel`, a thousand a turn."""
-    loop, count = member.loop, 0
+    loop = member.loop
 
-    def turn() -> None:
-        nonlocal count
-        if member.is_over():
-            loop.stop()
-            return
+    def run() -> None:
         for _ in range(BURST):
             loop.call_later(30, _noop).cancel()
-        count += BURST
-        loop.call_soon(turn)
 
-    loop.call_soon(turn)
-    loop.run_forever()
-    return count
+    return _turns(member, run)
 
 
 async def _nothing() -> None:

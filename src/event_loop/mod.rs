@@ -17,7 +17,7 @@
 //! - `turn`: one turn, and turns until `stop()`
 //! - `watcher`: the thread that sees loops stand still
 //! - `insight`: what debug mode and a monitor want to know, and what is counted
-//! - `observed`: entries that run while somebody wants to know
+//! - `observed`: entries that run while a monitor or debug mode measures them
 //! - `counted`: turns that are counted for a monitor
 //! - `histogram`: distributions as Python sees them
 //! - `metrics`: what the loop has done, in numbers

@@ -1,4 +1,4 @@
-//! Entries of the queue that run while somebody wants to know what they take.
+//! Entries of the queue that run while a monitor or debug mode measures them.
 //!
 //! The loop's thread. Debug mode keeps the handle of what runs, reports by it, and so does more for each
 //! callback; a monitor keeps what it would make a name of.
@@ -145,7 +145,7 @@ impl EventLoop {
         result
     }
 
-    /// Runs an entry as a loop does that nobody wants to know of, with what it writes.
+    /// Runs an entry without measuring it, and sends what it writes.
     fn run_plainly(this: &Bound<'_, Self>, entry: Entry<'_>) -> PyResult<()> {
         let py = this.py();
         let event_loop = this.get();

@@ -1,7 +1,7 @@
 //! `Progress`: whether a loop gets on, for another thread to see; and `StallWatch`, which looks.
 //!
 //! The loop's thread writes a progress, any thread reads it, attached to Python or not. A watch belongs to
-//! whoever locks it.
+//! the thread that holds its lock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import time
+import weakref
+from typing import Any
+
+from .loops import PATIENCE
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -23,4 +28,12 @@ def count_of(*names: str) -> int:
 def tidy() -> None:
     """Collect all generations; what was only kept by cycles is gone then."""
     for _ in range(3):
+        gc.collect()
+
+
+def collect_until_freed(gone: weakref.ref[Any]) -> None:
+    """Collect until what is referenced is freed; another thread may hold it for a moment."""
+    deadline = time.monotonic() + PATIENCE
+    while gone() is not None:
+        assert time.monotonic() < deadline, "it is kept alive"
         gc.collect()

@@ -55,7 +55,7 @@ class _Watching:
         )
 
     def client(self, number: int) -> Client | None:
-        """Whoever has that number, if it still lives."""
+        """The client of that number, None if it is freed."""
         reference = self.clients.get(number)
         return None if reference is None else reference()
 

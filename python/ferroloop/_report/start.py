@@ -90,7 +90,7 @@ def _write_at_exit() -> None:
     elif isinstance(kind, type):
         ending = f"it ended with {kind.__name__}"
     _write_all(ending)
-    # A loop that nobody closed ends with its monitor, right after this.
+    # A loop that is not closed ends with its monitor, right after this.
     _recorders.clear()
 
 
