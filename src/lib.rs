@@ -59,7 +59,7 @@ fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
 fn initialise(py: Python<'_>) -> PyResult<()> {
     #[cfg(all(debug_assertions, Py_3_13))]
     py::borrow_watch::install(py);
-    py::names::install(py)?;
+    py::calling::names::install(py)?;
     py::context::check_layout(py)?;
     // PyO3 panics where it cannot make a class, so no class is made later.
     py.get_type::<py::data::window::Window>();

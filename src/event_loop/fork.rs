@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 
 use crate::error::exception;
 use crate::event_loop::state::{EventLoop, Life};
-use crate::py::names::name;
+use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::thread;
 

@@ -12,55 +12,43 @@
 //! - `signals`: what signals write to the loop's pipe
 //! - `wakeup`: whose pipe that is
 //! - `owner`: answers to handles
-//! - `slow`: what the calls within one event took
 //! - `user_code`: the one place through which user code is called
 //! - `turn`: one turn, and turns until `stop()`
-//! - `watcher`: the thread that sees loops stand still
-//! - `insight`: what debug mode and a monitor want to know, and what is counted
-//! - `observed`: entries that run while a monitor or debug mode measures them
-//! - `counted`: turns that are counted for a monitor
-//! - `histogram`: distributions as Python sees them
-//! - `metrics`: what the loop has done, in numbers
+//! - `observe`: what debug mode and a monitor measure
 //!
 //! The loop never names a transport: it knows sources as objects with a `dyn SourceClass`.
 
 mod buffers;
 mod check;
-mod counted;
 mod fork;
-mod histogram;
-mod insight;
 pub(crate) mod methods;
-mod metrics;
-mod observed;
+mod observe;
 mod owner;
 mod queue;
 mod registration;
 mod registry;
 mod signals;
-mod slow;
 mod source;
 mod state;
 mod turn;
 mod user_code;
 mod wakeup;
-mod watcher;
 
-pub(crate) use histogram::Histogram;
+pub(crate) use observe::histogram::Histogram;
+pub(crate) use observe::watcher::Watcher;
 pub(crate) use registration::{Edges, Place, Registration};
 pub(crate) use registry::Claim;
 pub(crate) use source::{Direction, Readiness, Source, SourceClass, Step};
 pub(crate) use state::{EventLoop, Purpose, SCRATCH};
 pub(crate) use user_code::{UserCall, about, call_factory, call_soon_about, note_about};
-pub(crate) use watcher::Watcher;
 
 use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use crate::handle::set_owner;
-use crate::py::blank;
-use crate::py::method::install_on as method;
+use crate::py::calling::method::install_on as method;
+use crate::py::lifetime::blank;
 
 /// Prepares the class and the handles. Call once, when the module is initialised.
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {

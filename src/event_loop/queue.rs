@@ -13,7 +13,7 @@ use crate::event_loop::source::{Readiness, Source, Step};
 use crate::handle::{Callback, Flavour, Handle};
 use crate::logic::inbox::Queue;
 use crate::logic::slab::Key;
-use crate::py::object;
+use crate::py::lifetime::object;
 
 /// With room for more than so many entries, an empty queue gives its memory back.
 const ROOMY: usize = 4096;

@@ -7,9 +7,9 @@
 use crate::error::Raises;
 use crate::event_loop::state::{Entry, EventLoop};
 use crate::handle::{Callback, Handle};
-use crate::py::call::Args;
-use crate::py::names::name;
-use crate::py::object;
+use crate::py::calling::call::Args;
+use crate::py::calling::names::name;
+use crate::py::lifetime::object;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Int};
 use crate::sys::poller::Directions;

@@ -11,14 +11,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
 use crate::error::leaves_the_loop;
-use crate::event_loop::insight::{SLOW, TOTALS};
 use crate::event_loop::methods::schedule::Prepared;
-use crate::event_loop::slow::{Frame, Subject};
+use crate::event_loop::observe::insight::{SLOW, TOTALS};
+use crate::event_loop::observe::slow::{Frame, Subject};
 use crate::event_loop::source::Readiness;
 use crate::event_loop::state::EventLoop;
 use crate::handle::{Callback, Handle};
-use crate::py::call::{self, Args};
-use crate::py::names::name;
+use crate::py::calling::call::{self, Args};
+use crate::py::calling::names::name;
 use crate::py::thread;
 use crate::py::value::{self, Count, Float, Text};
 

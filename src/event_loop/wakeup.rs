@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use crate::event_loop::signals::set_wakeup_fd;
 use crate::event_loop::state::EventLoop;
 use crate::logic::wakeup_stack::WakeupStack;
-use crate::py::names::name;
+use crate::py::calling::names::name;
 
 /// No descriptor, for `signal.set_wakeup_fd`.
 const NONE: i32 = -1;

@@ -8,9 +8,9 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use crate::py::call::Args;
+use crate::py::calling::call::Args;
+use crate::py::calling::names::name;
 use crate::py::context::Context;
-use crate::py::names::name;
 use crate::py::value;
 
 /// Which handle a callback had.

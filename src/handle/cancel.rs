@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 
 use crate::handle::owner::owner;
 use crate::handle::{Handle, TimerHandle};
-use crate::py::method::{Arguments, FastMethod};
+use crate::py::calling::method::{Arguments, FastMethod};
 
 /// `Handle.cancel`
 pub(crate) struct Cancel;

@@ -30,7 +30,8 @@ pub(crate) use timer::TimerHandle;
 
 use pyo3::prelude::*;
 
-use crate::py::{method, pool};
+use crate::py::calling::method;
+use crate::py::lifetime::pool;
 
 /// Makes finished handles return to their pools, and gives them their fast methods. Call once, when
 /// the module is initialised.

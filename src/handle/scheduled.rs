@@ -15,11 +15,11 @@ use pyo3::prelude::*;
 
 use crate::handle::callback::Callback;
 use crate::handle::runner::Runner;
-use crate::py::call::Args;
+use crate::py::calling::call::Args;
+use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
-use crate::py::names::name;
-use crate::py::object;
-use crate::py::pool::{self, Pool, Pooled};
+use crate::py::lifetime::object;
+use crate::py::lifetime::pool::{self, Pool, Pooled};
 use crate::py::stdlib::asyncio;
 
 /// What only debug mode and cancelled handles need.

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use crate::handle::Handle;
 use crate::handle::runner::Runner;
-use crate::py::names::name;
+use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::thread;
 

@@ -11,10 +11,10 @@ use pyo3::prelude::*;
 
 use crate::handle::Handle;
 use crate::handle::callback::Callback;
+use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
-use crate::py::names::name;
-use crate::py::object;
-use crate::py::pool::{self, Pool, Pooled};
+use crate::py::lifetime::object;
+use crate::py::lifetime::pool::{self, Pool, Pooled};
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Float};
 

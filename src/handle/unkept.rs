@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use crate::handle::Handle;
 use crate::handle::callback::{Callback, Flavour};
 use crate::handle::runner::Runner;
-use crate::py::{object, pool};
+use crate::py::lifetime::{object, pool};
 
 impl Handle {
     /// Runs a callback whose handle nobody has kept: as `run` does it with the handle.

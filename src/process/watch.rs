@@ -15,9 +15,9 @@ use pyo3::prelude::*;
 use crate::error::{Raises, exception_of, os_error};
 use crate::event_loop::{EventLoop, Place, Readiness, Registration, Source, SourceClass};
 use crate::handle::{Callback, Handle};
-use crate::py::call::Args;
+use crate::py::calling::call::Args;
 use crate::py::cell::LoopCell;
-use crate::py::object;
+use crate::py::lifetime::object;
 use crate::py::value::Int;
 use crate::sys::process;
 

@@ -17,8 +17,8 @@ use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
+use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
-use crate::py::names::name;
 use crate::py::value::Text;
 
 /// The context that a callback runs in: one of its own, given by the caller or already changed by a
@@ -293,7 +293,7 @@ fn unmarked(context: &Py<PyAny>, pristine: &Py<PyAny>) -> bool {
         return false;
     };
     vars(context.as_ptr(), offset) == vars(pristine.as_ptr(), offset)
-        && crate::py::object::is_unique(context)
+        && crate::py::lifetime::object::is_unique(context)
 }
 
 fn copy(py: Python<'_>, context: &Py<PyAny>) -> PyResult<Py<PyAny>> {

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyList, PySlice, PyString, PyTuple};
 
 use crate::error::no_memory;
-use crate::py::names::name;
+use crate::py::calling::names::name;
 use crate::sys::allocation;
 
 /// Text that becomes a `str`.

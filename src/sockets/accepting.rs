@@ -10,8 +10,8 @@ use pyo3::prelude::*;
 
 use crate::error::os_error;
 use crate::event_loop::{Direction, EventLoop};
-use crate::py::method::{Arguments, FastMethod};
-use crate::py::names::name;
+use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::names::name;
 use crate::py::stdlib::socket::adopt;
 use crate::py::value;
 use crate::sockets::waiting::{blocks, number_of, wait};

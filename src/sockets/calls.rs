@@ -14,8 +14,8 @@ use pyo3::types::{PyBytes, PyInt};
 
 use crate::error::{Raises, os_error};
 use crate::event_loop::{Direction, EventLoop, SCRATCH};
+use crate::py::calling::method::{Arguments, FastMethod};
 use crate::py::data::{buffer, bytes};
-use crate::py::method::{Arguments, FastMethod};
 use crate::py::value;
 use crate::sockets::waiting::{number_of, wait};
 use crate::sys::address::Address;

@@ -18,7 +18,7 @@ use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 
 use crate::event_loop::EventLoop;
-use crate::py::method::install_on as method;
+use crate::py::calling::method::install_on as method;
 
 /// Puts the native halves of the `sock_*` calls on the loop's class.
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {

@@ -19,10 +19,10 @@ use crate::error::{exception, leaves_the_loop};
 use crate::event_loop::{
     Claim, Direction, Edges, EventLoop, Place, Readiness, Source, SourceClass,
 };
-use crate::py::call;
+use crate::py::calling::call;
+use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
-use crate::py::method::{Arguments, FastMethod};
-use crate::py::names::name;
 use crate::py::stdlib::{asyncio, socket};
 use crate::py::value::Int;
 

@@ -9,12 +9,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::error::{exception, exception_of};
-use crate::py::call;
+use crate::py::calling::call;
+use crate::py::calling::coroutine::{already_awaited, ended, just_started, never_awaited};
+use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
-use crate::py::coroutine::{already_awaited, ended, just_started, never_awaited};
-use crate::py::names::name;
-use crate::py::object;
-use crate::py::pool::{self, Pool, Pooled};
+use crate::py::lifetime::object;
+use crate::py::lifetime::pool::{self, Pool, Pooled};
 use crate::py::stdlib::asyncio;
 use crate::py::value::{Count, Text};
 use crate::streams::buffered::{self, Look};

@@ -3,9 +3,9 @@
 //! Loop thread only.
 
 use crate::error::exception;
-use crate::py::call;
-use crate::py::coroutine::{already_awaited, stop_with, thrown};
-use crate::py::names::name;
+use crate::py::calling::call;
+use crate::py::calling::coroutine::{already_awaited, stop_with, thrown};
+use crate::py::calling::names::name;
 use crate::py::value::Text;
 use crate::streams::coroutine::{Phase, State, Step, StreamCoroutine};
 use crate::streams::work::Work;

@@ -32,9 +32,9 @@ use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use crate::py::blank;
-use crate::py::method::install_on as method;
-use crate::py::pool;
+use crate::py::calling::method::install_on as method;
+use crate::py::lifetime::blank;
+use crate::py::lifetime::pool;
 
 pub(crate) use coroutine::StreamCoroutine;
 pub(crate) use protocol::StreamProtocolBase;

@@ -15,13 +15,13 @@ use pyo3::types::{
 };
 
 use crate::error::exception;
-use crate::py::blank::may_be_blank;
-use crate::py::call;
+use crate::py::calling::call;
+use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
 use crate::py::data::bytearray;
 use crate::py::data::window::Window;
-use crate::py::method::{Arguments, FastMethod};
-use crate::py::names::name;
+use crate::py::lifetime::blank::may_be_blank;
 use crate::py::stdlib::asyncio;
 use crate::streams::field;
 use crate::streams::reader::StreamReaderBase;

@@ -14,12 +14,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyTuple, PyType};
 
 use crate::error::exception;
-use crate::py::blank::may_be_blank;
+use crate::py::calling::call;
+use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
 use crate::py::data::bytearray;
-use crate::py::names::name;
+use crate::py::lifetime::blank::may_be_blank;
+use crate::py::lifetime::object;
 use crate::py::stdlib::asyncio;
-use crate::py::{call, object};
 use crate::streams::field;
 
 /// asyncio's fields.

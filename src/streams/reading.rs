@@ -8,8 +8,8 @@ use std::ffi::CStr;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
 
+use crate::py::calling::method::{Arguments, FastMethod};
 use crate::py::data::bytearray;
-use crate::py::method::{Arguments, FastMethod};
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Text};
 use crate::streams::coroutine::StreamCoroutine;

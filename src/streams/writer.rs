@@ -9,10 +9,10 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-use crate::py::blank::may_be_blank;
-use crate::py::call;
+use crate::py::calling::call;
+use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
-use crate::py::names::name;
+use crate::py::lifetime::blank::may_be_blank;
 use crate::py::stdlib::asyncio;
 use crate::streams::field;
 use crate::streams::protocol::StreamProtocolBase;

@@ -8,9 +8,9 @@ use std::ffi::CStr;
 
 use pyo3::prelude::*;
 
-use crate::py::call;
-use crate::py::method::{Arguments, FastMethod};
-use crate::py::names::name;
+use crate::py::calling::call;
+use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::streams::coroutine::StreamCoroutine;
 use crate::streams::field;

@@ -11,9 +11,7 @@
 //! - `process`: one child process behind a descriptor
 //! - `barrier`: a memory barrier in every thread at once
 //! - `openssl`: the OpenSSL that another module is linked to
-//! - `openssl_shape`: whether words are addresses of that OpenSSL's objects
 //! - `allocation`: memory that there may not be
-//! - `memory`: what is at an address that may be none
 //! - `address`: socket addresses, compact
 //! - `wakeup`: the descriptor that signals write to
 //!
@@ -26,10 +24,8 @@ pub(crate) mod barrier;
 mod call;
 pub(crate) mod clock;
 pub(crate) mod datagram;
-pub(crate) mod memory;
 pub(crate) mod nonblocking;
 pub(crate) mod openssl;
-pub(crate) mod openssl_shape;
 pub(crate) mod pipe;
 pub(crate) mod poller;
 pub(crate) mod process;

@@ -7,8 +7,8 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::py::call;
-use crate::py::names::name;
+use crate::py::calling::call;
+use crate::py::calling::names::name;
 use crate::transport::endpoint::Transport;
 use crate::transport::stream::state::StreamTransport;
 

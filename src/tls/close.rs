@@ -10,7 +10,7 @@ use pyo3::types::PyTuple;
 
 use crate::error::leaves_the_loop;
 use crate::event_loop::{about, note_about};
-use crate::py::names::name;
+use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Text};
 use crate::tls::session::{Phase, TlsProtocol, Told, Work};

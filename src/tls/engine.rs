@@ -10,14 +10,14 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyMemoryView};
 
-use crate::py::call;
+use crate::py::calling::call;
+use crate::py::calling::names::name;
 use crate::py::data::buffer;
 use crate::py::data::window::Window;
-use crate::py::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::stdlib::ssl::{self, Direct};
 use crate::py::value::{self, Text};
-use crate::sys::openssl::{Answer, OpenSsl};
+use crate::sys::openssl::functions::{Answer, OpenSsl};
 
 /// Declares functions that look a method of a class of `_ssl` up once and return it.
 macro_rules! methods {

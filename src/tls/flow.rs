@@ -4,7 +4,7 @@
 //! Loop thread only.
 
 use crate::error::leaves_the_loop;
-use crate::py::names::name;
+use crate::py::calling::names::name;
 use crate::py::value::shown;
 use crate::tls::read::SLICE;
 use crate::tls::session::{Phase, TlsProtocol};

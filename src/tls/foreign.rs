@@ -11,10 +11,11 @@ use pyo3::types::{PyBytes, PyMemoryView, PySlice};
 
 use crate::error::exception;
 use crate::logic::tls_records::Records;
+use crate::py::calling::call;
+use crate::py::calling::names::name;
 use crate::py::data::bytes::Pinned;
-use crate::py::names::name;
 use crate::py::stdlib::asyncio;
-use crate::py::{call, value};
+use crate::py::value;
 use crate::tls::below::Below;
 use crate::tls::engine::{Engine, again};
 use crate::tls::read::EMPTY_BUFFER;

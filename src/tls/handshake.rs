@@ -8,9 +8,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::error::{exception, exception_of};
-use crate::py::call;
+use crate::py::calling::call;
+use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
-use crate::py::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{Float, Text, shown};
 use crate::tls::below::Below;

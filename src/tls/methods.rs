@@ -14,9 +14,9 @@ use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyTuple};
 
 use crate::error::{exception, exception_of, no_memory};
 use crate::event_loop::EventLoop;
+use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::names::name;
 use crate::py::data::bytes::Pinned;
-use crate::py::method::{Arguments, FastMethod};
-use crate::py::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Count, Text, shown};
 use crate::tls::callbacks::{READ_MARKS, WRITE_MARKS};

@@ -30,7 +30,8 @@ pub(crate) use session::{TlsProtocol, TlsTransport};
 
 use pyo3::prelude::*;
 
-use crate::py::{finalizer, method};
+use crate::py::calling::method;
+use crate::py::lifetime::finalizer;
 
 /// Gives TLS transports their fast methods and their `__del__`. Call once, when the module is
 /// initialised.

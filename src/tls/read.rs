@@ -9,10 +9,10 @@ use pyo3::prelude::*;
 
 use crate::error::{exception, no_memory};
 use crate::event_loop::Purpose;
-use crate::py::call;
+use crate::py::calling::call;
+use crate::py::calling::names::name;
 use crate::py::data::buffer;
 use crate::py::data::window::{self, Window};
-use crate::py::names::name;
 use crate::py::value;
 use crate::sys::allocation;
 use crate::tls::engine::{Read, Room};

@@ -19,7 +19,7 @@ use crate::logic::write_queue::WriteQueue;
 use crate::py::cell::LoopCell;
 use crate::py::data::bytes::Pinned;
 use crate::py::data::window::Window;
-use crate::py::finalizer::{Destructor, Finalized};
+use crate::py::lifetime::finalizer::{Destructor, Finalized};
 use crate::py::stdlib::warning;
 use crate::tls::below::Below;
 use crate::tls::engine::Engine;

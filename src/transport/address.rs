@@ -7,7 +7,7 @@ use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::py::names::name;
+use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::value;
 use crate::sys::address::{self, Address};

@@ -12,9 +12,9 @@ use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
 
 use crate::error::{exception, no_memory};
 use crate::logic::write_queue::{Chunk, WriteQueue};
+use crate::py::calling::names::name;
 use crate::py::data::buffer;
 use crate::py::data::bytes::Pinned;
-use crate::py::names::name;
 use crate::py::value::shown;
 use crate::sys::allocation;
 use crate::sys::socket::MAX_SLICES;

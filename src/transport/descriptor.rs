@@ -10,8 +10,8 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::error::{Raises, exception};
+use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
-use crate::py::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::stdlib::socket::{Candidate, Held, adopt, is_c_socket};
 use crate::sys::nonblocking::{self, Origin};

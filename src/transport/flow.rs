@@ -11,7 +11,7 @@ use pyo3::types::{PyBool, PyFloat, PyInt, PyString, PyTuple};
 
 use crate::error::exception;
 use crate::logic::flow_control::{DEFAULT_HIGH, FlowControl};
-use crate::py::names::name;
+use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, shown};
 use crate::transport::endpoint::Transport;

@@ -30,8 +30,8 @@ pub(crate) mod transfer;
 
 use pyo3::prelude::*;
 
-use crate::py::finalizer;
-use crate::py::method::install as install_method;
+use crate::py::calling::method::install as install_method;
+use crate::py::lifetime::finalizer;
 
 /// Gives the transports their fast methods and their `__del__`. Call once, when the module is
 /// initialised.

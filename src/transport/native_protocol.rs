@@ -8,9 +8,9 @@
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::py::call;
+use crate::py::calling::call;
+use crate::py::calling::names::name;
 use crate::py::data::window::Window;
-use crate::py::names::name;
 
 /// What a stream transport tells a native protocol.
 pub(crate) trait NativeClass: Sync {

@@ -8,8 +8,8 @@ use pyo3::prelude::*;
 
 use crate::error::leaves_the_loop;
 use crate::event_loop::EventLoop;
-use crate::py::call;
-use crate::py::names::name;
+use crate::py::calling::call;
+use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Text};
 use crate::transport::native_protocol::{NativeClass, NativeProtocol};

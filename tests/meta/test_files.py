@@ -10,6 +10,7 @@ import pytest
 from meta.project import CRATE, ROOT, crate_files, files, shown
 
 MAX_LINES = 500
+MAX_FILES = 15
 
 
 def test_no_source_file_is_longer_than_500_lines() -> None:
@@ -53,6 +54,16 @@ def test_a_layer_lists_its_files(folder: Path) -> None:
         if path.stem != "mod" and f"`{path.stem}`" not in contract
     ]
     assert not missing, f"{shown(folder)}/mod.rs does not name {missing}"
+
+
+def test_no_folder_of_the_crate_holds_more_than_fifteen_files() -> None:
+    folders = {path.parent for path in crate_files()}
+    full = {
+        shown(folder): number
+        for folder in folders
+        if (number := len(list(folder.glob("*.rs")))) > MAX_FILES
+    }
+    assert not full
 
 
 def test_the_project_has_what_a_reader_looks_for() -> None:

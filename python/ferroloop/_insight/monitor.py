@@ -1,7 +1,7 @@
 """`Monitor`: what blocks a loop, what is slow in it, and where its time goes.
 
 A monitor belongs to one loop, which holds it while it runs; any thread may use it. The loop's own
-figures are native (`src/event_loop/insight.rs`); this is what a program sees of them.
+figures are native (`src/event_loop/observe/insight.rs`); this is what a program sees of them.
 """
 
 from __future__ import annotations

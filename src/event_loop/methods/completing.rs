@@ -9,9 +9,10 @@ use pyo3::prelude::*;
 
 use crate::error::exception;
 use crate::event_loop::state::EventLoop;
-use crate::py::names::name;
+use crate::py::calling::coroutine;
+use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
-use crate::py::{coroutine, value};
+use crate::py::value;
 
 impl EventLoop {
     /// Runs until `future` (a coroutine becomes a task) is done; its result, or its exception.

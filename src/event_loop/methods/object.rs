@@ -13,14 +13,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::error::{exception, no_memory};
-use crate::event_loop::histogram::Histogram;
-use crate::event_loop::insight::{DEBUG, Times};
 use crate::event_loop::methods::watchers::check_free;
+use crate::event_loop::observe::histogram::Histogram;
+use crate::event_loop::observe::insight::{DEBUG, Times};
 use crate::event_loop::queue::Ready;
 use crate::event_loop::state::EventLoop;
 use crate::handle::Handle;
-use crate::py::names::name;
-use crate::py::object;
+use crate::py::calling::names::name;
+use crate::py::lifetime::object;
 use crate::py::thread;
 use crate::py::value::{self, Float, Int};
 use crate::sys::allocation;

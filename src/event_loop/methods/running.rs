@@ -12,7 +12,7 @@ use pyo3::types::PyTuple;
 
 use crate::error::exception;
 use crate::event_loop::state::EventLoop;
-use crate::py::names::name;
+use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::{thread, value};
 

@@ -12,15 +12,15 @@ use pyo3::prelude::*;
 use pyo3::types::PyFloat;
 
 use crate::error::{Raises, exception, exception_of, no_memory};
-use crate::event_loop::insight::{DEBUG, TIMES};
+use crate::event_loop::observe::insight::{DEBUG, TIMES};
 use crate::event_loop::queue::Ready;
 use crate::event_loop::state::{EventLoop, unschedule};
 use crate::handle::{Callback, Handle, TimerHandle};
-use crate::py::call::Args;
+use crate::py::calling::call::Args;
+use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::names::name;
 use crate::py::context::{self, Context};
-use crate::py::method::{Arguments, FastMethod};
-use crate::py::names::name;
-use crate::py::object;
+use crate::py::lifetime::object;
 use crate::py::value;
 use crate::sys::clock;
 

@@ -13,9 +13,9 @@ use pyo3::types::{PyBool, PyDict};
 
 use crate::error::exception;
 use crate::event_loop::state::EventLoop;
-use crate::py::call;
-use crate::py::method::{Arguments, FastMethod};
-use crate::py::names::name;
+use crate::py::calling::call;
+use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::value;
 

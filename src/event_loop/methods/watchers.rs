@@ -19,9 +19,9 @@ use crate::event_loop::source::{Direction, Watch};
 use crate::event_loop::state::{Core, Entry, EventLoop};
 use crate::handle::{Callback, Handle, cancel_handle};
 use crate::logic::slab::Key;
-use crate::py::call::Args;
-use crate::py::method::{Arguments, FastMethod};
-use crate::py::names::name;
+use crate::py::calling::call::Args;
+use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::names::name;
 use crate::py::value::shown;
 use crate::sys::poller::Directions;
 

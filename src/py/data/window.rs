@@ -18,7 +18,8 @@ use pyo3::types::{PyByteArray, PyBytes};
 
 use crate::error::no_memory;
 use crate::py::data::bytearray;
-use crate::py::{object, value};
+use crate::py::lifetime::object;
+use crate::py::value;
 use crate::sys::allocation;
 
 unsafe extern "C" {

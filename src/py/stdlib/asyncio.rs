@@ -4,10 +4,10 @@
 //! imports no more of asyncio than it must; `Future` and `Task` are looked up at every call, because
 //! programs replace them.
 
-use crate::py::names::name;
-use crate::py::value::{self, Text};
+use crate::py::calling::names::name;
 #[cfg(Py_GIL_DISABLED)]
-use crate::py::watched::{Entry, Found};
+use crate::py::calling::watched::{Entry, Found};
+use crate::py::value::{self, Text};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};

@@ -13,8 +13,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use crate::py::call;
-use crate::py::names::name;
+use crate::py::calling::call;
+use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{Int, Text};
 

@@ -20,12 +20,12 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 
+use crate::py::calling::names::name;
 use crate::py::data::window::Window;
 use crate::py::data::{buffer, bytes};
-use crate::py::names::name;
 use crate::py::value::{self, Text};
-use crate::sys::openssl::{Answer, Objects, OpenSsl, Session};
-use crate::sys::openssl_shape::Shape;
+use crate::sys::openssl::functions::{Answer, Objects, OpenSsl, Session};
+use crate::sys::openssl::shape::Shape;
 
 /// Whether connections made from now on may be served directly.
 static ALLOWED: AtomicBool = AtomicBool::new(true);

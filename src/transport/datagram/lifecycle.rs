@@ -7,9 +7,9 @@ use pyo3::prelude::*;
 
 use crate::event_loop::{EventLoop, Readiness, SourceClass, Step};
 use crate::logic::lifecycle::Lifecycle;
+use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
-use crate::py::finalizer::{Destructor, Finalized};
-use crate::py::names::name;
+use crate::py::lifetime::finalizer::{Destructor, Finalized};
 use crate::transport::datagram::state::{DatagramState, DatagramTransport};
 use crate::transport::descriptor::Descriptor;
 use crate::transport::endpoint::{Endpoint, Transport};

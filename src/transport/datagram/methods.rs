@@ -11,8 +11,8 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::event_loop::EventLoop;
 use crate::logic::lifecycle::Lifecycle;
+use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
-use crate::py::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::stdlib::socket;
 use crate::py::value::{Count, Text};

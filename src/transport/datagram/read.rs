@@ -14,7 +14,7 @@ use pyo3::types::PyBytes;
 use crate::error::{leaves_the_loop, os_error, would_block};
 use crate::event_loop::Readiness;
 use crate::logic::lifecycle::Lifecycle;
-use crate::py::names::name;
+use crate::py::calling::names::name;
 use crate::py::value::{self, Count};
 use crate::sys::address::RawAddress;
 use crate::sys::datagram::{Batch, LARGEST_OTHER};

@@ -13,8 +13,8 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::error::exception_of;
 use crate::event_loop::EventLoop;
-use crate::py::blank::may_be_blank;
-use crate::py::names::name;
+use crate::py::calling::names::name;
+use crate::py::lifetime::blank::may_be_blank;
 use crate::py::value::Count;
 
 /// The native half of `ferroloop`'s servers.

@@ -17,9 +17,9 @@ use crate::error::{exception, leaves_the_loop, os_error};
 use crate::event_loop::{
     EventLoop, Place, Readiness, Registration, Source, SourceClass, call_factory,
 };
+use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
-use crate::py::names::name;
 use crate::py::stdlib::socket::Held;
 use crate::py::stdlib::{asyncio, audit};
 use crate::py::value::{self, Float, Text, shown};

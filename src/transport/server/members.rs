@@ -8,8 +8,8 @@ use std::ffi::CStr;
 use pyo3::prelude::*;
 
 use crate::event_loop::EventLoop;
-use crate::py::method::{Arguments, FastMethod};
-use crate::py::names::name;
+use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::names::name;
 use crate::py::value;
 use crate::transport::server::base::ServerBase;
 use crate::transport::stream::state::StreamTransport;

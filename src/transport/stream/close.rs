@@ -10,10 +10,10 @@ use pyo3::prelude::*;
 
 use crate::event_loop::{EventLoop, SourceClass};
 use crate::logic::lifecycle::Lifecycle;
-use crate::py::call::Args;
+use crate::py::calling::call::Args;
+use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
-use crate::py::finalizer::{Destructor, Finalized};
-use crate::py::names::name;
+use crate::py::lifetime::finalizer::{Destructor, Finalized};
 use crate::sys::socket;
 use crate::transport::address;
 use crate::transport::descriptor::Descriptor;

@@ -13,8 +13,8 @@ use pyo3::types::{PyInt, PyString};
 
 use crate::error::Raises;
 use crate::event_loop::EventLoop;
-use crate::py::method::{Arguments, FastMethod};
-use crate::py::names::name;
+use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::names::name;
 use crate::py::stdlib::audit;
 use crate::py::value;
 use crate::sys::address::{Address, is_tcp_request};

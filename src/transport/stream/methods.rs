@@ -12,8 +12,8 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::event_loop::EventLoop;
 use crate::logic::lifecycle::Lifecycle;
-use crate::py::method::{Arguments, FastMethod};
-use crate::py::names::name;
+use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Count, Text};
 use crate::sys::address::Address;

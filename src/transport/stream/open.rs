@@ -9,9 +9,9 @@ use pyo3::types::PyDict;
 
 use crate::event_loop::EventLoop;
 use crate::logic::write_queue::WriteQueue;
+use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
 use crate::py::context::Context;
-use crate::py::names::name;
 use crate::sys::address::Address;
 use crate::sys::socket;
 use crate::transport::descriptor::Descriptor;

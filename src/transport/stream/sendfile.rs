@@ -8,8 +8,8 @@ use pyo3::exceptions::{PyConnectionError, PyRuntimeError};
 use pyo3::prelude::*;
 
 use crate::error::exception;
-use crate::py::call;
-use crate::py::names::name;
+use crate::py::calling::call;
+use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::transport::endpoint::Transport;
 use crate::transport::stream::state::{StreamTransport, Writing};

@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use crate::event_loop::EventLoop;
 use crate::logic::write_queue::WriteQueue;
 use crate::py::cell::LoopCell;
-use crate::py::object;
+use crate::py::lifetime::object;
 use crate::sys::address::Address;
 use crate::transport::chunk::Data;
 use crate::transport::descriptor::Descriptor;

@@ -21,9 +21,10 @@ pub(crate) trait MayBeBlank: PyClass {
 /// Implements `MayBeBlank`.
 macro_rules! may_be_blank {
     ($class:ty) => {
-        impl $crate::py::blank::MayBeBlank for $class {
-            fn destructor() -> &'static ::std::sync::OnceLock<$crate::py::blank::Destructor> {
-                static DESTRUCTOR: ::std::sync::OnceLock<$crate::py::blank::Destructor> =
+        impl $crate::py::lifetime::blank::MayBeBlank for $class {
+            fn destructor()
+            -> &'static ::std::sync::OnceLock<$crate::py::lifetime::blank::Destructor> {
+                static DESTRUCTOR: ::std::sync::OnceLock<$crate::py::lifetime::blank::Destructor> =
                     ::std::sync::OnceLock::new();
                 &DESTRUCTOR
             }

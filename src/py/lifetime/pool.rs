@@ -15,7 +15,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 
-use crate::py::{blank, object};
+use crate::py::lifetime::{blank, object};
 
 /// How many objects a pool keeps.
 const CAPACITY: usize = 1024;

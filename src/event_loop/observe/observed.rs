@@ -6,16 +6,16 @@
 use pyo3::prelude::*;
 use pyo3::types::PyModule;
 
-use crate::event_loop::insight::{SLOW, TOTALS};
+use crate::event_loop::observe::insight::{SLOW, TOTALS};
+use crate::event_loop::observe::slow::Subject;
 use crate::event_loop::queue::Ready;
-use crate::event_loop::slow::Subject;
 use crate::event_loop::source::{Readiness, SourceClass, Step};
 use crate::event_loop::state::EventLoop;
 use crate::event_loop::user_code::{Event, observe};
 use crate::handle::{Callback, Flavour, Handle};
-use crate::py::coroutine::coroutine_code;
-use crate::py::names::name;
-use crate::py::object::{FunctionKind, function_kind};
+use crate::py::calling::coroutine::coroutine_code;
+use crate::py::calling::names::name;
+use crate::py::lifetime::object::{FunctionKind, function_kind};
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Float};
 use crate::sys::clock;

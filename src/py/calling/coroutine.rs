@@ -10,8 +10,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyType};
 
 use crate::error::exception;
-use crate::py::call;
-use crate::py::names::name;
+use crate::py::calling::call;
+use crate::py::calling::names::name;
 use crate::py::stdlib::warning;
 
 /// Sets `StopIteration(value)`; `__next__` has to return nothing after that.

@@ -4,7 +4,7 @@
 
 use pyo3::prelude::*;
 
-use crate::event_loop::insight::TIMES;
+use crate::event_loop::observe::insight::TIMES;
 use crate::event_loop::state::EventLoop;
 use crate::sys::clock;
 

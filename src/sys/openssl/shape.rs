@@ -6,8 +6,8 @@
 
 use std::ffi::c_void;
 
-use crate::sys::memory;
-use crate::sys::openssl::{Objects, OpenSsl};
+use crate::sys::openssl::functions::{Objects, OpenSsl};
+use crate::sys::openssl::memory;
 
 /// How many words of an `SSL` are searched; the smallest has over 200.
 const SSL_WORDS: usize = 64;

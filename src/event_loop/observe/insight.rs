@@ -11,7 +11,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::event_loop::slow::Subject;
+use crate::event_loop::observe::slow::Subject;
 use crate::logic::histogram::Histogram;
 use crate::py::cell::LoopCell;
 use crate::py::value;

@@ -16,7 +16,7 @@ use pyo3::types::{PyString, PyTuple, PyType};
 use pyo3::{PyClass, PyTypeInfo};
 
 use crate::error::{exception, no_memory};
-use crate::py::names::name;
+use crate::py::calling::names::name;
 use crate::py::value::{self, Text, shown};
 
 /// One argument.

@@ -108,7 +108,7 @@ fn missing() -> ! {
 /// `name!(py, field)`: the interned string of a field of `Names`.
 macro_rules! name {
     ($py:expr, $field:ident) => {
-        $crate::py::names::all($py).$field.bind($py)
+        $crate::py::calling::names::all($py).$field.bind($py)
     };
 }
 
