@@ -15,8 +15,8 @@ from typing import Any
 
 from harness.case import GROUPS
 from harness.loops import OURS
-from harness.table import HEADINGS
-from harness.targets import FLOOR
+from harness.results.table import HEADINGS
+from harness.results.targets import FLOOR
 
 LABEL, PLOT, LINE, TOP, MARGIN = 330, 420, 18, 64, 16
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cases import ALL, BY_NAME
-from harness import loops, machine, native, record, table
+from harness import loops, machine, native
 from harness.case import GROUPS, Echo, InProcess, Served, Threaded, ThreadedHttp
 from harness.measure import Settings, measure
-from harness.targets import FLOOR
+from harness.results import record, table
+from harness.results.targets import FLOOR
 from harness.threads import free_threaded
 
 if TYPE_CHECKING:

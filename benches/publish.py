@@ -16,10 +16,10 @@ from typing import Any
 
 import chart
 from cases import BY_NAME
-from harness import record, table
 from harness.case import GROUPS
 from harness.loops import OURS
 from harness.measure import SERVER_US, Figure
+from harness.results import record, table
 
 ROOT = Path(__file__).resolve().parent.parent
 

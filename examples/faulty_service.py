@@ -11,7 +11,7 @@ is stopped and leaves the load to you:
     curl http://127.0.0.1:8000/stock/apple
     curl -d 'ada secret' http://127.0.0.1:8000/sign-in
 
-docs/finding-what-blocks-the-loop.md finds the fault step by step.
+docs/guides/finding-what-blocks-the-loop.md finds the fault step by step.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ import ferroloop
 from support.descriptors import new_since, open_descriptors
 from support.errors import Reports
 from support.loops import Factory, factory_of
-from support.sockets import Pair, socket_pair, tcp_pair
-from support.tls import INDIRECT, calling_openssl
+from support.net.sockets import Pair, socket_pair, tcp_pair
+from support.net.tls import INDIRECT, calling_openssl
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

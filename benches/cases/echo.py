@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, cast
 
 from harness.case import Echo
-from harness.targets import FLOOR, Target
+from harness.results.targets import FLOOR, Target
 
 if TYPE_CHECKING:
     from harness.case import ServerSocket

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cases.echo import own_streams
 from harness.case import Http
-from harness.targets import Target
+from harness.results.targets import Target
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from cases.echo import own_streams
 from harness.case import Memory
-from harness.targets import Target
+from harness.results.targets import Target
 
 if TYPE_CHECKING:
     from harness.case import Serve, ServerSocket

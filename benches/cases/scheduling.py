@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from harness.case import InProcess
-from harness.targets import Target
+from harness.results.targets import Target
 
 if TYPE_CHECKING:
     import asyncio

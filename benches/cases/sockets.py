@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cases.operations import ENOUGH, rate
 from harness.case import InProcess
-from harness.targets import Target
+from harness.results.targets import Target
 
 if TYPE_CHECKING:
     from harness.case import Measure

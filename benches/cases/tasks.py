@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from harness.case import InProcess
-from harness.targets import Target
+from harness.results.targets import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 from cases.echo import EchoProtocol, own_streams
 from cases.http import RESPONSE
 from harness.case import Threaded, ThreadedHttp, Threads
-from harness.targets import Target
+from harness.results.targets import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -8,7 +8,7 @@ import statistics
 from time import perf_counter
 
 from harness.case import InProcess
-from harness.targets import Target
+from harness.results.targets import Target
 
 CANCELLED = 100_000
 FIRED = 100_000

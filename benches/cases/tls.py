@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from cases.operations import rate
 from harness.case import InProcess
-from harness.targets import Target
+from harness.results.targets import Target
 
 if TYPE_CHECKING:
     from harness.case import Measure

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from ssl import SSLContext
 
-    from harness.targets import Target
+    from harness.results.targets import Target
     from harness.threads import Member
 
     # Runs the case once on a loop that does not run yet; returns the figure.

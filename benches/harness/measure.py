@@ -17,8 +17,8 @@ from harness.errors import NoFigureError
 from harness.load import WRK, idle, native, natives, wrk
 from harness.process import LOAD_CORE, SERVER_CORE, last_words
 from harness.quiet import LIMIT, Watch
+from harness.results.targets import FLOOR
 from harness.server import BENCHES, Server, python_command, serving
-from harness.targets import FLOOR
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -28,15 +28,14 @@ if TYPE_CHECKING or sys.platform == "linux":
 else:
     from ferroloop._pure import Loop, new_event_loop
 
-from ferroloop._loop.runner import run
+from ferroloop._running.runner import run
 
 if TYPE_CHECKING:
     import asyncio
 
+    from ferroloop._insight.metrics import Metrics
     from ferroloop._insight.monitor import Monitor
     from ferroloop._insight.reports import CallbackTotal, ExecutorState, SlowCallback, Stall
-    from ferroloop._loop.metrics import Metrics
-    from ferroloop._loop.policy import install
     from ferroloop._native import Histogram
     from ferroloop._net.streams import (
         StreamReader,
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
         start_server,
         start_unix_server,
     )
+    from ferroloop._running.policy import install
 
     __version__: str
 
@@ -91,14 +91,14 @@ _LATER = {
     "CallbackTotal": "ferroloop._insight.reports",
     "ExecutorState": "ferroloop._insight.reports",
     "Histogram": "ferroloop._native",
-    "Metrics": "ferroloop._loop.metrics",
+    "Metrics": "ferroloop._insight.metrics",
     "Monitor": "ferroloop._insight.monitor",
     "SlowCallback": "ferroloop._insight.reports",
     "Stall": "ferroloop._insight.reports",
     "StreamReader": "ferroloop._net.streams",
     "StreamReaderProtocol": "ferroloop._net.streams",
     "StreamWriter": "ferroloop._net.streams",
-    "install": "ferroloop._loop.policy",
+    "install": "ferroloop._running.policy",
     "open_connection": "ferroloop._net.streams",
     "open_unix_connection": "ferroloop._net.streams",
     "start_server": "ferroloop._net.streams",
@@ -120,7 +120,7 @@ def __getattr__(name: str) -> Any:
     elif name in _LATER:
         value = getattr(importlib.import_module(_LATER[name]), name)
     elif name == "EventLoopPolicy":
-        value = importlib.import_module("ferroloop._loop.policy").policy_class()
+        value = importlib.import_module("ferroloop._running.policy").policy_class()
     elif name == "__version__":
         value = _version()
     if value is None:

@@ -17,8 +17,8 @@ import pytest
 from support.descriptors import open_descriptors
 from support.errors import Reports
 from support.loops import run, until
-from support.protocols import Recorder
-from support.sockets import listening, reset
+from support.net.protocols import Recorder
+from support.net.sockets import listening, reset
 
 Loop = asyncio.AbstractEventLoop
 

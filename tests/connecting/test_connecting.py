@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from support.loops import run, until
-from support.protocols import Recorder, returning
-from support.sockets import listening, reset, silent_listener
+from support.net.protocols import Recorder, returning
+from support.net.sockets import listening, reset, silent_listener
 
 Loop = asyncio.AbstractEventLoop
 

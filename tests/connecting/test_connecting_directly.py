@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from support.loops import run, turns, until
+from support.net.protocols import Recorder, returning
+from support.net.sockets import listening, silent_listener
 from support.programs import run_code
-from support.protocols import Recorder, returning
-from support.sockets import listening, silent_listener
 
 Loop = asyncio.AbstractEventLoop
 

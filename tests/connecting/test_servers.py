@@ -13,8 +13,8 @@ import pytest
 
 from support.errors import Reports
 from support.loops import run, run_turns, until
-from support.protocols import Recorder, returning
-from support.sockets import listening
+from support.net.protocols import Recorder, returning
+from support.net.sockets import listening
 
 Loop = asyncio.AbstractEventLoop
 since_313 = pytest.mark.skipif(sys.version_info < (3, 13), reason="since 3.13")

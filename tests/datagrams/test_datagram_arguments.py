@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from support.datagrams import Endpoint, endpoint
 from support.loops import Factory, run
+from support.net.datagrams import Endpoint, endpoint
 
 Loop = asyncio.AbstractEventLoop
 HERE = ("127.0.0.1", 0)

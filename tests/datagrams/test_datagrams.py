@@ -11,9 +11,9 @@ from typing import Any, cast
 
 import pytest
 
-from support.datagrams import Endpoint, endpoint
 from support.errors import Reports
 from support.loops import run, until
+from support.net.datagrams import Endpoint, endpoint
 
 Loop = asyncio.AbstractEventLoop
 HERE = ("127.0.0.1", 0)

@@ -14,8 +14,8 @@ import pytest
 
 from support.errors import Reports
 from support.loops import run, run_turns
+from support.net.sockets import socket_pair
 from support.programs import code, finish, run_code, start
-from support.sockets import socket_pair
 
 Loop = asyncio.AbstractEventLoop
 

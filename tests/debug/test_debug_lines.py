@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from support.certificates import client_context, server_context
 from support.loops import Factory, run, until
-from support.pipes import opened, reading
-from support.protocols import Recorder, returning
-from support.sockets import Pair, fill, socket_pair
+from support.net.certificates import client_context, server_context
+from support.net.pipes import opened, reading
+from support.net.protocols import Recorder, returning
+from support.net.sockets import Pair, fill, socket_pair
 
 Loop = asyncio.AbstractEventLoop
 ADDRESS = r"\('127\.0\.0\.1', \d+\)"

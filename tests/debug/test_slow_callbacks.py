@@ -19,9 +19,9 @@ import pytest
 import ferroloop
 from support.errors import Reports
 from support.loops import run, run_turns, until
-from support.protocols import returning
+from support.net.protocols import returning
+from support.net.sockets import socket_pair
 from support.slow import SlowLines, slow_lines
-from support.sockets import socket_pair
 
 Loop = asyncio.AbstractEventLoop
 ours = pytest.mark.ours_only("asyncio names its own methods")

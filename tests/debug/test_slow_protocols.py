@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from support.certificates import client_context, server_context
 from support.loops import run, until
-from support.pipes import opened
-from support.protocols import Recorder, returning
+from support.net.certificates import client_context, server_context
+from support.net.pipes import opened
+from support.net.protocols import Recorder, returning
+from support.net.sockets import Pair
+from support.net.tls import calling_openssl
 from support.slow import SlowLines, slow_lines
-from support.sockets import Pair
-from support.tls import calling_openssl
 
 Loop = asyncio.AbstractEventLoop
 ours = pytest.mark.ours_only("asyncio names its own methods")

@@ -16,7 +16,7 @@ import pytest
 
 from support.errors import Reports
 from support.loops import run, run_turns
-from support.sockets import socket_pair
+from support.net.sockets import socket_pair
 
 Loop = asyncio.AbstractEventLoop
 

@@ -13,7 +13,7 @@ import pytest
 
 from support.errors import Reports
 from support.loops import run, until
-from support.protocols import BufferedRecorder, Recorder
+from support.net.protocols import BufferedRecorder, Recorder
 
 Loop = asyncio.AbstractEventLoop
 LAST_WORDS = b"HTTP/1.1 500 Internal Server Error\r\n\r\n"

@@ -12,8 +12,8 @@ import pytest
 
 from support.attaching import attach
 from support.loops import PATIENCE, run, until
-from support.protocols import Recorder
-from support.sockets import reset, tcp_pair
+from support.net.protocols import Recorder
+from support.net.sockets import reset, tcp_pair
 
 Loop = asyncio.AbstractEventLoop
 

@@ -11,8 +11,8 @@ import pytest
 from support.attaching import attach
 from support.errors import Reports
 from support.loops import run, run_turns, until
-from support.protocols import Recorder
-from support.sockets import Pair, drain_socket, listening, tcp_pair
+from support.net.protocols import Recorder
+from support.net.sockets import Pair, drain_socket, listening, tcp_pair
 
 Loop = asyncio.AbstractEventLoop
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import ferroloop
 from ferroloop import _native
-from support.certificates import client_context, server_context
+from support.net.certificates import client_context, server_context
 
 from . import watch
 from .protocols import protocol

@@ -13,7 +13,7 @@ from typing import Any
 
 import ferroloop
 from ferroloop import _native
-from support.certificates import client_context, server_context
+from support.net.certificates import client_context, server_context
 
 from . import watch
 from .evil import values

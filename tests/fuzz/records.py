@@ -17,9 +17,9 @@ import sys
 from typing import ClassVar
 
 import ferroloop
-from support.certificates import client_context, server_context
 from support.descriptors import new_since, open_descriptors
-from support.tls import HEADER, INDIRECT, Peer, calling_openssl
+from support.net.certificates import client_context, server_context
+from support.net.tls import HEADER, INDIRECT, Peer, calling_openssl
 
 from . import watch
 

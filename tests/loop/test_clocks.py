@@ -111,7 +111,7 @@ def test_attributes_of_a_loop_are_set_and_deleted_as_any_others(loop: Any) -> No
 
 def recipe() -> Callable[..., Any]:
     """The `virtual_time` of the docs."""
-    text = (ROOT / "docs" / "virtual-time.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "testing" / "virtual-time.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"^```python\n(import .*?)^```", text, re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
     exec(program.replace("asyncio.run(main())", ""), names)
@@ -119,7 +119,7 @@ def recipe() -> Callable[..., Any]:
 
 
 def test_the_program_of_the_docs_runs(kind: str) -> None:
-    text = (ROOT / "docs" / "virtual-time.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "testing" / "virtual-time.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"^```python\n(import .*?)^```", text, re.MULTILINE | re.DOTALL)
     run_it = (
         "import ferroloop\nferroloop.run(main())" if kind == "ferroloop" else "asyncio.run(main())"

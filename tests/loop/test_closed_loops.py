@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from support.certificates import client_context, server_context
 from support.errors import Reports
 from support.loops import PATIENCE, run, run_turns, until
-from support.protocols import Recorder
+from support.net.certificates import client_context, server_context
+from support.net.protocols import Recorder
 
 Loop = asyncio.AbstractEventLoop
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from support.loops import run, run_turns, until
-from support.protocols import Recorder
-from support.sockets import listening, socket_pair
+from support.net.protocols import Recorder
+from support.net.sockets import listening, socket_pair
 
 Loop = asyncio.AbstractEventLoop
 variable: contextvars.ContextVar[object] = contextvars.ContextVar("variable")

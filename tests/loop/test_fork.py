@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from support.loops import Factory, run, turns, until
-from support.pipes import reading
+from support.net.pipes import reading
+from support.net.protocols import Recorder
 from support.programs import finish, run_code, start
-from support.protocols import Recorder
 
 Loop = asyncio.AbstractEventLoop
 

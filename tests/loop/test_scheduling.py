@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from support.loops import Factory, run, run_turns
-from support.sockets import socket_pair
+from support.net.sockets import socket_pair
 
 Loop = asyncio.AbstractEventLoop
 

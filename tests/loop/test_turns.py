@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from support.datagrams import Endpoint, endpoint
 from support.loops import run, until
-from support.protocols import BufferedRecorder, Recorder
+from support.net.datagrams import Endpoint, endpoint
+from support.net.protocols import BufferedRecorder, Recorder
 
 Loop = asyncio.AbstractEventLoop
 HERE = ("127.0.0.1", 0)

@@ -17,8 +17,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import ferroloop
-from support.certificates import client_context, server_context
 from support.loops import Factory
+from support.net.certificates import client_context, server_context
 
 from .crew import LONGEST, collecting, running, together
 

@@ -13,7 +13,7 @@ import pytest
 
 import ferroloop
 from support.loops import PATIENCE, run, run_turns, turns, until
-from support.protocols import Recorder
+from support.net.protocols import Recorder
 
 pytestmark = pytest.mark.ours_only("asyncio has no monitor")
 

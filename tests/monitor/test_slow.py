@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 import ferroloop
-from support.certificates import client_context, server_context
 from support.loops import run, turns, until
-from support.pipes import opened
-from support.protocols import Recorder, returning
-from support.sockets import Pair
+from support.net.certificates import client_context, server_context
+from support.net.pipes import opened
+from support.net.protocols import Recorder, returning
+from support.net.sockets import Pair
 
 pytestmark = pytest.mark.ours_only("asyncio has no monitor")
 

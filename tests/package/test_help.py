@@ -132,7 +132,7 @@ print("ferroloop._net.listen" in sys.modules, "ferroloop._process.subprocess" in
         "tls",
     ):
         assert f"'_net.{topic}'" not in modules
-    for module in ("_process", "_loop.metrics", "_loop.policy", "_loop.slow"):
+    for module in ("_process", "_insight.metrics", "_running.policy", "_insight.slow"):
         assert f"'{module}'" not in modules
     assert used == "True False"
 

@@ -17,8 +17,8 @@ from support.attaching import attach
 from support.descriptors import open_descriptors
 from support.loops import Factory, run, run_turns, until
 from support.memory import count_of, resident, tidy
-from support.protocols import BufferedRecorder, Recorder, returning
-from support.sockets import listening, reset, socket_pair
+from support.net.protocols import BufferedRecorder, Recorder, returning
+from support.net.sockets import listening, reset, socket_pair
 
 Loop = asyncio.AbstractEventLoop
 TRANSPORTS = ("StreamTransport", "_SelectorSocketTransport")

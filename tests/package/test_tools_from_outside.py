@@ -1,6 +1,6 @@
 """What looks into a running process from outside finds on our loop what it finds on asyncio's.
 
-docs/debuggers-and-profilers.md says how py-spy and austin, which are no part of Python, were tried.
+docs/guides/debuggers-and-profilers.md says how py-spy and austin, which are no part of Python, were tried.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ import pytest
 
 from support.errors import Reports
 from support.loops import run, run_turns, turns
-from support.pipes import Writing, emptied, opened, reading, writing
-from support.protocols import Recorder
-from support.sockets import tcp_pair
+from support.net.pipes import Writing, emptied, opened, reading, writing
+from support.net.protocols import Recorder
+from support.net.sockets import tcp_pair
 
 Loop = asyncio.AbstractEventLoop
 

@@ -12,8 +12,8 @@ import pytest
 
 from support.errors import Reports
 from support.loops import Factory, run, turns, until
-from support.pipes import emptied, opened, reading, writing
-from support.protocols import Recorder
+from support.net.pipes import emptied, opened, reading, writing
+from support.net.protocols import Recorder
 
 Loop = asyncio.AbstractEventLoop
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from support.loops import run
-from support.pipes import emptied
+from support.net.pipes import emptied
 from support.programs import run_code
 
 Loop = asyncio.AbstractEventLoop

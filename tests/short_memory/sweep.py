@@ -20,7 +20,7 @@ import sys
 import tempfile
 from types import ModuleType
 
-from support.certificates import client_context, server_context
+from support.net.certificates import client_context, server_context
 
 from .programs import CONTEXTS, PROGRAMS, afterwards
 

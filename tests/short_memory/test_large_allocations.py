@@ -191,7 +191,7 @@ def test_tls_refuses_what_cannot_be_copied(kind: str) -> None:
         kind,
         """
 sys.path.insert(0, TESTS)
-from support.certificates import client_context, server_context
+from support.net.certificates import client_context, server_context
 
 async def main():
     loop = asyncio.get_running_loop()

@@ -9,8 +9,8 @@ import pytest
 
 from support.errors import Reports
 from support.loops import run, run_turns
-from support.protocols import Recorder
-from support.sockets import socket_pair
+from support.net.protocols import Recorder
+from support.net.sockets import socket_pair
 
 Loop = asyncio.AbstractEventLoop
 INTERRUPTS = [KeyboardInterrupt, SystemExit]

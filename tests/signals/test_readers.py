@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from support.loops import Factory, run, run_turns, until
-from support.sockets import Pair, fill, socket_pair
+from support.net.sockets import Pair, fill, socket_pair
 
 Loop = asyncio.AbstractEventLoop
 

@@ -15,8 +15,8 @@ import pytest
 from support.attaching import attach
 from support.descriptors import arrived
 from support.loops import run, turns, until
-from support.protocols import Recorder
-from support.sockets import Pair, drain_socket, fill, tcp_pair
+from support.net.protocols import Recorder
+from support.net.sockets import Pair, drain_socket, fill, tcp_pair
 
 Loop = asyncio.AbstractEventLoop
 DATA = bytes(range(256)) * 8192

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from support.loops import run, run_turns, until
-from support.sockets import Pair, drain_socket, fill, listening, socket_pair, tcp_pair
+from support.net.sockets import Pair, drain_socket, fill, listening, socket_pair, tcp_pair
 
 Loop = asyncio.AbstractEventLoop
 

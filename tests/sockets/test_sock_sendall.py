@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from support.loops import run
-from support.sockets import fill, receive_exactly
+from support.net.sockets import fill, receive_exactly
 
 Loop = asyncio.AbstractEventLoop
 

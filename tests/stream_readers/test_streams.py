@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from support.loops import PATIENCE, run, until
-from support.sockets import Pair, reset, tcp_pair
+from support.net.sockets import Pair, reset, tcp_pair
 
 Loop = asyncio.AbstractEventLoop
 

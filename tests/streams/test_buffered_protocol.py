@@ -14,8 +14,8 @@ import pytest
 from support.attaching import attach
 from support.errors import Reports
 from support.loops import run, until
-from support.protocols import BufferedRecorder, Recorder
-from support.sockets import Pair
+from support.net.protocols import BufferedRecorder, Recorder
+from support.net.sockets import Pair
 
 Loop = asyncio.AbstractEventLoop
 

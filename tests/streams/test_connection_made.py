@@ -12,9 +12,9 @@ import pytest
 
 from support.attaching import attach
 from support.loops import run, until
-from support.pipes import reading
-from support.protocols import BufferedRecorder, Recorder, returning
-from support.sockets import Pair, listening
+from support.net.pipes import reading
+from support.net.protocols import BufferedRecorder, Recorder, returning
+from support.net.sockets import Pair, listening
 
 Loop = asyncio.AbstractEventLoop
 

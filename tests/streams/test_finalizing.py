@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from support.certificates import client_context, server_context
 from support.loops import Factory, run, turns, until
 from support.memory import tidy
-from support.pipes import opened
-from support.sockets import listening, socket_pair, tcp_pair
+from support.net.certificates import client_context, server_context
+from support.net.pipes import opened
+from support.net.sockets import listening, socket_pair, tcp_pair
 
 Loop = asyncio.AbstractEventLoop
 

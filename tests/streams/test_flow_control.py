@@ -11,8 +11,8 @@ import pytest
 
 from support.attaching import attach
 from support.loops import run, until
-from support.protocols import Recorder
-from support.sockets import Pair, drain_socket
+from support.net.protocols import Recorder
+from support.net.sockets import Pair, drain_socket
 
 Loop = asyncio.AbstractEventLoop
 BIG = 4_000_000

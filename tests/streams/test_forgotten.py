@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from support.certificates import client_context, server_context
 from support.descriptors import open_descriptors
 from support.loops import run, turns, until
 from support.memory import tidy
-from support.pipes import opened
-from support.sockets import listening
-from support.tls import calling_openssl
+from support.net.certificates import client_context, server_context
+from support.net.pipes import opened
+from support.net.sockets import listening
+from support.net.tls import calling_openssl
 
 Loop = asyncio.AbstractEventLoop
 COUNT = 10

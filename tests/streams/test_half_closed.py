@@ -12,7 +12,7 @@ import pytest
 
 from support.descriptors import open_descriptors
 from support.loops import run, run_turns, until
-from support.protocols import Lenient, Recorder
+from support.net.protocols import Lenient, Recorder
 
 Loop = asyncio.AbstractEventLoop
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from support.loops import run, turns, until
+from support.net.protocols import Recorder, returning
+from support.net.sockets import listening
 from support.programs import run_code
-from support.protocols import Recorder, returning
-from support.sockets import listening
 
 Loop = asyncio.AbstractEventLoop
 Act = Callable[[Any], object]

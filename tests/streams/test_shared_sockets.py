@@ -16,9 +16,9 @@ import pytest
 
 from support.errors import Reports
 from support.loops import run, run_turns, until
+from support.net.protocols import Recorder, returning
+from support.net.sockets import listening, reset, tcp_pair, wait_readable
 from support.programs import run_code
-from support.protocols import Recorder, returning
-from support.sockets import listening, reset, tcp_pair, wait_readable
 
 Loop = asyncio.AbstractEventLoop
 

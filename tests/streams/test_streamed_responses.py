@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from support.loops import PATIENCE, run
-from support.responses import listening_without_delay
+from support.net.responses import listening_without_delay
 
 pytestmark = [
     pytest.mark.frameworks,

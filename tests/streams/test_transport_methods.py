@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from support.certificates import client_context, server_context
 from support.loops import Factory, run, turns, until
-from support.sockets import tcp_pair
+from support.net.certificates import client_context, server_context
+from support.net.sockets import tcp_pair
 
 ABSTRACT = (
     asyncio.BaseTransport,

@@ -14,9 +14,9 @@ import pytest
 from support.attaching import attach
 from support.errors import Reports
 from support.loops import run, run_turns, until
-from support.pipes import emptied
-from support.protocols import Lenient, Recorder
-from support.sockets import Pair, receive_exactly, reset, tcp_pair
+from support.net.pipes import emptied
+from support.net.protocols import Lenient, Recorder
+from support.net.sockets import Pair, receive_exactly, reset, tcp_pair
 
 Loop = asyncio.AbstractEventLoop
 

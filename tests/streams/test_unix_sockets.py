@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from support.loops import run, until
+from support.net.protocols import BufferedRecorder, Recorder, returning
 from support.places import short_folder
-from support.protocols import BufferedRecorder, Recorder, returning
 
 Loop = asyncio.AbstractEventLoop
 

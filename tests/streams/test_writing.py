@@ -14,8 +14,8 @@ import pytest
 
 from support.attaching import attach
 from support.loops import run, until
-from support.protocols import Recorder
-from support.sockets import Pair, drain_socket, receive_exactly, reset, socket_pair, tcp_pair
+from support.net.protocols import Recorder
+from support.net.sockets import Pair, drain_socket, receive_exactly, reset, socket_pair, tcp_pair
 
 Loop = asyncio.AbstractEventLoop
 

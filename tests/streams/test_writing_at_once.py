@@ -22,9 +22,8 @@ import pytest
 from support.attaching import attach
 from support.counting import sends, strace
 from support.loops import PATIENCE, run
-from support.programs import code, finish, start
-from support.protocols import Recorder
-from support.responses import (
+from support.net.protocols import Recorder
+from support.net.responses import (
     BODY,
     HEAD,
     HISTORIES,
@@ -35,7 +34,8 @@ from support.responses import (
     listening_without_delay,
     serve,
 )
-from support.sockets import Pair, listening, receive_exactly
+from support.net.sockets import Pair, listening, receive_exactly
+from support.programs import code, finish, start
 
 Loop = asyncio.AbstractEventLoop
 
@@ -331,7 +331,7 @@ ENDS = {
 SERVER = """
     import faulthandler, os, resource, signal, socket, sys
     sys.path.insert(0, {tests!r})
-    from support.responses import Serving
+    from support.net.responses import Serving
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     def step(transport):
         {step}

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from support.certificates import client_context, server_context
 from support.descriptors import arrived, open_descriptors
 from support.loops import run, turns, until
+from support.net.certificates import client_context, server_context
+from support.net.protocols import BufferedRecorder, Recorder
+from support.net.sockets import listening
 from support.places import short_folder
-from support.protocols import BufferedRecorder, Recorder
-from support.sockets import listening
 
 Loop = asyncio.AbstractEventLoop
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from support.certificates import client_context, server_context
 from support.loops import run, until
-from support.protocols import Recorder
-from support.sockets import listening, reset
-from support.tls import HEADER, Peer, peer_of
+from support.net.certificates import client_context, server_context
+from support.net.protocols import Recorder
+from support.net.sockets import listening, reset
+from support.net.tls import HEADER, Peer, peer_of
 
 Loop = asyncio.AbstractEventLoop
 

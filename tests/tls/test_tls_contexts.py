@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from support.certificates import client_context, client_identity, server_context
 from support.loops import run, until
-from support.protocols import Recorder
-from support.sockets import listening
+from support.net.certificates import client_context, client_identity, server_context
+from support.net.protocols import Recorder
+from support.net.sockets import listening
 
 Loop = asyncio.AbstractEventLoop
 

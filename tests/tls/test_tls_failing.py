@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from support.certificates import server_context
 from support.errors import Reports
 from support.loops import run, until
-from support.protocols import BufferedRecorder, Recorder, returning
-from support.sockets import drain_socket, listening
-from support.tls import Peer, peer_of
+from support.net.certificates import server_context
+from support.net.protocols import BufferedRecorder, Recorder, returning
+from support.net.sockets import drain_socket, listening
+from support.net.tls import Peer, peer_of
 
 Loop = asyncio.AbstractEventLoop
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from support.certificates import server_context
 from support.loops import PATIENCE, run, until
-from support.protocols import BufferedRecorder, Recorder, returning
-from support.sockets import drain_socket, reset, socket_pair
-from support.tls import Peer, peer_of
+from support.net.certificates import server_context
+from support.net.protocols import BufferedRecorder, Recorder, returning
+from support.net.sockets import drain_socket, reset, socket_pair
+from support.net.tls import Peer, peer_of
 
 Loop = asyncio.AbstractEventLoop
 

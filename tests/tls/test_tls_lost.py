@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from support.loops import run, until
-from support.protocols import Recorder, returning
-from support.tls import peer_of
+from support.net.protocols import Recorder, returning
+from support.net.tls import peer_of
 
 Loop = asyncio.AbstractEventLoop
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import ferroloop
-from support.certificates import certificate_files, client_context, server_context
 from support.loops import PATIENCE
-from support.postgres import postgres
-from support.sockets import listening
+from support.net.certificates import certificate_files, client_context, server_context
+from support.net.postgres import postgres
+from support.net.sockets import listening
 
 pytestmark = [
     pytest.mark.frameworks,

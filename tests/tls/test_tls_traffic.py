@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from support.certificates import client_context, server_context
 from support.loops import run, until
-from support.sockets import listening
+from support.net.certificates import client_context, server_context
+from support.net.sockets import listening
 
 Loop = asyncio.AbstractEventLoop
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from support.certificates import client_context, server_context
 from support.loops import run, until
-from support.protocols import BufferedRecorder, Recorder
-from support.responses import BODY, HEAD
-from support.sockets import drain_socket, listening
-from support.tls import HEADER, Peer, peer_of
+from support.net.certificates import client_context, server_context
+from support.net.protocols import BufferedRecorder, Recorder
+from support.net.responses import BODY, HEAD
+from support.net.sockets import drain_socket, listening
+from support.net.tls import HEADER, Peer, peer_of
 
 Loop = asyncio.AbstractEventLoop
 

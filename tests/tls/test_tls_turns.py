@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 import pytest
 
 import ferroloop
-from support.certificates import server_context
 from support.errors import Reports
 from support.loops import run, turns, until
-from support.protocols import BufferedRecorder, Recorder, returning
-from support.tls import Peer, calling_openssl, peer_of
+from support.net.certificates import server_context
+from support.net.protocols import BufferedRecorder, Recorder, returning
+from support.net.tls import Peer, calling_openssl, peer_of
 
 Loop = asyncio.AbstractEventLoop
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 import ferroloop
-from support.certificates import client_context, server_context
 from support.loops import run, until
-from support.protocols import BufferedRecorder, Recorder
-from support.sockets import listening, socket_pair
-from support.tls import Peer
+from support.net.certificates import client_context, server_context
+from support.net.protocols import BufferedRecorder, Recorder
+from support.net.sockets import listening, socket_pair
+from support.net.tls import Peer
 
 Loop = asyncio.AbstractEventLoop
 

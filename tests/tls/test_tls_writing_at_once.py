@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 
-from support.certificates import client_context, server_context
 from support.counting import sends, strace
 from support.loops import PATIENCE, run
-from support.programs import code
-from support.protocols import Recorder
-from support.responses import (
+from support.net.certificates import client_context, server_context
+from support.net.protocols import Recorder
+from support.net.responses import (
     BODY,
     HEAD,
     HISTORIES,
@@ -27,7 +26,8 @@ from support.responses import (
     listening_without_delay,
     serve,
 )
-from support.tls import Peer
+from support.net.tls import Peer
+from support.programs import code
 
 Loop = asyncio.AbstractEventLoop
 Action = Callable[[Any], object]
@@ -188,8 +188,8 @@ def test_a_client_sends_at_once_too(loop: Loop) -> None:
 SERVER = """
     import socket, sys
     sys.path.insert(0, {tests!r})
-    from support.certificates import server_context
-    from support.responses import Serving
+    from support.net.certificates import server_context
+    from support.net.responses import Serving
     def step(transport):
         transport.write(b"bye")
         loop.stop()

@@ -16,7 +16,7 @@ from ferroloop._entry.other_loops import mind_other_loops, say
 from ferroloop._entry.restarts import Program, survive_restarts
 from ferroloop._entry.servers import mind_servers
 from ferroloop._loop.loop import Loop, new_event_loop
-from ferroloop._loop.policy import install_policy
+from ferroloop._running.policy import install_policy
 
 __all__ = ("take_over",)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ferroloop._loop.loop import Loop, new_event_loop
-from ferroloop._loop.policy import install_policy
+from ferroloop._running.policy import install_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable

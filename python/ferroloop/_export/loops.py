@@ -10,13 +10,13 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ferroloop._insight.metrics import metrics
 from ferroloop._insight.monitor import monitor_of
 from ferroloop._loop.base import LoopBase
-from ferroloop._loop.metrics import metrics
 
 if TYPE_CHECKING:
+    from ferroloop._insight.metrics import Metrics
     from ferroloop._insight.monitor import Monitor
-    from ferroloop._loop.metrics import Metrics
 
 __all__ = ("Loops", "Seen")
 

@@ -1,8 +1,11 @@
-"""Looking into a running loop: `Monitor`, and what it finds.
+"""Looking into a running loop: debug mode's slow callbacks, `metrics()`, and `Monitor`.
 
-- `reports`: what is handed to the program: stalls, slow callbacks, totals
+- `slow`: the log of slow callbacks in debug mode
+- `metrics`: `loop.metrics()`
+- `reports`: what a monitor hands to the program: stalls, slow callbacks, totals
+- `intervals`: the thresholds and intervals that a program gives a monitor
 - `stacks`: the stack of another thread, and which callback it runs
-- `names`: what slow callbacks are called
+- `names`: the names of slow callbacks
 - `contents`: what a loop has open: tasks, descriptors, threads, look-ups
 - `watcher`: the one thread that watches the loops of all monitors
 - `monitor`: `Monitor`

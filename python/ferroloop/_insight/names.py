@@ -11,7 +11,7 @@ from typing import Any
 
 from ferroloop import _native
 from ferroloop._compat import format_callback
-from ferroloop._loop import slow
+from ferroloop._insight import slow
 from ferroloop._net import lookups
 
 __all__ = ("of_class", "of_function", "of_key", "of_subject")

@@ -4,8 +4,8 @@
 - `loop`: `Loop`, a table of contents
 - `lifecycle`: closing, debug mode
 - `errors`: exception handlers and reports
-- `slow`: the log of slow callbacks
 - `selector`: `loop._selector`, through which programs take over how a loop waits
-- `executor`, `asyncgens`, `signals`, `tasks`, `timers`, `metrics`, `fork`: topics
-- `policy`, `runner`: how a program gets a loop
+- `executor`, `asyncgens`, `signals`, `tasks`, `timers`, `fork`: topics
+- `later`: stands for modules that are imported at their first use
+- `environment`: the variables that are read when a loop is made
 """

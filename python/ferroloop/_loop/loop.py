@@ -27,8 +27,8 @@ from ferroloop._loop.later import Topic
 from ferroloop._net import refusals as _refusals
 
 if TYPE_CHECKING:
-    from ferroloop._loop import metrics as _metrics
-    from ferroloop._loop import slow as _slow
+    from ferroloop._insight import metrics as _metrics
+    from ferroloop._insight import slow as _slow
     from ferroloop._net import connect as _connect
     from ferroloop._net import datagram as _datagram
     from ferroloop._net import listen as _listen
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from ferroloop._process import subprocess as _subprocess
 else:
     # Modules that a program may never use are imported at their first use.
-    _metrics = Topic("ferroloop._loop.metrics")
-    _slow = Topic("ferroloop._loop.slow")
+    _metrics = Topic("ferroloop._insight.metrics")
+    _slow = Topic("ferroloop._insight.slow")
     _connect = Topic("ferroloop._net.connect")
     _datagram = Topic("ferroloop._net.datagram")
     _listen = Topic("ferroloop._net.listen")

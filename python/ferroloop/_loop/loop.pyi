@@ -12,8 +12,8 @@ from typing import IO, Any, Literal, TypeAlias, TypeVar, overload
 
 from typing_extensions import Buffer, TypeVarTuple, Unpack
 
+from ferroloop._insight.metrics import Metrics
 from ferroloop._loop.base import ExceptionHandler, LoopBase
-from ferroloop._loop.metrics import Metrics
 from ferroloop._net.server import Server
 
 __all__ = ("Loop", "new_event_loop")

@@ -13,7 +13,7 @@ from ferroloop._report.record import Distribution, Point
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ferroloop._loop.metrics import Metrics
+    from ferroloop._insight.metrics import Metrics
 
 __all__ = ("Sampling", "distribution")
 

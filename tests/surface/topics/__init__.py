@@ -10,9 +10,13 @@ from surface.probe import Case
 
 
 def modules() -> list[ModuleType]:
-    """The files of this folder."""
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    return [importlib.import_module(f"{__name__}.{name}") for name in names]
+    """The files of this folder and of its subfolder."""
+    names = sorted(
+        module.name
+        for module in pkgutil.walk_packages(__path__, f"{__name__}.")
+        if not module.ispkg
+    )
+    return [importlib.import_module(name) for name in names]
 
 
 def cases() -> list[Case]:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from support.loops import PATIENCE
+
 from .certificates import certificate_files
-from .loops import PATIENCE
 
 
 def _program(name: str) -> str:

@@ -10,7 +10,8 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any, TypeVar
 
-from .loops import run
+from support.loops import run
+
 from .sockets import listening, wait_readable
 
 T = TypeVar("T")

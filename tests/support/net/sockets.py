@@ -9,7 +9,7 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from .loops import PATIENCE
+from support.loops import PATIENCE
 
 Pair = tuple[socket.socket, socket.socket]
 

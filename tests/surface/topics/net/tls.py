@@ -6,7 +6,7 @@ import asyncio
 import sys
 from typing import Any
 
-from support.certificates import client_context, server_context
+from support.net.certificates import client_context, server_context
 from surface.probe import Probe, case
 
 LOCAL = "127.0.0.1"

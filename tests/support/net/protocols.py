@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from .loops import until
+from support.loops import until
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 

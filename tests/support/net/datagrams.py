@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
-from .loops import until
+from support.loops import until
 
 
 class Endpoint(asyncio.DatagramProtocol):

@@ -14,8 +14,8 @@ import pytest
 import ferroloop
 from support.errors import Reports
 from support.loops import PATIENCE, run, until
-from support.protocols import returning
-from support.tls import calling_openssl, context_of, peer_of
+from support.net.protocols import returning
+from support.net.tls import calling_openssl, context_of, peer_of
 
 #: How much asyncio asks an SSLObject for.
 MOST = 256 * 1024

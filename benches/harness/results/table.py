@@ -8,10 +8,10 @@ from harness.case import GROUPS, threads_of
 from harness.loops import OURS, PATCHED, PLAIN
 from harness.measure import SERVER_US
 from harness.quiet import LIMIT
-from harness.targets import FLOOR
+from harness.results.targets import FLOOR
 
 if TYPE_CHECKING:
-    from harness.record import Row
+    from harness.results.record import Row
 
 HEADINGS = {
     "scheduling": "Scheduling",

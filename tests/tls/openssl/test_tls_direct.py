@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 
 import ferroloop
-from support.certificates import certificate_files, client_context, server_context
 from support.errors import Reports
 from support.loops import run, until
+from support.net.certificates import certificate_files, client_context, server_context
+from support.net.protocols import BufferedRecorder, Recorder, returning
+from support.net.sockets import reset, socket_pair
+from support.net.tls import HEADER, Peer, calling_openssl, peer_of
 from support.programs import run_code
-from support.protocols import BufferedRecorder, Recorder, returning
-from support.sockets import reset, socket_pair
-from support.tls import HEADER, Peer, calling_openssl, peer_of
 
 Protocol = Recorder | BufferedRecorder
 Deed = Callable[[Peer, Any], Awaitable[None]]

@@ -8,10 +8,10 @@ import ssl
 
 import pytest
 
-from support.certificates import server_context
 from support.loops import run, until
-from support.protocols import BufferedRecorder, Recorder, returning
-from support.tls import peer_of
+from support.net.certificates import server_context
+from support.net.protocols import BufferedRecorder, Recorder, returning
+from support.net.tls import peer_of
 
 Loop = asyncio.AbstractEventLoop
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from support.certificates import certificate_files, client_context, server_context
 from support.loops import run, until
 from support.memory import resident, tidy
+from support.net.certificates import certificate_files, client_context, server_context
+from support.net.protocols import Recorder
+from support.net.sockets import listening
+from support.net.tls import peer_of
 from support.programs import run_code
-from support.protocols import Recorder
-from support.sockets import listening
-from support.tls import peer_of
 
 Loop = asyncio.AbstractEventLoop
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.loops import OURS
-from harness.targets import BEST, FLOOR
+from harness.results.targets import BEST, FLOOR
 
 if TYPE_CHECKING:
     from pathlib import Path

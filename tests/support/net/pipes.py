@@ -6,7 +6,8 @@ import asyncio
 import os
 from typing import Any
 
-from .loops import until
+from support.loops import until
+
 from .protocols import Recorder
 
 

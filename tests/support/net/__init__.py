@@ -1,0 +1,1 @@
+"""Sockets, pipes, datagrams and TLS for tests: descriptors, protocols and peers."""

@@ -1,0 +1,1 @@
+"""The topics of sockets: connections, servers, datagrams, pipes, TLS."""
