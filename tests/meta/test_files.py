@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import collections
 from pathlib import Path
 
 import pytest
@@ -56,13 +57,10 @@ def test_a_layer_lists_its_files(folder: Path) -> None:
     assert not missing, f"{shown(folder)}/mod.rs does not name {missing}"
 
 
-def test_no_folder_of_the_crate_holds_more_than_fifteen_files() -> None:
-    folders = {path.parent for path in crate_files()}
-    full = {
-        shown(folder): number
-        for folder in folders
-        if (number := len(list(folder.glob("*.rs")))) > MAX_FILES
-    }
+@pytest.mark.parametrize("suffix", [".rs", ".py", ".md"])
+def test_no_folder_holds_more_than_fifteen_files(suffix: str) -> None:
+    numbers = collections.Counter(path.parent for path in files(suffix) if path.name != "README.md")
+    full = {shown(folder): number for folder, number in numbers.items() if number > MAX_FILES}
     assert not full
 
 
