@@ -44,9 +44,11 @@ def main(args: list[str]) -> None:
         return
     which, variables, option, value, rest = parse(args)
     if ferroloop.NATIVE:
-        if variables:
+        os.environ.update(variables)
+        report = variables.get("FERROLOOP_REPORT")
+        if report is not None:
             names = {"-m": f"python -m {value}", "-c": "python -c"}
-            _watch(variables, names.get(option, os.path.basename(value)))
+            _begin_report(report, names.get(option, os.path.basename(value)))
         take_over(option=option, value=value, which=which)
     else:
         # The program runs as plain `python` runs it: on asyncio's loop, or on one that it names. It
@@ -70,17 +72,14 @@ def main(args: list[str]) -> None:
         raise
 
 
-def _watch(variables: dict[str, str], program: str) -> None:
-    """Have every loop watched; SystemExit(2) if the report cannot be written."""
+def _begin_report(report: str, program: str) -> None:
+    """Have every loop noted for the page at `report`; SystemExit(2) if it cannot be written."""
     from ferroloop._report.start import begin_page  # noqa: PLC0415 - for programs that are watched
 
-    os.environ.update(variables)
-    report = variables.get("FERROLOOP_REPORT")
-    if report is not None:
-        try:
-            begin_page(report, program)
-        except OSError as error:
-            refuse(f"cannot write the report: {error}")
+    try:
+        begin_page(report, program)
+    except OSError as error:
+        refuse(f"cannot write the report: {error}")
 
 
 def _new_main_module() -> dict[str, Any]:

@@ -19,6 +19,7 @@ LOOPS: dict[str, tuple[str, str]] = {
     "asyncio": ("asyncio", "SelectorEventLoop"),
     "ferroloop": ("ferroloop", "new_event_loop"),
     "ferroloop+streams": ("ferroloop", "new_event_loop"),
+    "ferroloop+native-streams": ("ferroloop", "new_event_loop"),
     "uvloop": ("uvloop", "new_event_loop"),
     "rloop": ("rloop", "new_event_loop"),
     "rsloop": ("rsloop", "new_event_loop"),
@@ -73,6 +74,8 @@ def swap_in(name: str) -> Count:
         module.EventLoop = SelectorEventLoop
     if name == "ferroloop+streams":
         _swap_in_streams()
+    elif name == "ferroloop+native-streams":
+        importlib.import_module("ferroloop._net.native_streams").install_streams()
     _let_go_of_the_default_executor()
     policy: Any = asyncio.unix_events
     policy._UnixDefaultEventLoopPolicy._loop_factory = staticmethod(make)

@@ -31,6 +31,9 @@ options:
   --report FILE write a page (HTML) when the program ends that shows what its loops did; the
                 processes that it starts write FILE with their process id in its name
                 (FERROLOOP_REPORT)
+  --native-streams
+                have asyncio.open_connection, asyncio.start_server and their Unix twins
+                make ferroloop's readers and writers (FERROLOOP_NATIVE_STREAMS=1)
   -V, --version print ferroloop's version
   -h, --help    print this text
 """
@@ -65,6 +68,8 @@ def parse(args: list[str]) -> Arguments:
         name, equals, value = args.pop(0).partition("=")
         if name == "--which" and not equals:
             which = True
+        elif name == "--native-streams" and not equals:
+            variables["FERROLOOP_NATIVE_STREAMS"] = "1"
         elif name not in _VARIABLES:
             _refuse_option(name)
         else:

@@ -15,6 +15,7 @@ from ferroloop._entry.children import reach_children
 from ferroloop._entry.other_loops import mind_other_loops, say
 from ferroloop._entry.restarts import Program, survive_restarts
 from ferroloop._entry.servers import mind_servers
+from ferroloop._loop.environment import follow_streams
 from ferroloop._loop.loop import Loop, new_event_loop
 from ferroloop._running.policy import install_policy
 
@@ -39,6 +40,7 @@ def take_over(*, option: str, value: str, which: bool = False) -> None:
         vars(asyncio.events)["new_event_loop"] = new_event_loop
     if hasattr(asyncio, "EventLoop"):
         vars(asyncio)["EventLoop"] = Loop
+    follow_streams()
     mind_other_loops()
     mind_servers()
     reach_children({"option": option, "value": value, "which": which})

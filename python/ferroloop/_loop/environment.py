@@ -1,4 +1,7 @@
-"""The variables that have every loop watched: `FERROLOOP_STALL`, `FERROLOOP_SLOW`, `FERROLOOP_REPORT`.
+"""The variables that a new loop follows.
+
+`FERROLOOP_STALL`, `FERROLOOP_SLOW` and `FERROLOOP_REPORT` have it watched; `FERROLOOP_NATIVE_STREAMS` has
+asyncio's functions for streams make ferroloop's readers and writers.
 
 Read when a loop is made, in the thread that makes it; what they need is imported only if one is set.
 """
@@ -11,15 +14,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ferroloop._loop.base import LoopBase
 
-__all__ = ("follow_environment",)
+__all__ = ("follow_environment", "follow_streams")
 
 _NAMES = ("FERROLOOP_STALL", "FERROLOOP_SLOW", "FERROLOOP_REPORT")
 
 
 def follow_environment(loop: LoopBase) -> None:
-    """Have `loop` watched as the variables say. Raises nothing that they get wrong."""
+    """Do what the variables say. Raises nothing that they get wrong."""
     environ = os.environ
     if any(environ.get(name) for name in _NAMES):
         from ferroloop._report.start import watch  # noqa: PLC0415 - for programs that ask for it
 
         watch(loop)
+    follow_streams()
+
+
+def follow_streams() -> None:
+    """Replace asyncio's functions for streams if the variable asks for it."""
+    if os.environ.get("FERROLOOP_NATIVE_STREAMS", "0") not in {"", "0"}:
+        from ferroloop._net.native_streams import install_streams  # noqa: PLC0415 - for who asks
+
+        install_streams()

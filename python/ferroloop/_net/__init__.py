@@ -9,5 +9,5 @@
 - `sendfile`: `sendfile` and `sock_sendfile`
 - `tls`: `start_tls`, TLS options and contexts
 - `refusals`: methods that transports have but do not support
-- `streams`: native readers and writers
+- `streams`, `native_streams`: native readers and writers, also under asyncio's names
 """

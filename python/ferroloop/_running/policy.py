@@ -47,10 +47,12 @@ def policy_class() -> type[Any] | None:
     )
 
 
-def install() -> None:
+def install(*, streams: bool = False) -> None:
     """Make asyncio.run, asyncio.new_event_loop and asyncio.get_event_loop use ferroloop's loop.
 
-    Applies to the whole process. Warns with DeprecationWarning from 3.14 on, because asyncio
+    Applies to the whole process. With `streams`, asyncio.open_connection, asyncio.start_server and their
+    Unix twins make ferroloop's readers and writers on ferroloop's loops, and asyncio's on other loops;
+    a program that has imported one of these four from asyncio before keeps asyncio's. Warns with DeprecationWarning from 3.14 on, because asyncio
     deprecated policies, and raises RuntimeError from 3.16 on, which has none. Call
     `ferroloop.run(main())` instead, or pass `loop_factory=ferroloop.new_event_loop` to asyncio.run
     (3.12) or asyncio.Runner (3.11).
@@ -67,6 +69,10 @@ def install() -> None:
             "this Python has no event loop policies; use ferroloop.run() or loop_factory="
             "ferroloop.new_event_loop"
         )
+    if streams and sys.platform == "linux":
+        from ferroloop._net.native_streams import install_streams  # noqa: PLC0415 - for who asks
+
+        install_streams()
 
 
 def install_policy() -> bool:
