@@ -45,6 +45,7 @@ python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"  # the default underlines modules like links
 html_title = f"ferroloop {release}"
 html_copy_source = False
 html_show_sourcelink = False
@@ -78,15 +79,21 @@ CONTENTS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
             "Use it",
             (
                 "servers",
-                "guides/threads-and-processes",
                 "testing",
                 "guides/moving-from-uvloop",
                 "guides/which-loop",
+                "guides/threads-and-processes",
                 "guides/containers",
             ),
         ),
-        ("Run it", ("guides/threads-and-processes", "guides/finding-what-blocks-the-loop")),
-        ("Look inside", ("guides/figures-in-production", "guides/debuggers-and-profilers")),
+        (
+            "Look inside",
+            (
+                "guides/finding-what-blocks-the-loop",
+                "guides/figures-in-production",
+                "guides/debuggers-and-profilers",
+            ),
+        ),
         ("Reference", ("compatibility", "performance", "api", "support", "security", "changelog")),
         ("Work on it", ("architecture", "decisions/README", "contributing")),
     ),
@@ -133,6 +140,7 @@ def _link(base: Path, page: Path, text: str, target: str) -> str:
     if path == ROOT / "README.md":
         path = DOCS / "index.md"
     if path.is_relative_to(DOCS) and path.suffix:
+        text = _title(path) if text.endswith(".md") else text
         return f"[{text}]({os.path.relpath(path, page)}{mark}{place})"
     if REPOSITORY:
         kind = "tree" if path.is_dir() else "blob"
@@ -142,12 +150,20 @@ def _link(base: Path, page: Path, text: str, target: str) -> str:
     return text if "`" in text or "/" not in text else f"`{text}`"
 
 
+def _title(page: Path) -> str:
+    """A page's heading: on the site, pages have no file names."""
+    path = ROOT / INCLUDED.get(page.stem, str(page))
+    return path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+
+
 def _chart(match: re.Match[str]) -> str:
+    """A picture in both themes, in a box that scrolls where the picture could not be read."""
     dark, text, light = match.groups()
-    return "\n".join(
-        f"```{{image}} {file}\n:alt: {text}\n:class: only-{name}\n```\n"
+    images = "".join(
+        f"```{{image}} {file}\n:alt: {text}\n:class: only-{name}\n```\n\n"
         for name, file in (("light", light), ("dark", dark))
     )
+    return f"````{{container}} picture\n{images}````\n"
 
 
 def _read(_app: Any, page: str, source: list[str]) -> None:

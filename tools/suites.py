@@ -23,6 +23,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from environments import ROOT, say
+from suite_servers import SERVERS, Serving
 from tables import aligned
 
 PYTEST = ("pytest>=8", "pytest-timeout", "typing_extensions")
@@ -42,7 +43,7 @@ class Suite:
     hide: tuple[str, ...] = ()
     """Folders of the sdist that would be imported in place of the installed package."""
     server: str = ""
-    """A server that the tests need and that has to run on this machine, as a program's name."""
+    """A server that the tests need, by its name in `suite_servers.SERVERS`."""
 
 
 SUITES = (
@@ -103,7 +104,12 @@ SUITES = (
         hide=("src",),
     ),
     Suite(
-        "redis", ("pytest-asyncio", "numpy", "cachetools"), server="redis-server", hide=("redis",)
+        "redis",
+        ("pytest-asyncio", "numpy", "packaging", "xxhash", "opentelemetry-sdk", "pybreaker"),
+        tests=("tests/test_asyncio",),
+        options=("-m", "not onlycluster and not redismod and not ssl"),
+        server="redis",
+        hide=("redis",),
     ),
     Suite(
         "starlette",
@@ -114,6 +120,7 @@ SUITES = (
             "httpx2",
             "itsdangerous",
             "jinja2",
+            "opentelemetry-sdk",
             "python-multipart",
             "pyyaml",
         ),
@@ -178,6 +185,7 @@ class Environment:
         self.place = place
         self.python = place / "venv" / "bin" / "python"
         self.source = place / "source"
+        self.serving = Serving()
 
     def prepare(self) -> str:
         """Install the package and what its tests need, unpack the sdist; what is wrong, or nothing."""
@@ -234,23 +242,28 @@ class Environment:
         """Run the suite, or only the tests with these names, on one loop; how each test ended."""
         report = self.place / "report.xml"
         report.unlink(missing_ok=True)
+        serving = self.serving
         words = {name.rpartition("::")[2].partition("[")[0] for name in names}
         chosen = ("-k", " or ".join(sorted(words))) if words else ()
         self.run(
             (
+                *serving.before,
                 str(self.python),
                 *(("-m", "ferroloop") if ours else ()),
                 "-m",
                 "pytest",
                 *self.suite.tests,
                 *self.suite.options,
+                *serving.options,
                 *chosen,
                 "--timeout=60",
+                "--continue-on-collection-errors",
                 "-p",
                 "no:cacheprovider",
                 f"--junit-xml={report}",
             ),
             PYTHONPATH=str(ferroloop_folder()),
+            **serving.environment,
         )
         return outcomes(report)
 
@@ -284,25 +297,34 @@ def differing(one: Outcomes, other: Outcomes) -> dict[str, str]:
 
 
 def examine(suite: Suite, place: Path) -> Result:
-    """Run one suite on both loops, and what ended differently once more on both."""
+    """Prepare one suite and the server that it needs, and run it."""
     result = Result(suite)
-    if suite.server and shutil.which(suite.server) is None:
-        result.note = f"its tests need {suite.server}, which is not on PATH"
-        return result
     environment = Environment(suite, place / suite.name)
     result.note = environment.prepare()
     if result.note:
         return result
+    with SERVERS[suite.server](environment.place) as serving:
+        if isinstance(serving, str):
+            result.note = serving
+        else:
+            environment.serving = serving
+            compare(environment, result)
+    return result
+
+
+def compare(environment: Environment, result: Result) -> None:
+    """Run the suite on both loops, and what ended differently once more on both."""
+    suite = environment.suite
     say(f"{suite.name} on asyncio")
     result.asyncio = environment.test(ours=False)
     say(f"{suite.name} on ferroloop")
     result.ours = environment.test(ours=True)
     if not result.asyncio or not result.ours:
         result.note = f"pytest ended without a report: see {environment.place / 'log'}"
-        return result
+        return
     if "passed" not in result.asyncio.values():
         result.note = f"no test passes on asyncio: see {environment.place / 'log'}"
-        return result
+        return
     first = differing(result.asyncio, result.ours)
     if first:
         say(f"{suite.name}: {len(first)} tests again")
@@ -325,7 +347,6 @@ def examine(suite: Suite, place: Path) -> Result:
                 result.different[name] = how
             else:
                 result.known[name] = reason
-    return result
 
 
 def main() -> int:

@@ -20,9 +20,11 @@ import threading
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+
+import ferroloop
 
 ROOT = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -89,6 +91,28 @@ def test_every_link_on_the_site_resolves(site: Path) -> None:
 def test_every_page_is_on_the_site(site: Path) -> None:
     pages = [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")]
     assert not [page for page in pages if not (site / page).with_suffix(".html").exists()]
+
+
+def test_every_public_name_is_in_the_reference(site: Path) -> None:
+    places = set().union(
+        *(_Page(path.read_text(encoding="utf-8")).places for path in site.glob("api/*.html"))
+    )
+    assert not {f"ferroloop.{name}" for name in ferroloop.__all__} - places
+
+
+def test_the_contents_name_no_page_twice(site: Path) -> None:
+    class Sidebar(html.parser.HTMLParser):
+        found: ClassVar[list[str]] = []
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            link = dict(attrs)
+            if tag == "a" and link.get("class") == "reference internal":
+                self.found.append(str(link["href"]))
+
+    text = (site / "index.html").read_text(encoding="utf-8")
+    Sidebar().feed(text[text.index('class="sidebar-tree"') : text.index('class="main"')])
+    assert len(Sidebar.found) > 20
+    assert sorted(set(Sidebar.found)) == sorted(Sidebar.found)
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):

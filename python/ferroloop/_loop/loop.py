@@ -228,6 +228,6 @@ _native._accelerate(Loop)
 _refusals.complete_transports()
 
 
-#: A bound method, which a class that has it as an attribute (`loop_factory` of unittest's
-#: IsolatedAsyncioTestCase) does not bind again.
+# A bound method, which a class that has it as an attribute (`loop_factory` of unittest's
+# IsolatedAsyncioTestCase) does not bind again.
 new_event_loop = Loop._new_event_loop
