@@ -3,18 +3,11 @@
 //! Loop thread, as asyncio demands. Everything is released at once, not when the
 //! handle surfaces, so a cancelled time-out keeps nothing alive.
 
-use std::ffi::CStr;
-
 use pyo3::prelude::*;
 
 use crate::handle::owner::owner;
 use crate::handle::{Handle, TimerHandle};
-use crate::py::calling::method::{Arguments, FastMethod};
-
-/// `Handle.cancel`
-pub(crate) struct Cancel;
-/// `TimerHandle.cancel`
-pub(crate) struct CancelTimer;
+use crate::py::calling::method::fast_method;
 
 /// Cancels `handle` and gives back its loop, unless it was cancelled before.
 fn cancel<'py>(handle: &Bound<'py, Handle>) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -41,37 +34,27 @@ fn cancel<'py>(handle: &Bound<'py, Handle>) -> PyResult<Option<Bound<'py, PyAny>
     Ok(handle.get().drop_callback(py))
 }
 
-impl FastMethod for Cancel {
-    type Class = Handle;
-    const NAME: &'static CStr = c"cancel";
-    const DOC: &'static CStr = c"cancel($self)\n--\n\n\
+fast_method!(
+    Cancel,
+    Handle,
+    "cancel",
+    c"cancel($self)\n--\n\n\
         Cancel the callback: it will not run, and it and its arguments are released at once.\n\n\
         Does nothing if it was cancelled before. Mirrors asyncio's cancel on 3.10 to 3.15; from \
-        3.14 on any thread may call it on what call_soon_threadsafe() returned.";
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, Handle>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        arguments.exactly("cancel", [])?;
+        3.14 on any thread may call it on what call_soon_threadsafe() returned.",
+    |this, []| {
         cancel(this)?;
-        Ok(arguments.py.None().into_bound(arguments.py))
+        Ok(this.py().None().into_bound(this.py()))
     }
-}
+);
 
-impl FastMethod for CancelTimer {
-    type Class = TimerHandle;
-    const NAME: &'static CStr = c"cancel";
-    const DOC: &'static CStr = Cancel::DOC;
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, TimerHandle>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = arguments.py;
-        arguments.exactly("cancel", [])?;
+fast_method!(
+    CancelTimer,
+    TimerHandle,
+    "cancel",
+    Cancel::DOC,
+    |this, []| {
+        let py = this.py();
         if let (Some(event_loop), Some(owner)) = (cancel(this.as_super())?, owner())
             && this.get().is_scheduled(py)
         {
@@ -79,7 +62,7 @@ impl FastMethod for CancelTimer {
         }
         Ok(py.None().into_bound(py))
     }
-}
+);
 
 /// Cancels a handle that the loop itself gives up.
 ///

@@ -3,14 +3,13 @@
 //! Loop thread only. The new Python socket is told by its type that it does not
 //! block, which saves the system call that `setblocking(False)` would make.
 
-use std::ffi::CStr;
 use std::io;
 
 use pyo3::prelude::*;
 
 use crate::error::os_error;
 use crate::event_loop::{Direction, EventLoop};
-use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::method::fast_method;
 use crate::py::calling::names::name;
 use crate::py::stdlib::socket::adopt;
 use crate::py::value;
@@ -19,19 +18,14 @@ use crate::sys::nonblocking::{Family, Origin};
 use crate::sys::socket;
 use crate::transport::address;
 
-/// `loop._sock_accept`
-pub(crate) struct Accept;
-
-impl FastMethod for Accept {
-    type Class = EventLoop;
-    const NAME: &'static CStr = c"_sock_accept";
-    const DOC: &'static CStr = c"_sock_accept($self, sock, /)\n--\n\n\
-        (socket, address), or a future after which to try again, or NotImplemented.";
-
-    fn call<'py>(
-        this: &Bound<'py, EventLoop>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+fast_method!(
+    Accept,
+    EventLoop,
+    "_sock_accept",
+    [],
+    c"_sock_accept($self, sock, /)\n--\n\n\
+        (socket, address), or a future after which to try again, or NotImplemented.",
+    |this, arguments| {
         let py = arguments.py;
         let not_ours = || Ok(py.NotImplemented().into_bound(py));
         let Some(sock) = arguments.get(0) else {
@@ -65,4 +59,4 @@ impl FastMethod for Accept {
             Err(error) => Err(os_error(&error)),
         }
     }
-}
+);

@@ -5,7 +5,6 @@
 //! what came, because allocating what was asked for and cutting it costs more than the system call;
 //! only when the last receive was large does it ask first how much there is.
 
-use std::ffi::CStr;
 use std::io;
 use std::os::fd::RawFd;
 
@@ -14,7 +13,7 @@ use pyo3::types::{PyBytes, PyInt};
 
 use crate::error::{Raises, os_error};
 use crate::event_loop::{Direction, EventLoop, SCRATCH};
-use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::method::fast_method;
 use crate::py::data::{buffer, bytes};
 use crate::py::value;
 use crate::sockets::waiting::{number_of, wait};
@@ -25,17 +24,6 @@ use crate::transport::address;
 
 /// From this size on a receive goes straight into the object that the caller gets.
 const LARGE: usize = 32 * 1024;
-
-/// `loop._sock_recv`
-pub(crate) struct Recv;
-/// `loop._sock_recv_into`
-pub(crate) struct RecvInto;
-/// `loop._sock_recvfrom`
-pub(crate) struct RecvFrom;
-/// `loop._sock_recvfrom_into`
-pub(crate) struct RecvFromInto;
-/// `loop._sock_sendall`
-pub(crate) struct SendAll;
 
 /// Python is to do it in asyncio's way.
 fn not_ours(py: Python<'_>) -> Bound<'_, PyAny> {
@@ -93,17 +81,14 @@ fn receive<'py>(
     }
 }
 
-impl FastMethod for Recv {
-    type Class = EventLoop;
-    const NAME: &'static CStr = c"_sock_recv";
-    const DOC: &'static CStr = c"_sock_recv($self, sock, n, /)\n--\n\n\
-        bytes, or a future after which to try again, or NotImplemented.";
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, EventLoop>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+fast_method!(
+    Recv,
+    EventLoop,
+    "_sock_recv",
+    [],
+    c"_sock_recv($self, sock, n, /)\n--\n\n\
+        bytes, or a future after which to try again, or NotImplemented.",
+    |this, arguments| {
         let py = arguments.py;
         if let (Some(sock), Some(size)) = (arguments.get(0), arguments.get(1))
             && let Some(number) = number_of(this.get(), sock)?
@@ -114,18 +99,16 @@ impl FastMethod for Recv {
         }
         Ok(not_ours(py))
     }
-}
+);
 
-impl FastMethod for RecvInto {
-    type Class = EventLoop;
-    const NAME: &'static CStr = c"_sock_recv_into";
-    const DOC: &'static CStr = c"_sock_recv_into($self, sock, buf, /)\n--\n\n\
-        The count, or a future after which to try again, or NotImplemented.";
-
-    fn call<'py>(
-        this: &Bound<'py, EventLoop>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+fast_method!(
+    RecvInto,
+    EventLoop,
+    "_sock_recv_into",
+    [],
+    c"_sock_recv_into($self, sock, buf, /)\n--\n\n\
+        The count, or a future after which to try again, or NotImplemented.",
+    |this, arguments| {
         let py = arguments.py;
         let (Some(sock), Some(buf)) = (arguments.get(0), arguments.get(1)) else {
             return Ok(not_ours(py));
@@ -149,18 +132,16 @@ impl FastMethod for RecvInto {
         };
         answer(this, sock, number, count)
     }
-}
+);
 
-impl FastMethod for RecvFrom {
-    type Class = EventLoop;
-    const NAME: &'static CStr = c"_sock_recvfrom";
-    const DOC: &'static CStr = c"_sock_recvfrom($self, sock, bufsize, /)\n--\n\n\
-        (bytes, address), or a future after which to try again, or NotImplemented.";
-
-    fn call<'py>(
-        this: &Bound<'py, EventLoop>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+fast_method!(
+    RecvFrom,
+    EventLoop,
+    "_sock_recvfrom",
+    [],
+    c"_sock_recvfrom($self, sock, bufsize, /)\n--\n\n\
+        (bytes, address), or a future after which to try again, or NotImplemented.",
+    |this, arguments| {
         let py = arguments.py;
         if let (Some(sock), Some(size)) = (arguments.get(0), arguments.get(1))
             && let Some(number) = number_of(this.get(), sock)?
@@ -180,18 +161,16 @@ impl FastMethod for RecvFrom {
         }
         Ok(not_ours(py))
     }
-}
+);
 
-impl FastMethod for RecvFromInto {
-    type Class = EventLoop;
-    const NAME: &'static CStr = c"_sock_recvfrom_into";
-    const DOC: &'static CStr = c"_sock_recvfrom_into($self, sock, buf, nbytes, /)\n--\n\n\
-        (count, address), or a future after which to try again, or NotImplemented.";
-
-    fn call<'py>(
-        this: &Bound<'py, EventLoop>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+fast_method!(
+    RecvFromInto,
+    EventLoop,
+    "_sock_recvfrom_into",
+    [],
+    c"_sock_recvfrom_into($self, sock, buf, nbytes, /)\n--\n\n\
+        (count, address), or a future after which to try again, or NotImplemented.",
+    |this, arguments| {
         let py = arguments.py;
         let (Some(sock), Some(buf), Some(size)) =
             (arguments.get(0), arguments.get(1), arguments.get(2))
@@ -218,7 +197,7 @@ impl FastMethod for RecvFromInto {
         };
         answer_from(this, sock, number, received)
     }
-}
+);
 
 /// Like `answer`, with the sender's address.
 fn answer_from<'py>(
@@ -237,19 +216,16 @@ fn answer_from<'py>(
     answer(this, sock, number, pair)
 }
 
-impl FastMethod for SendAll {
-    type Class = EventLoop;
-    const NAME: &'static CStr = c"_sock_sendall";
-    const DOC: &'static CStr = c"_sock_sendall($self, sock, data, sent, /)\n--\n\n\
+fast_method!(
+    SendAll,
+    EventLoop,
+    "_sock_sendall",
+    [],
+    c"_sock_sendall($self, sock, data, sent, /)\n--\n\n\
         Send data from its byte sent on. None if everything is out, else (sent, what to wait for: \
         a future; None for the next turn; NotImplemented if the caller has to see to it), or \
-        NotImplemented.";
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, EventLoop>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+        NotImplemented.",
+    |this, arguments| {
         let py = arguments.py;
         let (Some(sock), Some(data), Some(sent)) =
             (arguments.get(0), arguments.get(1), arguments.get(2))
@@ -280,7 +256,7 @@ impl FastMethod for SendAll {
             }
         }
     }
-}
+);
 
 /// How far sending has come; with how many bytes are out, unless all are.
 enum Progress {

@@ -7,7 +7,6 @@
 //!
 //! Without the GIL the state belongs to the thread that made the watch, and other threads lock it.
 
-use std::ffi::CStr;
 use std::os::fd::RawFd;
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -20,7 +19,7 @@ use crate::event_loop::{
     Claim, Direction, Edges, EventLoop, Place, Readiness, Source, SourceClass,
 };
 use crate::py::calling::call;
-use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::method::fast_method;
 use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
 use crate::py::stdlib::{asyncio, socket};
@@ -279,22 +278,15 @@ fn watch_writing(
     })
 }
 
-/// `loop._sock_wait`
-pub(crate) struct Wait;
-/// `loop._sock_forget`
-pub(crate) struct Forget;
-
-impl FastMethod for Wait {
-    type Class = EventLoop;
-    const NAME: &'static CStr = c"_sock_wait";
-    const DOC: &'static CStr = c"_sock_wait($self, sock, write, /)\n--\n\n\
+fast_method!(
+    Wait,
+    EventLoop,
+    "_sock_wait",
+    [],
+    c"_sock_wait($self, sock, write, /)\n--\n\n\
         A future that is done when sock may be ready to be read, or written; NotImplemented for \
-        anything but an ordinary socket that the program itself does not watch.";
-
-    fn call<'py>(
-        this: &Bound<'py, EventLoop>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+        anything but an ordinary socket that the program itself does not watch.",
+    |this, arguments| {
         let py = arguments.py;
         let [sock, write] = arguments.exactly("_sock_wait", ["sock", "write"])?;
         if let Some(number) = number_of(this.get(), sock)? {
@@ -307,18 +299,16 @@ impl FastMethod for Wait {
         }
         Ok(py.NotImplemented().into_bound(py))
     }
-}
+);
 
-impl FastMethod for Forget {
-    type Class = EventLoop;
-    const NAME: &'static CStr = c"_sock_forget";
-    const DOC: &'static CStr = c"_sock_forget($self, sock, future, /)\n--\n\n\
-        Stop waiting for a future that a _sock_ call on sock gave: its caller was cancelled.";
-
-    fn call<'py>(
-        this: &Bound<'py, EventLoop>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+fast_method!(
+    Forget,
+    EventLoop,
+    "_sock_forget",
+    [],
+    c"_sock_forget($self, sock, future, /)\n--\n\n\
+        Stop waiting for a future that a _sock_ call on sock gave: its caller was cancelled.",
+    |this, arguments| {
         let py = arguments.py;
         let (Some(sock), Some(future)) = (arguments.get(0), arguments.get(1)) else {
             return Err(exception::<PyRuntimeError>(
@@ -341,4 +331,4 @@ impl FastMethod for Forget {
         }
         Ok(py.None().into_bound(py))
     }
-}
+);

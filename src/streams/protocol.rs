@@ -5,8 +5,6 @@
 //!
 //! Without the GIL the fields belong to the thread that made the protocol, and other threads lock them.
 
-use std::ffi::CStr;
-
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -16,7 +14,7 @@ use pyo3::types::{
 
 use crate::error::exception;
 use crate::py::calling::call;
-use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::method::fast_method;
 use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
 use crate::py::data::bytearray;
@@ -127,22 +125,14 @@ impl NativeClass for StreamClass {
     }
 }
 
-/// `data_received`
-pub(crate) struct DataReceived;
-
-impl FastMethod for DataReceived {
-    type Class = StreamProtocolBase;
-    const NAME: &'static CStr = c"data_received";
-    const DOC: &'static CStr = c"data_received($self, data)\n--\n\n\
-        Feed the reader with data.";
-    const PARAMETERS: &'static [&'static str] = &["data"];
-
-    fn call<'py>(
-        this: &Bound<'py, StreamProtocolBase>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = arguments.py;
-        let [data] = arguments.exactly("data_received", ["data"])?;
+fast_method!(
+    DataReceived,
+    StreamProtocolBase,
+    "data_received",
+    c"data_received($self, data)\n--\n\n\
+        Feed the reader with data.",
+    |this, [data]| {
+        let py = this.py();
         match data.cast_exact::<PyBytes>() {
             Ok(bytes) if !bytes.as_bytes().is_empty() => this.get().received_bytes(&bytes)?,
             _ => {
@@ -153,7 +143,7 @@ impl FastMethod for DataReceived {
         }
         Ok(py.None().into_bound(py))
     }
-}
+);
 
 #[pymethods]
 impl StreamProtocolBase {

@@ -3,12 +3,10 @@
 //! The thread of the reader's loop. A derived class, an odd argument and a
 //! missing one are asyncio's affair, whose method then gets the very same arguments.
 
-use std::ffi::CStr;
-
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
 
-use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::method::{Arguments, fast_method};
 use crate::py::data::bytearray;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Text};
@@ -40,28 +38,14 @@ fn asyncio_method<'py>(
     method.call(value::tuple(py, &values)?, Some(&keywords))
 }
 
-/// `feed_data`
-pub(crate) struct FeedData;
-/// `read`
-pub(crate) struct Read;
-/// `readexactly`
-pub(crate) struct ReadExactly;
-/// `readline`
-pub(crate) struct ReadLine;
-/// `readuntil`
-pub(crate) struct ReadUntil;
-
-impl FastMethod for FeedData {
-    type Class = StreamReaderBase;
-    const NAME: &'static CStr = c"feed_data";
-    const DOC: &'static CStr = c"feed_data($self, data)\n--\n\n\
-        Put data behind what is buffered, and wake who waits for it.";
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, StreamReaderBase>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+fast_method!(
+    FeedData,
+    StreamReaderBase,
+    "feed_data",
+    [],
+    c"feed_data($self, data)\n--\n\n\
+        Put data behind what is buffered, and wake who waits for it.",
+    |this, arguments| {
         let py = arguments.py;
         if let (1, Some(data), false) =
             (arguments.len(), arguments.get(0), arguments.has_keywords())
@@ -75,7 +59,7 @@ impl FastMethod for FeedData {
         }
         asyncio_method(this, "feed_data", arguments)
     }
-}
+);
 
 /// The one argument that was given by its place, if none was given by name.
 #[inline]
@@ -105,68 +89,52 @@ fn counted<'py>(
     }
 }
 
-impl FastMethod for Read {
-    type Class = StreamReaderBase;
-    const NAME: &'static CStr = c"read";
-    const DOC: &'static CStr = c"read($self, n=-1)\n--\n\n\
+fast_method!(
+    Read,
+    StreamReaderBase,
+    "read",
+    [],
+    c"read($self, n=-1)\n--\n\n\
         A coroutine: at most n bytes as soon as there are any, all until the end for a negative n, \
-        b\"\" at the end.";
+        b\"\" at the end.",
+    |this, arguments| { counted(this, "read", Want::Some, arguments) }
+);
 
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, StreamReaderBase>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        counted(this, "read", Want::Some, arguments)
-    }
-}
+fast_method!(
+    ReadExactly,
+    StreamReaderBase,
+    "readexactly",
+    [],
+    c"readexactly($self, n)\n--\n\n\
+        A coroutine: n bytes. Raises IncompleteReadError, with what there was, at the end.",
+    |this, arguments| { counted(this, "readexactly", Want::Exactly, arguments) }
+);
 
-impl FastMethod for ReadExactly {
-    type Class = StreamReaderBase;
-    const NAME: &'static CStr = c"readexactly";
-    const DOC: &'static CStr = c"readexactly($self, n)\n--\n\n\
-        A coroutine: n bytes. Raises IncompleteReadError, with what there was, at the end.";
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, StreamReaderBase>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        counted(this, "readexactly", Want::Exactly, arguments)
-    }
-}
-
-impl FastMethod for ReadLine {
-    type Class = StreamReaderBase;
-    const NAME: &'static CStr = c"readline";
-    const DOC: &'static CStr = c"readline($self)\n--\n\n\
+fast_method!(
+    ReadLine,
+    StreamReaderBase,
+    "readline",
+    [],
+    c"readline($self)\n--\n\n\
         A coroutine: a line with its newline; what there is, or b\"\", at the end. Raises \
-        ValueError for a line beyond the limit.";
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, StreamReaderBase>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+        ValueError for a line beyond the limit.",
+    |this, arguments| {
         if arguments.len() == 0 && !arguments.has_keywords() && this.get().is_exact {
             return coroutine(this, Want::Line);
         }
         asyncio_method(this, "readline", arguments)
     }
-}
+);
 
-impl FastMethod for ReadUntil {
-    type Class = StreamReaderBase;
-    const NAME: &'static CStr = c"readuntil";
-    const DOC: &'static CStr = c"readuntil($self, separator=b'\\n')\n--\n\n\
+fast_method!(
+    ReadUntil,
+    StreamReaderBase,
+    "readuntil",
+    [],
+    c"readuntil($self, separator=b'\\n')\n--\n\n\
         A coroutine: what comes up to the separator (since 3.13 one of several, as a tuple) and \
-        the separator. Raises IncompleteReadError at the end, LimitOverrunError beyond the limit.";
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, StreamReaderBase>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+        the separator. Raises IncompleteReadError at the end, LimitOverrunError beyond the limit.",
+    |this, arguments| {
         if this.get().is_exact
             && let Some(separator) = only(arguments)
             && let Ok(separator) = separator.cast_exact::<PyBytes>()
@@ -177,4 +145,4 @@ impl FastMethod for ReadUntil {
         }
         asyncio_method(this, "readuntil", arguments)
     }
-}
+);

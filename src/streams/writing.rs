@@ -4,12 +4,10 @@
 //! loop or of a test, or have a method that was put on the object itself, and then that method is
 //! called.
 
-use std::ffi::CStr;
-
 use pyo3::prelude::*;
 
 use crate::py::calling::call;
-use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::method::fast_method;
 use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::streams::coroutine::StreamCoroutine;
@@ -18,25 +16,14 @@ use crate::streams::work::Work;
 use crate::streams::writer::StreamWriterBase;
 use crate::transport::stream::StreamTransport;
 
-/// `write`
-pub(crate) struct Write;
-/// `drain`
-pub(crate) struct Drain;
-
-impl FastMethod for Write {
-    type Class = StreamWriterBase;
-    const NAME: &'static CStr = c"write";
-    const DOC: &'static CStr = c"write($self, data)\n--\n\n\
-        Write data to the transport; await drain() after it.";
-    const PARAMETERS: &'static [&'static str] = &["data"];
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, StreamWriterBase>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = arguments.py;
-        let [data] = arguments.exactly("write", ["data"])?;
+fast_method!(
+    Write,
+    StreamWriterBase,
+    "write",
+    c"write($self, data)\n--\n\n\
+        Write data to the transport; await drain() after it.",
+    |this, [data]| {
+        let py = this.py();
         let transport = field::object(&this.get().state, py, |state| &mut state.transport);
         match StreamTransport::plain(&transport) {
             Some(transport) => StreamTransport::write(transport, &data)?,
@@ -44,25 +31,20 @@ impl FastMethod for Write {
         }
         Ok(py.None().into_bound(py))
     }
-}
+);
 
-impl FastMethod for Drain {
-    type Class = StreamWriterBase;
-    const NAME: &'static CStr = c"drain";
-    const DOC: &'static CStr = c"drain($self)\n--\n\n\
+fast_method!(
+    Drain,
+    StreamWriterBase,
+    "drain",
+    c"drain($self)\n--\n\n\
         A coroutine: wait until writing makes sense again. Raises the reader's exception, and \
-        ConnectionResetError if the connection is lost.";
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, StreamWriterBase>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = arguments.py;
-        arguments.exactly("drain", [])?;
+        ConnectionResetError if the connection is lost.",
+    |this, []| {
+        let py = this.py();
         if !this.get().is_exact {
             return asyncio::stream_writer(py)?.call_method1(name!(py, drain), (this,));
         }
         StreamCoroutine::begin(py, Work::Drain(this.clone().unbind()))
     }
-}
+);

@@ -5,7 +5,6 @@
 //! any more, and answers and ignores everything by itself.
 
 use std::collections::TryReserveError;
-use std::ffi::CStr;
 
 use pyo3::exceptions::{PyNotImplementedError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -14,7 +13,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyTuple};
 
 use crate::error::{exception, exception_of, no_memory};
 use crate::event_loop::EventLoop;
-use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::method::fast_method;
 use crate::py::calling::names::name;
 use crate::py::data::bytes::Pinned;
 use crate::py::stdlib::asyncio;
@@ -410,27 +409,18 @@ fn refused(data: &Bound<'_, PyAny>) -> PyErr {
     }
 }
 
-/// `transport.write`
-pub(crate) struct Write;
-
-impl FastMethod for Write {
-    type Class = TlsTransport;
-    const NAME: &'static CStr = c"write";
-    const DOC: &'static CStr = c"write($self, data)\n--\n\n\
+fast_method!(
+    Write,
+    TlsTransport,
+    "write",
+    c"write($self, data)\n--\n\n\
         Encrypt and send data: bytes, bytearray or memoryview.\n\nThat is done at once, but for \
         the head of an HTTP/1 response, which waits for its body until the callback returns. Raises \
         TypeError for other data. Once the connection is lost nothing is sent, and from the fifth \
         such write on a warning is logged; writes after close() are dropped and counted too. \
-        Mirrors asyncio's write of 3.11 to 3.15.";
-    const PARAMETERS: &'static [&'static str] = &["data"];
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, TlsTransport>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = arguments.py;
-        let [data] = arguments.exactly("write", ["data"])?;
+        Mirrors asyncio's write of 3.11 to 3.15.",
+    |this, [data]| {
+        let py = this.py();
         let known = data.is_instance_of::<PyBytes>()
             || data.is_instance_of::<PyByteArray>()
             || data.is_instance_of::<PyMemoryView>();
@@ -445,4 +435,4 @@ impl FastMethod for Write {
         }
         Ok(py.None().into_bound(py))
     }
-}
+);

@@ -4,7 +4,6 @@
 //! first lets in what other threads queued before it, so the order is asyncio's, where one queue
 //! serves everybody.
 
-use std::ffi::CStr;
 use std::sync::atomic::Ordering;
 
 use pyo3::exceptions::{PyAssertionError, PyTypeError};
@@ -17,42 +16,25 @@ use crate::event_loop::queue::Ready;
 use crate::event_loop::state::{EventLoop, unschedule};
 use crate::handle::{Callback, Handle, TimerHandle};
 use crate::py::calling::call::Args;
-use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::method::{Arguments, fast_method};
 use crate::py::calling::names::name;
 use crate::py::context::{self, Context};
 use crate::py::lifetime::object;
 use crate::py::value;
 use crate::sys::clock;
 
-/// `loop.call_soon`
-pub(crate) struct CallSoon;
-/// `loop.call_soon_threadsafe`
-pub(crate) struct CallSoonThreadsafe;
-/// `loop.call_later`
-pub(crate) struct CallLater;
-/// `loop.call_at`
-pub(crate) struct CallAt;
-/// `loop._timer_handle_cancelled`
-pub(crate) struct TimerHandleCancelled;
-/// `loop.time`
-pub(crate) struct Time;
-
-impl FastMethod for CallSoon {
-    type Class = EventLoop;
-    const NAME: &'static CStr = c"call_soon";
-    const DOC: &'static CStr = c"call_soon($self, callback, *args, context=None)\n--\n\n\
+fast_method!(
+    CallSoon,
+    EventLoop,
+    "call_soon",
+    ["callback"],
+    c"call_soon($self, callback, *args, context=None)\n--\n\n\
         Call callback(*args) in the next turn of the loop, in the order of the calls.\n\n\
         Returns a Handle. Raises RuntimeError if the loop is closed. In debug mode also raises \
         RuntimeError in a thread other than the one that runs the loop, and TypeError if callback \
         is a coroutine (function) or not callable. Mirrors asyncio's call_soon, the same on 3.10 \
-        to 3.15.";
-    const PARAMETERS: &'static [&'static str] = &["callback"];
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, EventLoop>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+        to 3.15.",
+    |this, arguments| {
         let event_loop = this.get();
         let py = arguments.py;
         let callback = check(this, arguments, "call_soon", true)?;
@@ -65,23 +47,19 @@ impl FastMethod for CallSoon {
         pushed.map_err(|_| no_memory(py))?;
         Ok(handle.into_any())
     }
-}
+);
 
-impl FastMethod for CallSoonThreadsafe {
-    type Class = EventLoop;
-    const NAME: &'static CStr = c"call_soon_threadsafe";
-    const DOC: &'static CStr = c"call_soon_threadsafe($self, callback, *args, context=None)\n\
+fast_method!(
+    CallSoonThreadsafe,
+    EventLoop,
+    "call_soon_threadsafe",
+    ["callback"],
+    c"call_soon_threadsafe($self, callback, *args, context=None)\n\
         --\n\nLike call_soon(), from any thread; wakes the loop if it waits.\n\n\
         Returns a Handle, whose cancel() any thread may call from 3.14 on. Raises RuntimeError if \
         the loop is closed; in debug mode also TypeError if callback is a coroutine (function) or \
-        not callable. Mirrors asyncio's call_soon_threadsafe on 3.10 to 3.15.";
-    const PARAMETERS: &'static [&'static str] = &["callback"];
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, EventLoop>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+        not callable. Mirrors asyncio's call_soon_threadsafe on 3.10 to 3.15.",
+    |this, arguments| {
         let event_loop = this.get();
         let py = arguments.py;
         let callback = check(this, arguments, "call_soon_threadsafe", false)?;
@@ -97,7 +75,7 @@ impl FastMethod for CallSoonThreadsafe {
         event_loop.push_from_any_thread(py, Ready::Handle(handle.clone().unbind()))?;
         Ok(handle.into_any())
     }
-}
+);
 
 /// The callback from the arguments of `method`.
 #[inline]
@@ -176,21 +154,17 @@ fn context_or_current(
     }
 }
 
-impl FastMethod for CallLater {
-    type Class = EventLoop;
-    const NAME: &'static CStr = c"call_later";
-    const DOC: &'static CStr = c"call_later($self, delay, callback, *args, context=None)\n--\n\n\
+fast_method!(
+    CallLater,
+    EventLoop,
+    "call_later",
+    ["delay", "callback"],
+    c"call_later($self, delay, callback, *args, context=None)\n--\n\n\
         Call callback(*args) after delay seconds, never earlier.\n\n\
         Returns a TimerHandle. Raises RuntimeError if the loop is closed, TypeError if delay is no \
         number; in debug mode also what call_soon() raises then. Mirrors asyncio's call_later on \
-        3.10 to 3.15; equal deadlines run in the order of the calls, which asyncio leaves open.";
-    const PARAMETERS: &'static [&'static str] = &["delay", "callback"];
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, EventLoop>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+        3.10 to 3.15; equal deadlines run in the order of the calls, which asyncio leaves open.",
+    |this, arguments| {
         let ([delay, callback], context) =
             arguments.context("call_later", ["delay", "callback"])?;
         // 3.10 fails at the sum, in other words.
@@ -207,24 +181,20 @@ impl FastMethod for CallLater {
         };
         schedule(this, arguments, when, callback, context)
     }
-}
+);
 
-impl FastMethod for CallAt {
-    type Class = EventLoop;
-    const NAME: &'static CStr = c"call_at";
-    const DOC: &'static CStr = c"call_at($self, when, callback, *args, context=None)\n--\n\n\
+fast_method!(
+    CallAt,
+    EventLoop,
+    "call_at",
+    ["when", "callback"],
+    c"call_at($self, when, callback, *args, context=None)\n--\n\n\
         Call callback(*args) when loop.time() has reached when (seconds), never earlier.\n\n\
         Returns a TimerHandle. Raises RuntimeError if the loop is closed, TypeError if when is no \
         number (AssertionError for None on 3.10); in debug mode also what call_soon() raises \
         then. Mirrors asyncio's call_at on 3.10 to 3.15; equal deadlines run in the order of the \
-        calls, which asyncio leaves open.";
-    const PARAMETERS: &'static [&'static str] = &["when", "callback"];
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, EventLoop>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+        calls, which asyncio leaves open.",
+    |this, arguments| {
         let ([when, callback], context) = arguments.context("call_at", ["when", "callback"])?;
         if when.is_none() {
             return Err(no_deadline(arguments.py, this.get()));
@@ -232,7 +202,7 @@ impl FastMethod for CallAt {
         let when = when.extract()?;
         schedule(this, arguments, when, callback, context)
     }
-}
+);
 
 /// What `call_at(None, …)` raises: 3.10 finds out by an assertion, when the loop is known to be
 /// open.
@@ -284,20 +254,14 @@ fn schedule<'py>(
     Ok(timer.into_any())
 }
 
-impl FastMethod for TimerHandleCancelled {
-    type Class = EventLoop;
-    const NAME: &'static CStr = c"_timer_handle_cancelled";
-    const DOC: &'static CStr = c"_timer_handle_cancelled($self, handle)\n--\n\n\
-        Note that a timer of this loop was cancelled; its handle calls this.";
-    const PARAMETERS: &'static [&'static str] = &["handle"];
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, EventLoop>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = arguments.py;
-        let [handle] = arguments.exactly("_timer_handle_cancelled", ["handle"])?;
+fast_method!(
+    TimerHandleCancelled,
+    EventLoop,
+    "_timer_handle_cancelled",
+    c"_timer_handle_cancelled($self, handle)\n--\n\n\
+        Note that a timer of this loop was cancelled; its handle calls this.",
+    |this, [handle]| {
+        let py = this.py();
         if let Ok(timer) = handle.cast::<TimerHandle>()
             && timer.get().is_scheduled(py)
         {
@@ -305,7 +269,7 @@ impl FastMethod for TimerHandleCancelled {
         }
         Ok(py.None().into_bound(py))
     }
-}
+);
 
 /// Notes that `timer` was cancelled.
 #[inline]
@@ -453,19 +417,12 @@ impl EventLoop {
     }
 }
 
-impl FastMethod for Time {
-    type Class = EventLoop;
-    const NAME: &'static CStr = c"time";
-    const DOC: &'static CStr = c"time($self)\n--\n\n\
+fast_method!(
+    Time,
+    EventLoop,
+    "time",
+    c"time($self)\n--\n\n\
         The time of the loop's clock in seconds: time.monotonic().\n\n\
-        Any thread may ask. Mirrors asyncio's time, the same on 3.10 to 3.15.";
-
-    #[inline]
-    fn call<'py>(
-        _this: &Bound<'py, EventLoop>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        arguments.exactly("time", [])?;
-        Ok(value::float(arguments.py, clock::monotonic())?.into_any())
-    }
-}
+        Any thread may ask. Mirrors asyncio's time, the same on 3.10 to 3.15.",
+    |_this, []| { Ok(value::float(_this.py(), clock::monotonic())?.into_any()) }
+);

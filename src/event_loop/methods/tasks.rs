@@ -4,7 +4,6 @@
 //! debuggers and eager tasks keep working; what each Python version lets `create_task` take
 //! differs.
 
-use std::ffi::CStr;
 use std::sync::atomic::Ordering;
 
 use pyo3::exceptions::PyTypeError;
@@ -14,53 +13,36 @@ use pyo3::types::{PyBool, PyDict};
 use crate::error::exception;
 use crate::event_loop::state::EventLoop;
 use crate::py::calling::call;
-use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::method::{Arguments, fast_method};
 use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::value;
 
-/// `loop.create_future`
-pub(crate) struct CreateFuture;
-/// `loop.create_task`
-pub(crate) struct CreateTask;
-/// `loop.get_debug`
-pub(crate) struct GetDebug;
-
-impl FastMethod for CreateFuture {
-    type Class = EventLoop;
-    const NAME: &'static CStr = c"create_future";
-    const DOC: &'static CStr =
-        c"create_future($self)\n--\n\nA new asyncio.Future attached to this loop.\n\n\
+fast_method!(
+    CreateFuture,
+    EventLoop,
+    "create_future",
+    c"create_future($self)\n--\n\nA new asyncio.Future attached to this loop.\n\n\
         Raises nothing, also when the loop is closed. Mirrors asyncio's create_future, the same on \
-        3.10 to 3.15.";
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, EventLoop>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = arguments.py;
-        arguments.exactly("create_future", [])?;
+        3.10 to 3.15.",
+    |this, []| {
+        let py = this.py();
         let class = asyncio::future(py)?;
         call::call_named(&class, &[this.as_any()], 0, asyncio::loop_keyword(py)?)
     }
-}
+);
 
-impl FastMethod for CreateTask {
-    type Class = EventLoop;
-    const NAME: &'static CStr = c"create_task";
-    const DOC: &'static CStr = c"create_task($self, coro, **kwargs)\n--\n\n\
+fast_method!(
+    CreateTask,
+    EventLoop,
+    "create_task",
+    ["coro"],
+    c"create_task($self, coro, **kwargs)\n--\n\n\
         A new asyncio.Task that runs coro in this loop.\n\nTakes name, since 3.11 context, since \
         3.13.3 whatever the task class takes (eager_start from 3.14). Raises RuntimeError if the \
         loop is closed, TypeError if coro is no coroutine. Mirrors asyncio's create_task of the \
-        running Python.";
-    const PARAMETERS: &'static [&'static str] = &["coro"];
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, EventLoop>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+        running Python.",
+    |this, arguments| {
         let py = arguments.py;
         let coro = arguments.only("create_task", "coro")?;
         this.get().check_closed()?;
@@ -80,7 +62,7 @@ impl FastMethod for CreateTask {
             asyncio::task(py)?.call((coro,), Some(&keywords))
         }
     }
-}
+);
 
 /// The keyword arguments of `create_task` that this Python version takes.
 fn keywords<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -100,19 +82,14 @@ fn keywords<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyDict>>
     Ok(keywords)
 }
 
-impl FastMethod for GetDebug {
-    type Class = EventLoop;
-    const NAME: &'static CStr = c"get_debug";
-    const DOC: &'static CStr = c"get_debug($self)\n--\n\nWhether debug mode is on.\n\n\
-        Raises nothing; any thread may ask. Mirrors asyncio's get_debug, the same on 3.10 to 3.15.";
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, EventLoop>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        arguments.exactly("get_debug", [])?;
+fast_method!(
+    GetDebug,
+    EventLoop,
+    "get_debug",
+    c"get_debug($self)\n--\n\nWhether debug mode is on.\n\n\
+        Raises nothing; any thread may ask. Mirrors asyncio's get_debug, the same on 3.10 to 3.15.",
+    |this, []| {
         let debug = this.get().debug.load(Ordering::Relaxed);
-        Ok(PyBool::new(arguments.py, debug).to_owned().into_any())
+        Ok(PyBool::new(this.py(), debug).to_owned().into_any())
     }
-}
+);

@@ -4,7 +4,6 @@
 //! and the kernel forgets it then; the poller mends the difference at the next watch of that
 //! number.
 
-use std::ffi::CStr;
 use std::os::fd::RawFd;
 
 use pyo3::exceptions::{
@@ -20,7 +19,7 @@ use crate::event_loop::state::{Core, Entry, EventLoop};
 use crate::handle::{Callback, Handle, cancel_handle};
 use crate::logic::slab::Key;
 use crate::py::calling::call::Args;
-use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::method::{Arguments, fast_method};
 use crate::py::calling::names::name;
 use crate::py::value::shown;
 use crate::sys::poller::Directions;
@@ -288,107 +287,81 @@ impl EventLoop {
     }
 }
 
-/// Declares one method as a call of `add` or `remove`.
-macro_rules! watch_method {
-    ($name:ident, $python:literal, $doc:literal, $function:ident, $direction:ident, $checked:literal) => {
-        #[doc = concat!("`loop.", $python, "`")]
-        pub(crate) struct $name;
-
-        impl FastMethod for $name {
-            type Class = EventLoop;
-            const NAME: &'static CStr =
-                match CStr::from_bytes_with_nul(concat!($python, "\0").as_bytes()) {
-                    Ok(name) => name,
-                    Err(_) => c"",
-                };
-            const DOC: &'static CStr = $doc;
-            const PARAMETERS: &'static [&'static str] = &["fd", "callback"];
-
-            fn call<'py>(
-                this: &Bound<'py, EventLoop>,
-                arguments: &Arguments<'_, 'py>,
-            ) -> PyResult<Bound<'py, PyAny>> {
-                $function(this, arguments, $python, Direction::$direction, $checked)
-            }
-        }
-    };
-}
-
-watch_method!(
+fast_method!(
     AddReader,
+    EventLoop,
     "add_reader",
+    ["fd", "callback"],
     c"add_reader($self, fd, callback, *args)\n--\n\nCall callback(*args) whenever fd can be \
       read, replacing an earlier callback.\n\nfd is a number or has fileno(). Raises ValueError \
       for an invalid one, OverflowError for one that is no C int, RuntimeError if a transport owns \
       it or the loop is closed, OSError if the kernel cannot watch it. Mirrors asyncio's \
       add_reader, the same on 3.10 to 3.15.",
-    add,
-    Read,
-    true
+    |this, arguments| { add(this, arguments, "add_reader", Direction::Read, true) }
 );
-watch_method!(
+fast_method!(
     AddWriter,
+    EventLoop,
     "add_writer",
+    ["fd", "callback"],
     c"add_writer($self, fd, callback, *args)\n--\n\nCall callback(*args) whenever fd can be \
       written, replacing an earlier callback.\n\nfd is a number or has fileno(). Raises ValueError \
       for an invalid one, OverflowError for one that is no C int, RuntimeError if a transport owns \
       it or the loop is closed, OSError if the kernel cannot watch it. Mirrors asyncio's \
       add_writer, the same on 3.10 to 3.15.",
-    add,
-    Write,
-    true
+    |this, arguments| { add(this, arguments, "add_writer", Direction::Write, true) }
 );
-watch_method!(
+fast_method!(
     RemoveReader,
+    EventLoop,
     "remove_reader",
+    ["fd", "callback"],
     c"remove_reader($self, fd)\n--\n\nStop watching fd for reading; True if it was \
       watched.\n\nfd is as for add_reader(). Raises ValueError for an invalid one, RuntimeError if \
       a transport owns it. Mirrors asyncio's remove_reader, the same on 3.10 to 3.15.",
-    remove,
-    Read,
-    true
+    |this, arguments| { remove(this, arguments, "remove_reader", Direction::Read, true) }
 );
-watch_method!(
+fast_method!(
     RemoveWriter,
+    EventLoop,
     "remove_writer",
+    ["fd", "callback"],
     c"remove_writer($self, fd)\n--\n\nStop watching fd for writing; True if it was \
       watched.\n\nfd is as for add_writer(). Raises ValueError for an invalid one, RuntimeError if \
       a transport owns it. Mirrors asyncio's remove_writer, the same on 3.10 to 3.15.",
-    remove,
-    Write,
-    true
+    |this, arguments| { remove(this, arguments, "remove_writer", Direction::Write, true) }
 );
-watch_method!(
+fast_method!(
     PrivateAddReader,
+    EventLoop,
     "_add_reader",
+    ["fd", "callback"],
     c"_add_reader($self, fd, callback, *args)\n--\n\nadd_reader() without the check for \
       transports; returns the handle.",
-    add,
-    Read,
-    false
+    |this, arguments| { add(this, arguments, "_add_reader", Direction::Read, false) }
 );
-watch_method!(
+fast_method!(
     PrivateAddWriter,
+    EventLoop,
     "_add_writer",
+    ["fd", "callback"],
     c"_add_writer($self, fd, callback, *args)\n--\n\nadd_writer() without the check for \
       transports; returns the handle.",
-    add,
-    Write,
-    false
+    |this, arguments| { add(this, arguments, "_add_writer", Direction::Write, false) }
 );
-watch_method!(
+fast_method!(
     PrivateRemoveReader,
+    EventLoop,
     "_remove_reader",
+    ["fd", "callback"],
     c"_remove_reader($self, fd)\n--\n\nremove_reader() without the check for transports.",
-    remove,
-    Read,
-    false
+    |this, arguments| { remove(this, arguments, "_remove_reader", Direction::Read, false) }
 );
-watch_method!(
+fast_method!(
     PrivateRemoveWriter,
+    EventLoop,
     "_remove_writer",
+    ["fd", "callback"],
     c"_remove_writer($self, fd)\n--\n\nremove_writer() without the check for transports.",
-    remove,
-    Write,
-    false
+    |this, arguments| { remove(this, arguments, "_remove_writer", Direction::Write, false) }
 );

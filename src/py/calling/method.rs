@@ -358,8 +358,8 @@ fn tuple_item<'a, 'py>(
 pub(crate) trait FastMethod {
     /// The class that has it.
     type Class: PyClass<Frozen = True> + Sync;
-    /// What Python calls it.
-    const NAME: &'static CStr;
+    /// What Python calls it, and a NUL.
+    const NAME: &'static str;
     /// Its docstring, with a `name(signature)\n--\n\n` head.
     const DOC: &'static CStr;
     /// The names of its leading parameters, which may be given as keywords too.
@@ -370,6 +370,49 @@ pub(crate) trait FastMethod {
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>>;
 }
+
+/// Declares `$name`, the method of `$class` that Python calls `$python`.
+///
+/// The last argument is written as a closure and becomes a function. Its second parameter is either
+/// the arguments, after the names of the leading ones that may be given as keywords too, or an array
+/// of all the parameters the method has.
+macro_rules! fast_method {
+    (
+        $name:ident, $class:ty, $python:literal, [$($parameter:expr),*], $doc:expr,
+        |$this:ident, $arguments:ident| $body:block
+    ) => {
+        #[doc = concat!("`", $python, "` of `", stringify!($class), "`")]
+        pub(crate) struct $name;
+
+        impl $crate::py::calling::method::FastMethod for $name {
+            type Class = $class;
+            const NAME: &'static str = concat!($python, "\0");
+            const DOC: &'static std::ffi::CStr = $doc;
+            const PARAMETERS: &'static [&'static str] = &[$($parameter),*];
+
+            #[inline]
+            fn call<'py>(
+                $this: &Bound<'py, $class>,
+                $arguments: &$crate::py::calling::method::Arguments<'_, 'py>,
+            ) -> PyResult<Bound<'py, PyAny>> {
+                $body
+            }
+        }
+    };
+    (
+        $name:ident, $class:ty, $python:literal, $doc:expr,
+        |$this:ident, [$($given:ident),*]| $body:block
+    ) => {
+        fast_method!(
+            $name, $class, $python, [$(stringify!($given)),*], $doc,
+            |$this, arguments| {
+                let [$($given),*] = arguments.exactly($python, [$(stringify!($given)),*])?;
+                $body
+            }
+        );
+    };
+}
+pub(crate) use fast_method;
 
 /// Puts `M` on its class.
 pub(crate) fn install<M: FastMethod>(py: Python<'_>) -> PyResult<()> {
@@ -390,7 +433,7 @@ pub(crate) fn install_on<M: FastMethod>(class: &Bound<'_, PyType>) -> PyResult<(
         ));
     }
     let definition = Box::leak(Box::new(ffi::PyMethodDef {
-        ml_name: M::NAME.as_ptr(),
+        ml_name: M::NAME.as_ptr().cast::<c_char>(),
         ml_meth: ffi::PyMethodDefPointer {
             PyCFunctionFastWithKeywords: trampoline::<M>,
         },
@@ -401,10 +444,11 @@ pub(crate) fn install_on<M: FastMethod>(class: &Bound<'_, PyType>) -> PyResult<(
     let descriptor = unsafe { ffi::PyDescr_NewMethod(class.as_type_ptr(), definition) };
     // SAFETY: `descriptor` is null or a reference that we own.
     let descriptor = unsafe { Bound::from_owned_ptr_or_err(py, descriptor) }?;
-    let name = M::NAME
-        .to_str()
-        .map_err(|_| exception::<PyRuntimeError>(py, "method name"))?;
-    class.setattr(Text(name), descriptor)
+    class.setattr(Text(plain_name::<M>()), descriptor)
+}
+
+fn plain_name<M: FastMethod>() -> &'static str {
+    M::NAME.trim_end_matches('\0')
 }
 
 /// The C function behind the descriptor of `M`.
@@ -477,7 +521,7 @@ unsafe extern "C" fn trampoline<M: FastMethod>(
 #[cold]
 fn raise_panic<M: FastMethod>(_: PhantomData<M>) -> *mut ffi::PyObject {
     Python::attach(|py| {
-        let name = M::NAME.to_string_lossy();
+        let name = plain_name::<M>();
         exception::<PyRuntimeError>(py, format_args!("internal error of ferroloop in {name}()"))
             .restore(py);
     });

@@ -45,7 +45,7 @@ struct Del<T>(PhantomData<T>);
 
 impl<T: Finalized> FastMethod for Del<T> {
     type Class = T;
-    const NAME: &'static CStr = c"__del__";
+    const NAME: &'static str = "__del__\0";
     const DOC: &'static CStr = c"__del__($self)\n--\n\n\
         Warn with ResourceWarning if this was not closed, and close it.";
 

@@ -3,32 +3,22 @@
 //! Loop thread only. They are found by asking every transport of the loop,
 //! because closing all clients is rare and a list of them would cost every connection.
 
-use std::ffi::CStr;
-
 use pyo3::prelude::*;
 
 use crate::event_loop::EventLoop;
-use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::method::fast_method;
 use crate::py::calling::names::name;
 use crate::py::value;
 use crate::transport::server::base::ServerBase;
 use crate::transport::stream::state::StreamTransport;
 
-/// `server._transports`
-pub(crate) struct Transports;
-
-impl FastMethod for Transports {
-    type Class = ServerBase;
-    const NAME: &'static CStr = c"_transports";
-    const DOC: &'static CStr =
-        c"_transports($self)\n--\n\nThe open transports of this server's connections.";
-
-    fn call<'py>(
-        this: &Bound<'py, ServerBase>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = arguments.py;
-        arguments.exactly("_transports", [])?;
+fast_method!(
+    Transports,
+    ServerBase,
+    "_transports",
+    c"_transports($self)\n--\n\nThe open transports of this server's connections.",
+    |this, []| {
+        let py = this.py();
         let event_loop = this.getattr(name!(py, _loop))?.cast_into::<EventLoop>()?;
         let members = event_loop.get().sources(py)?.into_iter().filter(|object| {
             let transport = object.bind(py).cast::<StreamTransport>();
@@ -37,4 +27,4 @@ impl FastMethod for Transports {
         let members = members.map(|object| object.into_bound(py));
         Ok(value::list(py, members)?.into_any())
     }
-}
+);

@@ -4,7 +4,6 @@
 //! an audit hook, which has to see the Python socket, are answered with `None`, and Python does it
 //! all.
 
-use std::ffi::CStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
@@ -13,7 +12,7 @@ use pyo3::types::{PyInt, PyString};
 
 use crate::error::Raises;
 use crate::event_loop::EventLoop;
-use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::method::fast_method;
 use crate::py::calling::names::name;
 use crate::py::stdlib::audit;
 use crate::py::value;
@@ -22,21 +21,16 @@ use crate::sys::socket;
 use crate::transport::descriptor::Descriptor;
 use crate::transport::stream::open::{Parts, open};
 
-/// `loop._connect_literal`
-pub(crate) struct ConnectLiteral;
-
-impl FastMethod for ConnectLiteral {
-    type Class = EventLoop;
-    const NAME: &'static CStr = c"_connect_literal";
-    const DOC: &'static CStr = c"_connect_literal($self, protocol_factory, host, port, family, \
+fast_method!(
+    ConnectLiteral,
+    EventLoop,
+    "_connect_literal",
+    [],
+    c"_connect_literal($self, protocol_factory, host, port, family, \
         proto, /)\n--\n\n(transport, protocol, waiter) if the connection is made at once, (socket, \
         address, None) if it is under way, None if host is no numeric address or Python has to \
-        connect for another reason.";
-
-    fn call<'py>(
-        this: &Bound<'py, EventLoop>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+        connect for another reason.",
+    |this, arguments| {
         let py = arguments.py;
         let names = ["protocol_factory", "host", "port", "family", "proto"];
         let [factory, host, port, family, proto] = arguments.exactly("_connect_literal", names)?;
@@ -53,7 +47,7 @@ impl FastMethod for ConnectLiteral {
             None => under_way(host, &target, connection),
         }
     }
-}
+);
 
 /// The address of a numeric `host` and an int `port`; `None` if Python has to judge them.
 fn target(

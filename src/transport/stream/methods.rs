@@ -4,15 +4,13 @@
 //! What would show whether everything is sent (the buffer's size, the socket, `abort`) sends a
 //! delayed write first.
 
-use std::ffi::CStr;
-
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::event_loop::EventLoop;
 use crate::logic::lifecycle::Lifecycle;
-use crate::py::calling::method::{Arguments, FastMethod};
+use crate::py::calling::method::fast_method;
 use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Count, Text};
@@ -374,27 +372,18 @@ impl StreamTransport {
     }
 }
 
-/// `transport.write`
-pub(crate) struct Write;
-
-impl FastMethod for Write {
-    type Class = StreamTransport;
-    const NAME: &'static CStr = c"write";
-    const DOC: &'static CStr = c"write($self, data)\n--\n\n\
+fast_method!(
+    Write,
+    StreamTransport,
+    "write",
+    c"write($self, data)\n--\n\n\
         Send data: bytes, bytearray or memoryview.\n\nIt is sent at once, but for the head of an \
         HTTP/1 response, which waits for its body until the callback returns. Raises TypeError for \
         other data, RuntimeError after write_eof() and while a file is sent. Once the connection is \
         lost nothing is sent, and from the fifth such write on a warning is logged. Mirrors \
-        asyncio's write, the same on 3.10 to 3.15.";
-    const PARAMETERS: &'static [&'static str] = &["data"];
-
-    #[inline]
-    fn call<'py>(
-        this: &Bound<'py, StreamTransport>,
-        arguments: &Arguments<'_, 'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let [data] = arguments.exactly("write", ["data"])?;
+        asyncio's write, the same on 3.10 to 3.15.",
+    |this, [data]| {
         StreamTransport::write(this, &data)?;
-        Ok(arguments.py.None().into_bound(arguments.py))
+        Ok(this.py().None().into_bound(this.py()))
     }
-}
+);
