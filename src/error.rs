@@ -1,6 +1,9 @@
 //! The crate's view of Python exceptions: which ones leave the loop, how ours are made, and
 //! `OSError`s from errno.
 //!
+//! A function that returns `PyResult` fails with `MemoryError` where memory is short, and passes on what
+//! the objects that it calls raise. Its comment has a section `Errors` only for more than that.
+//!
 //! Any thread that is attached to Python may call it. An exception of ours is made at once and not
 //! when Python first looks at it, as PyO3's `new_err` does: where memory is short its `MemoryError`
 //! takes its place, and PyO3 would panic.
@@ -72,9 +75,6 @@ pub(crate) fn no_memory(py: Python<'_>) -> PyErr {
 pub(crate) trait Raises<T> {
     /// The same with the exception that Python's own socket calls raise: the errno decides the
     /// subclass of `OSError`.
-    ///
-    /// # Errors
-    /// That exception.
     fn or_raise(self) -> PyResult<T>;
 }
 

@@ -16,9 +16,6 @@ const SPARE: usize = 32 * 1024;
 
 impl EventLoop {
     /// The room that is shared for `purpose`, which `give_window` takes back.
-    ///
-    /// # Errors
-    /// `MemoryError`.
     #[inline]
     pub(crate) fn take_window<'py>(
         &self,
@@ -45,9 +42,6 @@ impl EventLoop {
     }
 
     /// The room for datagrams, which `give_batch` takes back.
-    ///
-    /// # Errors
-    /// `MemoryError`.
     #[inline]
     pub(crate) fn take_batch(&self, py: Python<'_>) -> PyResult<Box<Batch>> {
         match self.core.with(py, |core| core.batch.take()) {
@@ -64,9 +58,6 @@ impl EventLoop {
     }
 
     /// Lends the read buffer to `read`.
-    ///
-    /// # Errors
-    /// `MemoryError`.
     #[inline]
     pub(crate) fn with_scratch<R>(
         &self,

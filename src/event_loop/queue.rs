@@ -57,27 +57,18 @@ impl ReadyQueue {
     }
 
     /// Makes room for `count` entries, of which each may be a callback.
-    ///
-    /// # Errors
-    /// If there is no memory for them.
     pub(crate) fn make_room(&mut self, count: usize) -> Result<(), TryReserveError> {
         self.entries.try_reserve(count)?;
         self.callbacks.try_reserve(count)
     }
 
     /// Makes room for `count` entries that are no `Callback`.
-    ///
-    /// # Errors
-    /// If there is no memory for them.
     #[inline]
     pub(crate) fn make_room_for_entries(&mut self, count: usize) -> Result<(), TryReserveError> {
         self.entries.try_reserve(count)
     }
 
     /// Adds an entry that is no `Callback`, and that the caller has another reference to.
-    ///
-    /// # Errors
-    /// If there is no memory for it.
     #[inline]
     pub(crate) fn push(&mut self, ready: Ready) -> Result<(), TryReserveError> {
         make_room_for_one(&mut self.entries)?;
@@ -127,9 +118,6 @@ impl ReadyQueue {
     }
 
     /// Makes room for everything of a queue of that `size`.
-    ///
-    /// # Errors
-    /// If there is no memory for it.
     pub(crate) fn make_room_for(&mut self, size: (usize, usize)) -> Result<(), TryReserveError> {
         if self.is_empty() {
             // They are exchanged.
@@ -172,9 +160,6 @@ impl ReadyQueue {
 
     /// Replaces the first callbacks by `handles`, which were made for them. The callbacks, which the
     /// handles hold as well, are given back to be dropped outside any borrow.
-    ///
-    /// # Errors
-    /// If there is no memory for them.
     pub(crate) fn dress(
         &mut self,
         handles: &mut Vec<Py<Handle>>,

@@ -74,9 +74,6 @@ impl Place {
 
     /// Has the kernel watch for `edges` from now on, whether it watched before or not. It reports
     /// again what is ready at that moment.
-    ///
-    /// # Errors
-    /// As `watch`.
     pub(crate) fn rearm(self, event_loop: &Bound<'_, EventLoop>, edges: Edges) -> PyResult<()> {
         self.ask(event_loop, |poller, token| {
             poller.change_edge(self.number, token, edges)

@@ -165,9 +165,6 @@ impl EventLoop {
     }
 
     /// The objects of all sources.
-    ///
-    /// # Errors
-    /// `MemoryError`.
     pub(crate) fn sources(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
         let mut objects = Vec::new();
         let room = self.core.with(py, |core| {

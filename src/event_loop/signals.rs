@@ -62,9 +62,6 @@ impl EventLoop {
     }
 
     /// The handle that runs `callback(*args)` whenever a signal comes.
-    ///
-    /// # Errors
-    /// `MemoryError`.
     pub(crate) fn signal_handle<'py>(
         this: &Bound<'py, Self>,
         callback: Bound<'py, PyAny>,
@@ -85,9 +82,6 @@ impl EventLoop {
     }
 
     /// Runs what signals ask for: first Python's own handlers, then `_handle_signals`.
-    ///
-    /// # Errors
-    /// What a handler raises.
     pub(crate) fn take_signals(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let numbers = this.get().core.with(py, |core| {

@@ -345,9 +345,6 @@ impl EventLoop {
     }
 
     /// Makes room for `count` callbacks and steps, so that queueing them cannot fail.
-    ///
-    /// # Errors
-    /// `MemoryError`.
     pub(crate) fn make_room(&self, py: Python<'_>, count: usize) -> PyResult<()> {
         self.drain_inbox(py)?;
         let room = self.core.with(py, |core| core.ready.make_room(count));

@@ -195,9 +195,6 @@ impl EventLoop {
 
     /// Waits by the `select` of the selector that a program has, which gets what asyncio would give
     /// it, each turn.
-    ///
-    /// # Errors
-    /// What it raises.
     #[cold]
     fn select(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let selector = (self.slots).with(py, |slots| {
@@ -289,9 +286,6 @@ impl EventLoop {
     }
 
     /// Sends the writes that are delayed, and those that are delayed meanwhile.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     pub(crate) fn flush_delayed(&self, py: Python<'_>) -> PyResult<()> {
         let mut result = Ok(());
         while let Some(key) = self.core.with(py, |core| core.delayed.pop_front()) {

@@ -39,9 +39,6 @@ pub(crate) struct UserCall<'a, 'py> {
 // registers, for the others too.
 impl<'py> UserCall<'_, 'py> {
     /// `protocol.method()`
-    ///
-    /// # Errors
-    /// What the method raises.
     #[inline]
     pub(crate) fn call0(self) -> PyResult<Bound<'py, PyAny>> {
         if self.event_loop.get().begins_call() {
@@ -51,9 +48,6 @@ impl<'py> UserCall<'_, 'py> {
     }
 
     /// `protocol.method(argument)`
-    ///
-    /// # Errors
-    /// What the method raises.
     #[inline]
     pub(crate) fn call1(self, argument: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         if self.event_loop.get().begins_call() {
@@ -63,9 +57,6 @@ impl<'py> UserCall<'_, 'py> {
     }
 
     /// `protocol.method(data, peer)`
-    ///
-    /// # Errors
-    /// What the method raises.
     #[inline]
     pub(crate) fn call2(
         self,
@@ -118,9 +109,6 @@ impl<'py> UserCall<'_, 'py> {
 }
 
 /// Calls `factory` for a connection of `listener` from `peer`.
-///
-/// # Errors
-/// What the factory raises.
 #[inline]
 pub(crate) fn call_factory<'py>(
     event_loop: &Bound<'py, EventLoop>,
@@ -141,9 +129,6 @@ pub(crate) fn call_factory<'py>(
 }
 
 /// Queues `method`, which is `protocol`'s and about `transport`, as `call_soon` does.
-///
-/// # Errors
-/// `MemoryError`.
 pub(crate) fn call_soon_about<'py>(
     event_loop: &Bound<'py, EventLoop>,
     method: Bound<'py, PyAny>,
@@ -176,9 +161,6 @@ pub(crate) fn note_about(handle: &Bound<'_, PyAny>, about: Bound<'_, PyTuple>) {
 
 /// That something is called of `protocol` for `transport`; with `peer`, if the transport will not
 /// know it any more.
-///
-/// # Errors
-/// `MemoryError`.
 pub(crate) fn about<'py>(
     transport: &Bound<'py, PyAny>,
     protocol: &Bound<'py, PyAny>,
@@ -274,9 +256,6 @@ impl<'a, 'py> Event<'a, 'py> {
 }
 
 /// Runs `body`, which is the entry `event`, and reports what was slow in it.
-///
-/// # Errors
-/// What leaves the loop, and what the reports raise.
 pub(crate) fn observe<'py>(
     this: &Bound<'py, EventLoop>,
     event: &Event<'_, 'py>,

@@ -47,9 +47,6 @@ impl Handle {
 
     /// As `run`; meanwhile the handle keeps its callback, so that it has its name even if the callback
     /// cancels it.
-    ///
-    /// # Errors
-    /// As `run`.
     pub(crate) fn run_named(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let handle = this.get();

@@ -57,9 +57,6 @@ impl Handle {
     }
 
     /// Lets go whoever waits for the end of the callback.
-    ///
-    /// # Errors
-    /// What the event raises.
     #[cold]
     pub(crate) fn tell_finished(&self, py: Python<'_>) -> PyResult<()> {
         let event = self.state.with(py, |state| {

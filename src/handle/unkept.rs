@@ -14,9 +14,6 @@ use crate::py::lifetime::{object, pool};
 
 impl Handle {
     /// Runs a callback whose handle nobody has kept: as `run` does it with the handle.
-    ///
-    /// # Errors
-    /// As `run`.
     #[allow(
         clippy::inline_always,
         reason = "the second caller, for monitors, would make it a call of its own for all"
@@ -42,9 +39,6 @@ impl Handle {
     }
 
     /// A handle in the place of one that was given up.
-    ///
-    /// # Errors
-    /// `MemoryError`.
     pub(crate) fn remade<'py>(
         event_loop: &Bound<'py, PyAny>,
         callback: Callback,

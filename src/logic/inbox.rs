@@ -20,9 +20,6 @@ pub(crate) struct Inbox<Q> {
 
 impl<Q: Queue> Inbox<Q> {
     /// Has `add` add something. True if the caller has to wake the loop.
-    ///
-    /// # Errors
-    /// What `add` returns.
     #[inline]
     pub(crate) fn add<E>(&mut self, add: impl FnOnce(&mut Q) -> Result<(), E>) -> Result<bool, E> {
         add(&mut self.items)?;

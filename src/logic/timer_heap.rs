@@ -22,9 +22,6 @@ const ARITY: usize = 4;
 /// Where what is due goes.
 pub(crate) trait Sink<T> {
     /// Makes room for `count` items.
-    ///
-    /// # Errors
-    /// If there is no memory for them.
     fn make_room(&mut self, count: usize) -> Result<(), TryReserveError>;
     /// Takes an item that there is room for.
     fn take(&mut self, item: T);
@@ -78,9 +75,6 @@ impl<T> Default for TimerHeap<T> {
 
 impl<T> TimerHeap<T> {
     /// Adds `item` at `when`; NaN counts as already due, as it does in asyncio.
-    ///
-    /// # Errors
-    /// If there is no memory for it.
     #[inline]
     pub(crate) fn push(&mut self, when: f64, item: T) -> Result<(), TryReserveError> {
         let when = if when.is_nan() {

@@ -33,9 +33,6 @@ impl<C> Default for WriteQueue<C> {
 
 impl<C: Chunk> WriteQueue<C> {
     /// Makes room for `count` chunks.
-    ///
-    /// # Errors
-    /// If there is no memory for them.
     #[inline]
     pub(crate) fn make_room(&mut self, count: usize) -> Result<(), TryReserveError> {
         if self.chunks.capacity() - self.chunks.len() >= count {

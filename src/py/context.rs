@@ -99,9 +99,6 @@ impl ContextCache {
 }
 
 /// A copy of the current context that belongs to its holder.
-///
-/// # Errors
-/// `MemoryError`.
 pub(crate) fn copied(py: Python<'_>) -> PyResult<Context> {
     copy_current(py).map(Context::own)
 }

@@ -38,46 +38,27 @@ unsafe fn owned<T>(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<Bound
     Ok(unsafe { object.cast_into_unchecked() })
 }
 
-impl<'py, T: AsRef<str>> IntoPyObject<'py> for Text<T> {
-    type Target = PyString;
-    type Output = Bound<'py, PyString>;
-    type Error = PyErr;
+/// Has PyO3 make the `$target` of a `$from` by calling `$make`.
+macro_rules! made_by {
+    ($from:ty, $target:ty, |$py:ident, $value:ident| $make:expr $(, $text:ident)?) => {
+        impl<'py $(, $text: AsRef<str>)?> IntoPyObject<'py> for $from {
+            type Target = $target;
+            type Output = Bound<'py, $target>;
+            type Error = PyErr;
 
-    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-        text(py, self.0.as_ref())
-    }
+            #[inline]
+            fn into_pyobject(self, $py: Python<'py>) -> PyResult<Self::Output> {
+                let $value = self.0;
+                $make
+            }
+        }
+    };
 }
 
-impl<'py> IntoPyObject<'py> for Int {
-    type Target = PyInt;
-    type Output = Bound<'py, PyInt>;
-    type Error = PyErr;
-
-    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-        int(py, self.0)
-    }
-}
-
-impl<'py> IntoPyObject<'py> for Count {
-    type Target = PyInt;
-    type Output = Bound<'py, PyInt>;
-    type Error = PyErr;
-
-    #[inline]
-    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-        count(py, self.0)
-    }
-}
-
-impl<'py> IntoPyObject<'py> for Float {
-    type Target = PyFloat;
-    type Output = Bound<'py, PyFloat>;
-    type Error = PyErr;
-
-    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
-        float(py, self.0)
-    }
-}
+made_by!(Text<T>, PyString, |py, it| text(py, it.as_ref()), T);
+made_by!(Int, PyInt, |py, it| int(py, it));
+made_by!(Count, PyInt, |py, it| count(py, it));
+made_by!(Float, PyFloat, |py, it| float(py, it));
 
 /// A `bytes` with a copy of `data`.
 #[inline]
@@ -169,9 +150,6 @@ pub(crate) fn list<'py>(
 }
 
 /// The items of an iterator.
-///
-/// # Errors
-/// `MemoryError`.
 pub(crate) fn collected<T>(py: Python<'_>, items: impl Iterator<Item = T>) -> PyResult<Vec<T>> {
     allocation::collected(items).map_err(|_| no_memory(py))
 }

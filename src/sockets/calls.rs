@@ -11,9 +11,9 @@ use std::os::fd::RawFd;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
 
-use crate::error::{Raises, os_error};
+use crate::error::Raises;
 use crate::event_loop::{Direction, EventLoop, SCRATCH};
-use crate::py::calling::method::fast_method;
+use crate::py::calling::method::{Arguments, fast_method};
 use crate::py::data::{buffer, bytes};
 use crate::py::value;
 use crate::sockets::waiting::{number_of, wait};
@@ -25,10 +25,26 @@ use crate::transport::address;
 /// From this size on a receive goes straight into the object that the caller gets.
 const LARGE: usize = 32 * 1024;
 
-/// Python is to do it in asyncio's way.
-fn not_ours(py: Python<'_>) -> Bound<'_, PyAny> {
-    py.NotImplemented().into_bound(py)
+/// What `attempt` makes of the socket that is the first argument, and of its number; `NotImplemented`,
+/// which leaves the call to Python, if that is nothing, or if it is no ordinary open socket.
+#[inline]
+pub(crate) fn on_socket<'a, 'py>(
+    this: &Bound<'py, EventLoop>,
+    arguments: &Arguments<'a, 'py>,
+    attempt: impl FnOnce(Borrowed<'a, 'py, PyAny>, RawFd) -> Answer<'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = this.py();
+    if let Some(sock) = arguments.get(0)
+        && let Some(number) = number_of(this.get(), sock)?
+        && let Some(answer) = attempt(sock, number)?
+    {
+        return Ok(answer);
+    }
+    Ok(py.NotImplemented().into_bound(py))
 }
+
+/// What a call of `sock_*` gives; `None` if Python has to make it.
+pub(crate) type Answer<'py> = PyResult<Option<Bound<'py, PyAny>>>;
 
 /// A positive `int`, or `None` for what Python has to judge.
 fn positive(size: Borrowed<'_, '_, PyAny>) -> Option<usize> {
@@ -36,20 +52,20 @@ fn positive(size: Borrowed<'_, '_, PyAny>) -> Option<usize> {
     (size > 0).then_some(size)
 }
 
-/// The result of an attempt, or a future if there was nothing.
-fn answer<'py>(
+/// The result of an attempt to receive or to accept, or a future if there was nothing.
+pub(crate) fn answer<'py>(
     this: &Bound<'py, EventLoop>,
     sock: Borrowed<'_, 'py, PyAny>,
     number: RawFd,
-    attempt: io::Result<Bound<'py, PyAny>>,
-) -> PyResult<Bound<'py, PyAny>> {
-    match attempt {
-        Ok(result) => Ok(result),
+    attempt: io::Result<PyResult<Bound<'py, PyAny>>>,
+) -> Answer<'py> {
+    let result = match attempt {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             wait(this, sock, number, Direction::Read)
         }
-        Err(error) => Err(os_error(&error)),
-    }
+        attempt => attempt.or_raise()?,
+    };
+    result.map(Some)
 }
 
 /// Receives at most `size` bytes into an object of the right size.
@@ -89,15 +105,13 @@ fast_method!(
     c"_sock_recv($self, sock, n, /)\n--\n\n\
         bytes, or a future after which to try again, or NotImplemented.",
     |this, arguments| {
-        let py = arguments.py;
-        if let (Some(sock), Some(size)) = (arguments.get(0), arguments.get(1))
-            && let Some(number) = number_of(this.get(), sock)?
-            && let Some(size) = positive(size)
-        {
-            let received = receive(this.get(), py, number, size)?;
-            return answer(this, sock, number, received.map(Bound::into_any));
-        }
-        Ok(not_ours(py))
+        on_socket(this, arguments, |sock, number| {
+            let Some(size) = arguments.get(1).and_then(positive) else {
+                return Ok(None);
+            };
+            let received = receive(this.get(), arguments.py, number, size)?;
+            answer(this, sock, number, received.map(|data| Ok(data.into_any())))
+        })
     }
 );
 
@@ -109,28 +123,22 @@ fast_method!(
     c"_sock_recv_into($self, sock, buf, /)\n--\n\n\
         The count, or a future after which to try again, or NotImplemented.",
     |this, arguments| {
-        let py = arguments.py;
-        let (Some(sock), Some(buf)) = (arguments.get(0), arguments.get(1)) else {
-            return Ok(not_ours(py));
-        };
-        let Some(number) = number_of(this.get(), sock)? else {
-            return Ok(not_ours(py));
-        };
-        let received = buffer::with_bytes_mut(&buf, |space| {
-            if space.is_empty() {
-                Ok(0)
-            } else {
-                nonblocking::recv(number, space)
-            }
-        });
-        let Ok(received) = received else {
-            return Ok(not_ours(py));
-        };
-        let count = match received {
-            Ok(count) => Ok(value::count(py, count)?.into_any()),
-            Err(error) => Err(error),
-        };
-        answer(this, sock, number, count)
+        on_socket(this, arguments, |sock, number| {
+            let received = arguments.get(1).map(|buf| {
+                buffer::with_bytes_mut(&buf, |space| {
+                    if space.is_empty() {
+                        Ok(0)
+                    } else {
+                        nonblocking::recv(number, space)
+                    }
+                })
+            });
+            let Some(Ok(received)) = received else {
+                return Ok(None);
+            };
+            let count = |count| Ok(value::count(arguments.py, count)?.into_any());
+            answer(this, sock, number, received.map(count))
+        })
     }
 );
 
@@ -142,24 +150,22 @@ fast_method!(
     c"_sock_recvfrom($self, sock, bufsize, /)\n--\n\n\
         (bytes, address), or a future after which to try again, or NotImplemented.",
     |this, arguments| {
-        let py = arguments.py;
-        if let (Some(sock), Some(size)) = (arguments.get(0), arguments.get(1))
-            && let Some(number) = number_of(this.get(), sock)?
-            && let Some(size) = positive(size)
-            && size <= SCRATCH
-            && Family::of(number) != Family::Foreign
-        {
+        on_socket(this, arguments, |sock, number| {
+            let size = arguments.get(1).and_then(positive);
+            let Some(size) = size.filter(|size| *size <= SCRATCH) else {
+                return Ok(None);
+            };
+            if Family::of(number) == Family::Foreign {
+                return Ok(None);
+            }
+            let py = arguments.py;
             let received = this.get().with_scratch(py, |scratch| {
                 let (count, from) = nonblocking::recv_from(number, &mut scratch[..size])?;
                 Ok((value::bytes(py, &scratch[..count]), from))
             })?;
-            let received = match received {
-                Ok((data, from)) => Ok((data?.into_any(), from)),
-                Err(error) => Err(error),
-            };
-            return answer_from(this, sock, number, received);
-        }
-        Ok(not_ours(py))
+            let pair = received.map(|(data, from)| pair(data?.into_any(), &from));
+            answer(this, sock, number, pair)
+        })
     }
 );
 
@@ -171,49 +177,33 @@ fast_method!(
     c"_sock_recvfrom_into($self, sock, buf, nbytes, /)\n--\n\n\
         (count, address), or a future after which to try again, or NotImplemented.",
     |this, arguments| {
-        let py = arguments.py;
-        let (Some(sock), Some(buf), Some(size)) =
-            (arguments.get(0), arguments.get(1), arguments.get(2))
-        else {
-            return Ok(not_ours(py));
-        };
-        let (Some(number), Some(size)) = (number_of(this.get(), sock)?, positive(size)) else {
-            return Ok(not_ours(py));
-        };
-        if Family::of(number) == Family::Foreign {
-            return Ok(not_ours(py));
-        }
-        let received = buffer::with_bytes_mut(&buf, |space| {
-            space
-                .get_mut(..size)
-                .map(|space| nonblocking::recv_from(number, space))
-        });
-        let Ok(Some(received)) = received else {
-            return Ok(not_ours(py));
-        };
-        let received = match received {
-            Ok((count, from)) => Ok((value::count(py, count)?.into_any(), from)),
-            Err(error) => Err(error),
-        };
-        answer_from(this, sock, number, received)
+        on_socket(this, arguments, |sock, number| {
+            let (Some(buf), Some(size)) = (arguments.get(1), arguments.get(2).and_then(positive))
+            else {
+                return Ok(None);
+            };
+            if Family::of(number) == Family::Foreign {
+                return Ok(None);
+            }
+            let received = buffer::with_bytes_mut(&buf, |space| {
+                space
+                    .get_mut(..size)
+                    .map(|space| nonblocking::recv_from(number, space))
+            });
+            let Ok(Some(received)) = received else {
+                return Ok(None);
+            };
+            let pair = received
+                .map(|(count, from)| pair(value::count(arguments.py, count)?.into_any(), &from));
+            answer(this, sock, number, pair)
+        })
     }
 );
 
-/// Like `answer`, with the sender's address.
-fn answer_from<'py>(
-    this: &Bound<'py, EventLoop>,
-    sock: Borrowed<'_, 'py, PyAny>,
-    number: RawFd,
-    received: io::Result<(Bound<'py, PyAny>, Address)>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let py = this.py();
-    let pair = match received {
-        Ok((what, from)) => {
-            Ok(value::tuple(py, &[what, address::to_python(py, &from)?])?.into_any())
-        }
-        Err(error) => Err(error),
-    };
-    answer(this, sock, number, pair)
+/// What was received and the sender's address, as Python sees them.
+pub(crate) fn pair<'py>(what: Bound<'py, PyAny>, from: &Address) -> PyResult<Bound<'py, PyAny>> {
+    let py = what.py();
+    Ok(value::tuple(py, &[what, address::to_python(py, from)?])?.into_any())
 }
 
 fast_method!(
@@ -226,35 +216,27 @@ fast_method!(
         a future; None for the next turn; NotImplemented if the caller has to see to it), or \
         NotImplemented.",
     |this, arguments| {
-        let py = arguments.py;
-        let (Some(sock), Some(data), Some(sent)) =
-            (arguments.get(0), arguments.get(1), arguments.get(2))
-        else {
-            return Ok(not_ours(py));
-        };
-        let Some(number) = number_of(this.get(), sock)? else {
-            return Ok(not_ours(py));
-        };
-        let sent = sent.extract::<usize>()?;
-        let progress = match data.cast_exact::<PyBytes>() {
-            Ok(data) => send_from(number, data.as_bytes(), sent),
-            Err(_) => match buffer::with_bytes(&data, |bytes| send_from(number, bytes, sent)) {
-                Ok(progress) => progress,
-                Err(_) => return Ok(not_ours(py)),
-            },
-        };
-        match progress.or_raise()? {
-            Progress::Done => Ok(py.None().into_bound(py)),
-            Progress::Enough(sent) => {
-                let sent = value::count(py, sent)?.into_any();
-                Ok(value::tuple(py, &[sent, py.None().into_bound(py)])?.into_any())
-            }
-            Progress::Blocked(sent) => {
-                let ready = wait(this, sock, number, Direction::Write)?;
-                let sent = value::count(py, sent)?.into_any();
-                Ok(value::tuple(py, &[sent, ready])?.into_any())
-            }
-        }
+        on_socket(this, arguments, |sock, number| {
+            let py = arguments.py;
+            let (Some(data), Some(sent)) = (arguments.get(1), arguments.get(2)) else {
+                return Ok(None);
+            };
+            let sent = sent.extract::<usize>()?;
+            let progress = match data.cast_exact::<PyBytes>() {
+                Ok(data) => send_from(number, data.as_bytes(), sent),
+                Err(_) => match buffer::with_bytes(&data, |bytes| send_from(number, bytes, sent)) {
+                    Ok(progress) => progress,
+                    Err(_) => return Ok(None),
+                },
+            };
+            let (sent, next) = match progress.or_raise()? {
+                Progress::Done => return Ok(Some(py.None().into_bound(py))),
+                Progress::Enough(sent) => (sent, py.None().into_bound(py)),
+                Progress::Blocked(sent) => (sent, wait(this, sock, number, Direction::Write)?),
+            };
+            let sent = value::count(py, sent)?.into_any();
+            Ok(Some(value::tuple(py, &[sent, next])?.into_any()))
+        })
     }
 );
 

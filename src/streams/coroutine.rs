@@ -94,9 +94,6 @@ impl StreamCoroutine {
     }
 
     /// A coroutine that has not begun.
-    ///
-    /// # Errors
-    /// `MemoryError`.
     pub(crate) fn begin(py: Python<'_>, work: Work) -> PyResult<Bound<'_, PyAny>> {
         let Some(coroutine) = pool::reuse::<Self>(py) else {
             return Ok(Bound::new(py, Self::of(work, Phase::Fresh))?.into_any());
@@ -203,10 +200,7 @@ impl StreamCoroutine {
                     Ok(Step::Nothing)
                 }
                 Ok(false) => self.begin_asyncio(py, Work::Drain(writer)),
-                Err(error) => {
-                    self.end(py);
-                    Err(error)
-                }
+                Err(error) => self.failed(py, error),
             },
             Work::Done(_) => {
                 self.end(py);
@@ -237,6 +231,12 @@ impl StreamCoroutine {
                 step => Ok(step),
             };
         }
+        self.failed(py, error)
+    }
+
+    /// Ends with `error`.
+    #[cold]
+    fn failed<'py>(&self, py: Python<'py>, error: PyErr) -> PyResult<Step<'py>> {
         self.end(py);
         Err(error)
     }
@@ -272,10 +272,7 @@ impl StreamCoroutine {
                 step
             }
             Ok(Look::Wait(_) | Look::Asyncio) => self.begin_asyncio(py, Work::Read(reader, want)),
-            Err(error) => {
-                self.end(py);
-                Err(error)
-            }
+            Err(error) => self.failed(py, error),
         }
     }
 
@@ -287,17 +284,10 @@ impl StreamCoroutine {
         want: Want,
         from: usize,
     ) -> PyResult<Step<'py>> {
-        match reader.get().wait(py) {
-            Ok(future) => {
-                let waiting = Phase::Waiting(future.clone().unbind(), from);
-                self.put(py, Work::Read(reader, want), waiting);
-                Ok(Step::Yield(future))
-            }
-            Err(error) => {
-                self.end(py);
-                Err(error)
-            }
-        }
+        let future = reader.get().wait(py).inspect_err(|_| self.end(py))?;
+        let waiting = Phase::Waiting(future.clone().unbind(), from);
+        self.put(py, Work::Read(reader, want), waiting);
+        Ok(Step::Yield(future))
     }
 
     /// Leaves it to asyncio's method.
@@ -320,13 +310,8 @@ impl StreamCoroutine {
                 .call1((writer,)),
             Work::Done(_) => Err(already_awaited(py)),
         };
-        match coroutine {
-            Ok(coroutine) => self.step_asyncio(coroutine, None),
-            Err(error) => {
-                self.end(py);
-                Err(error)
-            }
-        }
+        let coroutine = coroutine.inspect_err(|_| self.end(py))?;
+        self.step_asyncio(coroutine, None)
     }
 
     #[cold]
@@ -345,8 +330,7 @@ impl StreamCoroutine {
     #[cold]
     pub(super) fn throw_asyncio<'py>(&self, py: Python<'py>, error: PyErr) -> PyResult<Step<'py>> {
         let Phase::Asyncio(coroutine) = self.enter(py, Phase::Running) else {
-            self.end(py);
-            return Err(error);
+            return self.failed(py, error);
         };
         let coroutine = coroutine.into_bound(py);
         let result = coroutine.call_method1(name!(py, throw), (error,));
@@ -360,16 +344,9 @@ impl StreamCoroutine {
         result: PyResult<Bound<'py, PyAny>>,
     ) -> PyResult<Step<'py>> {
         let py = coroutine.py();
-        match result {
-            Ok(yielded) => {
-                self.enter(py, Phase::Asyncio(coroutine.unbind()));
-                Ok(Step::Yield(yielded))
-            }
-            Err(error) => {
-                self.end(py);
-                Err(error)
-            }
-        }
+        let yielded = result.inspect_err(|_| self.end(py))?;
+        self.enter(py, Phase::Asyncio(coroutine.unbind()));
+        Ok(Step::Yield(yielded))
     }
 
     /// A step as a method's result.

@@ -224,9 +224,6 @@ impl StreamReaderBase {
     }
 
     /// A new waiter, for a task to wait for; lets the transport go on before.
-    ///
-    /// # Errors
-    /// What the transport and the loop raise.
     #[inline]
     pub(crate) fn wait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         if self.state.with(py, |state| state.paused) {
@@ -298,9 +295,6 @@ impl StreamReaderBase {
     }
 
     /// After something was taken out of the buffer: asyncio's `_maybe_resume_transport`.
-    ///
-    /// # Errors
-    /// What resuming the transport raises.
     #[inline]
     fn maybe_resume(&self, py: Python<'_>, held: usize) -> PyResult<()> {
         let resumes = self.state.with(py, |state| {
@@ -310,9 +304,6 @@ impl StreamReaderBase {
     }
 
     /// Lets the transport read again.
-    ///
-    /// # Errors
-    /// What the transport raises.
     #[cold]
     fn resume(&self, py: Python<'_>) -> PyResult<()> {
         let transport = field::object(&self.state, py, |state| {

@@ -44,9 +44,6 @@ may_be_blank!(StreamWriterBase);
 
 impl StreamWriterBase {
     /// Whether `drain` has neither anything to raise nor anything to wait for.
-    ///
-    /// # Errors
-    /// What the transport raises.
     pub(crate) fn flows(this: &Bound<'_, Self>) -> PyResult<bool> {
         let py = this.py();
         let (transport, protocol, reader) = this.get().state.with(py, |state| {

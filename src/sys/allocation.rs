@@ -8,9 +8,6 @@ use std::io::{self, ErrorKind};
 use std::ptr::{NonNull, slice_from_raw_parts_mut};
 
 /// `size` bytes of zero, which cost nothing until they are touched.
-///
-/// # Errors
-/// `OutOfMemory`.
 pub(crate) fn zeroed(size: usize) -> io::Result<Box<[u8]>> {
     let layout = Layout::array::<u8>(size).map_err(|_| ErrorKind::OutOfMemory)?;
     if size == 0 {
@@ -25,9 +22,6 @@ pub(crate) fn zeroed(size: usize) -> io::Result<Box<[u8]>> {
 }
 
 /// A copy of `bytes`.
-///
-/// # Errors
-/// If there is no memory for it.
 pub(crate) fn copied(bytes: &[u8]) -> Result<Box<[u8]>, TryReserveError> {
     let mut copy = Vec::new();
     copy.try_reserve_exact(bytes.len())?;
@@ -36,9 +30,6 @@ pub(crate) fn copied(bytes: &[u8]) -> Result<Box<[u8]>, TryReserveError> {
 }
 
 /// The items of an iterator.
-///
-/// # Errors
-/// If there is no memory for them.
 pub(crate) fn collected<T>(items: impl Iterator<Item = T>) -> Result<Vec<T>, TryReserveError> {
     let mut collected = Vec::new();
     collected.try_reserve(items.size_hint().0)?;

@@ -38,9 +38,6 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// Room for a call.
-    ///
-    /// # Errors
-    /// `OutOfMemory`.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             space: allocation::zeroed(SPACE)?,

@@ -184,12 +184,10 @@ impl Poller {
             Edges::Read => READ,
             Edges::Both => READ | Interest::WRITABLE,
         };
-        match registry.reregister(&mut SourceFd(&fd), as_token(token), interest) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                registry.register(&mut SourceFd(&fd), as_token(token), interest)
-            }
-            result => result,
-        }
+        let changed = registry.reregister(&mut SourceFd(&fd), as_token(token), interest);
+        or_on(libc::ENOENT, changed, || {
+            registry.register(&mut SourceFd(&fd), as_token(token), interest)
+        })
     }
 
     /// Ends an edge-triggered watch.
@@ -204,12 +202,10 @@ impl Poller {
         token: u64,
         directions: Directions,
     ) -> io::Result<()> {
-        match self.control(libc::EPOLL_CTL_ADD, fd, token, directions) {
-            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
-                self.control(libc::EPOLL_CTL_MOD, fd, token, directions)
-            }
-            result => result,
-        }
+        let control = |operation| self.control(operation, fd, token, directions);
+        or_on(libc::EEXIST, control(libc::EPOLL_CTL_ADD), || {
+            control(libc::EPOLL_CTL_MOD)
+        })
     }
 
     /// Changes the directions of a level-triggered watch, also if the kernel has forgotten it
@@ -220,12 +216,10 @@ impl Poller {
         token: u64,
         directions: Directions,
     ) -> io::Result<()> {
-        match self.control(libc::EPOLL_CTL_MOD, fd, token, directions) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                self.control(libc::EPOLL_CTL_ADD, fd, token, directions)
-            }
-            result => result,
-        }
+        let control = |operation| self.control(operation, fd, token, directions);
+        or_on(libc::ENOENT, control(libc::EPOLL_CTL_MOD), || {
+            control(libc::EPOLL_CTL_ADD)
+        })
     }
 
     /// Ends a level-triggered watch.
@@ -254,9 +248,6 @@ impl Poller {
     }
 
     /// Looks what is ready, without waiting, and fills `events`.
-    ///
-    /// # Errors
-    /// As `wait`.
     #[inline]
     pub(crate) fn look(&self, events: &mut Events) -> io::Result<()> {
         events.raw.clear();
@@ -351,6 +342,18 @@ pub(crate) fn check_open(fd: RawFd) -> io::Result<()> {
     // SAFETY: the call has no pointers.
     checked(unsafe { libc::fcntl(fd, libc::F_GETFD) })?;
     Ok(())
+}
+
+/// `result`, or what `other` gives if it failed with `errno`.
+fn or_on(
+    errno: i32,
+    result: io::Result<()>,
+    other: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
+    match result {
+        Err(error) if error.raw_os_error() == Some(errno) => other(),
+        result => result,
+    }
 }
 
 #[allow(

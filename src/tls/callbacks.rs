@@ -18,8 +18,9 @@ use crate::py::data::window::Window;
 use crate::py::stdlib::asyncio;
 use crate::tls::engine::Engine;
 use crate::tls::session::{
-    Details, Input, Marks, Output, Phase, State, Timeouts, TlsProtocol, TlsTransport, Told, Work,
+    Details, Input, Output, Phase, State, Timeouts, TlsProtocol, TlsTransport, Told, Work,
 };
+use crate::transport::flow::Marks;
 use crate::transport::native_protocol::{NativeClass, NativeProtocol};
 use crate::transport::protocol::Kind;
 

@@ -90,9 +90,6 @@ impl TlsProtocol {
     }
 
     /// The shutdown's time-out.
-    ///
-    /// # Errors
-    /// What the transport below raises.
     pub(crate) fn check_shutdown_timeout(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -108,9 +105,6 @@ impl TlsProtocol {
 
     /// Reads what has come, encrypts what was written, and goes on to the goodbye, unless the
     /// program has paused before it has read everything that the peer sent before its end.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     pub(crate) fn do_flush(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -171,9 +165,6 @@ impl TlsProtocol {
     }
 
     /// Says goodbye, or looks whether the peer's has come.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     pub(crate) fn do_shutdown(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -217,9 +208,6 @@ impl TlsProtocol {
     }
 
     /// Ends the connection at once, with `reason` for `connection_lost`.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     pub(crate) fn abort(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -235,9 +223,6 @@ impl TlsProtocol {
 
     /// The peer of the transport below has ended its side. True keeps ours open: there is still
     /// something that the program has not read.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     pub(crate) fn eof_received(this: &Bound<'_, Self>) -> PyResult<bool> {
         let py = this.py();
         let session = this.get();
@@ -291,9 +276,6 @@ impl TlsProtocol {
 
     /// The peer has ended: flushes the session, once a protocol of small buffers has read what came
     /// before. Until then what it writes is sent. True as long as it reads.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     pub(crate) fn read_to_end(this: &Bound<'_, Self>) -> PyResult<bool> {
         let py = this.py();
         let session = this.get();
@@ -323,9 +305,6 @@ impl TlsProtocol {
     }
 
     /// Tells the program that the peer has ended, once.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     pub(crate) fn call_eof_received(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let tells = this.get().state.with(py, |state| {
@@ -445,9 +424,6 @@ impl TlsProtocol {
 
     /// Ends the connection with `error` and reports it: an `OSError` is everyday life and only
     /// logged, in debug mode.
-    ///
-    /// # Errors
-    /// What the exception handler raises.
     #[cold]
     pub(crate) fn fatal_error(this: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
         let py = this.py();

@@ -80,9 +80,6 @@ impl TlsProtocol {
     }
 
     /// The transport below takes more.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     pub(crate) fn resume_writing(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let foreign = this.get().engine.is_foreign();

@@ -117,9 +117,6 @@ impl TlsProtocol {
     }
 
     /// Reads what there is and delivers it: asyncio's `_do_read__buffered` or `_do_read__copied`.
-    ///
-    /// # Errors
-    /// What the object, the protocol or odd counts raise.
     pub(crate) fn read_foreign(this: &Bound<'_, Self>) -> PyResult<()> {
         let kind = this.get().state.with(this.py(), |state| state.kind);
         let ended = if kind.is_buffered() && reads_into_buffers(this.py()) {
@@ -237,9 +234,6 @@ impl TlsProtocol {
     }
 
     /// Writes what the program wrote, whatever the transport below takes: asyncio's `_do_write`.
-    ///
-    /// # Errors
-    /// What the object or an odd count raises.
     pub(crate) fn write_foreign(&self, py: Python<'_>) -> PyResult<()> {
         while let Some(data) = self.state.with(py, |state| {
             let (chunk, _) = state.output.backlog.first()?;
@@ -263,9 +257,6 @@ impl TlsProtocol {
     }
 
     /// Hands over what is to be sent.
-    ///
-    /// # Errors
-    /// What the memory or the transport below raises.
     pub(crate) fn hand_over_foreign(&self, py: Python<'_>, below: &Below) -> PyResult<()> {
         let data = self.engine.take_foreign(py)?;
         if data.len()? == 0 {
@@ -281,9 +272,6 @@ impl TlsProtocol {
     }
 
     /// Drops what was to be sent: the connection is lost.
-    ///
-    /// # Errors
-    /// What the memory raises.
     pub(crate) fn forget_outgoing(&self, py: Python<'_>) -> PyResult<()> {
         if self.engine.is_foreign() {
             self.engine.take_foreign(py).map(drop)

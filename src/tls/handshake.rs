@@ -63,9 +63,6 @@ impl TlsProtocol {
     }
 
     /// The handshake's time-out.
-    ///
-    /// # Errors
-    /// What the exception handler raises.
     pub(crate) fn check_handshake_timeout(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();

@@ -19,7 +19,7 @@ use crate::py::data::bytes::Pinned;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Count, Text, shown};
 use crate::tls::callbacks::{READ_MARKS, WRITE_MARKS};
-use crate::tls::session::{Closed, Face, Marks, Phase, State, TlsProtocol, TlsTransport, Told};
+use crate::tls::session::{Closed, Face, Phase, State, TlsProtocol, TlsTransport, Told};
 use crate::transport::flow::{counts, water_marks};
 use crate::transport::protocol::Kind;
 
@@ -216,15 +216,13 @@ impl TlsTransport {
         high: Option<&Bound<'_, PyAny>>,
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let marks = marks(py, high, low, WRITE_MARKS.high)?;
+        let (marks, _) = water_marks(py, high, low, WRITE_MARKS.high)?;
         let Some(session) = self.session(py) else {
             return Ok(());
         };
         TlsProtocol::settle(&session)?;
-        session
-            .get()
-            .state
-            .with(py, |state| state.output.marks = marks);
+        let state = &session.get().state;
+        state.with(py, |state| state.output.marks = marks);
         TlsProtocol::control_app(&session)
     }
 
@@ -256,7 +254,7 @@ impl TlsTransport {
         high: Option<&Bound<'_, PyAny>>,
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let marks = marks(py, high, low, READ_MARKS.high)?;
+        let (marks, _) = water_marks(py, high, low, READ_MARKS.high)?;
         let Some(session) = self.session(py) else {
             return Ok(());
         };
@@ -366,21 +364,6 @@ impl TlsTransport {
             None => gone,
         }
     }
-}
-
-/// The marks that `high` and `low` stand for; what is not given follows from the other, or is
-/// asyncio's default.
-fn marks<'py>(
-    py: Python<'py>,
-    high: Option<&Bound<'py, PyAny>>,
-    low: Option<&Bound<'py, PyAny>>,
-    default: usize,
-) -> PyResult<Marks> {
-    let marks = water_marks(py, high, low, default)?;
-    Ok(Marks {
-        high: marks.high,
-        low: marks.low,
-    })
 }
 
 /// A `bytes` of what a program wants to write, which it may change afterwards.

@@ -208,9 +208,6 @@ impl TlsProtocol {
     }
 
     /// Delivers what can be decrypted, to a protocol with buffers one of them: asyncio's `_do_read`.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     pub(crate) fn do_read(this: &Bound<'_, Self>) -> PyResult<()> {
         let result = Self::try_read(this);
         Self::contain(this, result, "Fatal error on SSL protocol")

@@ -23,6 +23,7 @@ use crate::py::lifetime::finalizer::{Destructor, Finalized};
 use crate::py::stdlib::warning;
 use crate::tls::below::Below;
 use crate::tls::engine::Engine;
+use crate::transport::flow::Marks;
 use crate::transport::native_protocol::NativeProtocol;
 use crate::transport::protocol::Kind;
 
@@ -62,15 +63,6 @@ pub(crate) enum Told {
     Lost,
 }
 
-/// Marks between which something is paused and resumed, in bytes.
-#[derive(Clone, Copy)]
-pub(crate) struct Marks {
-    /// From this many bytes on it is paused.
-    pub(crate) high: usize,
-    /// At this many bytes or fewer it is resumed.
-    pub(crate) low: usize,
-}
-
 /// Received bytes in a window, of which those before `at` were fed to OpenSSL.
 pub(crate) struct Received {
     /// The room that they are in, which other connections use too.
@@ -103,9 +95,6 @@ pub(crate) struct Input {
 
 impl Input {
     /// Puts `bytes` behind what came while nothing read it.
-    ///
-    /// # Errors
-    /// If there is no memory for them.
     pub(crate) fn keep(&mut self, bytes: &[u8]) -> Result<(), TryReserveError> {
         self.held.try_reserve(bytes.len())?;
         self.held.extend(bytes);

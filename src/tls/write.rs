@@ -63,9 +63,6 @@ enum Piece {
 
 impl TlsProtocol {
     /// `transport.write`, `transport.writelines`: none of `chunks` is empty.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     #[inline]
     pub(crate) fn append(
         this: &Bound<'_, Self>,
@@ -125,9 +122,6 @@ impl TlsProtocol {
     }
 
     /// Sends a delayed write, before something that would show it.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     pub(crate) fn settle(this: &Bound<'_, Self>) -> PyResult<()> {
         let delayed = this
             .get()

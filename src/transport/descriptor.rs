@@ -97,9 +97,6 @@ impl Descriptor {
     }
 
     /// A Python socket of `family` that is closed, as one that was asked for before would be.
-    ///
-    /// # Errors
-    /// What `socket.socket` raises.
     pub(crate) fn shut<'py>(py: Python<'py>, family: &Bound<'py, PyAny>) -> PyResult<Self> {
         let socket = asyncio::socket(py)?.call1((family,))?;
         socket.call_method0(name!(py, close))?;
@@ -110,9 +107,6 @@ impl Descriptor {
     }
 
     /// Shows the Python objects to the collector.
-    ///
-    /// # Errors
-    /// What `visit` returns.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         if let Self::Socket { view, .. } | Self::Shut { view, .. } = self {
             visit.call(self.socket())?;
@@ -142,9 +136,6 @@ impl Descriptor {
     /// Closes it when its transport is destroyed. The collector may have cleared the Python socket
     /// already, whose own `close()` fails then; that of its C base does not. Anything else that was
     /// cleared has nothing left to close.
-    ///
-    /// # Errors
-    /// What `socket.close()` raises.
     pub(crate) fn close_abandoned(self, py: Python<'_>) -> PyResult<()> {
         let socket = self.socket().map(|socket| socket.clone_ref(py));
         match (self.close(py), socket) {
@@ -159,9 +150,6 @@ impl Descriptor {
     }
 
     /// Closes it.
-    ///
-    /// # Errors
-    /// What `socket.close()` raises.
     pub(crate) fn close(self, py: Python<'_>) -> PyResult<()> {
         match self {
             Self::Socket { socket, .. } => {

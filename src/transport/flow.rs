@@ -19,7 +19,7 @@ use crate::transport::protocol::{Failure, report};
 
 /// The (low, high) marks as given, where `FlowControl` cannot tell them; plain numbers, which need
 /// no collector.
-type Given = Option<Box<(Py<PyAny>, Py<PyAny>)>>;
+pub(crate) type Given = Option<Box<(Py<PyAny>, Py<PyAny>)>>;
 
 /// The flow control of a transport that buffers what it writes.
 #[derive(Default)]
@@ -49,9 +49,6 @@ pub(crate) trait Buffers: PyClass<Frozen = True> + Sync {
     fn with_flow<R>(this: &Bound<'_, Self>, look: impl FnOnce(&mut Flow, usize) -> R) -> R;
 
     /// Tells the protocol to pause if more than the high-water mark waits.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     #[inline]
     fn maybe_pause(this: &Bound<'_, Self>) -> PyResult<()> {
         if Self::with_flow(this, |flow, waiting| flow.control.pause_at(waiting)) {
@@ -62,9 +59,6 @@ pub(crate) trait Buffers: PyClass<Frozen = True> + Sync {
     }
 
     /// Tells the protocol to go on if it was told to pause and no more than the low-water mark waits.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     #[inline]
     fn maybe_resume(this: &Bound<'_, Self>) -> PyResult<()> {
         if Self::with_flow(this, |flow, waiting| flow.control.resume_at(waiting)) {
@@ -75,9 +69,6 @@ pub(crate) trait Buffers: PyClass<Frozen = True> + Sync {
     }
 
     /// Calls `protocol.name()`; what it raises is reported and goes no further.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     fn tell_flow(this: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
         let py = this.py();
         let base = Self::base(this);
@@ -106,19 +97,16 @@ pub(crate) trait Buffers: PyClass<Frozen = True> + Sync {
         high: Option<&Bound<'_, PyAny>>,
         low: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let marks = water_marks(this.py(), high, low, DEFAULT_HIGH)?;
+        let (marks, given) = water_marks(this.py(), high, low, DEFAULT_HIGH)?;
         let old = Self::with_flow(this, |flow, _| {
             (flow.control.high, flow.control.low) = (marks.high, marks.low);
-            std::mem::replace(&mut flow.given, marks.given)
+            std::mem::replace(&mut flow.given, given)
         });
         drop(old);
         Self::maybe_pause(this)
     }
 
     /// `transport.get_write_buffer_limits()`: the (low, high) water marks in bytes.
-    ///
-    /// # Errors
-    /// `MemoryError`.
     fn limits<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
         let py = this.py();
         let told = Self::with_flow(this, |flow, _| match flow.given.as_deref() {
@@ -132,18 +120,17 @@ pub(crate) trait Buffers: PyClass<Frozen = True> + Sync {
     }
 }
 
-/// Checked marks.
+/// Water marks, in bytes: above `high` something is paused, at `low` and below it is resumed.
+#[derive(Clone, Copy)]
 pub(crate) struct Marks {
-    /// In bytes.
+    /// The high-water mark.
     pub(crate) high: usize,
-    /// In bytes, not more than `high`.
+    /// The low-water mark, not more than `high`.
     pub(crate) low: usize,
-    /// What `get_write_buffer_limits` gives back, if it is not those two.
-    given: Given,
 }
 
-/// The marks; what is not given follows from the other as in asyncio, and the high mark is
-/// `default` if neither is given.
+/// The marks, and what `get_write_buffer_limits` gives back if it is not those two. What is not given
+/// follows from the other as in asyncio, and the high mark is `default` if neither is given.
 ///
 /// # Errors
 /// `ValueError` with asyncio's text unless `high >= low >= 0`; what the arithmetic of these objects
@@ -153,7 +140,7 @@ pub(crate) fn water_marks<'py>(
     high: Option<&Bound<'py, PyAny>>,
     low: Option<&Bound<'py, PyAny>>,
     default: usize,
-) -> PyResult<Marks> {
+) -> PyResult<(Marks, Given)> {
     let high = match (high, low) {
         (Some(high), _) => high.clone(),
         (None, Some(low)) => value::int(py, 4)?.mul(low)?,
@@ -174,8 +161,7 @@ pub(crate) fn water_marks<'py>(
         ));
     }
     if let (Some(high), Some(low)) = (plain(&high), plain(&low)) {
-        let given = None;
-        return Ok(Marks { high, low, given });
+        return Ok((Marks { high, low }, None));
     }
     let kept = |mark: &Bound<'py, PyAny>| -> PyResult<Py<PyAny>> {
         let simple = mark.is_exact_instance_of::<PyInt>()
@@ -186,11 +172,9 @@ pub(crate) fn water_marks<'py>(
         }
         Ok(value::count(py, bytes(mark)?)?.into_any().unbind())
     };
-    Ok(Marks {
-        high: bytes(&high)?,
-        low: bytes(&low)?,
-        given: Some(Box::new((kept(&low)?, kept(&high)?))),
-    })
+    let given = Some(Box::new((kept(&low)?, kept(&high)?)));
+    let (high, low) = (bytes(&high)?, bytes(&low)?);
+    Ok((Marks { high, low }, given))
 }
 
 /// Two numbers as Python sees them.

@@ -15,9 +15,6 @@ use crate::py::data::window::Window;
 /// What a stream transport tells a native protocol.
 pub(crate) trait NativeClass: Sync {
     /// The first `count` bytes of `window` were received.
-    ///
-    /// # Errors
-    /// What the protocol raises.
     fn received(
         &self,
         protocol: &Bound<'_, PyAny>,
@@ -26,9 +23,6 @@ pub(crate) trait NativeClass: Sync {
     ) -> PyResult<()>;
 
     /// `data` was received, or decrypted, by something else than a window.
-    ///
-    /// # Errors
-    /// What the protocol raises.
     fn data_received(
         &self,
         protocol: &Bound<'_, PyAny>,
@@ -50,9 +44,6 @@ pub(crate) trait NativeClass: Sync {
 
     /// A write that a protocol which carries another connection has delayed is to be written to its
     /// transport now.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     fn flush(&self, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
         Ok(())
     }

@@ -5,6 +5,7 @@
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::error::leaves_the_loop;
 use crate::event_loop::EventLoop;
@@ -37,9 +38,6 @@ impl Kind {
     }
 
     /// The kind of `protocol`.
-    ///
-    /// # Errors
-    /// What `isinstance` raises.
     pub(crate) fn of(protocol: &Bound<'_, PyAny>) -> PyResult<Self> {
         if let Ok(direct) = protocol.cast::<NativeProtocol>()
             && let Some(class) = direct.get().class
@@ -76,9 +74,6 @@ impl Failure {
 }
 
 /// Tells the loop's exception handler that something of a connection failed.
-///
-/// # Errors
-/// What the handler itself raises.
 #[cold]
 pub(crate) fn report(
     event_loop: &Bound<'_, EventLoop>,
@@ -93,12 +88,13 @@ pub(crate) fn report(
     context.set_item(name!(py, exception), error.value(py))?;
     context.set_item(name!(py, transport), transport)?;
     context.set_item(name!(py, protocol), protocol)?;
-    call::method1(
-        event_loop.as_any(),
-        name!(py, call_exception_handler),
-        &context,
-    )?;
-    Ok(())
+    handle(event_loop, &context)
+}
+
+/// `loop.call_exception_handler(context)`
+fn handle(event_loop: &Bound<'_, EventLoop>, context: &Bound<'_, PyDict>) -> PyResult<()> {
+    let method = name!(event_loop.py(), call_exception_handler);
+    call::method1(event_loop.as_any(), method, context).map(drop)
 }
 
 /// Tells the loop's exception handler that the internal step `step` failed, in the words that
@@ -118,25 +114,15 @@ pub(crate) fn report_step(
         return Err(error);
     }
     let context = value::dict(py)?;
-    context.set_item(
-        name!(py, message),
-        Text(format!("Exception in callback {step}()")),
-    )?;
+    let message = format!("Exception in callback {step}()");
+    context.set_item(name!(py, message), Text(message))?;
     context.set_item(name!(py, exception), error.into_value(py))?;
     context.set_item(name!(py, transport), transport)?;
-    call::method1(
-        event_loop.as_any(),
-        name!(py, call_exception_handler),
-        &context,
-    )?;
-    Ok(())
+    handle(event_loop, &context)
 }
 
 /// Reports what ends a connection as asyncio does: an `OSError` is everyday life and only logged,
 /// and that in debug mode; anything else reaches the exception handler.
-///
-/// # Errors
-/// What the handler itself raises.
 #[cold]
 pub(crate) fn report_fatal(
     event_loop: &Bound<'_, EventLoop>,

@@ -159,9 +159,6 @@ impl EventLoop {
     }
 
     /// Has coroutines remember where they were made, or brings the former depth back.
-    ///
-    /// # Errors
-    /// `MemoryError`.
     pub(crate) fn track_origins(this: &Bound<'_, Self>, enabled: bool) -> PyResult<()> {
         let py = this.py();
         let state = Self::state(this)?;

@@ -311,9 +311,6 @@ pub(crate) enum Prepared {
 
 impl EventLoop {
     /// Queues `function(*args)` in the current context, behind everything that is queued.
-    ///
-    /// # Errors
-    /// `MemoryError`.
     pub(crate) fn call_soon(
         this: &Bound<'_, Self>,
         function: Bound<'_, PyAny>,
@@ -349,9 +346,6 @@ impl EventLoop {
 
     /// What `push_prepared` takes for `callback`: for reports a handle, which knows in debug mode where this was
     /// called.
-    ///
-    /// # Errors
-    /// `MemoryError`.
     pub(crate) fn prepare(this: &Bound<'_, Self>, callback: Callback) -> PyResult<Prepared> {
         if !this.get().is_observed() {
             return Ok(Prepared::Callback(callback));
@@ -377,9 +371,6 @@ impl EventLoop {
 
     /// Has timers go by the `time` of the loop's class, if that is a program's. What is put on the
     /// loop itself is noticed when it is put there.
-    ///
-    /// # Errors
-    /// What looking it up raises.
     pub(crate) fn follow_class(this: &Bound<'_, Self>) -> PyResult<()> {
         let time = this.get_type().getattr(name!(this.py(), time))?;
         if !object::is_native_method(&time) {

@@ -24,9 +24,6 @@ impl EventLoop {
     }
 
     /// As `run_entries`, and counts how long it takes and how late it begins.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     #[cold]
     #[inline(never)]
     pub(crate) fn run_counted(

@@ -208,9 +208,6 @@ impl Insight {
     }
 
     /// What was counted: a list of (key, calls, seconds, longest).
-    ///
-    /// # Errors
-    /// `MemoryError`.
     pub(crate) fn totals<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let (totals, others) = self.timing.with(py, |timing| {
             let totals = timing.totals.values().map(|total| {

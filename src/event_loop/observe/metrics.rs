@@ -49,9 +49,6 @@ impl EventLoop {
     }
 
     /// The sources whose descriptors are watched, and how many descriptors the program watches itself.
-    ///
-    /// # Errors
-    /// `MemoryError`.
     pub(crate) fn watched<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let sources = self.sources(py)?;
         let watches = self.core.with(py, |core| {

@@ -39,9 +39,6 @@ enum Named {
 
 impl EventLoop {
     /// Runs an entry of the ready queue as `run_entry` does, for debug mode and a monitor.
-    ///
-    /// # Errors
-    /// What leaves the loop, and what the reports raise.
     #[cold]
     #[inline(never)]
     pub(crate) fn run_observed(this: &Bound<'_, Self>, ready: Ready) -> PyResult<()> {
@@ -194,9 +191,6 @@ impl EventLoop {
     }
 
     /// Times `call` within the entry that runs, if there is one, for a monitor.
-    ///
-    /// # Errors
-    /// What `call` raises.
     pub(crate) fn time_call<'py>(
         this: &Bound<'py, Self>,
         subject: &dyn Fn() -> Subject,

@@ -32,9 +32,6 @@ pub(crate) fn is_coroutine(object: &Bound<'_, PyAny>) -> bool {
 
 /// The code that a coroutine or a generator of a Python function runs; `None` of anything else, which
 /// might answer in code of its own.
-///
-/// # Errors
-/// What reading the attribute raises.
 pub(crate) fn coroutine_code<'py>(
     object: &Bound<'py, PyAny>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {

@@ -83,9 +83,6 @@ fn interned(py: Python<'_>, text: &CStr) -> PyResult<Py<PyString>> {
 }
 
 /// Makes the names. Call first when the module is initialised.
-///
-/// # Errors
-/// `MemoryError`.
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     NAMES.get_or_try_init(py, || Names::new(py)).map(drop)
 }

@@ -88,9 +88,6 @@ impl Window {
 
 impl Window {
     /// A window of `size` bytes that shows nothing yet.
-    ///
-    /// # Errors
-    /// `MemoryError`.
     pub(crate) fn new(py: Python<'_>, size: usize) -> PyResult<Bound<'_, Self>> {
         let memory = Memory::Own(allocation::zeroed(size).map_err(|_| no_memory(py))?);
         Self::over(py, memory, size)
@@ -150,9 +147,6 @@ impl Window {
     }
 
     /// A `bytes` of the bytes in `range`.
-    ///
-    /// # Errors
-    /// `MemoryError`.
     #[inline]
     pub(crate) fn to_bytes<'py>(
         &self,
@@ -178,9 +172,6 @@ impl Window {
 
 /// A `bytes` of at most `size` bytes that `fill` has Python code write into through a window; it
 /// returns how many bytes there are, and something for the caller.
-///
-/// # Errors
-/// `MemoryError`.
 pub(crate) fn filled_bytes<'py, R>(
     py: Python<'py>,
     size: usize,

@@ -60,9 +60,6 @@ impl<T: Finalized> FastMethod for Del<T> {
 }
 
 /// Gives `T` its `__del__`. Call once, before the first instance exists.
-///
-/// # Errors
-/// `MemoryError`.
 pub(crate) fn install<T: Finalized>(py: Python<'_>) -> PyResult<()> {
     // Setting that name on a class sets its `tp_finalize`, which the collector calls.
     method::install::<Del<T>>(py)?;

@@ -100,9 +100,6 @@ impl Pool {
 }
 
 /// Makes instances of `T` return to its pool. Call once, before the first instance exists.
-///
-/// # Errors
-/// `MemoryError`.
 pub(crate) fn install<T: Pooled>(py: Python<'_>) -> PyResult<()> {
     let class = T::type_object(py).as_type_ptr();
     T::pool().class.get_or_init(|| Class(class));

@@ -151,30 +151,29 @@ fn imported(py: Python<'_>, module: &str, attribute: &str) -> PyResult<Py<PyAny>
 #[cfg(not(Py_GIL_DISABLED))]
 type Found<'py> = Bound<'py, PyAny>;
 
+/// What `$name` is among a module's `$names` now.
+macro_rules! current {
+    ($names:expr, $name:expr) => {{
+        #[cfg(Py_GIL_DISABLED)]
+        {
+            static ENTRY: Entry = Entry::new();
+            ENTRY.get($names, $name)
+        }
+        #[cfg(not(Py_GIL_DISABLED))]
+        $names.get_item($name)
+    }};
+}
+
 /// `asyncio.futures.Future` as it is now: programs that replace it expect loops to follow.
 #[inline]
 pub(crate) fn future(py: Python<'_>) -> PyResult<Found<'_>> {
-    let names = futures_names(py)?;
-    #[cfg(Py_GIL_DISABLED)]
-    {
-        static FUTURE: Entry = Entry::new();
-        FUTURE.get(names, name!(py, future))
-    }
-    #[cfg(not(Py_GIL_DISABLED))]
-    names.get_item(name!(py, future))
+    current!(futures_names(py)?, name!(py, future))
 }
 
 /// `asyncio.tasks.Task` as it is now: programs that replace it expect loops to follow.
 #[inline]
 pub(crate) fn task(py: Python<'_>) -> PyResult<Found<'_>> {
-    let names = tasks_names(py)?;
-    #[cfg(Py_GIL_DISABLED)]
-    {
-        static TASK: Entry = Entry::new();
-        TASK.get(names, name!(py, task))
-    }
-    #[cfg(not(Py_GIL_DISABLED))]
-    names.get_item(name!(py, task))
+    current!(tasks_names(py)?, name!(py, task))
 }
 
 /// `asyncio.tasks.ensure_future` as it is now.

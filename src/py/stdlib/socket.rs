@@ -28,9 +28,6 @@ const ELSEWHERE: u8 = 2;
 static FIELD: AtomicU8 = AtomicU8::new(UNKNOWN);
 
 /// The descriptor of `sock`, or -1 once it is closed; `None` unless it is a `socket.socket` itself.
-///
-/// # Errors
-/// What `fileno()` raises.
 #[inline]
 pub(crate) fn number(sock: Borrowed<'_, '_, PyAny>) -> PyResult<Option<RawFd>> {
     if !sock.get_type().is(asyncio::socket(sock.py())?) {
@@ -198,9 +195,6 @@ fn follows(socket: &Bound<'_, PyAny>, number: RawFd) -> PyResult<bool> {
 }
 
 /// Whether `object` is a `_socket.socket`; something that only says so by its `__class__` is not.
-///
-/// # Errors
-/// What the import raises.
 pub(crate) fn is_c_socket(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     let base = asyncio::c_socket(object.py())?;
     object.get_type().is_subclass(base)

@@ -38,9 +38,6 @@ pub(crate) fn unclosed_transport(source: &Bound<'_, PyAny>) -> PyResult<()> {
 
 /// Warns with ResourceWarning that the transport that `text` describes was not closed. With `source`,
 /// tracemalloc tells where that was made.
-///
-/// # Errors
-/// What the warning raises.
 #[cold]
 pub(crate) fn unclosed(
     py: Python<'_>,

@@ -300,11 +300,7 @@ impl Session {
         // SAFETY: the invariant, and the caller's promise.
         let done =
             unsafe { (self.functions.ssl_read_ex)(ssl, room.cast(), room.len(), &raw mut count) };
-        if done == 1 {
-            Answer::Done(count)
-        } else {
-            self.failed()
-        }
+        self.answer(done, count)
     }
 
     /// Encrypts `data`, which is not empty. The queue of errors is empty.
@@ -318,6 +314,11 @@ impl Session {
         // SAFETY: the invariant, and the caller's promise.
         let done =
             unsafe { (self.functions.ssl_write_ex)(ssl, data.cast(), data.len(), &raw mut count) };
+        self.answer(done, count)
+    }
+
+    #[inline]
+    fn answer(&self, done: c_int, count: usize) -> Answer {
         if done == 1 {
             Answer::Done(count)
         } else {

@@ -9,10 +9,9 @@ use crate::event_loop::{EventLoop, Readiness, SourceClass, Step};
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
-use crate::py::lifetime::finalizer::{Destructor, Finalized};
 use crate::transport::datagram::state::{DatagramState, DatagramTransport};
 use crate::transport::descriptor::Descriptor;
-use crate::transport::endpoint::{Endpoint, Transport};
+use crate::transport::endpoint::{Endpoint, Transport, finalized};
 use crate::transport::flow::{Buffers, Flow};
 
 /// Datagram endpoints, as a kind of source.
@@ -188,9 +187,6 @@ fn start(this: &Bound<'_, DatagramTransport>) -> PyResult<()> {
 
 impl DatagramTransport {
     /// Closes once everything queued is sent.
-    ///
-    /// # Errors
-    /// `MemoryError`.
     pub(crate) fn close(this: &Bound<'_, Self>) -> PyResult<()> {
         let lost = this.get().state.with(this.py(), |state| {
             state.endpoint.close() && state.queue.is_empty()
@@ -199,9 +195,6 @@ impl DatagramTransport {
     }
 
     /// Ends the watch and tells the protocol at once.
-    ///
-    /// # Errors
-    /// What `connection_lost` raises.
     pub(crate) fn lose_now(this: &Bound<'_, Self>) -> PyResult<()> {
         this.get().unwatch(this.py());
         Self::connection_lost(this, None)
@@ -214,17 +207,4 @@ impl DatagramTransport {
     }
 }
 
-impl Finalized for DatagramTransport {
-    fn destructor() -> &'static Destructor {
-        static DESTRUCTOR: Destructor = Destructor::new();
-        &DESTRUCTOR
-    }
-
-    fn is_unfinished(this: &Bound<'_, Self>) -> bool {
-        Transport::is_unfinished(this)
-    }
-
-    fn finalize(this: &Bound<'_, Self>) -> PyResult<()> {
-        Transport::finalize(this)
-    }
-}
+finalized!(DatagramTransport, |this| this);

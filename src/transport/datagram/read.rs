@@ -31,9 +31,6 @@ impl DatagramState {
 
 impl DatagramTransport {
     /// The loop says that something can be read, or calls again as it was asked to.
-    ///
-    /// # Errors
-    /// What the protocol raises.
     pub(crate) fn read_ready(this: &Bound<'_, Self>, readiness: Readiness) -> PyResult<()> {
         let py = this.py();
         let turn = this.get().event_loop.bind(py).get().turn(py);
@@ -162,9 +159,6 @@ impl DatagramTransport {
     }
 
     /// `protocol.error_received(error)`
-    ///
-    /// # Errors
-    /// What the protocol raises.
     pub(crate) fn tell_error(
         this: &Bound<'_, Self>,
         protocol: &Bound<'_, PyAny>,

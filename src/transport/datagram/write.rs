@@ -202,9 +202,6 @@ impl DatagramTransport {
     }
 
     /// The loop says that there is room, or calls again as it was asked to.
-    ///
-    /// # Errors
-    /// What the protocol raises.
     pub(crate) fn write_ready(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();

@@ -8,4 +8,4 @@ mod state;
 mod transport;
 
 pub(crate) use state::{Endpoint, Reading};
-pub(crate) use transport::Transport;
+pub(crate) use transport::{Transport, finalized};

@@ -48,9 +48,6 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
     fn close_descriptor(&self, py: Python<'_>) -> PyResult<()>;
 
     /// Closes the descriptor of a transport that nothing refers to any more.
-    ///
-    /// # Errors
-    /// As `close_descriptor`.
     fn close_abandoned(&self, py: Python<'_>) -> PyResult<()>;
 
     /// Drops what was not sent and queues `connection_lost(reason)`.
@@ -97,9 +94,6 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
     }
 
     /// What `get_extra_info` looks in; made when it is first asked for.
-    ///
-    /// # Errors
-    /// `MemoryError`.
     fn extra<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let known = self.with(py, |endpoint| {
             endpoint.extra.as_ref().map(|extra| extra.clone_ref(py))
@@ -138,9 +132,6 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
 
     /// Registers the transport for its descriptor `number`, without a watch of the kernel, and queues
     /// `connection_made`, in `context`, and `Step::Start`.
-    ///
-    /// # Errors
-    /// `MemoryError`, and what `Place::reserve` raises.
     fn begin(
         this: &Bound<'_, Self>,
         number: i32,
@@ -165,9 +156,6 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
     }
 
     /// Queues a step behind everything that is queued.
-    ///
-    /// # Errors
-    /// `MemoryError`.
     fn push_step(this: &Bound<'_, Self>, step: Step) -> PyResult<()> {
         let py = this.py();
         let event_loop = this.get().event_loop().bind(py).get();
@@ -183,9 +171,6 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
     }
 
     /// Wakes the waiter: the connection is made.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     fn wake_waiter(this: &Bound<'_, Self>) -> PyResult<()> {
         let waiter = this
             .get()
@@ -197,9 +182,6 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
     }
 
     /// Runs `body` in the context of the transport's callbacks.
-    ///
-    /// # Errors
-    /// What `body` returns.
     #[inline]
     fn in_context(&self, py: Python<'_>, body: impl FnOnce() -> PyResult<()>) -> PyResult<()> {
         let Some(mut context) = self.with(py, |endpoint| endpoint.context.take()) else {
@@ -243,9 +225,6 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
 
     /// In debug mode, logs a line of asyncio's about the transport, with `level` a method of the
     /// logger.
-    ///
-    /// # Errors
-    /// What the logger raises.
     fn log(this: &Bound<'_, Self>, level: &Bound<'_, PyString>, text: &str) -> PyResult<()> {
         let py = this.py();
         if this.get().event_loop().bind(py).get().is_debug() {
@@ -255,9 +234,6 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
     }
 
     /// An exception of a step goes where asyncio sends that of the callback in its place.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     #[cold]
     fn report(this: &Bound<'_, Self>, error: PyErr, step: &str) -> PyResult<()> {
         let transport = this.get();
@@ -267,9 +243,6 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
     }
 
     /// Reports `error` and ends the connection with it.
-    ///
-    /// # Errors
-    /// What the exception handler itself raises.
     #[cold]
     fn fatal_error(this: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
         let py = this.py();
@@ -335,9 +308,6 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
 
     /// Ends the watch and queues `connection_lost(reason)`. A closed loop runs nothing any more, so
     /// the descriptor is closed at once then.
-    ///
-    /// # Errors
-    /// `MemoryError`, and what closing the descriptor raises.
     fn lose(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
@@ -356,9 +326,6 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
     }
 
     /// Tells the protocol that the connection is lost, and closes the descriptor.
-    ///
-    /// # Errors
-    /// What `connection_lost` raises.
     fn connection_lost(this: &Bound<'_, Self>, reason: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let py = this.py();
         let told = match this.get().protocol(py) {
@@ -373,9 +340,6 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
     }
 
     /// Closes the descriptor and lets go of everything.
-    ///
-    /// # Errors
-    /// As `close_descriptor`.
     fn finish(&self, py: Python<'_>) -> PyResult<()> {
         let (protocol, context, waiter) = self.with(py, |endpoint| {
             endpoint.life = Lifecycle::Lost;
@@ -399,9 +363,6 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
     /// `transport.__del__()`: of a transport that was not closed, warns as asyncio's does and closes
     /// the descriptor in any case. A program that has the transport again finds it as one whose
     /// descriptor was closed by something else.
-    ///
-    /// # Errors
-    /// What the warning or closing the descriptor raises.
     fn finalize(this: &Bound<'_, Self>) -> PyResult<()> {
         if !Self::is_unfinished(this) {
             return Ok(());
@@ -413,3 +374,27 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
         warned.and(this.get().close_abandoned(py))
     }
 }
+
+/// Gives `$class` the `__del__` of the transport `$transport`, which `$this`, an object of that class,
+/// is or extends.
+macro_rules! finalized {
+    ($class:ty, |$this:ident| $transport:expr) => {
+        impl $crate::py::lifetime::finalizer::Finalized for $class {
+            fn destructor() -> &'static $crate::py::lifetime::finalizer::Destructor {
+                static DESTRUCTOR: $crate::py::lifetime::finalizer::Destructor =
+                    $crate::py::lifetime::finalizer::Destructor::new();
+                &DESTRUCTOR
+            }
+
+            #[inline]
+            fn is_unfinished($this: &Bound<'_, Self>) -> bool {
+                $crate::transport::endpoint::Transport::is_unfinished($transport)
+            }
+
+            fn finalize($this: &Bound<'_, Self>) -> PyResult<()> {
+                $crate::transport::endpoint::Transport::finalize($transport)
+            }
+        }
+    };
+}
+pub(crate) use finalized;

@@ -201,9 +201,6 @@ impl PipeTransport {
     }
 
     /// Runs a step. `watches` says whether the descriptor is watched once the connection is made.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     pub(crate) fn run_step(this: &Bound<'_, Self>, step: Step, watches: bool) -> PyResult<()> {
         let py = this.py();
         let Step::Lost(reason) = step else {
@@ -266,9 +263,6 @@ impl PipeTransport {
 
     /// Tells the protocol that the connection is lost and closes the file; what either raises is
     /// reported.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     pub(crate) fn end(this: &Bound<'_, Self>, reason: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         Self::connection_lost(this, reason)
             .or_else(|error| Self::report(this, error, "_call_connection_lost"))

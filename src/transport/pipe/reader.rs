@@ -19,12 +19,11 @@ use crate::logic::lifecycle::Lifecycle;
 use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
 use crate::py::data::bytes;
-use crate::py::lifetime::finalizer::{Destructor, Finalized};
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Count, Text};
 use crate::sys::pipe::{self, Kind};
 use crate::sys::socket::readable_bytes;
-use crate::transport::endpoint::{Reading, Transport};
+use crate::transport::endpoint::{Reading, Transport, finalized};
 use crate::transport::pipe::end::{Parts, PipeTransport};
 use crate::transport::protocol::report;
 
@@ -368,17 +367,4 @@ impl ReadPipeTransport {
     }
 }
 
-impl Finalized for ReadPipeTransport {
-    fn destructor() -> &'static Destructor {
-        static DESTRUCTOR: Destructor = Destructor::new();
-        &DESTRUCTOR
-    }
-
-    fn is_unfinished(this: &Bound<'_, Self>) -> bool {
-        PipeTransport::is_unfinished(this.as_super())
-    }
-
-    fn finalize(this: &Bound<'_, Self>) -> PyResult<()> {
-        PipeTransport::finalize(this.as_super())
-    }
-}
+finalized!(ReadPipeTransport, |this| this.as_super());

@@ -21,12 +21,11 @@ use crate::logic::write_queue::WriteQueue;
 use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
 use crate::py::data::buffer;
-use crate::py::lifetime::finalizer::{Destructor, Finalized};
 use crate::py::stdlib::asyncio;
 use crate::py::value::{Text, shown};
 use crate::sys::pipe;
 use crate::transport::chunk::{Data, Finished, Sent, send_queue};
-use crate::transport::endpoint::{Endpoint, Transport};
+use crate::transport::endpoint::{Endpoint, Transport, finalized};
 use crate::transport::flow::{Buffers, Flow};
 use crate::transport::pipe::end::PipeTransport;
 
@@ -282,9 +281,6 @@ impl WritePipeTransport {
     }
 
     /// Drops what was not sent and queues `connection_lost(reason)`.
-    ///
-    /// # Errors
-    /// As `close`.
     pub(crate) fn force_close(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
         Self::drop_queue(this);
         PipeTransport::force_close(this.as_super(), reason)
@@ -326,17 +322,4 @@ impl State {
     }
 }
 
-impl Finalized for WritePipeTransport {
-    fn destructor() -> &'static Destructor {
-        static DESTRUCTOR: Destructor = Destructor::new();
-        &DESTRUCTOR
-    }
-
-    fn is_unfinished(this: &Bound<'_, Self>) -> bool {
-        PipeTransport::is_unfinished(this.as_super())
-    }
-
-    fn finalize(this: &Bound<'_, Self>) -> PyResult<()> {
-        PipeTransport::finalize(this.as_super())
-    }
-}
+finalized!(WritePipeTransport, |this| this.as_super());

@@ -67,9 +67,6 @@ impl ServerBase {
 
     /// As `detach`, in whatever thread the collector runs: what wakes waiters belongs into that of
     /// `event_loop`.
-    ///
-    /// # Errors
-    /// As `detach`.
     pub(crate) fn detach_anywhere(
         this: &Bound<'_, Self>,
         event_loop: &Bound<'_, EventLoop>,
@@ -84,9 +81,6 @@ impl ServerBase {
     }
 
     /// Counts a connection out; the last one of a closed server wakes `wait_closed()`.
-    ///
-    /// # Errors
-    /// What the Python half raises.
     pub(crate) fn detach(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         // A program may have counted one out that was never there.

@@ -13,11 +13,10 @@ use crate::logic::lifecycle::Lifecycle;
 use crate::py::calling::call::Args;
 use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
-use crate::py::lifetime::finalizer::{Destructor, Finalized};
 use crate::sys::socket;
 use crate::transport::address;
 use crate::transport::descriptor::Descriptor;
-use crate::transport::endpoint::{Endpoint, Transport};
+use crate::transport::endpoint::{Endpoint, Transport, finalized};
 use crate::transport::flow::{Buffers, Flow};
 use crate::transport::server::base::ServerBase;
 use crate::transport::stream::source::STREAM;
@@ -141,9 +140,6 @@ impl Buffers for StreamTransport {
 
 impl StreamTransport {
     /// Begins to close, once `settle` has sent a delayed write.
-    ///
-    /// # Errors
-    /// `MemoryError`.
     pub(crate) fn close_settled(this: &Bound<'_, Self>) -> PyResult<()> {
         let lost = this.get().state.with(this.py(), |state| {
             state.endpoint.close() && state.queue.is_empty()
@@ -152,9 +148,6 @@ impl StreamTransport {
     }
 
     /// Tells the protocol and closes the descriptor; a file that is being sent fails.
-    ///
-    /// # Errors
-    /// What `connection_lost` raises.
     pub(crate) fn end(this: &Bound<'_, Self>, reason: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let lost = Self::connection_lost(this, reason);
         let failed = this.get().fail_transfer(this.py(), reason);
@@ -207,18 +200,4 @@ impl StreamTransport {
     }
 }
 
-impl Finalized for StreamTransport {
-    fn destructor() -> &'static Destructor {
-        static DESTRUCTOR: Destructor = Destructor::new();
-        &DESTRUCTOR
-    }
-
-    #[inline]
-    fn is_unfinished(this: &Bound<'_, Self>) -> bool {
-        Transport::is_unfinished(this)
-    }
-
-    fn finalize(this: &Bound<'_, Self>) -> PyResult<()> {
-        Transport::finalize(this)
-    }
-}
+finalized!(StreamTransport, |this| this);

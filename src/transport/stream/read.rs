@@ -42,9 +42,6 @@ enum Received<'py> {
 
 impl StreamTransport {
     /// The loop says that something can be read.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     pub(crate) fn read_ready(this: &Bound<'_, Self>, readiness: Readiness) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
@@ -335,9 +332,6 @@ impl StreamTransport {
     }
 
     /// `transport.close()`.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     pub(crate) fn close(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::settle(this)?;
         Self::close_settled(this)

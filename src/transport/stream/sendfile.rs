@@ -103,9 +103,6 @@ impl StreamTransport {
     }
 
     /// Everything is sent and there is room: the transfer goes on.
-    ///
-    /// # Errors
-    /// What the futures raise.
     pub(crate) fn wake_transfer(&self, py: Python<'_>) -> PyResult<()> {
         for future in self.take_waiters(py).into_iter().flatten() {
             asyncio::wake_waiter(future.bind(py))?;
@@ -114,9 +111,6 @@ impl StreamTransport {
     }
 
     /// The connection is lost: the transfer fails with `reason`.
-    ///
-    /// # Errors
-    /// What the futures raise.
     pub(crate) fn fail_transfer(
         &self,
         py: Python<'_>,

@@ -113,9 +113,6 @@ impl StreamTransport {
 
     /// `transport.is_closing()`. A delayed write is sent first: a broken connection shows in the
     /// answer.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     #[inline]
     pub(crate) fn settled_is_closing(this: &Bound<'_, Self>) -> PyResult<bool> {
         Self::settle(this)?;

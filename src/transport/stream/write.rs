@@ -68,9 +68,6 @@ impl StreamTransport {
     }
 
     /// Writes a `bytes` as `write` does.
-    ///
-    /// # Errors
-    /// As `write`.
     pub(crate) fn write_bytes(this: &Bound<'_, Self>, data: Bound<'_, PyBytes>) -> PyResult<()> {
         Self::write_data(this, Data::Held(Pinned::new(data)))
     }
@@ -211,9 +208,6 @@ impl StreamTransport {
     }
 
     /// Sends a delayed write before something that would show it.
-    ///
-    /// # Errors
-    /// As `flush`.
     #[inline]
     pub(crate) fn settle(this: &Bound<'_, Self>) -> PyResult<()> {
         let (delayed, class) = this.get().state.with(this.py(), |state| {
@@ -266,9 +260,6 @@ impl StreamTransport {
     /// Sends what `fill` puts into a room, if nothing waits: for a native protocol, without an object
     /// in between. What the kernel does not take is written as `write_bytes` does. False if `fill`
     /// may have more.
-    ///
-    /// # Errors
-    /// As `write`.
     pub(crate) fn send_filled(
         this: &Bound<'_, Self>,
         fill: impl FnOnce(&mut [u8]) -> usize,
@@ -325,9 +316,6 @@ impl StreamTransport {
     }
 
     /// The loop says that there is room.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     pub(crate) fn write_ready(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
