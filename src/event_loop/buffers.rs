@@ -1,7 +1,8 @@
 //! The memory that the transports of a loop share while they receive: windows, the batch of datagrams
 //! and the read buffer.
 //!
-//! Loop thread only. Whoever takes one gives it back; while it is out, the next one is made anew.
+//! Loop thread only. A transport that takes one gives it back. If another transport needs one before
+//! that, a new one is made.
 
 use crate::error::no_memory;
 use crate::event_loop::state::{EventLoop, Purpose, SCRATCH};

@@ -1,7 +1,6 @@
 //! The checks that asyncio makes before it takes a callback.
 //!
-//! Any thread. Most of them are for debug mode only, as in asyncio; the closed
-//! loop is refused always.
+//! Any thread. As in asyncio, most of them are made in debug mode only; a closed loop always refuses.
 
 use std::sync::atomic::Ordering;
 

@@ -1,8 +1,8 @@
-//! What becomes of a loop in a forked child: nothing, and nothing that the parent would feel.
+//! What a forked child does with the loops of its parent.
 //!
-//! Any attached thread of the child. Nothing that is queued is dropped, because
-//! that would run the parent's `finally` blocks in the child; it stays where it is until the child
-//! ends.
+//! Any attached thread of the child. The child closes its copies of the loop's descriptors and changes
+//! nothing that it shares with the parent. What is queued is not dropped, because that would run the
+//! parent's `finally` blocks in the child; it stays queued until the child ends.
 
 use std::sync::atomic::Ordering;
 

@@ -1,7 +1,7 @@
 //! Answers what handles ask of their loop.
 //!
-//! Loop thread. A subclass may override `get_debug` or
-//! `_timer_handle_cancelled`; asyncio would call those, but nobody has been seen to need it.
+//! Loop thread. The answers are native: `get_debug` and `_timer_handle_cancelled` of a subclass, which
+//! asyncio would call, are not called.
 
 use pyo3::prelude::*;
 

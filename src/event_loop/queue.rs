@@ -1,8 +1,7 @@
 //! `ReadyQueue`: what runs next, in order.
 //!
-//! An owner that shares it between threads locks it. Callbacks without a handle have a queue of their own
-//! beside that of the entries, which stay small: what an I/O event or a handle costs to queue is
-//! moving two words.
+//! The owner of a queue that threads share locks it. Callbacks without a handle are kept in a second
+//! queue, so that an entry is two words, and queueing an I/O event or a handle moves no more.
 
 use std::collections::{TryReserveError, VecDeque};
 

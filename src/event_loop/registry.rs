@@ -1,8 +1,8 @@
-//! Sources under generational keys: entering and leaving, delayed writes, resumptions and steps.
+//! The registry: sources under generational keys, delayed writes, resumed sources and steps.
 //!
-//! Loop thread only. Edges come once, so a source that stops reading early (a
-//! full read, a pause) asks to be resumed, and is queued after the next poll as if the kernel had
-//! reported it then.
+//! Loop thread only. An edge-triggered event comes once. A source that stops reading early, because its
+//! buffer was full or it was paused, asks to be resumed, and is queued after the next poll, where a
+//! level-triggered poll would report it.
 
 use std::collections::TryReserveError;
 use std::os::fd::RawFd;

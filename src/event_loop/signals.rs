@@ -1,8 +1,7 @@
-//! The wake-up descriptor: how a signal ends a wait, and how Python-level handlers learn of it.
+//! The wake-up descriptor: how a signal ends a wait, and how the loop learns of it.
 //!
-//! The main thread only, as CPython demands. CPython's own C handler does the
-//! work; it writes the signal's number to our pipe, and Python handlers run when the loop looks at
-//! the pipe, in the order asyncio would run them.
+//! The main thread only, as CPython requires. CPython's C handler writes the signal's number to the
+//! loop's pipe. The loop reads the pipe and runs Python's handlers, in asyncio's order.
 
 use crate::error::Raises;
 use crate::event_loop::state::{Entry, EventLoop};

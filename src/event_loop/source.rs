@@ -1,8 +1,8 @@
-//! `Source`: what the loop knows of a transport or a listener, and `Watch`: what it knows of a user's
-//! descriptor.
+//! `Source`: what the loop knows of a transport or a listener, and `Watch`: what it knows of a
+//! descriptor of `add_reader` and `add_writer`.
 //!
-//! Loop thread only. An I/O event carries the key of its source, not the source,
-//! so an event for a connection that has gone meanwhile finds nothing.
+//! Loop thread only. An I/O event carries the key of its source and not the source, so an event for a
+//! connection that was closed meanwhile finds nothing.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};

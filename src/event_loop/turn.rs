@@ -1,7 +1,7 @@
 //! One turn of the loop, and turns until `stop()`.
 //!
-//! Loop thread only. A turn runs exactly what was queued when it began, after a
-//! poll that happens in every turn, busy or not: code relies on `await sleep(0)` seeing I/O.
+//! Loop thread only. A turn polls first, also while callbacks wait, because programs rely on
+//! `await sleep(0)` letting I/O in. It then runs exactly what was queued when it began.
 
 use std::collections::TryReserveError;
 use std::io;

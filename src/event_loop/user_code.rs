@@ -1,9 +1,9 @@
 //! The one place through which the loop and its transports call user code, where calls can be timed
 //! and named.
 //!
-//! The loop's thread. Everything that the loop runs passes `observe`, and every call of a protocol
-//! or of a factory of protocols passes `UserCall`, which costs one branch while nobody wants to
-//! know. A stretch of time is reported once, by the innermost call that is slow by itself.
+//! The loop's thread. `observe` runs everything that the loop runs. `UserCall` makes every call of a
+//! protocol or of a protocol factory; it costs one branch unless debug mode or a monitor is on. A
+//! stretch of time is reported once, by the innermost call that is slow by itself.
 
 use std::sync::atomic::Ordering;
 

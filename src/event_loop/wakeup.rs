@@ -1,6 +1,6 @@
-//! The wake-up descriptor: which loop's pipe CPython's signal handler writes to.
+//! Which loop CPython's signal handler writes to.
 //!
-//! The main thread, as CPython demands, except that a loop may be freed in any thread. Nothing here
+//! The main thread, as CPython requires, except that a loop may be freed in any thread. Nothing here
 //! runs Python code, so no `KeyboardInterrupt` can come between the steps of a change.
 
 use std::sync::atomic::Ordering;

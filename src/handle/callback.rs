@@ -1,8 +1,6 @@
-//! `Callback`: a callback outside of a handle, because it runs, or because it is queued and nobody
-//! has kept its handle.
+//! `Callback`: a callback outside of a handle: one that runs, or that is queued without its handle.
 //!
-//! The thread that runs it. What was given as a context may be something else
-//! that has a `run`, as asyncio accepts it.
+//! The thread that runs it. As in asyncio, any object with a `run` method may be given as a context.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};

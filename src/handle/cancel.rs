@@ -1,7 +1,7 @@
 //! `cancel()` of both kinds of handle.
 //!
-//! Loop thread, as asyncio demands. Everything is released at once, not when the
-//! handle surfaces, so a cancelled time-out keeps nothing alive.
+//! Loop thread, as asyncio requires. The callback and its arguments are released at once and not when
+//! the handle leaves the queue, so a cancelled time-out keeps nothing alive.
 
 use pyo3::prelude::*;
 

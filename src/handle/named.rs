@@ -1,7 +1,7 @@
-//! Callbacks that are called by their names: those that fail, and in debug mode all.
+//! Callbacks that are reported by name: those that raise, and in debug mode all.
 //!
-//! The thread that runs them. A callback may cancel its own handle, which drops what the handle knows
-//! of it, so the names are taken from the callback that runs.
+//! The thread that runs them. A callback may cancel its own handle, which clears the handle, so the
+//! name is made from the callback that runs.
 
 use pyo3::prelude::*;
 

@@ -1,7 +1,7 @@
-//! What a handle asks of its loop, without knowing it.
+//! What a handle asks of its loop.
 //!
-//! Any attached thread. There is one answerer for all loops, set when the module
-//! is initialised, because a handle has better use for the room of a pointer.
+//! Any attached thread. The layer of the loop sets one `Owner` for all loops when the module is
+//! initialised, so a handle needs no pointer to it.
 
 use std::sync::OnceLock;
 

@@ -1,7 +1,7 @@
-//! `Runner`: which thread runs a callback, where other threads may ask.
+//! `Runner`: which thread runs a callback, for a `cancel()` in another thread.
 //!
-//! Any attached thread. Only `call_soon_threadsafe` on Python 3.14 and later asks
-//! for it; every other handle stays `Untold` and takes no note of threads.
+//! Any attached thread. Only handles of `call_soon_threadsafe` on Python 3.14 and later keep it; that of
+//! any other handle stays `Untold`.
 
 use std::num::NonZeroU32;
 

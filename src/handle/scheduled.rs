@@ -1,11 +1,11 @@
 //! `Handle`: one callback, its arguments and the context it runs in.
 //!
-//! Loop thread, except that `call_soon_threadsafe` makes one in any thread. A
-//! handle is not tracked by the collector until somebody keeps it beyond its run, because nearly
-//! all of them live for one turn and the loop shows the collector what is queued.
+//! Loop thread, except that `call_soon_threadsafe` makes one in any thread. The collector does not
+//! track a handle unless the program keeps it after its callback has run: most handles live for one
+//! turn, and the loop shows the collector what is queued.
 //!
-//! Without the GIL a handle belongs to the thread that made it, other threads lock it; that of
-//! `call_soon_threadsafe` is locked by all.
+//! Without the GIL a handle belongs to the thread that made it, and other threads lock it. A handle of
+//! `call_soon_threadsafe` is locked by all threads.
 
 use std::mem::{forget, replace};
 

@@ -1,7 +1,7 @@
 //! Cancelling from another thread while the callback runs: since Python 3.14 the canceller waits.
 //!
-//! Any attached thread. Asyncio gives each such handle a lock; here it costs
-//! nothing until somebody really waits, who then leaves an event for the running thread to set.
+//! Any attached thread. asyncio gives each such handle a lock. Here a thread that has to wait leaves an
+//! event in the handle, which the running thread sets; a handle that no thread waits for costs nothing.
 
 use pyo3::prelude::*;
 

@@ -1,8 +1,8 @@
 //! `TimerHandle`: a handle with a deadline.
 //!
-//! Loop thread only. Ordering compares deadlines, equality also callback,
-//! arguments and cancellation, as asyncio's class does: two timers of one deadline may be neither
-//! equal, nor less, nor greater.
+//! Loop thread only. As in asyncio, order compares deadlines, and equality also callbacks, arguments
+//! and cancellation: of two timers with one deadline, none may be less than, equal to or greater than
+//! the other.
 //!
 //! Without the GIL it belongs to the thread that made it, and other threads lock it.
 

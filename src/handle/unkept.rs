@@ -1,7 +1,8 @@
-//! Handles that nobody keeps: they give their callback up, and serve again.
+//! Handles that the program has not kept: only the queue refers to them.
 //!
-//! Whoever shares the queue. If such a callback fails, a handle is made anew for the
-//! exception handler; nobody held the first, so nobody can tell.
+//! The thread that holds the queue. The queue takes the callback out of such a handle, which the next
+//! `call_soon` uses again. If the callback raises, a new handle is made for the exception handler; the
+//! program never had the first one.
 
 use std::mem::forget;
 

@@ -1,7 +1,7 @@
 //! `FlowControl`: when a writer is to pause and when it may go on.
 //!
-//! Loop thread only. The paused state flips when the answer is given, before the
-//! protocol is told, so a protocol that writes inside `pause_writing` is not told twice.
+//! Loop thread only. `pause_at` and `resume_at` change the state before the protocol is told, so a
+//! protocol that writes inside `pause_writing` is not told twice.
 
 /// asyncio's default high-water mark, in bytes.
 pub(crate) const DEFAULT_HIGH: usize = 64 * 1024;

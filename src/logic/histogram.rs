@@ -1,7 +1,7 @@
-//! `Histogram`: how often something took how long, on a scale of logarithms.
+//! `Histogram`: durations on a logarithmic scale.
 //!
-//! One thread writes, any thread reads, attached to Python or not. What a reader sees may lack the latest
-//! values in one of the fields and have them in another.
+//! One thread writes; any thread reads, attached to Python or not. The fields are read one after the
+//! other, so the latest values may be in some of them and not yet in others.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

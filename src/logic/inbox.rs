@@ -1,7 +1,7 @@
 //! `Inbox`: what other threads hand to the loop, and whether they have to wake it.
 //!
-//! No thread of its own: whoever shares it locks it. A sender wakes the loop only
-//! if the loop has said that it is about to sleep, so a burst from a busy thread costs one wake-up.
+//! Plain data; its owner locks it. A sender wakes the loop only if the loop has said that it is about
+//! to sleep, so a burst from another thread wakes it once.
 
 /// Something that items are added to.
 pub(crate) trait Queue: Default {

@@ -1,7 +1,7 @@
-//! The states of a connection, and which step may follow which.
+//! The states of a connection, in their order.
 //!
-//! Loop thread only. A connection that is closing may still be writing; it is
-//! lost only when the last byte is out, or at once when it was aborted.
+//! Loop thread only. A closing connection may still be writing. It is lost when the last byte is sent,
+//! or at once when it is aborted.
 
 /// Where a connection stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

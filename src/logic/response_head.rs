@@ -1,13 +1,12 @@
-//! Which writes wait for the next one: the head of an HTTP/1 response whose body is still to come.
+//! Which writes are delayed: the head of an HTTP/1 response whose body is still to come.
 //!
-//! Any thread. A loop has no business with what is written to it, with one exception. HTTP servers
-//! write a response in two pieces, its head and its body. Sent as they come, these are two system
-//! calls and two packets, and the peer is woken twice: a third of what a small response costs. So a
-//! head waits for its body, which comes in the same callback. Nothing else waits, because a program
-//! may block on the answer to what it has just written, or end the process. A head that says how
-//! long its body is has no answer yet, whatever the program does next. FreeBSD's kernel looks at
-//! HTTP for the same saving on the other side (`accf_http` holds a connection back until its request
-//! is complete). For any other protocol the question is one comparison of seven bytes.
+//! Any thread. HTTP servers write a response in two pieces, its head and its body. Sent as they come,
+//! these are two system calls and two packets, and the peer is woken twice: a third of what a small
+//! response costs. So a head waits for its body, which comes in the same callback. Nothing else waits,
+//! because a program may block on the answer to what it has just written, or end the process; a head
+//! that says how long its body is cannot be answered before the body has come. FreeBSD's kernel looks
+//! at HTTP for the same saving on the receiving side (`accf_http` holds a connection back until its
+//! request is complete). For any other protocol the test is one comparison of seven bytes.
 
 use crate::logic::write_queue::Chunk;
 

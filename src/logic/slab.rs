@@ -1,7 +1,7 @@
 //! `Slab`: entries under generational keys, so that a stale key finds nothing.
 //!
-//! Loop thread only. A key is a plain `u64` (generation above, index below),
-//! because that is what the kernel hands back with an event.
+//! Loop thread only. A key is a `u64` (generation above, index below), because the kernel hands that
+//! back with an event.
 
 /// Names one entry for as long as it lives, and nothing afterwards.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -1,7 +1,7 @@
 //! `Tally`: what a loop has done so far, in numbers.
 //!
-//! Loop thread, or any attached one that borrows the loop's state. The clock is
-//! read around waits only once somebody has asked, since that costs a twentieth of a short turn.
+//! Loop thread, or any attached one that borrows the loop's state. The clock is read around waits only
+//! after `metrics()` was first called, because reading it costs a twentieth of a short turn.
 
 /// What a loop has done since it was made.
 #[derive(Default)]

@@ -1,8 +1,8 @@
 //! `TimerHeap`: deadlines in order, first in first out among equals.
 //!
-//! Loop thread only. A cancelled entry stays until it surfaces or until enough
-//! of them have gathered, except that the entry pushed last is taken out at once, which keeps
-//! "arm, then cancel" flat.
+//! Loop thread only. A cancelled entry stays until it is due or until `compact` takes out all cancelled
+//! entries; the entry that was pushed last is taken out at once, so a timer that is set and cancelled
+//! again does not grow the heap.
 
 use std::cmp::Ordering;
 use std::collections::TryReserveError;

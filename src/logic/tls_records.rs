@@ -1,7 +1,7 @@
-//! `Records`: where the records of a TLS byte stream end, read off their headers.
+//! `Records`: where the records of a TLS byte stream end, read from their headers.
 //!
-//! Loop thread only. Nothing is checked here. A header that TLS does not allow
-//! only says "ask OpenSSL", whose answer is the exception that the program gets.
+//! Loop thread only. Nothing is checked here: for a header that TLS does not allow, OpenSSL is asked,
+//! and raises.
 
 /// The length of a record's header.
 const HEADER: u8 = 5;

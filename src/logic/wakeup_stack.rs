@@ -1,7 +1,7 @@
-//! `WakeupStack`: which loops hold the wake-up descriptor of the process, and what each found there.
+//! `WakeupStack`: which loops hold the wake-up descriptor of the process, and what each replaced.
 //!
-//! Plain data. Signals go to the last holder. A holder remembers the descriptor that it found unless
-//! that was another holder's, because that loop may be closed and the number reused.
+//! Plain data. Signals go to the last holder. A holder remembers the descriptor that it replaced, unless
+//! that was another loop's, because that loop may be closed and the number reused.
 
 /// A loop that holds the descriptor, or did when another took it.
 struct Holder {

@@ -1,7 +1,7 @@
 //! `WriteQueue`: chunks that the kernel has not taken yet, in order.
 //!
-//! Loop thread only. The first chunk may be partly sent; `head` says how far, so
-//! no chunk is ever cut or copied.
+//! Loop thread only. The first chunk may be partly sent; `head` says how far, so no chunk is cut or
+//! copied.
 
 use std::collections::{TryReserveError, VecDeque};
 

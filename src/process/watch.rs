@@ -1,8 +1,8 @@
 //! `ProcessWatch`: one child process, reaped in the turn in which it exits.
 //!
-//! Loop thread only; no helper thread and no SIGCHLD. The watch owns a descriptor
-//! of the process, so it reaps and signals that very child even if something else has reaped it and
-//! its number is another process by now.
+//! Loop thread only; there is no helper thread and no SIGCHLD handler. The watch owns a descriptor of
+//! the process, so it reaps and signals that process and no other, even if it was reaped elsewhere and
+//! its number is in use again.
 //!
 //! Without the GIL the state belongs to the thread that made the watch, and other threads lock it.
 

@@ -1,8 +1,8 @@
-//! The rule that no Python object is destroyed while a `LoopCell` lends its value out, watched.
+//! Checks that no Python object is destroyed while a `LoopCell` lends its value out.
 //!
 //! Debug builds only, on CPython 3.13 or newer, and only if FERROLOOP_WATCH_BORROWS is set when the
-//! module is initialised. Destroying an object can run any Python code, which may come back to the
-//! cell; most objects run none, so that tests alone would miss the places where one could.
+//! module is initialised. Destroying an object can run any Python code, which may enter the cell again.
+//! Most objects run none, so tests alone would not find the places where one could.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};

@@ -1,13 +1,13 @@
-//! Contexts of callbacks: captured like `contextvars.copy_context()`, but shared while nobody can
-//! tell.
+//! Contexts of callbacks: captured like `contextvars.copy_context()`, but shared as long as a program
+//! cannot see the difference.
 //!
-//! Loop thread only (`call_soon_threadsafe` captures in the caller's thread, attached). The one
-//! surprise: `PyContext` keeps its variables in one immutable map, so "has this context changed?"
-//! is a comparison of one pointer. The field's place is private to CPython; [`vars_offset`] checks
-//! it when the module loads, and where the check fails every capture is a plain copy.
+//! Loop thread only (`call_soon_threadsafe` captures in the caller's thread, attached). `PyContext`
+//! keeps its variables in one immutable map, so comparing one pointer tells whether a context has
+//! changed. Where that pointer is within the object is private to CPython: [`vars_offset`] checks it
+//! when the module is initialised, and if the check fails, every capture is a plain copy.
 //!
-//! Without the GIL a snapshot's own context never changes, and the copy that callbacks run in belongs to
-//! the loop's thread, which other threads lock. Whether nobody else holds that copy is CPython's answer.
+//! Without the GIL a snapshot's own context never changes. The copy that callbacks run in belongs to
+//! the loop's thread, and other threads lock it; CPython is asked whether anything else refers to it.
 
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;

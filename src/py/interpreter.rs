@@ -1,8 +1,8 @@
-//! Which interpreter the process may use this extension in: its first main interpreter, no other.
+//! Checks that the process uses this extension in one interpreter only: its first main interpreter.
 //!
 //! Module initialisation, attached, before anything else of this crate. Types, interned names and
-//! free lists are statics here and in PyO3: objects of one interpreter, which another one must not
-//! use, and which are gone when their interpreter ends.
+//! free lists are statics here and in PyO3. They are objects of one interpreter: another one must not
+//! use them, and they are freed when their interpreter ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

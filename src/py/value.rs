@@ -1,8 +1,8 @@
 //! New Python objects of built-in types, each of which can fail with `MemoryError`.
 //!
 //! Any attached thread. PyO3's own constructors, and its conversions of `&str`, `String`, numbers
-//! and tuples, panic where memory is short, so clippy.toml and a test keep them out of the crate.
-//! `Text`, `Int`, `Count` and `Float` convert fallibly wherever PyO3 takes something convertible.
+//! and tuples, panic where memory is short, so clippy.toml and a test forbid them. `Text`, `Int`,
+//! `Count` and `Float` convert fallibly wherever PyO3 takes something convertible.
 
 use std::borrow::Cow;
 

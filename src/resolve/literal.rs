@@ -1,7 +1,7 @@
-//! Answers `getaddrinfo` for numeric hosts exactly as glibc does, and leaves all else to it.
+//! Answers `getaddrinfo` for numeric hosts exactly as glibc does, and leaves everything else to it.
 //!
-//! Any attached thread. Much that looks numeric is not answered here, because
-//! libc's answer differs: `127.1`, zones, no socket type (three results), ports out of range.
+//! Any attached thread. Some numeric forms are not answered here, because glibc treats them specially:
+//! `127.1`, zones, no socket type (three results), ports out of range.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

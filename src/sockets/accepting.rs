@@ -1,7 +1,7 @@
 //! `sock_accept`: one attempt to accept, and a future if no connection waits.
 //!
-//! Loop thread only. The new Python socket is told by its type that it does not
-//! block, which saves the system call that `setblocking(False)` would make.
+//! Loop thread only. The new Python socket is made with SOCK_NONBLOCK in its type, which saves the
+//! system call of `setblocking(False)`.
 
 use pyo3::prelude::*;
 

@@ -1,9 +1,9 @@
-//! `sock_recv`, `sock_recv_into`, `sock_recvfrom`, `sock_recvfrom_into`, `sock_sendall`: one
-//! attempt each, and a future where it came to nothing.
+//! `sock_recv`, `sock_recv_into`, `sock_recvfrom`, `sock_recvfrom_into`, `sock_sendall`: one attempt
+//! each, and a future if the kernel has nothing or takes nothing.
 //!
-//! Loop thread only. `sock_recv` receives into the loop's own buffer and copies
-//! what came, because allocating what was asked for and cutting it costs more than the system call;
-//! only when the last receive was large does it ask first how much there is.
+//! Loop thread only. `sock_recv` receives into the loop's buffer and copies what came: allocating as
+//! much as was asked for and shrinking it costs more than the system call. Only after a large receive
+//! it first asks the kernel how much there is.
 
 use std::io;
 use std::os::fd::RawFd;

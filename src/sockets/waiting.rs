@@ -1,9 +1,9 @@
-//! `SocketWatch`: what the loop watches of one socket of the user's.
+//! `SocketWatch`: what the loop watches of one socket of the program's.
 //!
-//! Loop thread only. The registration outlives the call that needed it, so the
-//! next call on the same socket costs no `epoll_ctl`; whether it is still the same socket under
-//! that number is told by a weak reference to the Python object. Events that no call waits for are
-//! forgotten, which is safe because every call tries before it waits.
+//! Loop thread only. The registration outlives the call that needed it, so the next call on the same
+//! socket costs no `epoll_ctl`. A weak reference to the Python object tells whether the number still
+//! belongs to that socket. Events that no call waits for are dropped, which is safe because every call
+//! tries before it waits.
 //!
 //! Without the GIL the state belongs to the thread that made the watch, and other threads lock it.
 

@@ -1,7 +1,7 @@
-//! What a reader's buffer holds of what is wanted, and taking it out.
+//! Looks for what a read wants in the reader's buffer, and takes it out.
 //!
-//! The thread of the reader's loop. Nothing is taken out unless the whole result
-//! is there, so a coroutine that is cancelled, or left to asyncio's, has changed nothing.
+//! The thread of the reader's loop. Nothing is taken out unless the whole result is there, so a
+//! coroutine that is cancelled, or replaced by asyncio's, has changed nothing.
 
 use memchr::{memchr, memmem};
 use pyo3::prelude::*;

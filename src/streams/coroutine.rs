@@ -1,8 +1,8 @@
 //! `StreamCoroutine`: one call of `read`, `readexactly`, `readline`, `readuntil` or `drain`.
 //!
-//! The thread of the loop; pooled. What does not simply succeed or wait is begun
-//! anew as asyncio's own coroutine of the same name, which finds everything as it was, because
-//! nothing is taken out of the buffer before that. Without the GIL it belongs to its maker's thread.
+//! The thread of the loop; pooled. It handles calls that succeed or wait. For anything else asyncio's
+//! own coroutine of the same name is run from its beginning, which is possible because nothing is taken
+//! out of the buffer before. Without the GIL it belongs to the thread that made it.
 
 use pyo3::exceptions::{PyStopIteration, PyValueError};
 use pyo3::prelude::*;

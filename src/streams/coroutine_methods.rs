@@ -1,4 +1,4 @@
-//! The methods of a stream's coroutine that Python sees: those of every coroutine.
+//! The methods of `StreamCoroutine` that Python sees: those of every coroutine.
 //!
 //! Loop thread only.
 

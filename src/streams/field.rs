@@ -1,7 +1,6 @@
-//! A field of asyncio's: an object or None, as Python reads and sets it.
+//! One of asyncio's fields, an object or None, as Python reads and sets it.
 //!
-//! The thread of the loop. What was there before is released last, since that can
-//! run Python code.
+//! The thread of the loop. The old value is released last, since that can run Python code.
 
 use pyo3::prelude::*;
 

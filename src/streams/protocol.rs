@@ -1,7 +1,7 @@
-//! `StreamProtocolBase`: the way of received data from the transport to a stream reader.
+//! `StreamProtocolBase`: passes received data from the transport to a stream reader.
 //!
-//! The thread of the loop. The protocol holds its reader weakly, as asyncio's
-//! does: what comes for a reader that was freed is dropped.
+//! The thread of the loop. As in asyncio, the protocol holds its reader weakly, and data for a reader
+//! that was freed is dropped.
 //!
 //! Without the GIL the fields belong to the thread that made the protocol, and other threads lock them.
 

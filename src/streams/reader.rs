@@ -1,12 +1,11 @@
 //! `StreamReaderBase`: the fields of a stream reader, and what every message does to them.
 //!
-//! The thread of the reader's loop. The buffer is a real `bytearray`, the one
-//! that Python finds as `_buffer`, and programs and asyncio's own methods may change it at any
-//! time; but what comes while it is empty stays a `bytes` until the buffer is looked at, because most
-//! messages are taken out as they came in.
+//! The thread of the reader's loop. The buffer is a real `bytearray`, which Python finds as `_buffer`;
+//! programs and asyncio's own methods may change it at any time. What comes while it is empty stays a
+//! `bytes` until the buffer is looked at, because most messages are taken out as they came in.
 //!
 //! Without the GIL the fields belong to the thread that made the reader, and other threads lock them; the
-//! `bytearray`, which everybody can have, is used in a critical section of its own.
+//! `bytearray`, which any code may hold, is used in a critical section of its own.
 
 use pyo3::exceptions::{PyNotImplementedError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};

@@ -1,7 +1,7 @@
 //! The methods of a stream reader that every message calls.
 //!
-//! The thread of the reader's loop. A derived class, an odd argument and a
-//! missing one are asyncio's affair, whose method then gets the very same arguments.
+//! The thread of the reader's loop. For a derived class, and for odd or missing arguments, asyncio's
+//! method is called with the same arguments.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};

@@ -1,7 +1,6 @@
 //! What a stream's coroutine is to do.
 //!
-//! The thread of the loop. None of it is looked at before the coroutine is
-//! awaited.
+//! The thread of the loop. Arguments are not looked at before the coroutine is awaited.
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;

@@ -1,7 +1,7 @@
-//! `StreamWriterBase`: the fields of a stream writer, and what every message costs of it.
+//! `StreamWriterBase`: the fields of a stream writer.
 //!
-//! The thread of the writer's loop. A `drain` that has nothing to wait for asks
-//! the transport whether it is closing, as asyncio's does, and that sends what was written before.
+//! The thread of the writer's loop. As in asyncio, a `drain` that need not wait asks the transport
+//! whether it is closing, which sends a delayed write.
 //!
 //! Without the GIL the fields belong to the thread that made the writer, and other threads lock them.
 

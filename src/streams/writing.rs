@@ -1,8 +1,7 @@
 //! The methods of a stream writer that every message calls.
 //!
-//! The thread of the writer's loop. A transport may be one of TLS, of another
-//! loop or of a test, or have a method that was put on the object itself, and then that method is
-//! called.
+//! The thread of the writer's loop. A stream transport of ours is called natively. Any other transport,
+//! and one with attributes of its own, is called through its Python methods.
 
 use pyo3::prelude::*;
 

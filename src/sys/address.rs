@@ -1,7 +1,7 @@
-//! Socket addresses, compact enough to sit in every connection.
+//! Socket addresses in a compact form: every connection keeps two.
 //!
-//! Any thread. A Unix address is its raw bytes: empty for an unnamed socket, a
-//! leading zero byte for an abstract name.
+//! Any thread. A Unix address is its raw bytes: empty for an unnamed socket, with a leading zero byte
+//! for an abstract name.
 
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

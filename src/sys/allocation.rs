@@ -1,6 +1,6 @@
-//! Memory whose size a program or a peer decides, or that is large: asked for, not demanded.
+//! Fallible allocation of memory that is large, or of a size that a program or a peer decides.
 //!
-//! Any thread. Rust's own `vec![0; size]` ends the process where there is none.
+//! Any thread. Rust's `vec![0; size]` aborts the process when memory is short.
 
 use std::alloc::{Layout, alloc_zeroed};
 use std::collections::TryReserveError;

@@ -1,8 +1,8 @@
-//! membarrier(2): a memory barrier in every thread of the process that runs now, so that the others
-//! need none.
+//! membarrier(2): one thread runs a memory barrier in every running thread of the process, so that the
+//! others need none.
 //!
-//! Any thread. A kernel before Linux 4.14 and some sandboxes refuse the call: then `is_there` says no,
-//! and no caller may rely on it.
+//! Any thread. Linux before 4.14 and some sandboxes refuse the call: `is_there` is false then, and
+//! callers must not rely on it.
 
 use std::io;
 use std::sync::OnceLock;

@@ -1,7 +1,7 @@
-//! What a system call returned, as a `Result`: the one place that reads errno, and that makes a call
-//! again which a signal has interrupted.
+//! What a system call returned, as a `Result`: the one place that reads errno and that repeats a call
+//! after EINTR.
 //!
-//! Any thread. Waits are not made again (`poller`): a signal has to end them.
+//! Any thread. Waits are not repeated (`poller`): a signal has to end them.
 
 use std::io;
 

@@ -1,7 +1,7 @@
 //! The monotonic clock, read as `time.monotonic()` reads it.
 //!
-//! Any thread. The conversion to seconds must round exactly as CPython's does,
-//! or a timer could seem to fire early by one unit in the last place.
+//! Any thread. The conversion to seconds rounds exactly as CPython's does; otherwise a timer could
+//! appear to run early by one unit in the last place.
 
 /// Nanoseconds in a second.
 const SECOND: i64 = 1_000_000_000;

@@ -1,7 +1,7 @@
-//! Receiving and sending that never waits, whatever mode the descriptor is in.
+//! Receiving and sending without waiting, whatever mode the descriptor is in.
 //!
 //! Any thread. A program's socket may be in blocking mode, and a call that blocked would stop the
-//! loop, so every call here says MSG_DONTWAIT instead of trusting the mode.
+//! loop, so every call here uses MSG_DONTWAIT.
 
 use std::io;
 use std::os::fd::RawFd;

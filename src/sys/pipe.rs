@@ -1,7 +1,7 @@
 //! One system call each on the descriptor of a pipe, a character device, or a socket used as one.
 //!
-//! Any thread. A write may raise SIGPIPE, which CPython ignores unless a program
-//! says otherwise; MSG_NOSIGNAL is for sockets only.
+//! Any thread. A write may raise SIGPIPE, which CPython ignores by default; MSG_NOSIGNAL exists for
+//! sockets only.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};

@@ -1,9 +1,9 @@
 //! `Poller`: registrations through mio, and one wait a turn on mio's own descriptor.
 //!
-//! Any thread may register and wake; one thread waits. Mio is edge-triggered only
-//! and rounds time-outs up to whole milliseconds, so level-triggered watches and waits with
-//! nanoseconds go to the epoll descriptor directly; and the kernel may end a wait 50 microseconds
-//! late (timer slack, prctl(2)), but not a timerfd, which therefore ends short waits.
+//! Any thread may register and wake; one thread waits. mio has only edge-triggered watches and rounds
+//! time-outs up to whole milliseconds, so level-triggered watches and waits in nanoseconds use the epoll
+//! descriptor directly. The kernel may end a wait 50 microseconds late (timer slack, prctl(2)) but a
+//! timerfd on time, so a timerfd ends short waits.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};

@@ -1,8 +1,7 @@
 //! A child process behind a descriptor: its exit, its status, signals to it.
 //!
-//! Any thread. A number names another process as soon as the first has been
-//! reaped, a descriptor never does; so the descriptor is what is asked wherever the kernel allows
-//! it.
+//! Any thread. After a process has been reaped, its number may be another process; a descriptor always
+//! means the same one, and is used wherever the kernel allows it.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

@@ -1,7 +1,7 @@
 //! `Timerfd`: a timer of the kernel that ends a poll on time.
 //!
-//! The thread that waits. It is never read: it is watched edge-triggered, and arming it again takes
-//! back an expiry that was not reported.
+//! The thread that waits. It is never read: it is watched edge-triggered, and setting it again discards
+//! an expiry that was not reported.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};

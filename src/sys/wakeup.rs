@@ -1,7 +1,7 @@
-//! `SignalPipe`: the socket pair whose writing end CPython's signal handler writes numbers to.
+//! `SignalPipe`: the socket pair that CPython's signal handler writes signal numbers to.
 //!
-//! Loop thread only, except that any signal handler writes. It is a socket pair
-//! and not an eventfd, because CPython writes single bytes.
+//! Loop thread only, except that any signal handler writes. It is a socket pair and not an eventfd,
+//! because CPython writes single bytes.
 
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, RawFd};

@@ -1,8 +1,8 @@
 //! What the transport below calls: natively if it is a stream transport of ours, else as methods of
 //! a `BufferedProtocol`.
 //!
-//! Loop thread only. The class claims to be `asyncio.BufferedProtocol`, because
-//! any transport may carry TLS, another TLS connection too.
+//! Loop thread only. The class claims to be `asyncio.BufferedProtocol`, so that any transport can carry
+//! TLS, another TLS connection too.
 
 use std::collections::VecDeque;
 

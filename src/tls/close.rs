@@ -1,8 +1,7 @@
-//! The ends of a session: goodbye on either side, a cut connection, `abort`, errors.
+//! The end of a session: `close_notify` on either side, a cut connection, `abort`, errors.
 //!
-//! Loop thread only. What the peer sent before our goodbye is still delivered
-//! after `close()`, and `eof_received` is called when the peer's goodbye answers ours, as in
-//! asyncio.
+//! Loop thread only. As in asyncio, what the peer sent before our `close_notify` is still delivered
+//! after `close()`, and `eof_received` is called when the peer's `close_notify` has answered ours.
 
 use pyo3::exceptions::{PyBaseException, PyException, PyOSError, PyRuntimeError};
 use pyo3::prelude::*;

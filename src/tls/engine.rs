@@ -1,9 +1,8 @@
 //! `Engine`: one connection's `SSLObject` and its two `MemoryBIO`s, and the calls of these.
 //!
-//! Loop thread only; any call may run Python code (a key log, a message callback). An `SSLObject`
-//! of exactly that class is bypassed for the `_ssl._SSLSocket` within it, and for data that one too
-//! where OpenSSL can be called directly. Objects of any other class are called themselves, by
-//! `foreign`.
+//! Loop thread only; any call may run Python code (a key log, a message callback). If the object is
+//! exactly an `SSLObject`, the `_ssl._SSLSocket` within it is called, or OpenSSL itself for data where
+//! that is possible. Objects of any other class are called as they are, by `foreign`.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;

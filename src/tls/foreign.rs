@@ -1,9 +1,9 @@
-//! Connections whose `SSLObject`, or a memory of it, is of a program's own class: asyncio's calls.
+//! Connections with an `SSLObject`, or a `MemoryBIO`, of a program's own class: asyncio's calls.
 //!
-//! Loop thread only. What these objects return is no length and no place for us: a count stays the
-//! object that it is, is compared and added as Python does it, and goes on to the protocol as it
-//! came. They are lent the protocol's own buffer and copies, never memory that connections share,
-//! because they may keep what they are given.
+//! Loop thread only. What these objects return is not used as a length or an index. A count stays a
+//! Python object: it is compared and added as Python does it, and goes on to the protocol unchanged.
+//! These objects may keep the buffers that they are given, so they get the protocol's own buffer and
+//! copies, never memory that connections share.
 
 use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;

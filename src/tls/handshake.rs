@@ -1,7 +1,7 @@
-//! The beginning: the handshake and its time-out.
+//! The handshake and its time-out.
 //!
-//! Loop thread only. The program hears of the connection only when the handshake
-//! is done, and what came in the same batch of records is delivered right then.
+//! Loop thread only. `connection_made` is called when the handshake is done, and data that came with its
+//! last records is delivered right after it.
 
 use pyo3::exceptions::{PyConnectionAbortedError, PyConnectionResetError, PyException};
 use pyo3::prelude::*;

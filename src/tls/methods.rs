@@ -1,8 +1,8 @@
 //! The methods of `TlsTransport` that Python sees.
 //!
-//! A table of contents: each is one step away from the file that owns the matter. Loop thread only.
-//! A transport that was closed again after its connection was lost has no session
-//! any more, and answers and ignores everything by itself.
+//! A table of contents: each calls the file that implements it. Loop thread only. A transport that was
+//! closed again after its connection was lost has no session: its methods then do nothing, or answer as
+//! asyncio's do.
 
 use std::collections::TryReserveError;
 

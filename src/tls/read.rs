@@ -1,8 +1,8 @@
 //! From records to the protocol.
 //!
-//! Loop thread only. OpenSSL is asked for data only when a whole record has come,
-//! which is read off the headers, because an `SSLWantReadError` costs as much as the record. And it
-//! is fed a record or so at a time: a `MemoryBIO` never shrinks.
+//! Loop thread only. OpenSSL is asked for data only when a whole record has come, which the headers
+//! tell, because an `SSLWantReadError` costs as much as decrypting a record. It is fed about a record
+//! at a time, because a `MemoryBIO` never shrinks.
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;

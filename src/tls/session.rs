@@ -1,8 +1,8 @@
 //! `TlsProtocol`: one TLS connection between a program's protocol and the transport below, and
 //! `TlsTransport`: what the program's protocol writes to.
 //!
-//! Loop thread only. The two hold each other until the connection is lost, as in
-//! asyncio; from then on the transport holds the session, and nothing holds the transport.
+//! Loop thread only. As in asyncio, the two refer to each other until the connection is lost; after that
+//! only the transport refers to the session.
 //!
 //! Without the GIL the states belong to the thread that made the connection, and other threads lock them;
 //! OpenSSL is called through the methods of `ssl`, which lock the connection.

@@ -1,10 +1,9 @@
 //! From the protocol to records: encrypting, what the transport below does not take, flow control.
 //!
-//! Loop thread only. What is written is encrypted and sent at once, but for the head of a response
-//! whose body is to come, as in `transport/stream/write.rs`. What waits for the transport below waits
-//! unencrypted, because a `MemoryBIO` never shrinks; only the end of the connection has everything
-//! encrypted at once. What asyncio would have given to that transport already is counted as given:
-//! it is `Output::handed`.
+//! Loop thread only. What is written is encrypted and sent at once, except for the head of a response
+//! (`transport/stream/write.rs`). What waits for the transport below waits unencrypted, because a
+//! `MemoryBIO` never shrinks; only the end of the connection encrypts everything. What asyncio would
+//! have given to that transport by now is counted in `Output::handed`.
 
 use std::collections::TryReserveError;
 

@@ -1,7 +1,7 @@
 //! Addresses as Python's `socket` module gives them.
 //!
-//! Any attached thread. A Unix name that begins with a zero byte, one of Linux's
-//! abstract names, is `bytes`; every other one is a `str`, an empty one too.
+//! Any attached thread. A Unix name that begins with a zero byte (an abstract name) is `bytes`; every
+//! other one is a `str`, an empty one too.
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;

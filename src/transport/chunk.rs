@@ -1,7 +1,7 @@
 //! `Data`: bytes that wait to be sent.
 //!
-//! Loop thread only. Only exact `bytes` are held; every other buffer is copied,
-//! because its owner may change or resize it before it is sent.
+//! Loop thread only. Exact `bytes` are kept; every other buffer is copied, because its owner may change
+//! or resize it before it is sent.
 
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;

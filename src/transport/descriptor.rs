@@ -1,7 +1,7 @@
 //! `Descriptor`: who owns the descriptor of a connection.
 //!
-//! Loop thread only. An accepted connection has no Python socket until the program
-//! asks for one; from then on that socket owns the descriptor, and there is never a second owner.
+//! Loop thread only. There is one owner at a time: an accepted connection has no Python socket until the
+//! program asks for one, and from then on that socket owns the descriptor.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 

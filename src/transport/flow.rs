@@ -1,7 +1,7 @@
 //! `Flow` and `Buffers`: when a protocol is asked to stop writing, and when it may go on.
 //!
 //! Loop thread only. asyncio compares whatever it is given as a water mark, so marks may be
-//! fractions, infinite or larger than any buffer; they are kept as given beside what they come to.
+//! fractions, infinite or larger than any buffer; they are kept as given, beside their values in bytes.
 
 use pyo3::PyClass;
 use pyo3::exceptions::{PyOverflowError, PyValueError};

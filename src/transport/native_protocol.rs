@@ -1,9 +1,7 @@
 //! `NativeProtocol`: the base of native protocols, which stream transports call without Python.
 //!
-//! Loop thread only. On any other transport such a protocol is an ordinary Python
-//! one, so it has the methods of one too.
-//!
-//! Its one field never changes.
+//! Loop thread only. It has the methods of an ordinary protocol too, for any other transport. Its one
+//! field never changes.
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;

@@ -1,7 +1,6 @@
 //! `Transfer`: what waits while a file is sent on a transport's descriptor.
 //!
-//! Loop thread only. There may be a transfer without anybody waiting in it, and
-//! already that refuses every write.
+//! Loop thread only. While a transfer exists, writes are refused, even if nothing waits for its end.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;

@@ -1,8 +1,8 @@
 //! `run_until_complete`.
 //!
-//! Loop thread only. Native because no exception may come between the moment in which the future
-//! gets the callback that stops the loop and the run, or between the run and the moment in which it
-//! loses it: a callback that stays behind stops a later run.
+//! Loop thread only. It is native because no exception may come between adding the callback that stops
+//! the loop and the run, or between the run and removing it: a callback that stays behind would stop a
+//! later run.
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;

@@ -1,8 +1,8 @@
-//! The methods of `EventLoop` that Python sees, apart from the ones in the fast convention.
+//! The methods of `EventLoop` that Python sees, apart from the ones in the fast calling convention.
 //!
-//! A table of contents: each is one step away from the file that owns the matter. Loop thread,
-//! except that any thread may ask for `is_running`, `is_closed` and the other flags. The one
-//! surprise: `_ready` makes the handles of the callbacks that were queued without one.
+//! A table of contents: each calls the file that implements it. Loop thread, except that any thread may
+//! ask for `is_running`, `is_closed` and the other flags. `_ready` makes the handles of callbacks that
+//! were queued without one.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,8 +1,8 @@
 //! The start and the end of a run.
 //!
-//! Loop thread only. Each is one step for an exception that comes between two instructions of
-//! Python, `KeyboardInterrupt` above all: no Python code runs within, except audit hooks and what a
-//! subclass has overridden. What these raise undoes a start, and does not stop an end.
+//! Loop thread only. Each is one native call, so `KeyboardInterrupt` cannot come in the middle of it.
+//! Audit hooks, and methods that a subclass overrides, are the only Python code that it runs: if one
+//! raises, a start is undone, and an end is completed.
 
 use std::sync::atomic::Ordering;
 

@@ -1,8 +1,7 @@
 //! `call_soon`, `call_soon_threadsafe`, `call_later`, `call_at`: handles into the queues.
 //!
-//! Loop thread, `call_soon_threadsafe` any. A callback from the loop's own thread
-//! first lets in what other threads queued before it, so the order is asyncio's, where one queue
-//! serves everybody.
+//! Loop thread; any thread for `call_soon_threadsafe`. A `call_soon` first moves to the ready queue what
+//! other threads queued before it: asyncio has one queue for all threads, and this keeps its order.
 
 use std::sync::atomic::Ordering;
 

@@ -1,8 +1,7 @@
-//! `create_future`, `create_task` and `get_debug`, which every future asks for.
+//! `create_future`, `create_task`, and `get_debug`, which every future calls.
 //!
-//! Loop thread only. Futures and tasks are asyncio's own, so `current_task`,
-//! debuggers and eager tasks keep working; what each Python version lets `create_task` take
-//! differs.
+//! Loop thread only. Futures and tasks are asyncio's own, so `current_task`, debuggers and eager tasks
+//! work. What `create_task` accepts depends on the Python version.
 
 use std::sync::atomic::Ordering;
 

@@ -1,8 +1,7 @@
 //! `add_reader` and `add_writer`: level-triggered watches with one handle for each direction.
 //!
-//! Loop thread only. A user may close a watched descriptor without telling us,
-//! and the kernel forgets it then; the poller mends the difference at the next watch of that
-//! number.
+//! Loop thread only. A program may close a watched descriptor without removing the watch; the kernel
+//! then forgets it. The poller notices at the next watch of that number and registers it again.
 
 use std::os::fd::RawFd;
 

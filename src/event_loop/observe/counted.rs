@@ -1,6 +1,6 @@
-//! Turns that are counted for a monitor: how long they take, and how late what they run begins.
+//! Turns that are timed for a monitor: how long they take, and how late callbacks begin.
 //!
-//! The loop's thread. Of the callbacks that `call_soon` queues one for each turn is timed: the first.
+//! The loop's thread. In each turn, the first callback that `call_soon` queues is timed.
 
 use pyo3::prelude::*;
 

@@ -1,6 +1,6 @@
-//! `Insight`: what debug mode and a monitor want to know of a loop, and what is counted for a monitor.
+//! `Insight`: what debug mode and a monitor ask to measure, and what was counted for a monitor.
 //!
-//! The loop's thread; any attached thread says what is wanted and reads totals.
+//! The loop's thread; any attached thread may ask for something and read totals.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -1,6 +1,6 @@
-//! `Snapshot`: what a loop has done so far and what it has to do now.
+//! `Snapshot`: what a loop has done so far and what is queued now.
 //!
-//! Any attached thread. It reads counts, however much the loop has to do.
+//! Any attached thread. It reads counts, so its cost does not depend on how much is queued.
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;

@@ -1,7 +1,7 @@
 //! Entries of the queue that run while a monitor or debug mode measures them.
 //!
-//! The loop's thread. Debug mode keeps the handle of what runs, reports by it, and so does more for each
-//! callback; a monitor keeps what it would make a name of.
+//! The loop's thread. Debug mode keeps the handle of what runs, for its reports, and so costs more for
+//! each callback than a monitor, which keeps the objects that a name is made of.
 
 use pyo3::prelude::*;
 use pyo3::types::PyModule;

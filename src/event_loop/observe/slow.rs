@@ -1,4 +1,4 @@
-//! `Frame`: what the calls of user code within one event took, while somebody wants to know.
+//! `Frame`: what the calls of user code within one event took, while slow calls are reported.
 //!
 //! The loop's thread. A frame holds its Python objects only while the event lasts.
 

@@ -1,8 +1,8 @@
-//! `Watcher`: sees in a thread of its own which loops stand still.
+//! `Watcher`: a thread that notices loops that stand still.
 //!
-//! One thread calls `wait`, which is detached from Python meanwhile, so that a loop whose callback holds the
-//! GIL is watched as well; the other methods may be called in any thread. It knows loops by their
-//! progress only and keeps none of them alive.
+//! One thread calls `wait`, detached from Python, so that it also sees a loop while a callback holds
+//! the GIL; the other methods may be called in any thread. It knows loops only by their `Progress` and
+//! keeps none of them alive.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

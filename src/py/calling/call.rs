@@ -1,7 +1,7 @@
-//! Calls into Python through the vectorcall protocol, with arguments that sit where they are.
+//! Calls into Python through the vectorcall protocol, without copying the arguments.
 //!
-//! Any attached thread may call it. Up to three arguments of a callback are kept
-//! beside the callable instead of in a tuple, which is one allocation less for each callback.
+//! Any attached thread may call it. Up to three arguments of a callback are kept beside the callable
+//! instead of in a tuple, which saves one allocation for each callback.
 
 use std::mem::ManuallyDrop;
 

@@ -1,7 +1,7 @@
-//! How a native coroutine ends and is thrown into.
+//! How a native coroutine returns, raises, and is thrown into.
 //!
-//! Any attached thread may call it. A coroutine's result travels as the value of
-//! a `StopIteration`, and setting one in C costs half of what making a `PyErr` of it does.
+//! Any attached thread may call it. A coroutine returns by raising `StopIteration`; setting that in C
+//! costs half of what making a `PyErr` of it does.
 
 use pyo3::call::PyCallArgs;
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyRuntimeWarning, PyTypeError};

@@ -1,9 +1,9 @@
-//! Entries of a module's dictionary that every call looks up and hardly any program replaces: found
-//! without a count of references that all threads would share.
+//! Entries of a module's dictionary that every call looks up and few programs replace, found without
+//! changing a reference count that all threads would share.
 //!
-//! Any attached thread; builds without the GIL only. CPython tells of changes to the dictionary
-//! (`PyDict_Watch`). Until the first one, an entry is what it was at first use, and is never freed; after
-//! it, entries are looked up at every call.
+//! Any attached thread; builds without the GIL only. CPython reports changes of the dictionary
+//! (`PyDict_Watch`). Until the first change, an entry is what it was at first use, and is never freed;
+//! after it, entries are looked up at every call.
 
 use std::ffi::c_int;
 use std::ops::Deref;

@@ -4,9 +4,9 @@
 //! may resize its owner (`bytearray.clear()` in `buffer_updated`), so views are used inside one
 //! closure and never kept.
 //!
-//! The closures that borrow are `Send`, as those of `Python::detach` are: then they hold no `Python`
-//! and no `Bound`, and so cannot call Python. It is a check and no proof, since a closure could still
-//! ask for a token with `Python::attach`, or use a system call that calls back; none of ours does.
+//! The closures that borrow are `Send`, as those of `Python::detach` are, so they hold no `Python` and
+//! no `Bound` and cannot call Python with them. This is a check and not a proof: a closure could still
+//! call `Python::attach`, or make a system call that calls back. None does.
 
 use std::mem::MaybeUninit;
 

@@ -1,8 +1,7 @@
-//! `bytearray` objects as a queue of bytes: put in behind, taken out in front.
+//! `bytearray` objects as a queue of bytes: appended at the end, taken from the front.
 //!
-//! Any attached thread: without the GIL each call is a critical section of the object. CPython moves
-//! the beginning of a `bytearray` when its head is deleted and copies nothing, so taking out piece by
-//! piece is cheap.
+//! Any attached thread: without the GIL each call is a critical section of the object. CPython does not
+//! copy the rest of a `bytearray` when its head is deleted, so taking out piece by piece is cheap.
 
 use pyo3::ffi;
 use pyo3::prelude::*;

@@ -1,7 +1,7 @@
-//! `bytes` objects: made to measure, and filled in place by a system call.
+//! `bytes` objects of a known size, filled in place by a system call.
 //!
-//! Any attached thread may call it. A `bytes` that nobody else has seen yet may
-//! be written to, which saves the copy of a large read.
+//! Any attached thread may call it. A `bytes` may be written to before any other code has seen it,
+//! which saves the copy of a large read.
 
 use std::io;
 

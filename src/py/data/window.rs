@@ -1,11 +1,11 @@
-//! `Window`: memory of ours of which Python sees one range at a time.
+//! `Window`: memory of the loop of which Python sees one range at a time.
 //!
-//! The thread of the loop that has it. Nothing is allocated to hand a range to
-//! OpenSSL: the same object shows another range for each call.
+//! The thread of the loop that has it. Handing a range to OpenSSL allocates nothing: the same object
+//! shows another range for each call.
 //!
-//! A window has one user at a time: the one that took it out of its loop, which is locked for that. The
-//! range is shown by atomics, and the memory never moves, so a thread that keeps a view reads bytes of
-//! another connection at worst.
+//! A window has one user at a time, which took it out of the loop under the loop's lock. The range is
+//! kept in atomics, and the memory never moves, so a thread that keeps a view can at worst read bytes
+//! of another connection.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_int;

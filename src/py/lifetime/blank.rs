@@ -1,9 +1,9 @@
-//! Objects that were never filled in: how they are freed.
+//! Frees objects that were never filled in.
 //!
 //! Any attached thread. `object.__new__` of Python 3.11 and 3.12 makes the attributes of an instance
-//! after the instance; where no memory is left for them it frees the instance by its class's
-//! `tp_dealloc`, before PyO3 has put a Rust value into it. All its bytes are zero then, which no value
-//! of ours is. PyO3 would drop that value.
+//! after the instance. If memory is short, it frees the instance by its class's `tp_dealloc`, before
+//! PyO3 has put a Rust value into it: all its bytes are zero, which is not a valid value of our types,
+//! and PyO3 would drop it.
 
 use std::sync::OnceLock;
 

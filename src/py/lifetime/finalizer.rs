@@ -1,9 +1,9 @@
-//! `__del__` of native classes: what an object does when nothing refers to it any more.
+//! `__del__` of native classes.
 //!
-//! Any attached thread may call it: the collector runs where it likes. CPython calls `__del__` once
-//! in the life of an object, when its last reference goes or when the collector finds it in garbage,
-//! before anything that it refers to is cleared. What it raises goes to `sys.unraisablehook`, with
-//! the method that raised it. From the method the program may bring the object back.
+//! Any attached thread: the collector runs in any of them. CPython calls `__del__` once in the life of
+//! an object, when its last reference goes or when the collector finds it in garbage, before anything
+//! that it refers to is cleared. An exception goes to `sys.unraisablehook`, with the method that raised
+//! it. The method may make the object reachable again.
 
 use std::ffi::CStr;
 use std::marker::PhantomData;

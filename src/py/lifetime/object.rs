@@ -1,7 +1,7 @@
 //! Questions about an object itself: how many references it has, whether the collector tracks it.
 //!
-//! Any attached thread may call it. Objects of `#[pyclass]` types are tracked
-//! from birth; ours that live for one turn are untracked, and tracked later if they are kept.
+//! Any attached thread may call it. Objects of `#[pyclass]` types are tracked when they are made. Those
+//! that live for one turn are untracked, and tracked again if they are kept.
 
 use std::ffi::CStr;
 

@@ -1,9 +1,9 @@
 //! Free lists for objects that live for one callback.
 //!
-//! Any attached thread may call it; without the GIL there is no pool, and an object is freed when its last
-//! reference goes. A pooled object is not freed and made again but kept whole, emptied of
-//! its references; what changes is `tp_dealloc` of its type. Where the pool runs out, a new object
-//! is a copy of the bytes of an emptied one, which costs half of what making one does.
+//! Any attached thread may call it; without the GIL there is no pool, and an object is freed when its
+//! last reference goes. A replaced `tp_dealloc` of the class puts an object into the pool: it stays
+//! whole, without its references. Where the pool is empty, a new object is a copy of the bytes of an
+//! emptied one, which costs half of what making one does.
 
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ptr::{NonNull, null_mut};

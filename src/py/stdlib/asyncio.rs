@@ -1,8 +1,8 @@
 //! The classes and functions of asyncio that the native code calls.
 //!
-//! Any attached thread. Names are looked up at first use, so importing ferroloop
-//! imports no more of asyncio than it must; `Future` and `Task` are looked up at every call, because
-//! programs replace them.
+//! Any attached thread. Names are looked up at first use, so importing ferroloop imports no more of
+//! asyncio than it needs. `Future` and `Task` are looked up at every call, because programs replace
+//! them.
 
 use crate::py::calling::names::name;
 #[cfg(Py_GIL_DISABLED)]

@@ -1,8 +1,8 @@
-//! Whether somebody listens to audit events (PEP 578).
+//! Whether the interpreter has audit hooks (PEP 578).
 //!
-//! Any attached thread may call it. CPython has no question for that. It builds
-//! an event's arguments only for a hook, though, and our argument notes that it was built; a hook
-//! therefore hears one event that means nothing, `ferroloop.hooks`.
+//! Any attached thread may call it. CPython has no function for that, but it builds an event's arguments
+//! only if there is a hook. Our argument notes that it was built; a hook therefore sees one extra event,
+//! `ferroloop.hooks`.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;

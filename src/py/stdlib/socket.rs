@@ -1,9 +1,8 @@
-//! `socket.socket`: its descriptor, read where CPython keeps it, and sockets for descriptors of
-//! ours.
+//! `socket.socket`: reading its descriptor, and making sockets for descriptors of ours.
 //!
-//! Any attached thread may call it. Where the descriptor is belongs to CPython
-//! alone (it is the first field of the C structure since Python 2), so the first reading is
-//! compared with what `fileno()` says, and if they differ `fileno()` is asked from then on.
+//! Any attached thread may call it. The descriptor is the first field of the C structure, which is
+//! private to CPython, though it has been so since Python 2. The first reading is compared with
+//! `fileno()`; if they differ, `fileno()` is called from then on.
 
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};

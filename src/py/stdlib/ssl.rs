@@ -2,10 +2,10 @@
 //! `_ssl.MemoryBIO`s.
 //!
 //! Attached threads, one at a time. CPython does not publish where these objects keep what they
-//! wrap, so `Check` tries it on objects made for that, once: on a version of CPython that is not
-//! known, without the GIL, or when anything does not fit, there is no `Direct`, and callers use the
-//! Python methods. No function is called on a word before the memory behind it looks as that behind
-//! an address of OpenSSL's does.
+//! wrap, so `Check` tries it once on objects made for that. On an unknown version of CPython, without
+//! the GIL, or if anything does not fit, there is no `Direct`, and callers use the Python methods. No
+//! function is called on a word before the memory behind it has been compared with that of an object of
+//! OpenSSL's.
 //!
 //! Data only, and no exceptions: what OpenSSL refuses is tried again through the Python method,
 //! which raises.

@@ -1,7 +1,7 @@
-//! Warnings of what nobody closed and what nobody awaited.
+//! Warnings about unclosed transports and coroutines that were never awaited.
 //!
-//! Any thread may call it. An object may end while an exception is under
-//! way, which has to survive both the warning and what the warning raises.
+//! Any thread may call it. An object may be destroyed while an exception is being handled; that
+//! exception is kept, whatever the warning raises.
 
 use pyo3::PyTypeInfo;
 use pyo3::exceptions::PyResourceWarning;

@@ -1,9 +1,9 @@
 //! `OpenSsl`: some functions of the OpenSSL that another module of this process is linked to, and
 //! `Session`: the data path of one TLS connection over them.
 //!
-//! A session belongs to the thread that uses it. Nothing is loaded and nothing is
-//! linked. The functions are looked up in what the other module brought, so that there is one
-//! OpenSSL; where they are not found, there is no `OpenSsl`.
+//! A session belongs to the thread that uses it. Nothing is loaded and nothing is linked: the functions
+//! are looked up in the library that the other module loaded, so that the process has one OpenSSL. If
+//! they are not found, there is no `OpenSsl`.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_long, c_ulong, c_void};

@@ -1,8 +1,8 @@
-//! `words`: what is at an address that may be none.
+//! `words`: copies what is at an address that may not be mapped.
 //!
-//! Any thread. Nothing is dereferenced: the kernel copies, and refuses what is not mapped, as it
-//! does for every buffer that a program hands to a system call. A pipe carries the copy, because
-//! sandboxes that forbid process_vm_readv(2) have to let programs write to pipes.
+//! Any thread. Nothing is dereferenced: the kernel copies, and refuses what is not mapped, as for every
+//! buffer of a system call. The copy goes through a pipe, because some sandboxes forbid
+//! process_vm_readv(2), and none can forbid write(2).
 
 use std::ffi::c_void;
 use std::io::Read;

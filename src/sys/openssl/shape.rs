@@ -1,8 +1,7 @@
-//! `Shape`: what the objects of an OpenSSL look like, learned from objects of our own.
+//! `Shape`: what the objects of an OpenSSL look like in memory, learned from objects of our own.
 //!
-//! Any thread. It tells whether words that may be addresses of an `SSL` and its `BIO`s are such
-//! addresses, before a function is called on them: what is behind them is copied by the kernel and
-//! compared, never dereferenced.
+//! Any thread. It tells whether words are the addresses of an `SSL` and its `BIO`s before a function is
+//! called on them: the kernel copies what is at the addresses, and the copies are compared.
 
 use std::ffi::c_void;
 

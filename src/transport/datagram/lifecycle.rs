@@ -1,7 +1,7 @@
 //! The life of a datagram endpoint, from its socket to `connection_lost`: what the loop calls.
 //!
-//! Loop thread only. An endpoint that was closed while datagrams wait goes on
-//! sending, and is lost in the very event in which the last one leaves, as in asyncio.
+//! Loop thread only. As in asyncio, an endpoint that was closed while datagrams wait goes on sending,
+//! and `connection_lost` is called in the event in which the last one is sent.
 
 use pyo3::prelude::*;
 

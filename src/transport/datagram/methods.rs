@@ -1,7 +1,7 @@
 //! The methods of `DatagramTransport` that Python sees.
 //!
-//! A table of contents: each is one step away from the file that owns the matter. Loop thread only.
-//! Reading can be paused on Python 3.10 too, where asyncio's endpoints cannot.
+//! A table of contents: each calls the file that implements it. Loop thread only. Reading can be paused
+//! on Python 3.10 too, where asyncio's endpoints cannot.
 
 use std::collections::VecDeque;
 

@@ -1,8 +1,8 @@
 //! From the kernel to a datagram protocol: a burst in one system call.
 //!
-//! Loop thread only. Asyncio delivers one datagram in each turn, and what it made
-//! ready runs before the next one. So the datagrams of a burst follow each other at once only while
-//! nothing else is waiting to run; the rest is delivered after the next poll.
+//! Loop thread only. asyncio delivers one datagram in each turn, and what that made ready runs before
+//! the next one. So several datagrams are delivered at once only while nothing else is ready; the rest
+//! is delivered after the next poll.
 
 use std::io;
 use std::os::fd::RawFd;

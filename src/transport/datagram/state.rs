@@ -1,7 +1,7 @@
 //! `DatagramTransport`: one socket that sends and receives datagrams, and its protocol.
 //!
-//! Loop thread only. An error of the socket is told to `error_received` and the
-//! endpoint lives on; only what is no `OSError` ends it.
+//! Loop thread only. An error of the socket is passed to `error_received`, and the endpoint stays open;
+//! only an exception that is no `OSError` ends it.
 //!
 //! Without the GIL the state belongs to the thread that made the endpoint, and other threads lock it.
 

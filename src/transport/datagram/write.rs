@@ -1,8 +1,7 @@
 //! From a datagram protocol to the kernel: each datagram at once, or queued while there is no room.
 //!
-//! Loop thread only. Numeric addresses, and above all the address of the last
-//! sender, are read here; every other one goes through Python's own `socket.sendto`, so that its
-//! rules and errors (names that are resolved, paths, texts) are not written twice.
+//! Loop thread only. Numeric addresses, and the address of the last sender, are handled here. Every
+//! other address goes through Python's `socket.sendto`, with its rules and errors.
 
 use std::collections::TryReserveError;
 use std::io;

@@ -1,8 +1,7 @@
-//! `PipeTransport`: what the two ends of pipes have in common, from the first step to the last.
+//! `PipeTransport`: what the two ends of pipes have in common.
 //!
-//! Loop thread only. The reading and the writing transport of a terminal may be
-//! made of one and the same descriptor, which an epoll set takes only once; the second of them
-//! watches a duplicate.
+//! Loop thread only. The reading and the writing transport of a terminal may be made of one and the
+//! same descriptor, which an epoll set takes only once; the second transport watches a duplicate.
 //!
 //! Without the GIL the state belongs to the thread that made the transport, and other threads lock it.
 

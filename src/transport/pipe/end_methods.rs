@@ -1,6 +1,6 @@
 //! The methods that both ends of pipes show to Python.
 //!
-//! A table of contents: each is one step away from the file that owns the matter.
+//! A table of contents: each calls the file that implements it.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;

@@ -1,8 +1,8 @@
 //! `ReadPipeTransport`: from a pipe to its protocol, one read for each event.
 //!
-//! Loop thread only. A short read does not say that a pipe is drained, since it
-//! may give one packet a read (O_DIRECT, which only its writer can see), so it is asked; a terminal
-//! gives one line a read and a datagram socket one message, and is read again after the next poll.
+//! Loop thread only. A short read does not mean that a pipe is empty, since it may give one packet a
+//! read (O_DIRECT, which only its writer can see), so the kernel is asked how much is left. A terminal
+//! gives one line a read and a datagram socket one message; both are read again after the next poll.
 //!
 //! Without the GIL its state is protected as that of `end`.
 

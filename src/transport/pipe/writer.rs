@@ -1,8 +1,8 @@
 //! `WritePipeTransport`: from a protocol to a pipe.
 //!
-//! Loop thread only. No write is delayed as a socket may delay one; each write is a
-//! system call of its own, because a pipe that several processes write to keeps small writes whole,
-//! and because programs block on the other end of a pipe in the very callback that wrote to it.
+//! Loop thread only. No write is delayed, and each write is a system call of its own: a pipe that
+//! several processes write to keeps small writes whole, and programs read the other end of a pipe in
+//! the callback that wrote to it.
 //!
 //! Without the GIL its state is protected as that of `end`.
 

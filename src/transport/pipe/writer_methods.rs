@@ -1,6 +1,6 @@
 //! The methods of `WritePipeTransport` that Python sees, beside those of both ends.
 //!
-//! A table of contents: each is one step away from the file that owns the matter.
+//! A table of contents: each calls the file that implements it.
 
 use pyo3::PyClassInitializer;
 use pyo3::prelude::*;

@@ -1,7 +1,7 @@
 //! The transports that belong to a server.
 //!
-//! Loop thread only. They are found by asking every transport of the loop,
-//! because closing all clients is rare and a list of them would cost every connection.
+//! Loop thread only. Every transport of the loop is asked: closing all clients is rare, and a list of
+//! them would cost every connection.
 
 use pyo3::prelude::*;
 

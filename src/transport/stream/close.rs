@@ -1,7 +1,7 @@
 //! The end of a connection: `close`, `abort`, and what is kept of it afterwards.
 //!
-//! Loop thread only. The addresses are read before the descriptor closes, so that
-//! `get_extra_info` answers afterwards, as asyncio's does.
+//! Loop thread only. The addresses are read before the descriptor is closed, because asyncio's
+//! `get_extra_info` answers afterwards too.
 
 use std::sync::atomic::Ordering;
 

@@ -1,8 +1,7 @@
 //! `create_connection` to an address: socket, connection, protocol and transport in one call.
 //!
-//! Loop thread only. Most calls are not for it. A name, an option, debug mode or
-//! an audit hook, which has to see the Python socket, are answered with `None`, and Python does it
-//! all.
+//! Loop thread only. For a host name, an option, debug mode, or an audit hook, which has to see the
+//! Python socket, it returns `None`, and Python makes the connection.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;

@@ -1,8 +1,7 @@
 //! The methods of `StreamTransport` that Python sees.
 //!
-//! A table of contents: each is one step away from the file that owns the matter. Loop thread only.
-//! What would show whether everything is sent (the buffer's size, the socket, `abort`) sends a
-//! delayed write first.
+//! A table of contents: each calls the file that implements it. Loop thread only. A method that would
+//! show whether everything is sent (the buffer's size, the socket, `abort`) sends a delayed write first.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;

@@ -1,8 +1,8 @@
 //! The beginning of a connection: from a descriptor to a transport that its loop watches.
 //!
-//! Loop thread only. The transport has its place in the loop's registry from the
-//! start, but the kernel is asked to watch the descriptor only when `connection_made` has run, so
-//! that the first data comes in the turn in which asyncio would deliver it.
+//! Loop thread only. The transport has its place in the loop's registry from the start. The kernel is
+//! asked to watch the descriptor only when `connection_made` has run, so that the first data comes in
+//! the turn in which asyncio would deliver it.
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;

@@ -1,8 +1,8 @@
 //! From the kernel to the protocol: one `recv` for each event.
 //!
-//! Loop thread only. An edge comes once, so what is left in the kernel after a
-//! full read, or when the peer has closed, is asked for again after the next poll, exactly where a
-//! level-triggered poll would report it.
+//! Loop thread only. An edge-triggered event comes once. After a full read, or when the peer has closed,
+//! the transport asks to be resumed and reads again after the next poll, where a level-triggered poll
+//! would report it.
 
 use std::io;
 use std::os::fd::RawFd;

@@ -1,8 +1,7 @@
 //! What a stream transport does while a file is sent on its descriptor, past its own queue.
 //!
-//! Loop thread only. Waiting for room looks like a blocked write with nothing in
-//! the queue, so the end of the wait is the end of any blocked write, and a cancelled wait needs no
-//! undoing.
+//! Loop thread only. Waiting for room is the state of a blocked write with an empty queue, so it ends as
+//! any blocked write does, and a cancelled wait needs no undoing.
 
 use pyo3::exceptions::{PyConnectionError, PyRuntimeError};
 use pyo3::prelude::*;

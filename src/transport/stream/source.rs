@@ -1,7 +1,7 @@
 //! What the loop calls: the `SourceClass` of stream transports.
 //!
-//! Loop thread only. One event may say both "readable" and "writable", and both
-//! are served, reading first as asyncio does.
+//! Loop thread only. An event may be both readable and writable: the transport then reads first, as
+//! asyncio does.
 
 use pyo3::prelude::*;
 

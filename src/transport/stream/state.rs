@@ -1,10 +1,10 @@
 //! `StreamTransport`: one connected stream socket, TCP or Unix, and its protocol.
 //!
-//! Loop thread only. What is written is sent at once, but for the head of a response, which waits
-//! for its body until the callback returns; everything that would let a program notice sends first.
+//! Loop thread only. What is written is sent at once, except for the head of a response, which waits for
+//! its body until the callback returns, or until the program could notice.
 //!
-//! Without the GIL the state belongs to the thread that made the transport, and other threads lock it,
-//! one step at a time: what they do in between is their own fault, and no more than that.
+//! Without the GIL the state belongs to the thread that made the transport, and other threads lock it
+//! for one step at a time; calls from several threads at once are not ordered.
 
 use std::os::fd::RawFd;
 

@@ -1,8 +1,8 @@
 //! From the protocol to the kernel: sending, what it does not take, flow control.
 //!
-//! Loop thread only. What is written is sent at once. The one write that is not is the head of a
-//! response whose body is to come (`logic/response_head.rs`): it leaves with the next write, when
-//! the callback returns, or when the program asks something whose answer would show it.
+//! Loop thread only. What is written is sent at once, except for the head of a response that has a body
+//! (`logic/response_head.rs`). The head is sent with the next write, when the callback returns, or when
+//! the program asks for something that would show that it was not sent.
 
 use std::io;
 use std::os::fd::RawFd;
