@@ -1,4 +1,4 @@
-//! One event loop: its turn, what it watches, what it owes its callers.
+//! One event loop: its turn, what it watches, and its methods.
 //!
 //! - `methods`: the methods that Python sees
 //! - `source`: what the loop knows about a transport or a listener
@@ -10,7 +10,7 @@
 //! - `registry`: sources under generational keys, delayed writes and resumptions
 //! - `registration`: the place of one source there, and the kernel's watch of its descriptor
 //! - `signals`: what signals write to the loop's pipe
-//! - `wakeup`: whose pipe that is
+//! - `wakeup`: which loop CPython's signal handler writes to
 //! - `owner`: answers to handles
 //! - `user_code`: the one place through which user code is called
 //! - `turn`: one turn, and turns until `stop()`

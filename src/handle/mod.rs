@@ -5,7 +5,7 @@
 //! - `runner`: which thread runs a callback
 //! - `callback`: a callback outside of a handle
 //! - `named`: callbacks that fail, and those of debug mode
-//! - `unkept`: handles that nobody keeps
+//! - `unkept`: handles that the program has not kept
 //! - `threadsafe`: cancelling from another thread
 //! - `owner`: what a handle asks of its loop
 //! - `cancel`: `cancel()` of both, in the fast calling convention

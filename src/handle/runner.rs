@@ -13,13 +13,13 @@ pub(crate) enum Runner {
     /// They need not: the handle is for one thread, or this Python does not promise it.
     Untold,
     /// They do, and it does not run.
-    Nobody,
+    NoThread,
     /// This thread runs it.
     Thread(NonZeroU32),
 }
 
 impl Runner {
-    /// Takes note that this thread runs the callback. False if nobody wants to know.
+    /// Notes that this thread runs the callback. False if other threads cannot ask.
     #[inline]
     pub(crate) fn begin(&mut self) -> bool {
         let told = *self != Self::Untold;

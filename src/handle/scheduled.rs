@@ -163,7 +163,7 @@ impl Handle {
         Self::run_once(this, false)
     }
 
-    /// As `run`; a handle that was the queue's and that nobody else has is left empty.
+    /// As `run`; a handle that only the queue referred to is left empty.
     #[inline]
     fn run_once(this: &Bound<'_, Self>, queued: bool) -> PyResult<()> {
         let py = this.py();
@@ -193,7 +193,7 @@ impl Handle {
         }
     }
 
-    /// As `run`, with the queue's reference: a handle that nobody else has goes to its pool at
+    /// As `run`, with the queue's reference: a handle without another reference goes to its pool at
     /// once.
     #[allow(
         clippy::inline_always,
@@ -206,7 +206,7 @@ impl Handle {
         result
     }
 
-    /// Puts the callback back into a handle that somebody holds, and shows it to the collector.
+    /// Puts the callback back into a handle that the program has kept, and has the collector track it.
     pub(super) fn keep(&self, this: &Bound<'_, Self>, callback: Callback) {
         let py = this.py();
         object::track(this.as_unbound());
@@ -235,7 +235,7 @@ impl Handle {
     }
 
     /// Releases the callback and its arguments, which may run Python code, and gives back the loop:
-    /// a cancelled handle that somebody keeps holds nothing, so it needs no collector.
+    /// a cancelled handle refers to nothing, so the collector need not track it.
     #[inline]
     pub(crate) fn drop_callback<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let (callback, event_loop) = self.state.with(py, |state| {

@@ -15,7 +15,7 @@ impl Handle {
     /// From Python 3.14 on, cancelling from another thread waits for a callback that runs.
     #[inline]
     pub(crate) fn make_threadsafe(&self, py: Python<'_>) {
-        self.state.with(py, |state| state.runner = Runner::Nobody);
+        self.state.with(py, |state| state.runner = Runner::NoThread);
     }
 
     /// Takes note that the thread which has just made the handle is not the one that runs it.
@@ -51,16 +51,16 @@ impl Handle {
     #[inline]
     fn runs_elsewhere(&self, py: Python<'_>) -> bool {
         match self.state.with(py, |state| state.runner) {
-            Runner::Untold | Runner::Nobody => false,
+            Runner::Untold | Runner::NoThread => false,
             Runner::Thread(runner) => runner != thread::number(),
         }
     }
 
-    /// Lets go whoever waits for the end of the callback.
+    /// Wakes the threads that wait for the end of the callback.
     #[cold]
     pub(crate) fn tell_finished(&self, py: Python<'_>) -> PyResult<()> {
         let event = self.state.with(py, |state| {
-            state.runner = Runner::Nobody;
+            state.runner = Runner::NoThread;
             state.debug.as_mut().and_then(|debug| debug.finished.take())
         });
         match event {

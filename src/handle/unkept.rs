@@ -14,7 +14,7 @@ use crate::handle::runner::Runner;
 use crate::py::lifetime::{object, pool};
 
 impl Handle {
-    /// Runs a callback whose handle nobody has kept: as `run` does it with the handle.
+    /// Runs a callback without its handle, as `run` does with it.
     #[allow(
         clippy::inline_always,
         reason = "the second caller, for monitors, would make it a call of its own for all"
@@ -52,7 +52,7 @@ impl Handle {
         Ok(handle)
     }
 
-    /// The callback of `handle` if nobody but its queue has it, and it needs no handle to run.
+    /// The callback of `handle`, if only its queue refers to it and the callback needs no handle.
     #[inline]
     pub(crate) fn give_up(py: Python<'_>, handle: &Py<Self>) -> Option<(Callback, Flavour)> {
         if !pool::is_unseen(handle.bind(py)) {

@@ -14,7 +14,7 @@ pub(crate) trait Queue: Default {
 pub(crate) struct Inbox<Q> {
     /// What was handed in and not taken yet.
     items: Q,
-    /// Whether the loop sleeps, or is about to, and nobody has woken it yet.
+    /// Whether the loop sleeps, or is about to, and has not been woken.
     sleeping: bool,
 }
 

@@ -26,7 +26,7 @@ use loom::sync::{
 
 /// In memory that is no lease yet: what CPython allocates is zeroed.
 const NOTHING: usize = 0;
-/// Nobody holds it, and it is at no home.
+/// It is free, and at no home.
 const FREE: usize = 1;
 /// The rest of the word is the thread whose home is here.
 const HOME: usize = 2;
@@ -38,7 +38,7 @@ const FOREVER: u32 = u32::MAX;
 
 /// A lock that is given back by the thread that took it.
 pub(crate) trait Exclusive {
-    /// Waits until nobody holds the lock, and takes it.
+    /// Waits until the lock is free, and takes it.
     fn lock(&self);
     /// Gives it back.
     fn unlock(&self);
@@ -159,7 +159,7 @@ impl<L: Exclusive> Lease<L> {
         self.word.load(Ordering::Relaxed) != me | HOME
     }
 
-    /// Whether nobody uses the value: asked by a thread while all others stand still, which may use
+    /// Whether the value is not in use: asked by a thread while all others stand still, which may use
     /// it then for as long as that lasts.
     pub(crate) fn is_idle(&self) -> bool {
         match self.word.load(Ordering::Acquire) {
@@ -187,7 +187,7 @@ impl<L: Exclusive> Lease<L> {
     }
 
     /// Brings the lease home to the thread `me`, whose number is `number`, and which does not have
-    /// it now. The first thread that asks has its home here for ever.
+    /// it now. The first thread that asks keeps its home here.
     #[cold]
     pub(crate) fn come_home(&self, me: usize, number: u32) {
         let (relaxed, none) = (Ordering::Relaxed, 0);
@@ -229,7 +229,7 @@ pub(crate) struct Lot {
 }
 
 impl Lot {
-    /// A lot in which nobody waits.
+    /// A lot in which no thread waits.
     #[cfg(not(loom))]
     pub(crate) const fn new() -> Self {
         Self {
@@ -259,7 +259,7 @@ impl Lot {
         }
     }
 
-    /// Tells everybody who waits here that a thread has left its home.
+    /// Tells the threads that wait here that a thread has left its home.
     #[cold]
     pub(crate) fn tell(&self) {
         drop(self.guard.lock().unwrap_or_else(PoisonError::into_inner));
@@ -370,7 +370,7 @@ mod loom_tests {
     }
 
     #[test]
-    fn an_owner_comes_home_only_when_nobody_is_there() {
+    fn an_owner_comes_home_only_when_no_thread_is_there() {
         loom::model(|| {
             let cell = cell(Lease::homeless(Lock::new()));
             let shared = Arc::clone(&cell);

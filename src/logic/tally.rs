@@ -10,9 +10,9 @@ pub(crate) struct Tally {
     pub(crate) waits: u64,
     /// Whether one of them goes on.
     asleep: bool,
-    /// How long they took since somebody first asked, in seconds.
+    /// How long they took since the first `metrics()`, in seconds.
     idle: Option<f64>,
-    /// When the present one began; `None` if none goes on, or nobody has asked.
+    /// When the present one began; `None` if none goes on, or before the first `metrics()`.
     since: Option<f64>,
 }
 

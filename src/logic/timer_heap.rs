@@ -8,9 +8,9 @@ use std::cmp::Ordering;
 use std::collections::TryReserveError;
 
 /// Cancelled entries are swept when there are more than this many of them …
-const SWEEP_COUNT: usize = 100;
+const COMPACT_COUNT: usize = 100;
 /// … and they make up more than one in this many of all entries.
-const SWEEP_SHARE: usize = 2;
+const COMPACT_SHARE: usize = 2;
 /// Once this many entries, and more than one in so many of those that are left, were due at once,
 /// what else is due is sorted instead of taken out one by one.
 const MANY: usize = 64;
@@ -203,15 +203,15 @@ impl<T> TimerHeap<T> {
         None
     }
 
-    /// Whether enough entries are cancelled for a sweep to pay.
+    /// Whether enough entries are cancelled for `compact` to pay.
     #[inline]
-    pub(crate) fn wants_sweep(&self) -> bool {
-        self.cancelled > SWEEP_COUNT && self.cancelled * SWEEP_SHARE > self.entries.len()
+    pub(crate) fn wants_compacting(&self) -> bool {
+        self.cancelled > COMPACT_COUNT && self.cancelled * COMPACT_SHARE > self.entries.len()
     }
 
     /// Takes out every entry for which `dead` holds; the caller releases them. Does nothing if there
     /// is no memory for that.
-    pub(crate) fn sweep(&mut self, dead: impl Fn(&T) -> bool) -> Vec<T> {
+    pub(crate) fn compact(&mut self, dead: impl Fn(&T) -> bool) -> Vec<T> {
         let mut gone = Vec::new();
         let count = self.entries.iter().filter(|entry| dead(&entry.item));
         if gone.try_reserve_exact(count.count()).is_err() {
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_keeps_the_order_of_what_is_left() {
+    fn compacting_keeps_the_order_of_what_is_left() {
         let mut heap = TimerHeap::default();
         for item in 0..500_u32 {
             heap.push(f64::from(item * 31 % 97), item).unwrap();
@@ -396,8 +396,8 @@ mod tests {
         for _ in 0..300 {
             heap.cancel(|_| false);
         }
-        assert!(heap.wants_sweep());
-        let gone = heap.sweep(|item| item % 5 < 3);
+        assert!(heap.wants_compacting());
+        let gone = heap.compact(|item| item % 5 < 3);
         assert_eq!(gone.len(), 300);
         let mut expected: Vec<_> = (0..500_u32)
             .filter(|item| item % 5 >= 3)

@@ -237,7 +237,7 @@ impl Context {
     }
 
     /// A context with the same variables that no other holder changes. A shared one is that
-    /// already: whoever changes it becomes the owner of a context of its own.
+    /// already: a callback that changes it becomes the owner of a context of its own.
     pub(crate) fn separate(&self, py: Python<'_>) -> PyResult<Self> {
         match self.referent(py) {
             Referent::Own(context) => Ok(Self::own(copy(py, &context.to_owned().unbind())?)),
@@ -257,7 +257,7 @@ impl Context {
     #[inline]
     pub(crate) fn release(self, py: Python<'_>) {
         let pointer = ManuallyDrop::new(self).pointer();
-        // SAFETY: the invariant: an owned reference, which nobody releases again.
+        // SAFETY: the invariant: an owned reference, which is not released again.
         drop(unsafe { Bound::from_owned_ptr(py, pointer) });
     }
 
@@ -277,13 +277,13 @@ impl Drop for Context {
     fn drop(&mut self) {
         let pointer = self.pointer();
         Python::attach(|py| {
-            // SAFETY: the invariant: an owned reference, which nobody releases again.
+            // SAFETY: the invariant: an owned reference, which is not released again.
             drop(unsafe { Bound::from_owned_ptr(py, pointer) });
         });
     }
 }
 
-/// Whether a callback left `context` equal to `pristine`, with nobody else holding it.
+/// Whether a callback left `context` equal to `pristine`, and nothing else refers to it.
 #[inline]
 fn unmarked(context: &Py<PyAny>, pristine: &Py<PyAny>) -> bool {
     let Some(offset) = vars_offset() else {

@@ -22,7 +22,7 @@ static OWNED: AtomicBool = AtomicBool::new(false);
 
 /// Makes the current interpreter the one that this process uses the extension in.
 ///
-/// Only the main interpreter may be that, whoever imports first: what a program may import does not
+/// Only the main interpreter may be that, in whichever order interpreters import this: what a program may import does not
 /// depend on an order, a sub-interpreter that ends takes nothing with it, and signals reach the
 /// main interpreter only.
 ///

@@ -250,7 +250,7 @@ enum Progress {
     Enough(usize),
 }
 
-/// How often one turn sends for one call: a peer that keeps up would keep the loop for ever.
+/// How often one call sends in one turn: for a peer that reads as fast, it would never stop.
 const SENDS: usize = 4;
 
 /// Sends `bytes` from `sent` on.

@@ -72,7 +72,7 @@ impl Pooled for StreamCoroutine {
         this.get().abandon(this.py());
     }
 
-    /// Warns of one that was never awaited; whoever has it again may still await it.
+    /// Warns of one that was never awaited; code that reaches it again may still await it.
     const FINALIZE: Option<fn(&Bound<'_, Self>)> = Some(|this| {
         if Self::is_unfinished(this) {
             never_awaited(this.as_any(), this.get().name(this.py()));
@@ -133,7 +133,7 @@ impl StreamCoroutine {
         self.state.with(py, |state| state.work.name())
     }
 
-    /// Nobody holds it any more: gives up waiting, as CPython's destructor does.
+    /// Nothing refers to it any more: stops waiting, as CPython's destructor does.
     pub(super) fn abandon(&self, py: Python<'_>) {
         let (work, phase) = self.take(py);
         self.enter(py, Phase::Over);

@@ -137,8 +137,8 @@ impl StreamReaderBase {
         Ok(taken)
     }
 
-    /// Whether data may stay outside of the buffer: it is empty, and nobody who has a reference to
-    /// it or a view of it could miss the data there.
+    /// Whether data may stay outside of the buffer: it is empty, and no other reference to it or
+    /// view of it exists that could show that the data is not there.
     #[inline]
     fn keeps_chunks(&self, py: Python<'_>) -> bool {
         self.state.with(py, |state| {

@@ -123,7 +123,7 @@ impl TlsProtocol {
                 records: 0,
                 overhead: None,
                 work: Work::Idle,
-                goodbye: false,
+                close_notify: false,
                 below_paused: false,
                 paused: false,
                 marks: WRITE_MARKS,

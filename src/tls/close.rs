@@ -17,7 +17,7 @@ use crate::tls::write::Share;
 use crate::transport::protocol::report;
 
 impl TlsProtocol {
-    /// `transport.close()`: says goodbye behind everything that was written.
+    /// `transport.close()`: sends `close_notify` after everything that was written.
     ///
     /// # Errors
     /// What leaves the loop, and a time-out that is no number.
@@ -35,7 +35,7 @@ impl TlsProtocol {
                 // The peer has ended, and the program will not read what it sent before.
                 let written = Self::encrypt(this, Share::Everything);
                 Self::contain(this, written, "Fatal error on SSL protocol")?;
-                Self::say_goodbye(this)
+                Self::send_close_notify(this)
             }
             Phase::Shutdown | Phase::Unwrapped => Ok(()),
             Phase::DoHandshake => {
@@ -48,7 +48,7 @@ impl TlsProtocol {
                     .state
                     .with(py, |state| state.phase = Phase::Flushing);
                 match Self::start_shutdown_timer(this) {
-                    // The loop is closed: nobody is going to hear the peer's goodbye.
+                    // The loop is closed, and will not read the peer's `close_notify`.
                     Err(error) if error.is_instance_of::<PyRuntimeError>(py) => {
                         Self::abort(this, None)
                     }
@@ -102,7 +102,7 @@ impl TlsProtocol {
         }
     }
 
-    /// Reads what has come, encrypts what was written, and goes on to the goodbye, unless the
+    /// Reads what has come, encrypts what was written, and goes on to `close_notify`, unless the
     /// program has paused before it has read everything that the peer sent before its end.
     pub(crate) fn do_flush(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
@@ -113,7 +113,7 @@ impl TlsProtocol {
         if session.waits_for_reader(py) {
             return Ok(());
         }
-        Self::say_goodbye(this)
+        Self::send_close_notify(this)
     }
 
     /// Whether the peer has ended, and the program has paused or its buffer was full before it has
@@ -143,7 +143,7 @@ impl TlsProtocol {
     }
 
     /// From flushing to the shutdown, behind what is being encrypted.
-    pub(crate) fn say_goodbye(this: &Bound<'_, Self>) -> PyResult<()> {
+    pub(crate) fn send_close_notify(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
         let goes_on = session.state.with(py, |state| {
@@ -152,7 +152,7 @@ impl TlsProtocol {
             if goes_on {
                 state.phase = Phase::Shutdown;
             }
-            state.output.goodbye = flushed && !goes_on;
+            state.output.close_notify = flushed && !goes_on;
             goes_on
         });
         if !goes_on {
@@ -163,7 +163,7 @@ impl TlsProtocol {
         Self::go_on(this)
     }
 
-    /// Says goodbye, or looks whether the peer's has come.
+    /// Sends `close_notify`, or looks whether the peer's has come.
     pub(crate) fn do_shutdown(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -190,7 +190,7 @@ impl TlsProtocol {
         }
     }
 
-    /// Both sides have said goodbye. The time-out goes on: what the transport below still has to
+    /// Both sides have sent `close_notify`. The time-out goes on: what the transport below still has to
     /// send may never be taken.
     fn shutdown_complete(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
@@ -265,7 +265,7 @@ impl TlsProtocol {
                 if session.waits_for_reader(py) {
                     return Ok(true);
                 }
-                Self::say_goodbye(this)?;
+                Self::send_close_notify(this)?;
             }
             Phase::Shutdown => Self::do_shutdown(this)?,
             Phase::Unwrapped => {}

@@ -80,7 +80,7 @@ pub(crate) enum Read {
     /// There is nothing yet.
     Nothing,
     /// The peer's close_notify.
-    Goodbye,
+    CloseNotify,
     /// Nothing was asked for: the program has taken its buffer away.
     NoRoom,
 }
@@ -265,7 +265,7 @@ impl Engine {
             match answer {
                 Some(Answer::Done(count)) => return Ok(Read::Data(count)),
                 Some(Answer::Again) => return Ok(Read::Nothing),
-                Some(Answer::Goodbye) => return Ok(Read::Goodbye),
+                Some(Answer::CloseNotify) => return Ok(Read::CloseNotify),
                 // The method raises, with what is in the queue now.
                 Some(Answer::Refused) | None => {}
             }
@@ -278,7 +278,7 @@ impl Engine {
             Ok(count) => match count.extract()? {
                 // A read of nothing gives 0 too.
                 0 if buffer::writable_size(&room) == Some(0) => Ok(Read::NoRoom),
-                0 => Ok(Read::Goodbye),
+                0 => Ok(Read::CloseNotify),
                 count => Ok(Read::Data(count)),
             },
             Err(error) => again(py, error).map(|()| Read::Nothing),
@@ -368,7 +368,7 @@ impl Engine {
         }
     }
 
-    /// Says goodbye, or goes on waiting for the peer's. True when it has come.
+    /// Sends `close_notify`, or goes on waiting for the peer's. True when it has come.
     pub(crate) fn unwrap_session(&self, py: Python<'_>) -> PyResult<bool> {
         self.forget_errors();
         match call::method0(self.object.bind(py), name!(py, unwrap)) {
@@ -399,7 +399,7 @@ fn written(answer: Answer) -> Result<Option<usize>, ()> {
     match answer {
         Answer::Done(count) => Ok(Some(count)),
         Answer::Again => Ok(None),
-        Answer::Goodbye | Answer::Refused => Err(()),
+        Answer::CloseNotify | Answer::Refused => Err(()),
     }
 }
 

@@ -137,7 +137,7 @@ impl TlsProtocol {
             return Ok(());
         };
         let size = self.received_size(py)?;
-        // A mark of 0 would stop what nobody would ever start again.
+        // At a mark of 0 it would be paused and never resumed.
         let stops = !stopped && size > 0 && size >= marks.high;
         let resumes = stopped && size <= marks.low;
         if !stops && !resumes {

@@ -131,7 +131,7 @@ impl TlsProtocol {
         Ok(())
     }
 
-    /// True at the peer's goodbye.
+    /// True at the peer's `close_notify`.
     fn read_foreign_copied(this: &Bound<'_, Self>) -> PyResult<bool> {
         let py = this.py();
         let session = this.get();
@@ -178,7 +178,7 @@ impl TlsProtocol {
         Self::tell(this, app, received).call1(data).map(drop)
     }
 
-    /// True at the peer's goodbye.
+    /// True at the peer's `close_notify`.
     fn read_foreign_buffered(this: &Bound<'_, Self>) -> PyResult<bool> {
         let py = this.py();
         let session = this.get();

@@ -205,7 +205,7 @@ impl TlsProtocol {
         }
     }
 
-    /// Whoever waits for the handshake goes on, with `error` if there is one.
+    /// Wakes what waits for the handshake, with `error` if there is one.
     pub(crate) fn wake_waiter(
         &self,
         py: Python<'_>,

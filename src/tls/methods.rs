@@ -74,7 +74,7 @@ impl TlsTransport {
         false
     }
 
-    /// Say goodbye behind everything that was written, and close when the peer has answered.
+    /// Send close_notify after everything that was written, and close when the peer has answered.
     ///
     /// A peer that does not answer within ssl_shutdown_timeout seconds is cut off. Mirrors
     /// asyncio's close of 3.11 to 3.15; raises nothing of its own.
@@ -98,7 +98,7 @@ impl TlsTransport {
         Ok(())
     }
 
-    /// Close at once, without a goodbye; what is not sent is dropped.
+    /// Close at once, without close_notify; what is not sent is dropped.
     ///
     /// Raises nothing of its own. Mirrors asyncio's abort, the same on 3.10 to 3.15.
     fn abort(this: &Bound<'_, Self>) -> PyResult<()> {

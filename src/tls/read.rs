@@ -38,7 +38,7 @@ enum End {
     /// The room is used up.
     Full,
     /// The peer's close_notify.
-    Goodbye,
+    CloseNotify,
     /// The stream is broken.
     Failed(PyErr),
 }
@@ -332,7 +332,7 @@ impl TlsProtocol {
     fn after_read(this: &Bound<'_, Self>, end: End) -> PyResult<()> {
         match end {
             End::Nothing | End::Full => Ok(()),
-            End::Goodbye => {
+            End::CloseNotify => {
                 Self::call_eof_received(this)?;
                 Self::start_shutdown(this)
             }
@@ -384,7 +384,7 @@ impl TlsProtocol {
                 break End::Full;
             }
             match self.engine.read(py, room, filled, size) {
-                Ok(Read::Goodbye) => break End::Goodbye,
+                Ok(Read::CloseNotify) => break End::CloseNotify,
                 Ok(Read::NoRoom) => break End::Full,
                 Ok(Read::Data(count)) => {
                     filled += count;

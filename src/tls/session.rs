@@ -126,8 +126,8 @@ pub(crate) struct Output {
     pub(crate) overhead: Option<usize>,
     /// What becomes of the backlog.
     pub(crate) work: Work,
-    /// The goodbye waits for what is being encrypted.
-    pub(crate) goodbye: bool,
+    /// `close_notify` waits for what is being encrypted.
+    pub(crate) close_notify: bool,
     /// The transport below asked to pause.
     pub(crate) below_paused: bool,
     /// The program's protocol was asked to pause.
@@ -184,7 +184,7 @@ pub(crate) struct Negotiated {
 pub(crate) struct Timeouts {
     /// From `connection_made` to the end of the handshake.
     pub(crate) handshake: Py<PyAny>,
-    /// From `close()`, and again from the peer's goodbye, to the end of the connection.
+    /// From `close()`, and again from the peer's `close_notify`, to the end of the connection.
     pub(crate) shutdown: Py<PyAny>,
 }
 
@@ -227,7 +227,7 @@ pub(crate) struct TlsProtocol {
     pub(crate) event_loop: Py<EventLoop>,
     /// OpenSSL, behind its Python objects.
     pub(crate) engine: Engine,
-    /// How long the peer has for the handshake and for its goodbye.
+    /// How long the peer has for the handshake and for its `close_notify`.
     pub(crate) timeouts: Timeouts,
     /// Whether this is the side that waits for the handshake to begin.
     pub(crate) is_server: bool,

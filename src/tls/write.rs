@@ -177,9 +177,9 @@ impl TlsProtocol {
         } else {
             session.encrypt_pieces(py, share)
         };
-        let goodbye = session.state.with(py, |state| {
+        let close_notify = session.state.with(py, |state| {
             state.output.work = Work::Idle;
-            std::mem::take(&mut state.output.goodbye)
+            std::mem::take(&mut state.output.close_notify)
         });
         result?;
         if share == Share::Handed {
@@ -187,10 +187,10 @@ impl TlsProtocol {
         } else {
             Self::process_outgoing(this)?;
         }
-        if goodbye {
+        if close_notify {
             // Code that ran meanwhile has closed the transport.
             Self::encrypt(this, Share::Everything)?;
-            return Self::say_goodbye(this);
+            return Self::send_close_notify(this);
         }
         Ok(())
     }

@@ -38,7 +38,7 @@ fast_method!(
         let py = arguments.py;
         let callback = check(this, arguments, "call_soon", true)?;
         event_loop.drain_inbox(py)?;
-        // The handle before this one is most often nobody's by now.
+        // Most programs have not kept the handle of the call before.
         let spare = event_loop.core.with(py, |core| core.ready.give_up(py));
         let handle = make::<true>(this, callback, spare)?;
         let ready = Ready::Handle(handle.clone().unbind());
@@ -69,7 +69,7 @@ fast_method!(
         if cfg!(Py_3_14) {
             handle.get().make_threadsafe(py);
         }
-        // It runs in another thread, as a rule.
+        // The thread that runs it is usually another one.
         handle.get().share();
         event_loop.push_from_any_thread(py, Ready::Handle(handle.clone().unbind()))?;
         Ok(handle.into_any())
@@ -274,25 +274,25 @@ fast_method!(
 #[inline]
 pub(crate) fn timer_cancelled(this: &Bound<'_, EventLoop>, timer: &Bound<'_, PyAny>) {
     let py = this.py();
-    let (gone, wants_sweep) = this.get().core.with(py, |core| {
+    let (gone, wants_compacting) = this.get().core.with(py, |core| {
         let gone = core.timers.cancel(|entry| entry.is(timer));
-        (gone, core.timers.wants_sweep())
+        (gone, core.timers.wants_compacting())
     });
     if let Some(gone) = gone {
         unschedule(&gone, py);
         gone.drop_ref(py);
     }
-    if wants_sweep {
-        sweep(this);
+    if wants_compacting {
+        compact(this);
     }
 }
 
 /// Takes the cancelled timers out of the heap.
 #[cold]
-fn sweep(this: &Bound<'_, EventLoop>) {
+fn compact(this: &Bound<'_, EventLoop>) {
     let py = this.py();
     let gone = this.get().core.with(py, |core| {
-        core.timers.sweep(|timer| timer.get().is_cancelled(py))
+        core.timers.compact(|timer| timer.get().is_cancelled(py))
     });
     for timer in gone {
         unschedule(&timer, py);

@@ -18,7 +18,7 @@ impl EventLoop {
         let (turns, waits, idle) = self.core.with(py, |core| {
             let tally = &mut core.tally;
             if closed {
-                // In a forked child the parent's wait would go on for ever.
+                // In a forked child the parent's wait would never end.
                 tally.wake_up(|| now);
             }
             (core.turn, tally.waits, tally.idle_at(now))

@@ -138,7 +138,7 @@ impl Args {
     pub(crate) fn release(self, py: Python<'_>) {
         let args = ManuallyDrop::new(self);
         for item in &args.0[..args.held()] {
-            // SAFETY: the invariant, and nobody releases it again.
+            // SAFETY: the invariant, and it is not released again.
             drop(unsafe { Bound::from_owned_ptr(py, *item) });
         }
     }

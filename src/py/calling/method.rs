@@ -295,8 +295,8 @@ mod known_names {
     }
 }
 
-/// The same where threads run at once: the first such tuple is kept for ever, so that threads share
-/// an address that nobody changes.
+/// The same where threads run at once: the first such tuple is kept, so that threads share
+/// an address that does not change.
 #[cfg(Py_GIL_DISABLED)]
 mod known_names {
     use std::ptr::null_mut;

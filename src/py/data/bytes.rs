@@ -75,7 +75,7 @@ pub(crate) fn filled(
     let object = unsafe { Bound::from_owned_ptr_or_err(py, object) }?;
     // SAFETY: `object` is exactly a `bytes`.
     let data = unsafe { ffi::PyBytes_AS_STRING(object.as_ptr()) };
-    // SAFETY: `data` points at `size` bytes, and nobody else has a reference to the object.
+    // SAFETY: `data` points at `size` bytes, and this is the only reference to the object.
     let space = unsafe { std::slice::from_raw_parts_mut(data.cast_mut().cast::<u8>(), size) };
     match fill(space) {
         Err(error) => Ok(Err(error)),

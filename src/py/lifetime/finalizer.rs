@@ -89,7 +89,7 @@ unsafe extern "C" fn dealloc<T: Finalized>(object: *mut ffi::PyObject) {
         // SAFETY: whole, tracked, and without references, as the function demands; it calls what it
         // finds in `tp_finalize` unless that was called before.
         if unsafe { ffi::PyObject_CallFinalizerFromDealloc(object) } < 0 {
-            // Somebody has it again.
+            // It is reachable again.
             return;
         }
     }

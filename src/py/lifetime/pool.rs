@@ -81,20 +81,20 @@ impl Pool {
 
     #[inline]
     fn has_room(&self) -> bool {
-        // SAFETY: the invariant of `free`: nobody else uses it now.
+        // SAFETY: the invariant of `free`: nothing else uses it now.
         unsafe { &*self.free.get() }.len() < CAPACITY
     }
 
     /// Takes an emptied object and the one reference to it.
     #[inline]
     fn push(&self, object: *mut ffi::PyObject) {
-        // SAFETY: the invariant of `free`: nobody else uses it now.
+        // SAFETY: the invariant of `free`: nothing else uses it now.
         unsafe { &mut *self.free.get() }.push(object);
     }
 
     #[inline]
     fn pop(&self) -> Option<*mut ffi::PyObject> {
-        // SAFETY: the invariant of `free`: nobody else uses it now.
+        // SAFETY: the invariant of `free`: nothing else uses it now.
         unsafe { &mut *self.free.get() }.pop()
     }
 }
@@ -149,7 +149,7 @@ fn copy_template(pool: &Pool) -> Option<*mut ffi::PyObject> {
     // SAFETY: the class of a whole object is alive; its instances have no variable part.
     let object = unsafe { ffi::PyObject_GC_New::<ffi::PyObject>(class) };
     let Some(object) = NonNull::new(object) else {
-        // Whoever makes one the usual way meets the same error again, and reports it.
+        // Making one the usual way fails with the same error again, which is reported then.
         // SAFETY: attached; an error is set.
         unsafe { ffi::PyErr_Clear() };
         return None;
@@ -165,7 +165,7 @@ fn copy_template(pool: &Pool) -> Option<*mut ffi::PyObject> {
     Some(object.as_ptr())
 }
 
-/// Whether the caller's reference is the last one and nobody could tell if `object` became another:
+/// Whether the caller's reference is the last one and no code could notice that `object` is used again:
 /// false of an instance of a subclass, of what the collector tracks and, without the GIL, of what another
 /// thread has made.
 #[inline]
@@ -181,7 +181,7 @@ pub(crate) fn is_unseen<T: Pooled>(object: &Bound<'_, T>) -> bool {
         && !unsafe { has_weak_references(pointer) }
 }
 
-/// Takes `object` back if this is its last reference and nobody could tell that it does not die.
+/// Takes `object` back if this is its last reference and no code could notice that it is not freed.
 #[inline]
 pub(crate) fn recycle<T: Pooled>(object: Bound<'_, T>) {
     if !cfg!(Py_GIL_DISABLED) && is_unseen(&object) && T::pool().has_room() {
@@ -259,7 +259,7 @@ unsafe extern "C" fn dealloc<T: Pooled>(object: *mut ffi::PyObject) {
         let depth = destroying.depth.get();
         if depth >= DEEPEST {
             let mut later = destroying.later.borrow_mut();
-            // Without memory to remember it the object stays for ever, which does less harm than
+            // Without memory to remember it the object is never freed, which does less harm than
             // going on.
             if later.try_reserve(1).is_ok() {
                 later.push((object, finish::<T>));

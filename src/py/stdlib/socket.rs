@@ -17,7 +17,7 @@ use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{Int, Text};
 
-/// Nobody has compared yet.
+/// Not compared yet.
 const UNKNOWN: u8 = 0;
 /// The field is where we read it.
 const FOUND: u8 = 1;
@@ -57,8 +57,8 @@ pub(crate) fn replaces(sock: &Bound<'_, PyAny>, names: &[&str]) -> PyResult<bool
     Ok(false)
 }
 
-/// A Python socket whose descriptor a transport uses. Programs may close it behind our back, and
-/// the number may be somebody else's then.
+/// A Python socket whose descriptor a transport uses. A program may close it at any time, and
+/// the number may be another file's then.
 pub(crate) struct Held {
     /// The Python socket, which owns the descriptor.
     socket: Py<PyAny>,

@@ -187,8 +187,8 @@ pub(crate) enum Answer {
     Done(usize),
     /// The peer has to say something first.
     Again,
-    /// The peer has said goodbye.
-    Goodbye,
+    /// The peer has sent `close_notify`.
+    CloseNotify,
     /// An error: the queue of errors says which, and the same attempt is refused again.
     Refused,
 }
@@ -288,7 +288,7 @@ impl Session {
         count
     }
 
-    /// Decrypts into `room`, which is not empty: OpenSSL would answer as it answers a goodbye. The
+    /// Decrypts into `room`, which is not empty: for an empty one OpenSSL answers as for `close_notify`. The
     /// queue of errors is empty.
     ///
     /// # Safety
@@ -337,7 +337,7 @@ impl Session {
                 // SAFETY: the invariant.
                 let shutdown = unsafe { (self.functions.ssl_get_shutdown)(ssl) };
                 if shutdown == SSL_RECEIVED_SHUTDOWN {
-                    Answer::Goodbye
+                    Answer::CloseNotify
                 } else {
                     Answer::Refused
                 }
@@ -370,7 +370,7 @@ impl Session {
         if !fresh.is_null() {
             let bio = bio.as_ptr();
             // SAFETY: the invariant: a memory BIO, which takes `fresh` and frees what it had.
-            // Nobody else has a pointer into that.
+            // There is no other pointer into that.
             unsafe { (self.functions.bio_ctrl)(bio, BIO_C_SET_BUF_MEM, BIO_CLOSE, fresh) };
         }
     }

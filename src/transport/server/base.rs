@@ -88,7 +88,7 @@ impl ServerBase {
         let active = &this.get().active;
         let before = active.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
         let left = before.map_or(0, |before| before - 1);
-        // A server that the collector has cleared has nobody to wake. At the interpreter's end its
+        // A server that the collector has cleared has nothing to wake. At the interpreter's end its
         // class may be cleared before it.
         let Some(sockets) = this.getattr_opt(name!(py, _sockets))? else {
             return Ok(());

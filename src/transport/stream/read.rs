@@ -147,7 +147,7 @@ impl StreamTransport {
     }
 
     /// Receives what waits straight into its final object. Whatever comes after the kernel was
-    /// asked for the size makes an edge of its own, so nothing is left behind unnoticed.
+    /// asked for the size makes an edge of its own, so nothing is left unread.
     fn receive_large<'py>(
         &self,
         py: Python<'py>,

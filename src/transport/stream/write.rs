@@ -116,21 +116,21 @@ impl StreamTransport {
         if !chunks.is_truthy()? {
             return Ok(());
         }
-        let mut gathered = Vec::new();
+        let mut data = Vec::new();
         for chunk in chunks.try_iter()? {
             let chunk = Data::from_writelines(&chunk?)?;
             if !chunk.is_empty() {
-                gathered.try_reserve(1).map_err(|_| no_memory(py))?;
-                gathered.push(chunk);
+                data.try_reserve(1).map_err(|_| no_memory(py))?;
+                data.push(chunk);
             }
         }
-        if gathered.is_empty() {
+        if data.is_empty() {
             return Ok(());
         }
         let next = transport.state.with(py, |state| {
-            state.next(py, || response_head::wait_for_body(&gathered))
+            state.next(py, || response_head::wait_for_body(&data))
         });
-        Self::go_on(this, next, gathered)
+        Self::go_on(this, next, data)
     }
 
     /// Does with `chunks`, none of which is empty, what is next.
