@@ -2,10 +2,12 @@
 //!
 //! - `call`: vectorcall with arguments in place
 //! - `method`: methods in the fast calling convention
+//! - `arguments`: their arguments
 //! - `names`: interned names of attributes and methods
 //! - `coroutine`: how native coroutines end
 //! - `watched`: names of modules that are looked up at every call
 
+pub(crate) mod arguments;
 pub(crate) mod call;
 pub(crate) mod coroutine;
 pub(crate) mod method;
