@@ -141,6 +141,10 @@ pub(crate) struct Slots {
 }
 
 /// Whether a loop can be used.
+///
+/// `EventLoop` has other flags, because they hold together with these states: `stop()` may be called
+/// before a run, `thread` still names the thread in which the callback of an unwinding loop ends, and
+/// `forked` is set in the parent, where the loop stays open.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Life {

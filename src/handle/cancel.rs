@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use crate::handle::owner::owner;
 use crate::handle::{Handle, TimerHandle};
-use crate::py::calling::method::fast_method;
+use crate::py::calling::fast_method::fast_method;
 
 /// Cancels `handle` and gives back its loop, unless it was cancelled before.
 fn cancel<'py>(handle: &Bound<'py, Handle>) -> PyResult<Option<Bound<'py, PyAny>>> {

@@ -13,8 +13,8 @@ use pyo3::types::{PyBytes, PyInt};
 
 use crate::error::Raises;
 use crate::event_loop::{Direction, EventLoop, SCRATCH};
-use crate::py::calling::arguments::Arguments;
-use crate::py::calling::method::fast_method;
+use crate::py::calling::fast_method::fast_method;
+use crate::py::calling::method::Arguments;
 use crate::py::data::{buffer, bytes};
 use crate::py::value;
 use crate::sockets::waiting::{number_of, wait};

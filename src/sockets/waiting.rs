@@ -19,7 +19,7 @@ use crate::event_loop::{
     Claim, Direction, Edges, EventLoop, Place, Readiness, Source, SourceClass,
 };
 use crate::py::calling::call;
-use crate::py::calling::method::fast_method;
+use crate::py::calling::fast_method::fast_method;
 use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
 use crate::py::stdlib::{asyncio, socket};

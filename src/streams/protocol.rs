@@ -14,7 +14,7 @@ use pyo3::types::{
 
 use crate::error::exception;
 use crate::py::calling::call;
-use crate::py::calling::method::fast_method;
+use crate::py::calling::fast_method::fast_method;
 use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
 use crate::py::data::bytearray;

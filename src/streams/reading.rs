@@ -6,8 +6,8 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
 
-use crate::py::calling::arguments::Arguments;
-use crate::py::calling::method::fast_method;
+use crate::py::calling::fast_method::fast_method;
+use crate::py::calling::method::Arguments;
 use crate::py::data::bytearray;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Text};

@@ -6,7 +6,7 @@
 use pyo3::prelude::*;
 
 use crate::py::calling::call;
-use crate::py::calling::method::fast_method;
+use crate::py::calling::fast_method::fast_method;
 use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::streams::coroutine::StreamCoroutine;

@@ -13,7 +13,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyTuple};
 
 use crate::error::{exception, exception_of, no_memory};
 use crate::event_loop::EventLoop;
-use crate::py::calling::method::fast_method;
+use crate::py::calling::fast_method::fast_method;
 use crate::py::calling::names::name;
 use crate::py::data::bytes::Pinned;
 use crate::py::stdlib::asyncio;

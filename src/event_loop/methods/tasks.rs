@@ -11,9 +11,9 @@ use pyo3::types::{PyBool, PyDict};
 
 use crate::error::exception;
 use crate::event_loop::state::EventLoop;
-use crate::py::calling::arguments::Arguments;
 use crate::py::calling::call;
-use crate::py::calling::method::fast_method;
+use crate::py::calling::fast_method::fast_method;
+use crate::py::calling::method::Arguments;
 use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::value;

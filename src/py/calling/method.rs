@@ -12,12 +12,347 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
-use pyo3::types::{PyTuple, PyType};
+use pyo3::types::{PyString, PyTuple, PyType};
 use pyo3::{PyClass, PyTypeInfo};
 
-use crate::error::exception;
-use crate::py::calling::arguments::Arguments;
-use crate::py::value::{Text, shown};
+use crate::error::{exception, no_memory};
+use crate::py::calling::names::name;
+use crate::py::value::{self, Text, shown};
+
+/// One argument.
+type Given<'a, 'py> = Borrowed<'a, 'py, PyAny>;
+
+/// The arguments of one call, borrowed from the caller's stack.
+pub(crate) struct Arguments<'a, 'py> {
+    /// Proof of attachment.
+    pub(crate) py: Python<'py>,
+    /// Positional values, then the keyword values in the order of `names`.
+    values: &'a [*mut ffi::PyObject],
+    /// How many of `values` are positional.
+    positional: usize,
+    /// The keyword names, if there are keywords.
+    names: Option<Borrowed<'a, 'py, PyTuple>>,
+}
+
+impl<'a, 'py> Arguments<'a, 'py> {
+    /// How many positional arguments there are.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.positional
+    }
+
+    /// The positional argument at `index`.
+    #[inline]
+    pub(crate) fn get(&self, index: usize) -> Option<Borrowed<'a, 'py, PyAny>> {
+        (index < self.positional).then(|| self.value(index))
+    }
+
+    /// The positional arguments from `index` on.
+    #[inline]
+    pub(crate) fn from(
+        &self,
+        index: usize,
+    ) -> impl ExactSizeIterator<Item = Borrowed<'a, 'py, PyAny>> {
+        (index.min(self.positional)..self.positional).map(|place| self.value(place))
+    }
+
+    /// The keyword arguments as name and value.
+    #[inline]
+    pub(crate) fn keywords(
+        &self,
+    ) -> impl Iterator<Item = (Borrowed<'a, 'py, PyString>, Borrowed<'a, 'py, PyAny>)> + use<'_, 'a, 'py>
+    {
+        let count = self.values.len() - self.positional;
+        let names = self.names;
+        (0..count).filter_map(move |place| {
+            let name = tuple_item(names?, place);
+            // SAFETY: CPython promises that keyword names are strings.
+            let name = unsafe { name.cast_unchecked::<PyString>() };
+            Some((name, self.value(self.positional + place)))
+        })
+    }
+
+    /// The value of `context`, if that is the only keyword: what tasks and futures pass.
+    #[inline]
+    fn only_context(&self) -> Option<Borrowed<'a, 'py, PyAny>> {
+        let names = self.names?;
+        (known_names::are(names) || is_context(names)).then(|| self.value(self.positional))
+    }
+
+    /// Whether a keyword gives one of `parameters`.
+    #[inline]
+    fn names_parameter(&self, parameters: &[&str]) -> bool {
+        self.has_keywords() && self.only_context().is_none() && self.names_any(parameters)
+    }
+
+    #[cold]
+    fn names_any(&self, parameters: &[&str]) -> bool {
+        self.keywords()
+            .any(|(key, _)| key.to_str().is_ok_and(|key| parameters.contains(&key)))
+    }
+
+    /// The same arguments with those of `parameters` that came as keywords in their places, as
+    /// values, names and the count of positional values.
+    #[cold]
+    #[allow(clippy::type_complexity, reason = "the three parts of `Arguments`")]
+    fn reordered(
+        &self,
+        parameters: &[&str],
+    ) -> PyResult<(Vec<*mut ffi::PyObject>, Bound<'py, PyTuple>, usize)> {
+        let mut values = Vec::new();
+        let room = values.try_reserve_exact(self.values.len());
+        room.map_err(|_| no_memory(self.py))?;
+        values.extend_from_slice(&self.values[..self.positional]);
+        let mut rest = value::collected(self.py, self.keywords())?;
+        for parameter in parameters.iter().skip(self.positional) {
+            let place = rest
+                .iter()
+                .position(|(key, _)| key.to_str().is_ok_and(|it| it == *parameter));
+            let Some(place) = place else { break };
+            values.push(rest.remove(place).1.as_ptr());
+        }
+        let positional = values.len();
+        values.extend(rest.iter().map(|(_, value)| value.as_ptr()));
+        let names = rest.into_iter().map(|(key, _)| key.to_owned().into_any());
+        let names = value::collected(self.py, names)?;
+        let names = value::tuple(self.py, &names)?;
+        Ok((values, names, positional))
+    }
+
+    /// Whether there are keyword arguments.
+    #[inline]
+    pub(crate) fn has_keywords(&self) -> bool {
+        self.values.len() > self.positional
+    }
+
+    #[inline]
+    fn value(&self, index: usize) -> Borrowed<'a, 'py, PyAny> {
+        // SAFETY: the values are live objects that the caller keeps alive during the call.
+        unsafe { Borrowed::from_ptr(self.py, self.values[index]) }
+    }
+
+    /// Reads the arguments of `name(required…, *rest, context=None)`: the required ones, and the
+    /// context, if one was given.
+    ///
+    /// # Errors
+    /// `TypeError` for a missing argument or a keyword other than `context`.
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "else `call_later`, which has two, calls it: 4 % more instructions"
+    )]
+    pub(crate) fn context<const N: usize>(
+        &self,
+        name: &str,
+        required: [&str; N],
+    ) -> PyResult<([Given<'a, 'py>; N], Option<Given<'a, 'py>>)> {
+        if self.positional < N {
+            return Err(self.refused(name, &required, &["context"]));
+        }
+        let values = std::array::from_fn(|index| self.value(index));
+        let context = if self.has_keywords() {
+            self.keyword_context(name, &required)?
+        } else {
+            None
+        };
+        Ok((values, context))
+    }
+
+    /// Apart, so that the rest is small enough to be inlined.
+    fn keyword_context(&self, name: &str, required: &[&str]) -> PyResult<Option<Given<'a, 'py>>> {
+        match self.only_context() {
+            Some(context) => Ok((!context.is_none()).then_some(context)),
+            None => self.odd_context(name, required),
+        }
+    }
+
+    #[cold]
+    fn odd_context(&self, name: &str, required: &[&str]) -> PyResult<Option<Given<'a, 'py>>> {
+        if let Some(error) = self.odd_keyword(name, required, &["context"]) {
+            return Err(error);
+        }
+        let context = self.keywords().next().map(|(_, value)| value);
+        Ok(context.filter(|value| !value.is_none()))
+    }
+
+    #[cold]
+    fn missing(&self, name: &str, required: &[&str]) -> PyErr {
+        let given = |name: &str| {
+            self.keywords()
+                .any(|(key, _)| key.to_str().is_ok_and(|key| key == name))
+        };
+        let missing: Vec<_> = required[self.positional..]
+            .iter()
+            .filter(|name| !given(name))
+            .map(|name| format!("'{name}'"))
+            .collect();
+        let plural = if missing.len() == 1 { "" } else { "s" };
+        exception::<PyTypeError>(
+            self.py,
+            format_args!(
+                "{name}() missing {} required positional argument{plural}: {}",
+                missing.len(),
+                missing.join(" and "),
+            ),
+        )
+    }
+
+    /// What CPython says of a keyword that is not among `allowed`, or that is given twice.
+    #[cold]
+    fn odd_keyword(&self, name: &str, required: &[&str], allowed: &[&str]) -> Option<PyErr> {
+        self.keywords().find_map(|(key, _)| {
+            let key = key.to_str().unwrap_or("?");
+            let place = required.iter().position(|it| *it == key);
+            let fault = if key == "self" || place.is_some_and(|place| place < self.positional) {
+                "multiple values for argument"
+            } else if place.is_some() || allowed.contains(&key) {
+                return None;
+            } else {
+                "an unexpected keyword argument"
+            };
+            Some(exception::<PyTypeError>(
+                self.py,
+                format_args!("{name}() got {fault} '{key}'"),
+            ))
+        })
+    }
+
+    /// Reads the arguments of `name(required…)`.
+    ///
+    /// # Errors
+    /// `TypeError`, in CPython's words, for a missing argument and for any other.
+    #[inline]
+    pub(crate) fn exactly<const N: usize>(
+        &self,
+        name: &str,
+        required: [&str; N],
+    ) -> PyResult<[Given<'a, 'py>; N]> {
+        if self.positional == N && !self.has_keywords() {
+            return Ok(std::array::from_fn(|index| self.value(index)));
+        }
+        Err(self.refused(name, &required, &[]))
+    }
+
+    /// Reads the positional argument of `name(required, **keywords)`.
+    ///
+    /// # Errors
+    /// As `exactly`, but for keywords.
+    #[inline]
+    pub(crate) fn only(&self, name: &str, required: &str) -> PyResult<Borrowed<'a, 'py, PyAny>> {
+        if self.positional == 1 {
+            return Ok(self.value(0));
+        }
+        Err(self.miscounted(name, &[required]))
+    }
+
+    /// What CPython says of keywords that are neither among `required` nor among `allowed`, or else of
+    /// the count of arguments.
+    #[cold]
+    fn refused(&self, name: &str, required: &[&str], allowed: &[&str]) -> PyErr {
+        self.odd_keyword(name, required, allowed)
+            .unwrap_or_else(|| self.miscounted(name, required))
+    }
+
+    #[cold]
+    fn miscounted(&self, name: &str, required: &[&str]) -> PyErr {
+        if self.positional < required.len() {
+            return self.missing(name, required);
+        }
+        // CPython counts the object that the method belongs to.
+        let (takes, given) = (required.len() + 1, self.positional + 1);
+        let plural = if takes == 1 { "" } else { "s" };
+        exception::<PyTypeError>(
+            self.py,
+            format_args!(
+                "{name}() takes {takes} positional argument{plural} but {given} were given"
+            ),
+        )
+    }
+}
+
+/// The tuple of keyword names with which a context was given last. That of asyncio's C code has an
+/// item that is not interned, so it is the tuple that is known again.
+#[cfg(not(Py_GIL_DISABLED))]
+mod known_names {
+    use pyo3::prelude::*;
+    use pyo3::types::PyTuple;
+
+    use crate::py::cell::LoopCell;
+
+    static NAMES: LoopCell<Option<Py<PyTuple>>> = LoopCell::new(None);
+
+    #[inline]
+    pub(super) fn are(names: Borrowed<'_, '_, PyTuple>) -> bool {
+        NAMES.with(names.py(), |known| {
+            known.as_ref().is_some_and(|known| known.is(names))
+        })
+    }
+
+    pub(super) fn remember(names: Borrowed<'_, '_, PyTuple>) {
+        let py = names.py();
+        let names = names.to_owned().unbind();
+        drop(NAMES.with(py, |known| known.replace(names)));
+    }
+}
+
+/// The same where threads run at once: the first such tuple is kept, so that threads share
+/// an address that does not change.
+#[cfg(Py_GIL_DISABLED)]
+mod known_names {
+    use std::ptr::null_mut;
+    use std::sync::atomic::{AtomicPtr, Ordering};
+
+    use pyo3::ffi;
+    use pyo3::prelude::*;
+    use pyo3::types::PyTuple;
+
+    static NAMES: AtomicPtr<ffi::PyObject> = AtomicPtr::new(null_mut());
+
+    #[inline]
+    pub(super) fn are(names: Borrowed<'_, '_, PyTuple>) -> bool {
+        NAMES.load(Ordering::Relaxed) == names.as_ptr()
+    }
+
+    pub(super) fn remember(names: Borrowed<'_, '_, PyTuple>) {
+        let (relaxed, names) = (Ordering::Relaxed, names.to_owned());
+        let first = NAMES.compare_exchange(null_mut(), names.as_ptr(), relaxed, relaxed);
+        if first.is_ok() {
+            // The reference belongs to `NAMES` now.
+            let _ = names.into_ptr();
+        }
+    }
+}
+
+/// Whether `names` is `("context",)`; remembers the last such tuple.
+#[inline]
+fn is_context(names: Borrowed<'_, '_, PyTuple>) -> bool {
+    names.len() == 1
+        && (tuple_item(names, 0).is(name!(names.py(), context)) || reads_context(names))
+}
+
+#[cold]
+fn reads_context(names: Borrowed<'_, '_, PyTuple>) -> bool {
+    let name = tuple_item(names, 0);
+    let same = name
+        .cast_exact::<PyString>()
+        .is_ok_and(|name| name.to_str().is_ok_and(|name| name == "context"));
+    if same {
+        known_names::remember(names);
+    }
+    same
+}
+
+/// The item of `tuple` at `index`, which must be there.
+#[inline]
+fn tuple_item<'a, 'py>(
+    tuple: Borrowed<'a, 'py, PyTuple>,
+    index: usize,
+) -> Borrowed<'a, 'py, PyAny> {
+    // SAFETY: `tuple` is a tuple, and the caller counted its items.
+    let item = unsafe { ffi::PyTuple_GET_ITEM(tuple.as_ptr(), index.cast_signed()) };
+    // SAFETY: the tuple keeps the item alive for as long as it lives itself.
+    unsafe { Borrowed::from_ptr(tuple.py(), item) }
+}
 
 /// One method of a class.
 pub(crate) trait FastMethod {
@@ -35,49 +370,6 @@ pub(crate) trait FastMethod {
         arguments: &Arguments<'_, 'py>,
     ) -> PyResult<Bound<'py, PyAny>>;
 }
-
-/// Declares `$name`, the method of `$class` that Python calls `$python`.
-///
-/// The last argument is written as a closure and becomes a function. Its second parameter is either
-/// the arguments, after the names of the leading ones that may be given as keywords too, or an array
-/// of all the parameters the method has.
-macro_rules! fast_method {
-    (
-        $name:ident, $class:ty, $python:literal, [$($parameter:expr),*], $doc:expr,
-        |$this:ident, $arguments:ident| $body:block
-    ) => {
-        #[doc = concat!("`", $python, "` of `", stringify!($class), "`")]
-        pub(crate) struct $name;
-
-        impl $crate::py::calling::method::FastMethod for $name {
-            type Class = $class;
-            const NAME: &'static str = concat!($python, "\0");
-            const DOC: &'static std::ffi::CStr = $doc;
-            const PARAMETERS: &'static [&'static str] = &[$($parameter),*];
-
-            #[inline]
-            fn call<'py>(
-                $this: &Bound<'py, $class>,
-                $arguments: &$crate::py::calling::arguments::Arguments<'_, 'py>,
-            ) -> PyResult<Bound<'py, PyAny>> {
-                $body
-            }
-        }
-    };
-    (
-        $name:ident, $class:ty, $python:literal, $doc:expr,
-        |$this:ident, [$($given:ident),*]| $body:block
-    ) => {
-        fast_method!(
-            $name, $class, $python, [$(stringify!($given)),*], $doc,
-            |$this, arguments| {
-                let [$($given),*] = arguments.exactly($python, [$(stringify!($given)),*])?;
-                $body
-            }
-        );
-    };
-}
-pub(crate) use fast_method;
 
 /// Puts `M` on its class.
 pub(crate) fn install<M: FastMethod>(py: Python<'_>) -> PyResult<()> {

@@ -2,14 +2,14 @@
 //!
 //! - `call`: vectorcall with arguments in place
 //! - `method`: methods in the fast calling convention
-//! - `arguments`: their arguments
+//! - `fast_method`: declares one
 //! - `names`: interned names of attributes and methods
 //! - `coroutine`: how native coroutines end
 //! - `watched`: names of modules that are looked up at every call
 
-pub(crate) mod arguments;
 pub(crate) mod call;
 pub(crate) mod coroutine;
+pub(crate) mod fast_method;
 pub(crate) mod method;
 pub(crate) mod names;
 #[cfg(Py_GIL_DISABLED)]

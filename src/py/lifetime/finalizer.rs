@@ -14,8 +14,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 
-use crate::py::calling::arguments::Arguments;
-use crate::py::calling::method::{self, FastMethod};
+use crate::py::calling::method::{self, Arguments, FastMethod};
 use crate::py::lifetime::blank;
 
 /// A class with a `__del__`. Nothing may extend it: `tp_dealloc` is not inherited.

@@ -6,7 +6,7 @@
 use pyo3::prelude::*;
 
 use crate::event_loop::EventLoop;
-use crate::py::calling::method::fast_method;
+use crate::py::calling::fast_method::fast_method;
 use crate::py::calling::names::name;
 use crate::py::value;
 use crate::transport::server::base::ServerBase;

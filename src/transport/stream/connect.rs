@@ -11,7 +11,7 @@ use pyo3::types::{PyInt, PyString};
 
 use crate::error::Raises;
 use crate::event_loop::EventLoop;
-use crate::py::calling::method::fast_method;
+use crate::py::calling::fast_method::fast_method;
 use crate::py::calling::names::name;
 use crate::py::stdlib::audit;
 use crate::py::value;

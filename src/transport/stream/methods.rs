@@ -9,7 +9,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::event_loop::EventLoop;
 use crate::logic::lifecycle::Lifecycle;
-use crate::py::calling::method::fast_method;
+use crate::py::calling::fast_method::fast_method;
 use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Count, Text};

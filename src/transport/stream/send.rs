@@ -21,7 +21,7 @@ impl StreamTransport {
     #[inline]
     pub(crate) fn send(&self, py: Python<'_>) -> Sent {
         let single = self.state.with(py, |state| {
-            if !state.may_send() {
+            if !state.begin_sending() {
                 return None;
             }
             Some((state.queue.take_single()?, state.descriptor.number(py)))
@@ -38,7 +38,7 @@ impl StreamTransport {
     fn send_joined(&self, py: Python<'_>) -> Option<Sent> {
         self.state.with(py, |state| {
             let small = state.queue.len() > 1 && state.queue.size() <= JOINED;
-            (small && state.may_send()).then_some(())
+            (small && state.begin_sending()).then_some(())
         })?;
         let joined = self.event_loop.bind(py).get().with_scratch(py, |scratch| {
             let (number, count) = self.state.with(py, |state| {
@@ -91,7 +91,7 @@ impl StreamTransport {
         // Chunks are released outside the borrow.
         let mut finished = Finished::new();
         let sent = self.state.with(py, |state| {
-            if state.may_send() {
+            if state.begin_sending() {
                 let number = state.descriptor.number(py);
                 send_queue(
                     &mut state.queue,
@@ -109,10 +109,9 @@ impl StreamTransport {
 }
 
 impl State {
-    /// Takes note that what waits is being sent. False while the kernel takes nothing, and after the
-    /// end.
+    /// What waits is being sent from now on. False while the kernel takes nothing, and after the end.
     #[inline]
-    fn may_send(&mut self) -> bool {
+    fn begin_sending(&mut self) -> bool {
         if self.writing == Writing::Blocked || self.endpoint.life.is_lost() {
             return false;
         }
