@@ -43,7 +43,7 @@ pub(crate) fn exception<Kind: PyTypeInfo>(py: Python<'_>, text: impl Display) ->
     }
 }
 
-/// Text that is being written; an error is that there is no memory for more.
+/// Text that is being written. Writing fails if memory is short.
 pub(crate) struct Written(pub(crate) String);
 
 impl Write for Written {

@@ -61,13 +61,13 @@ impl ReadyQueue {
         self.callbacks.try_reserve(count)
     }
 
-    /// Makes room for `count` entries that are no `Callback`.
+    /// Makes room for `count` entries other than `Callback`.
     #[inline]
     pub(crate) fn make_room_for_entries(&mut self, count: usize) -> Result<(), TryReserveError> {
         self.entries.try_reserve(count)
     }
 
-    /// Adds an entry that is no `Callback`, and that the caller has another reference to.
+    /// Adds an entry other than `Callback`, to which the caller has another reference.
     #[inline]
     pub(crate) fn push(&mut self, ready: Ready) -> Result<(), TryReserveError> {
         make_room_for_one(&mut self.entries)?;
@@ -75,7 +75,7 @@ impl ReadyQueue {
         Ok(())
     }
 
-    /// Adds an entry that is no `Callback`, and for which room was made.
+    /// Adds an entry other than `Callback`, for which room was made.
     #[inline]
     pub(crate) fn put(&mut self, ready: Ready) {
         self.entries.push_back(ready);

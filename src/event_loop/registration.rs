@@ -62,7 +62,7 @@ impl Place {
         Ok(place)
     }
 
-    /// Has the kernel watch the descriptor for reading from now on.
+    /// Asks the kernel to watch the descriptor for reading.
     ///
     /// # Errors
     /// `OSError` if it refuses, `RuntimeError` once the loop is closed.
@@ -72,7 +72,7 @@ impl Place {
         })
     }
 
-    /// Has the kernel watch for `edges` from now on, whether it watched before or not. It reports
+    /// Asks the kernel to watch for `edges`, whether it watched before or not. It reports
     /// again what is ready at that moment.
     pub(crate) fn rearm(self, event_loop: &Bound<'_, EventLoop>, edges: Edges) -> PyResult<()> {
         self.ask(event_loop, |poller, token| {

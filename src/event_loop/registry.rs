@@ -117,7 +117,7 @@ impl EventLoop {
         self.core.with(py, |core| core.turn)
     }
 
-    /// Has the source at `place` flushed when the callback that runs now returns. False if none runs.
+    /// Flushes the source at `place` when the callback that runs now returns. False if none runs.
     #[inline]
     pub(crate) fn delay(&self, py: Python<'_>, place: Place) -> bool {
         self.core.with(py, |core| {

@@ -232,7 +232,7 @@ impl EventLoop {
         })
     }
 
-    /// Has the thread that runs the loop own what only it works on.
+    /// Makes the calling thread, which runs the loop, the owner of what only that thread uses.
     #[inline]
     pub(crate) fn own(&self) {
         self.core.own();
@@ -249,7 +249,7 @@ impl EventLoop {
         poller.ok_or_else(|| self.refusal())
     }
 
-    /// Looks what is ready, without waiting.
+    /// Polls without waiting.
     ///
     /// # Errors
     /// `RuntimeError` once the loop is closed, or in a forked child.

@@ -79,7 +79,7 @@ impl EventLoop {
             queued.map_err(|_| no_memory(py))?;
         }
         if interrupted {
-            // What a handler writes leaves at once: it is no callback.
+            // A signal handler is not a callback, so what it writes is sent at once.
             py.check_signals()?;
         }
         let (count, nested) = event_loop.core.with(py, |core| {
@@ -285,7 +285,7 @@ impl EventLoop {
         result.and(event_loop.flush_delayed(py))
     }
 
-    /// Sends the writes that are delayed, and those that are delayed meanwhile.
+    /// Sends the writes that are delayed, and those that sending them delays.
     pub(crate) fn flush_delayed(&self, py: Python<'_>) -> PyResult<()> {
         let mut result = Ok(());
         while let Some(key) = self.core.with(py, |core| core.delayed.pop_front()) {
@@ -322,7 +322,7 @@ impl EventLoop {
 }
 
 impl Core {
-    /// Queues what the poll brought. What there is no memory for stays for the next turn.
+    /// Queues the events of the poll. If memory is short, the rest stays for the next turn.
     #[inline]
     fn queue_events(&mut self, py: Python<'_>) -> Result<(), TryReserveError> {
         let most = self.events.as_ref().map_or(0, Events::len);

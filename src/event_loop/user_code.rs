@@ -216,7 +216,7 @@ fn debugged<'py>(
     {
         return result;
     }
-    // A program's own clock may fail; that is no error of the call.
+    // A program's own clock may fail; the call must not.
     let Ok(end) = EventLoop::now(this) else {
         return result;
     };

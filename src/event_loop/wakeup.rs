@@ -64,7 +64,7 @@ impl EventLoop {
         let heir = holders().leave(self.identity());
         let Some(heir) = heir else { return Ok(()) };
         let set = set_wakeup_fd(py, heir.number.unwrap_or(NONE));
-        // The program may have closed its own meanwhile, and the number may be another file's.
+        // The program may have closed its own since, and the number may be another file's.
         let found = set.or_else(|_| set_wakeup_fd(py, NONE))?;
         if found != heir.left {
             // The program has set another one since, or closed it.

@@ -47,7 +47,7 @@ impl Callback {
         left
     }
 
-    /// Runs the callback in what is no context although it was given as one: by its `run`, as
+    /// Runs the callback in an object that was given as a context and is none: by its `run`, as
     /// asyncio does it with every context.
     #[cold]
     fn run_within(&mut self, py: Python<'_>, error: PyErr) -> PyResult<()> {

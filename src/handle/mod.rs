@@ -10,7 +10,7 @@
 //! - `owner`: what a handle asks of its loop
 //! - `cancel`: `cancel()` of both, in the fast calling convention
 //!
-//! Handles know their loop only as a Python object; the loop knows handles as what it runs.
+//! A handle refers to its loop as a Python object only; the loop imports handles.
 
 mod callback;
 mod cancel;

@@ -45,7 +45,7 @@ impl Handle {
         drop(old);
     }
 
-    /// As `run`; meanwhile the handle keeps its callback, so that it has its name even if the callback
+    /// As `run`, but the handle keeps its callback while it runs, so that it has its name even if the callback
     /// cancels it.
     pub(crate) fn run_named(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();

@@ -114,7 +114,7 @@ impl Handle {
     pub(crate) fn fill(&self, event_loop: &Bound<'_, PyAny>, callback: Callback) {
         let event_loop = event_loop.clone();
         self.state.with(event_loop.py(), |state| {
-            // What was there is nothing; forgetting it spares the looks whether that is so.
+            // The old state is empty. Forgetting it saves the checks that dropping it would make.
             forget(state.event_loop.replace(event_loop.unbind()));
             forget(state.callback.replace(callback));
             state.cancelled = false;
@@ -319,7 +319,7 @@ impl Handle {
     /// The context the callback runs in. Mirrors asyncio, which has it since Python 3.12.
     pub(super) fn get_context(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         loop {
-            // Nothing is taken out of the handle meanwhile: making a context may run the collector.
+            // The handle stays whole: making a context may run the collector.
             let shown = self.state.with(py, |state| {
                 Some(state.callback.as_ref()?.context.duplicate(py))
             });

@@ -18,7 +18,7 @@ impl Handle {
         self.state.with(py, |state| state.runner = Runner::NoThread);
     }
 
-    /// Takes note that the thread which has just made the handle is not the one that runs it.
+    /// Notes that another thread than the one that made the handle runs it.
     #[inline]
     pub(crate) fn share(&self) {
         self.state.share();

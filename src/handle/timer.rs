@@ -85,7 +85,7 @@ impl TimerHandle {
         Ok(handle)
     }
 
-    /// Takes note that the handle left the heap. False if it had left before.
+    /// Notes that the handle has left the heap. False if it had left before.
     #[inline]
     pub(crate) fn unschedule(&self, py: Python<'_>) -> bool {
         self.state

@@ -36,7 +36,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Adds a value in seconds; what is no positive number counts as nothing.
+    /// Adds a value in seconds. Anything but a positive number counts as 0.
     pub(crate) fn add(&self, seconds: f64) {
         let seconds = seconds.max(0.0);
         if let Some(count) = self.counts.get(bucket(seconds)) {

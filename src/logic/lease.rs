@@ -24,7 +24,7 @@ use loom::sync::{
     atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
 };
 
-/// In memory that is no lease yet: what CPython allocates is zeroed.
+/// Memory that is not a lease yet: CPython zeroes what it allocates.
 const NOTHING: usize = 0;
 /// It is free, and at no home.
 const FREE: usize = 1;

@@ -5,7 +5,7 @@
 //! - `histogram`: how often something took how long
 //! - `progress`: whether a loop gets on, for another thread to see
 //! - `tally`: what the loop has done so far
-//! - `inbox`: the door for other threads
+//! - `inbox`: what other threads queue
 //! - `lease`: who may use a value now, without the GIL
 //! - `write_queue`: chunks that the kernel has not taken yet
 //! - `flow_control`: high and low water

@@ -27,7 +27,7 @@ fn begins(bytes: &[u8]) -> bool {
 
 /// Whether `bytes` are by themselves an unfinished response of HTTP/1: a head, which ends with the
 /// only empty line in it, of a status that has a body, with a `Content-Length` above zero and
-/// without a `Transfer-Encoding`. What is not understood is no such head.
+/// without a `Transfer-Encoding`. Anything else is sent at once.
 #[inline]
 pub(crate) fn waits_for_body(bytes: &[u8]) -> bool {
     begins(bytes) && is_unfinished(bytes)

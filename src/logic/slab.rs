@@ -47,7 +47,7 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// Stores `entry`. `None` if there is no memory for it, or four thousand million entries are
+    /// Stores `entry`. `None` if memory is short, or four thousand million entries are
     /// stored already.
     pub(crate) fn insert(&mut self, entry: T) -> Option<Key> {
         if let Some(index) = self.free.pop() {

@@ -28,7 +28,7 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    /// Takes note of `bytes`, which come next in the stream.
+    /// Reads the headers in `bytes`, which come next in the stream.
     #[inline]
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) {
         if let [20..=24, 3, _, high, low, body @ ..] = bytes

@@ -13,7 +13,7 @@ struct Holder {
     foreign: Option<i32>,
 }
 
-/// The loops that hold the descriptor, the one that hears signals last.
+/// The loops that hold the descriptor; signals go to the last one.
 pub(crate) struct WakeupStack(Vec<Holder>);
 
 /// What to set when a holder leaves that was the last.

@@ -60,7 +60,7 @@ impl<T> LoopCell<T> {
         }
     }
 
-    /// Has the calling thread own the cell, if no other thread ever has; one that `owned` made keeps
+    /// Makes the calling thread the owner of the cell, unless another thread has owned it; one that `owned` made keeps
     /// its owner.
     #[inline]
     pub(crate) fn own(&self) {

@@ -35,7 +35,7 @@ unsafe impl Send for Context {}
 /// The bit that says that a [`Context`] is a snapshot.
 const SHARED: usize = 1;
 
-/// A context that is never entered, and one copy of it that callbacks run in by turns. A Python
+/// A context that is never entered, and one copy of it that callbacks run in, one after the other. A Python
 /// object, because its count costs less than an atomic one and the collector can look inside.
 #[pyclass(frozen, module = "ferroloop._native")]
 pub(crate) struct Snapshot {
@@ -44,7 +44,7 @@ pub(crate) struct Snapshot {
     /// # Invariant
     /// Never entered and never handed to Python, so its variables cannot change.
     pristine: Py<PyAny>,
-    /// A copy in which callbacks run, as long as none of them leaves a mark on it; taken out while
+    /// A copy in which callbacks run, as long as none of them changes it or keeps it; taken out while
     /// a callback runs in it.
     runner: LoopCell<Option<Py<PyAny>>>,
 }

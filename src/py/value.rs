@@ -75,7 +75,7 @@ pub(crate) fn text<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PySt
     PyString::from_bytes(py, text.as_bytes())
 }
 
-/// The text of `text` for a message; what is no UTF-8 in it, and all of it where memory is short, is
+/// The text of `text` for a message; what is not UTF-8 in it, and all of it where memory is short, is
 /// replaced.
 pub(crate) fn shown<'a>(text: &'a Bound<'_, PyString>) -> Cow<'a, str> {
     if let Ok(text) = text.to_str() {

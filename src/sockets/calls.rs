@@ -27,7 +27,7 @@ use crate::transport::address;
 const LARGE: usize = 32 * 1024;
 
 /// What `attempt` makes of the socket that is the first argument, and of its number; `NotImplemented`,
-/// which leaves the call to Python, if that is nothing, or if it is no ordinary open socket.
+/// which leaves the call to Python, if that is nothing, or if the socket is not an ordinary open one.
 #[inline]
 pub(crate) fn on_socket<'a, 'py>(
     this: &Bound<'py, EventLoop>,
@@ -241,7 +241,7 @@ fast_method!(
     }
 );
 
-/// How far sending has come; with how many bytes are out, unless all are.
+/// How far sending has come, with the number of bytes that are sent.
 enum Progress {
     /// To the end.
     Done,

@@ -322,7 +322,7 @@ fast_method!(
                 watch.get().forget(py, future);
             }
         } else if number < 0 {
-            // Closed meanwhile: only the future itself can tell where it is.
+            // The socket was closed, so the future is looked for in every watch.
             for object in this.get().sources(py)? {
                 if let Ok(watch) = object.bind(py).cast::<SocketWatch>() {
                     watch.get().forget(py, future);

@@ -103,7 +103,7 @@ impl StreamCoroutine {
         Ok(coroutine.into_any())
     }
 
-    /// Takes out what it does and how far it is. Meanwhile it runs, and afterwards it holds nothing
+    /// Takes out what it does and how far it is. The coroutine runs now, and afterwards holds nothing
     /// but its name unless it has to wait: a task keeps its coroutine for as long as it lives
     /// itself.
     #[inline]
@@ -241,7 +241,7 @@ impl StreamCoroutine {
         Err(error)
     }
 
-    /// Looks whether the buffer holds what is wanted, and waits if not.
+    /// Takes what is wanted out of the buffer, or waits.
     pub(super) fn look<'py>(
         &self,
         py: Python<'py>,

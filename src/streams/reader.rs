@@ -31,7 +31,7 @@ pub(crate) struct State {
     /// # Invariant
     /// Not empty, and `None` unless the `bytearray` is empty.
     chunk: Option<Py<PyBytes>>,
-    /// `None` for a limit that is no ordinary count.
+    /// `None` for a limit that is not a non-negative `int`.
     pub(crate) limit: Option<usize>,
     /// The limit as it was given.
     given_limit: Option<Py<PyAny>>,

@@ -247,7 +247,7 @@ impl Poller {
         Ok(())
     }
 
-    /// Looks what is ready, without waiting, and fills `events`.
+    /// Polls without waiting and fills `events`.
     #[inline]
     pub(crate) fn look(&self, events: &mut Events) -> io::Result<()> {
         events.raw.clear();
@@ -278,7 +278,7 @@ impl Poller {
 
     fn wait_until(&self, events: &mut Events, seconds: f64) -> io::Result<usize> {
         let limit = timespec(seconds);
-        // If something else ends this wait, what the timer says later ends another for nothing.
+        // If something else ends this wait, the timer ends a later one too early, which does no harm.
         if seconds < SHORT {
             self.timer.arm(limit)?;
         }

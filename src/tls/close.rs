@@ -20,7 +20,7 @@ impl TlsProtocol {
     /// `transport.close()`: sends `close_notify` after everything that was written.
     ///
     /// # Errors
-    /// What leaves the loop, and a time-out that is no number.
+    /// What leaves the loop, and `TypeError` for a time-out that is not a number.
     pub(crate) fn start_shutdown(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -406,7 +406,7 @@ impl TlsProtocol {
     /// Ends the connection if `result` is an `Exception`; anything above that goes on.
     ///
     /// # Errors
-    /// What is no `Exception`, and what the exception handler raises.
+    /// An exception that is not an `Exception`, and what the exception handler raises.
     #[inline]
     pub(crate) fn contain(
         this: &Bound<'_, Self>,
@@ -421,7 +421,7 @@ impl TlsProtocol {
         }
     }
 
-    /// Ends the connection with `error` and reports it: an `OSError` is everyday life and only
+    /// Ends the connection with `error` and reports it: an `OSError` is only
     /// logged, in debug mode.
     #[cold]
     pub(crate) fn fatal_error(this: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {

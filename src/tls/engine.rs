@@ -238,7 +238,7 @@ impl Engine {
         }
     }
 
-    /// Before each call that may come to nothing: what other code has left in the queue is no error
+    /// Before each call that may fail: what other code has left in the queue is not an error
     /// of this connection.
     #[inline]
     pub(crate) fn forget_errors(&self) {

@@ -20,7 +20,7 @@ impl TlsProtocol {
     /// The transport below is there: asyncio's `connection_made`.
     ///
     /// # Errors
-    /// What OpenSSL, the program's `connection_made` or a time-out that is no number raises.
+    /// What OpenSSL, the program's `connection_made` or a time-out that is not a number raises.
     pub(crate) fn start_handshake(
         this: &Bound<'_, Self>,
         transport: &Bound<'_, PyAny>,
@@ -80,7 +80,7 @@ impl TlsProtocol {
     /// Goes on with the handshake.
     ///
     /// # Errors
-    /// What the program's `connection_made` raises, and what OpenSSL raises that is no `SSLError`.
+    /// What the program's `connection_made` raises, and what OpenSSL raises that is not an `SSLError`.
     pub(crate) fn do_handshake(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         match this.get().engine.handshake(py) {

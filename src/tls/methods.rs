@@ -139,7 +139,7 @@ impl TlsTransport {
 
     /// Deliver no more data until resume_reading().
     ///
-    /// What comes meanwhile is kept up to the water mark for reading. Mirrors asyncio's
+    /// What comes while it is paused is kept up to the water mark for reading. Mirrors asyncio's
     /// pause_reading of 3.11 to 3.15.
     fn pause_reading(&self, py: Python<'_>) {
         if let Some(session) = self.session(py) {

@@ -308,7 +308,7 @@ impl TlsProtocol {
         let hint = value::count(py, session.received_size(py)?)?;
         let space = Self::tell(this, &app, name!(py, get_buffer)).call1(hint.as_any())?;
         let items = space.len()?;
-        // What is no writable buffer is refused by the read.
+        // The read refuses a buffer that is not writable.
         let size = buffer::writable_size(&space).unwrap_or(items);
         if items == 0 || size == 0 {
             return Err(exception::<PyRuntimeError>(py, EMPTY_BUFFER));

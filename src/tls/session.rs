@@ -102,7 +102,7 @@ impl Input {
     }
 }
 
-/// What becomes of the backlog.
+/// What is to be done with the backlog.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
     /// Nothing for now: it is empty, or has to wait.
@@ -110,7 +110,7 @@ pub(crate) enum Work {
     /// It is the head of a response, and is encrypted with its body or when the callback that runs
     /// now returns.
     Delayed,
-    /// It is being encrypted: Python code that runs meanwhile only adds to it.
+    /// It is being encrypted: Python code that this runs only adds to it.
     Encrypting,
 }
 
@@ -124,7 +124,7 @@ pub(crate) struct Output {
     pub(crate) records: usize,
     /// How much longer a record is than what it holds, once one was made.
     pub(crate) overhead: Option<usize>,
-    /// What becomes of the backlog.
+    /// What is to be done with the backlog.
     pub(crate) work: Work,
     /// `close_notify` waits for what is being encrypted.
     pub(crate) close_notify: bool,

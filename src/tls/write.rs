@@ -188,7 +188,7 @@ impl TlsProtocol {
             Self::process_outgoing(this)?;
         }
         if close_notify {
-            // Code that ran meanwhile has closed the transport.
+            // The program has closed the transport in between.
             Self::encrypt(this, Share::Everything)?;
             return Self::send_close_notify(this);
         }

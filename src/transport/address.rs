@@ -45,7 +45,7 @@ pub(crate) fn described<'py>(
         name!(py, socket),
         asyncio::transport_socket(py)?.call1((sock,))?,
     )?;
-    // An OSError says that there is no such address.
+    // An OSError means that the address does not exist.
     let ask = |name: &Bound<'py, PyString>| match sock.call_method0(name) {
         Err(error) if error.is_instance_of::<PyOSError>(py) => Ok(py.None().into_bound(py)),
         told => told,

@@ -109,7 +109,7 @@ impl<C> Finished<C> {
         Self(Vec::new())
     }
 
-    /// Keeps `chunk`; where there is no memory for that it is released at once, which runs no Python
+    /// Keeps `chunk`; if memory is short it is released at once, which runs no Python
     /// code either: it is a `bytes` or a copy.
     #[inline]
     pub(crate) fn keep(&mut self, chunk: C) {

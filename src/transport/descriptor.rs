@@ -233,7 +233,7 @@ pub(crate) fn view<'py, S>(
                         if same || !error.is_instance_of::<PyOSError>(py) {
                             return Err(error);
                         }
-                        // It was closed meanwhile.
+                        // It was closed since.
                     }
                 }
             }

@@ -121,7 +121,7 @@ pub(crate) fn report_step(
     handle(event_loop, &context)
 }
 
-/// Reports what ends a connection as asyncio does: an `OSError` is everyday life and only logged,
+/// Reports what ends a connection as asyncio does: an `OSError` is only logged,
 /// and that in debug mode; anything else reaches the exception handler.
 #[cold]
 pub(crate) fn report_fatal(

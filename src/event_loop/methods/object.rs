@@ -322,7 +322,7 @@ impl EventLoop {
 
     /// From how many seconds on a callback is reported as slow, in debug mode; 0.1 at first.
     ///
-    /// Setting it raises TypeError for what is no number. Mirrors asyncio's attribute, the same on
+    /// Setting it raises TypeError for anything but a number. Mirrors asyncio's attribute, the same on
     /// 3.10 to 3.15, which takes anything.
     #[getter]
     fn slow_callback_duration(&self) -> Float {

@@ -156,7 +156,7 @@ impl Insight {
             .with(py, |timing| std::mem::replace(&mut timing.span, outer))
     }
 
-    /// Keeps a slow call until the entry is over. One that there is no memory for is not reported.
+    /// Keeps a slow call until the entry is over. If memory is short, it is not reported.
     pub(crate) fn keep(&self, py: Python<'_>, seconds: f64, subject: Subject) {
         let left = self.timing.with(py, |timing| {
             if timing.slow.try_reserve(1).is_ok() {

@@ -72,7 +72,7 @@ impl EventLoop {
         }
     }
 
-    /// Runs an entry, which debug mode wants to know of.
+    /// Runs an entry in debug mode.
     fn run_debugged(this: &Bound<'_, Self>, entry: Entry<'_>) -> PyResult<()> {
         match entry {
             Entry::Handle(handle) => Self::run_named(this, &handle),
@@ -128,7 +128,7 @@ impl EventLoop {
         let seconds = clock::monotonic() - begin;
         let span = insight.close(py, outer);
         if insight.wants(TOTALS) {
-            // A count that there is no memory for is no error of the callback.
+            // If there is no memory for a count, the callback must not fail.
             drop(named.count(this, seconds - span.counted));
         }
         let own = seconds - span.told;
@@ -211,7 +211,7 @@ impl EventLoop {
         outer.told += if slow { seconds } else { span.told };
         if insight.wants(TOTALS) {
             outer.counted += seconds;
-            // A count that there is no memory for is no error of the call.
+            // If there is no memory for a count, the call must not fail.
             drop(subject().count(this, seconds - span.counted));
         }
         insight.close(py, outer);

@@ -380,7 +380,7 @@ pub(crate) fn install<M: FastMethod>(py: Python<'_>) -> PyResult<()> {
 /// to be defined by the very class of the object.
 ///
 /// # Errors
-/// `TypeError` if `class` is no subclass.
+/// `TypeError` if `class` is not a subclass.
 pub(crate) fn install_on<M: FastMethod>(class: &Bound<'_, PyType>) -> PyResult<()> {
     let py = class.py();
     if !class.is_subclass_of::<M::Class>()? {

@@ -118,7 +118,7 @@ pub(crate) fn function_kind(object: &Bound<'_, PyAny>) -> FunctionKind {
 /// Sets an attribute of `object`, or deletes it, as for an object whose class says nothing about it.
 ///
 /// # Errors
-/// `AttributeError`, `TypeError` if `name` is no `str`, and what a descriptor raises.
+/// `AttributeError`, `TypeError` if `name` is not a `str`, and what a descriptor raises.
 pub(crate) fn set_attribute(
     object: &Bound<'_, PyAny>,
     name: &Bound<'_, PyAny>,

@@ -365,6 +365,6 @@ fn pointer(
     // SAFETY: instances of the two classes are that large, by their sizes in `KNOWN`, and aligned
     // as pointers are.
     let found = NonNull::new(unsafe { place.cast::<*mut c_void>().read() })?;
-    // What is no address of an allocated object is not asked anything.
+    // No function is called on a word that is not the address of an allocated object.
     found.cast::<*mut c_void>().is_aligned().then_some(found)
 }

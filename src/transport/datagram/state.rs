@@ -41,7 +41,7 @@ pub(crate) struct DatagramState {
     pub(crate) resumed: u64,
     /// Datagrams that were received and not delivered yet, with their senders.
     pub(crate) received: VecDeque<(Py<PyBytes>, Py<PyAny>)>,
-    /// The last sender, whom the next datagram may come from and the next answer may go to.
+    /// The last sender: the next datagram often comes from it, and the next answer goes to it.
     pub(crate) peer: Option<Peer>,
     /// Whether the kernel takes nothing for now, and the loop watches for room.
     pub(crate) blocked: bool,
@@ -58,7 +58,7 @@ pub(crate) struct DatagramState {
 }
 
 impl DatagramState {
-    /// Whether the loop holds us for nothing.
+    /// Whether the loop has nothing to do for the transport.
     #[inline]
     fn is_idle(&self) -> bool {
         self.reading != Reading::On

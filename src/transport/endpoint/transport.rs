@@ -41,7 +41,7 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
     /// Whether the descriptor is still to be closed.
     fn has_descriptor(state: &Self::State) -> bool;
 
-    /// Closes the descriptor, and lets go of what only this kind of transport holds.
+    /// Closes the descriptor, and releases what only this kind of transport holds.
     ///
     /// # Errors
     /// What a Python object's `close()` raises.
@@ -196,7 +196,7 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
         let result = body();
         let left = context.leave(py, entered);
         let spare = self.with(py, |endpoint| {
-            // There is another one if `lose` was called meanwhile: that of the last callback.
+            // If `body` called `lose`, there is another one, for the last callback.
             if endpoint.life == Lifecycle::Lost || endpoint.context.is_some() {
                 return Some(context);
             }
@@ -263,7 +263,7 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
         let Ok(reference) = PyWeakrefReference::new(this.as_any()) else {
             return;
         };
-        // The collector may have run Python code meanwhile.
+        // Making the reference may have run the collector, and so Python code.
         let idle = is_idle();
         let py = this.py();
         let place = this.get().with(py, |endpoint| {
@@ -277,7 +277,7 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
         }
     }
 
-    /// Has the loop hold the transport strongly again, before it is to do something for it.
+    /// Makes the loop hold the transport strongly again, before it is to do something for it.
     #[inline]
     fn hold(this: &Bound<'_, Self>) {
         let py = this.py();
@@ -339,7 +339,7 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
         told.and(this.get().finish(py))
     }
 
-    /// Closes the descriptor and lets go of everything.
+    /// Closes the descriptor and releases everything.
     fn finish(&self, py: Python<'_>) -> PyResult<()> {
         let (protocol, context, waiter) = self.with(py, |endpoint| {
             endpoint.life = Lifecycle::Lost;

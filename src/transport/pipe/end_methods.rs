@@ -70,7 +70,7 @@ impl PipeTransport {
             .with(py, |end| end.file.as_ref().map(|file| file.clone_ref(py)))
     }
 
-    /// None lets go of the pipe without closing it.
+    /// None releases the pipe without closing it.
     #[setter(_pipe)]
     fn set_pipe(&self, py: Python<'_>, pipe: Option<Py<PyAny>>) {
         let old = self

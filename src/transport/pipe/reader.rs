@@ -128,7 +128,7 @@ impl ReadPipeTransport {
         }
     }
 
-    /// After a read of `count` bytes: asks to be resumed if more waits, be it only end of file.
+    /// After a read of `count` bytes: asks to be resumed if there may be more, or end of file.
     fn note_read(this: &Bound<'_, Self>, count: usize, full: bool) {
         let py = this.py();
         let again = this.get().state.with(py, |state| {

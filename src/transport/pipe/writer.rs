@@ -67,7 +67,7 @@ impl SourceClass for WriterClass {
     fn ready(&self, object: &Bound<'_, PyAny>, readiness: Readiness) -> PyResult<()> {
         let this = object.cast::<WritePipeTransport>()?;
         this.as_super().get().in_context(this.py(), || {
-            // Urgent data is no event for asyncio, which would take any other for the reader's end.
+            // asyncio takes every event but urgent data for the end of the reader.
             if readiness.readable && this.get().sees_reader_go {
                 WritePipeTransport::reader_gone(this)?;
             }

@@ -235,7 +235,7 @@ impl Listener {
         Ok(())
     }
 
-    /// Has the loop look again after the next poll.
+    /// Asks to be resumed after the next poll.
     fn resume(&self, py: Python<'_>) {
         if let Some(place) = self.place(py) {
             self.event_loop.bind(py).get().resume(py, place);

@@ -186,7 +186,7 @@ impl StreamTransport {
         }
     }
 
-    /// After a read of `count` bytes: asks to be resumed if more waits, be it only end of file.
+    /// After a read of `count` bytes: asks to be resumed if there may be more, or end of file.
     #[inline]
     fn note_read(&self, py: Python<'_>, count: usize, full: bool) {
         let again = self.state.with(py, |state| {
@@ -305,7 +305,7 @@ impl StreamTransport {
             .and_then(|answer| answer.is_truthy());
         match kept {
             Ok(true) => {
-                // Reading that was paused and resumed meanwhile does not begin again, as in
+                // Reading that was paused and resumed by the call does not begin again, as in
                 // asyncio.
                 transport.state.with(py, |state| {
                     if state.reading == Reading::On {

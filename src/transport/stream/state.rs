@@ -78,7 +78,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Whether the loop holds us for nothing.
+    /// Whether the loop has nothing to do for the transport.
     #[inline]
     fn is_idle(&self) -> bool {
         self.reading != Reading::On

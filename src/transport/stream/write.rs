@@ -232,7 +232,7 @@ impl StreamTransport {
         flushed.and(carried)
     }
 
-    /// Has the native protocol's `flush` called when the callback that runs now returns. False if
+    /// Calls the native protocol's `flush` when the callback that runs now returns. False if
     /// it has to write at once: no callback runs, or the kernel takes nothing.
     pub(crate) fn delays(this: &Bound<'_, Self>) -> bool {
         let py = this.py();
@@ -410,7 +410,7 @@ impl State {
         self.transfer.as_ref().map(|_| texts[1])
     }
 
-    /// What becomes of a write that is not empty; `waits` says whether its body is to come.
+    /// What is done with a write that is not empty; `waits` says whether its body is to come.
     #[inline]
     fn next(&mut self, py: Python<'_>, waits: impl FnOnce() -> bool) -> Next {
         if self.endpoint.life.is_lost() {
