@@ -9,7 +9,7 @@ use crate::event_loop::EventLoop;
 use crate::py::calling::fast_method::fast_method;
 use crate::py::calling::names::name;
 use crate::py::stdlib::socket::adopt;
-use crate::sockets::calls::{answer, on_socket, pair};
+use crate::sockets::calls::{answer, not_ours, pair, socket_of};
 use crate::sockets::waiting::blocks;
 use crate::sys::nonblocking::{Family, Origin};
 use crate::sys::socket;
@@ -22,25 +22,26 @@ fast_method!(
     c"_sock_accept($self, sock, /)\n--\n\n\
         (socket, address), or a future after which to try again, or NotImplemented.",
     |this, arguments| {
-        on_socket(this, arguments, |sock, number| {
-            let py = arguments.py;
-            // accept(2) has no flag that keeps it from waiting.
-            if blocks(&sock)? {
-                return Ok(None);
-            }
-            let Ok(origin) = Origin::of(number) else {
-                return Ok(None);
-            };
-            if Family::numbered(origin.family) == Family::Foreign {
-                return Ok(None);
-            }
-            let pair = |(accepted, peer)| {
-                // Python keeps what the listener was made with, which the kernel may know better.
-                let proto = sock.getattr(name!(py, proto))?.extract()?;
-                let made = adopt(py, accepted, origin.for_python(proto))?;
-                pair(made.object().bind(py).clone(), &peer)
-            };
-            answer(this, sock, number, socket::accept(number).map(pair))
-        })
+        let Some((sock, number)) = socket_of(this, arguments)? else {
+            return not_ours(this);
+        };
+        let py = arguments.py;
+        // accept(2) has no flag that keeps it from waiting.
+        if blocks(&sock)? {
+            return not_ours(this);
+        }
+        let Ok(origin) = Origin::of(number) else {
+            return not_ours(this);
+        };
+        if Family::numbered(origin.family) == Family::Foreign {
+            return not_ours(this);
+        }
+        let pair = |(accepted, peer)| {
+            // Python keeps what the listener was made with, which the kernel may know better.
+            let proto = sock.getattr(name!(py, proto))?.extract()?;
+            let made = adopt(py, accepted, origin.for_python(proto))?;
+            pair(made.object().bind(py).clone(), &peer)
+        };
+        answer(this, sock, number, socket::accept(number), pair)
     }
 );

@@ -11,7 +11,7 @@ use std::os::fd::RawFd;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
 
-use crate::error::Raises;
+use crate::error::{Raises, os_error};
 use crate::event_loop::{Direction, EventLoop, SCRATCH};
 use crate::py::calling::fast_method::fast_method;
 use crate::py::calling::method::Arguments;
@@ -26,26 +26,24 @@ use crate::transport::address;
 /// From this size on a receive goes straight into the object that the caller gets.
 const LARGE: usize = 32 * 1024;
 
-/// What `attempt` makes of the socket that is the first argument, and of its number; `NotImplemented`,
-/// which leaves the call to Python, if that is nothing, or if the socket is not an ordinary open one.
+/// The socket that is the first argument, and its number, if it is an ordinary open one.
 #[inline]
-pub(crate) fn on_socket<'a, 'py>(
+pub(crate) fn socket_of<'a, 'py>(
     this: &Bound<'py, EventLoop>,
     arguments: &Arguments<'a, 'py>,
-    attempt: impl FnOnce(Borrowed<'a, 'py, PyAny>, RawFd) -> Answer<'py>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let py = this.py();
-    if let Some(sock) = arguments.get(0)
-        && let Some(number) = number_of(this.get(), sock)?
-        && let Some(answer) = attempt(sock, number)?
-    {
-        return Ok(answer);
-    }
-    Ok(py.NotImplemented().into_bound(py))
+) -> PyResult<Option<(Borrowed<'a, 'py, PyAny>, RawFd)>> {
+    let Some(sock) = arguments.get(0) else {
+        return Ok(None);
+    };
+    let number = number_of(this.get(), sock)?;
+    Ok(number.map(|number| (sock, number)))
 }
 
-/// What a call of `sock_*` gives; `None` if Python has to make it.
-pub(crate) type Answer<'py> = PyResult<Option<Bound<'py, PyAny>>>;
+/// `NotImplemented`: Python is to do it in asyncio's way.
+#[allow(clippy::unnecessary_wraps, reason = "every caller returns it")]
+pub(crate) fn not_ours<'py>(this: &Bound<'py, EventLoop>) -> PyResult<Bound<'py, PyAny>> {
+    Ok(this.py().NotImplemented().into_bound(this.py()))
+}
 
 /// A positive `int`, or `None` for what Python has to judge.
 fn positive(size: Borrowed<'_, '_, PyAny>) -> Option<usize> {
@@ -53,20 +51,22 @@ fn positive(size: Borrowed<'_, '_, PyAny>) -> Option<usize> {
     (size > 0).then_some(size)
 }
 
-/// The result of an attempt to receive or to accept, or a future if there was nothing.
-pub(crate) fn answer<'py>(
+/// What `show` makes of what an attempt to receive or to accept gave, or a future if there was nothing.
+#[inline]
+pub(crate) fn answer<'py, T>(
     this: &Bound<'py, EventLoop>,
     sock: Borrowed<'_, 'py, PyAny>,
     number: RawFd,
-    attempt: io::Result<PyResult<Bound<'py, PyAny>>>,
-) -> Answer<'py> {
-    let result = match attempt {
+    attempt: io::Result<T>,
+    show: impl FnOnce(T) -> PyResult<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    match attempt {
+        Ok(given) => show(given),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             wait(this, sock, number, Direction::Read)
         }
-        attempt => attempt.or_raise()?,
-    };
-    result.map(Some)
+        Err(error) => Err(os_error(&error)),
+    }
 }
 
 /// Receives at most `size` bytes into an object of the right size.
@@ -106,13 +106,14 @@ fast_method!(
     c"_sock_recv($self, sock, n, /)\n--\n\n\
         bytes, or a future after which to try again, or NotImplemented.",
     |this, arguments| {
-        on_socket(this, arguments, |sock, number| {
-            let Some(size) = arguments.get(1).and_then(positive) else {
-                return Ok(None);
-            };
-            let received = receive(this.get(), arguments.py, number, size)?;
-            answer(this, sock, number, received.map(|data| Ok(data.into_any())))
-        })
+        let Some((sock, number)) = socket_of(this, arguments)? else {
+            return not_ours(this);
+        };
+        let Some(size) = arguments.get(1).and_then(positive) else {
+            return not_ours(this);
+        };
+        let received = receive(this.get(), arguments.py, number, size)?;
+        answer(this, sock, number, received, |data| Ok(data.into_any()))
     }
 );
 
@@ -124,22 +125,23 @@ fast_method!(
     c"_sock_recv_into($self, sock, buf, /)\n--\n\n\
         The count, or a future after which to try again, or NotImplemented.",
     |this, arguments| {
-        on_socket(this, arguments, |sock, number| {
-            let received = arguments.get(1).map(|buf| {
-                buffer::with_bytes_mut(&buf, |space| {
-                    if space.is_empty() {
-                        Ok(0)
-                    } else {
-                        nonblocking::recv(number, space)
-                    }
-                })
-            });
-            let Some(Ok(received)) = received else {
-                return Ok(None);
-            };
-            let count = |count| Ok(value::count(arguments.py, count)?.into_any());
-            answer(this, sock, number, received.map(count))
-        })
+        let Some((sock, number)) = socket_of(this, arguments)? else {
+            return not_ours(this);
+        };
+        let received = arguments.get(1).map(|buf| {
+            buffer::with_bytes_mut(&buf, |space| {
+                if space.is_empty() {
+                    Ok(0)
+                } else {
+                    nonblocking::recv(number, space)
+                }
+            })
+        });
+        let Some(Ok(received)) = received else {
+            return not_ours(this);
+        };
+        let show = |count| Ok(value::count(arguments.py, count)?.into_any());
+        answer(this, sock, number, received, show)
     }
 );
 
@@ -151,21 +153,23 @@ fast_method!(
     c"_sock_recvfrom($self, sock, bufsize, /)\n--\n\n\
         (bytes, address), or a future after which to try again, or NotImplemented.",
     |this, arguments| {
-        on_socket(this, arguments, |sock, number| {
-            let size = arguments.get(1).and_then(positive);
-            let Some(size) = size.filter(|size| *size <= SCRATCH) else {
-                return Ok(None);
-            };
-            if Family::of(number) == Family::Foreign {
-                return Ok(None);
-            }
-            let py = arguments.py;
-            let received = this.get().with_scratch(py, |scratch| {
-                let (count, from) = nonblocking::recv_from(number, &mut scratch[..size])?;
-                Ok((value::bytes(py, &scratch[..count]), from))
-            })?;
-            let pair = received.map(|(data, from)| pair(data?.into_any(), &from));
-            answer(this, sock, number, pair)
+        let Some((sock, number)) = socket_of(this, arguments)? else {
+            return not_ours(this);
+        };
+        let size = arguments.get(1).and_then(positive);
+        let Some(size) = size.filter(|size| *size <= SCRATCH) else {
+            return not_ours(this);
+        };
+        if Family::of(number) == Family::Foreign {
+            return not_ours(this);
+        }
+        let py = arguments.py;
+        let received = this.get().with_scratch(py, |scratch| {
+            let (count, from) = nonblocking::recv_from(number, &mut scratch[..size])?;
+            Ok((value::bytes(py, &scratch[..count]), from))
+        })?;
+        answer(this, sock, number, received, |(data, from)| {
+            pair(data?.into_any(), &from)
         })
     }
 );
@@ -178,25 +182,26 @@ fast_method!(
     c"_sock_recvfrom_into($self, sock, buf, nbytes, /)\n--\n\n\
         (count, address), or a future after which to try again, or NotImplemented.",
     |this, arguments| {
-        on_socket(this, arguments, |sock, number| {
-            let (Some(buf), Some(size)) = (arguments.get(1), arguments.get(2).and_then(positive))
-            else {
-                return Ok(None);
-            };
-            if Family::of(number) == Family::Foreign {
-                return Ok(None);
-            }
-            let received = buffer::with_bytes_mut(&buf, |space| {
-                space
-                    .get_mut(..size)
-                    .map(|space| nonblocking::recv_from(number, space))
-            });
-            let Ok(Some(received)) = received else {
-                return Ok(None);
-            };
-            let pair = received
-                .map(|(count, from)| pair(value::count(arguments.py, count)?.into_any(), &from));
-            answer(this, sock, number, pair)
+        let Some((sock, number)) = socket_of(this, arguments)? else {
+            return not_ours(this);
+        };
+        let (Some(buf), Some(size)) = (arguments.get(1), arguments.get(2).and_then(positive))
+        else {
+            return not_ours(this);
+        };
+        if Family::of(number) == Family::Foreign {
+            return not_ours(this);
+        }
+        let received = buffer::with_bytes_mut(&buf, |space| {
+            space
+                .get_mut(..size)
+                .map(|space| nonblocking::recv_from(number, space))
+        });
+        let Ok(Some(received)) = received else {
+            return not_ours(this);
+        };
+        answer(this, sock, number, received, |(count, from)| {
+            pair(value::count(arguments.py, count)?.into_any(), &from)
         })
     }
 );
@@ -217,27 +222,28 @@ fast_method!(
         a future; None for the next turn; NotImplemented if the caller has to see to it), or \
         NotImplemented.",
     |this, arguments| {
-        on_socket(this, arguments, |sock, number| {
-            let py = arguments.py;
-            let (Some(data), Some(sent)) = (arguments.get(1), arguments.get(2)) else {
-                return Ok(None);
-            };
-            let sent = sent.extract::<usize>()?;
-            let progress = match data.cast_exact::<PyBytes>() {
-                Ok(data) => send_from(number, data.as_bytes(), sent),
-                Err(_) => match buffer::with_bytes(&data, |bytes| send_from(number, bytes, sent)) {
-                    Ok(progress) => progress,
-                    Err(_) => return Ok(None),
-                },
-            };
-            let (sent, next) = match progress.or_raise()? {
-                Progress::Done => return Ok(Some(py.None().into_bound(py))),
-                Progress::Enough(sent) => (sent, py.None().into_bound(py)),
-                Progress::Blocked(sent) => (sent, wait(this, sock, number, Direction::Write)?),
-            };
-            let sent = value::count(py, sent)?.into_any();
-            Ok(Some(value::tuple(py, &[sent, next])?.into_any()))
-        })
+        let Some((sock, number)) = socket_of(this, arguments)? else {
+            return not_ours(this);
+        };
+        let py = arguments.py;
+        let (Some(data), Some(sent)) = (arguments.get(1), arguments.get(2)) else {
+            return not_ours(this);
+        };
+        let sent = sent.extract::<usize>()?;
+        let progress = match data.cast_exact::<PyBytes>() {
+            Ok(data) => send_from(number, data.as_bytes(), sent),
+            Err(_) => match buffer::with_bytes(&data, |bytes| send_from(number, bytes, sent)) {
+                Ok(progress) => progress,
+                Err(_) => return not_ours(this),
+            },
+        };
+        let (sent, next) = match progress.or_raise()? {
+            Progress::Done => return Ok(py.None().into_bound(py)),
+            Progress::Enough(sent) => (sent, py.None().into_bound(py)),
+            Progress::Blocked(sent) => (sent, wait(this, sock, number, Direction::Write)?),
+        };
+        let sent = value::count(py, sent)?.into_any();
+        Ok(value::tuple(py, &[sent, next])?.into_any())
     }
 );
 
