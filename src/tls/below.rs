@@ -9,7 +9,7 @@ use pyo3::types::PyBytes;
 
 use crate::py::calling::call;
 use crate::py::calling::names::name;
-use crate::transport::endpoint::Transport;
+use crate::transport::endpoint::{Reads, Transport};
 use crate::transport::stream::state::StreamTransport;
 
 /// A transport below.

@@ -11,7 +11,7 @@ use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
 use crate::transport::datagram::state::{DatagramState, DatagramTransport};
 use crate::transport::descriptor::Descriptor;
-use crate::transport::endpoint::{Endpoint, Transport, finalized};
+use crate::transport::endpoint::{Endpoint, Reads, Transport, finalized};
 use crate::transport::flow::{Buffers, Flow};
 
 /// Datagram endpoints, as a kind of source.
@@ -180,7 +180,7 @@ fn start(this: &Bound<'_, DatagramTransport>) -> PyResult<()> {
             DatagramTransport::fatal_error(this, error, "Fatal error on transport")?;
         }
     }
-    transport.read_on(py);
+    DatagramTransport::read_on(this);
     DatagramTransport::loosen(this);
     DatagramTransport::wake_waiter(this)
 }

@@ -21,7 +21,7 @@ use crate::transport::address;
 use crate::transport::datagram::lifecycle::open;
 use crate::transport::datagram::state::{DatagramState, DatagramTransport};
 use crate::transport::descriptor::Descriptor;
-use crate::transport::endpoint::{Endpoint, Reading, Transport};
+use crate::transport::endpoint::{Endpoint, ReadSide, Reads, Transport};
 use crate::transport::flow::{Buffers, Flow};
 
 #[pymethods]
@@ -69,9 +69,7 @@ impl DatagramTransport {
             state: LoopCell::owned(DatagramState {
                 endpoint: Endpoint::new(protocol, context, waiter, Some(extra)),
                 descriptor,
-                reading: Reading::On,
-                readable: false,
-                resumed: 0,
+                side: ReadSide::new(),
                 received: VecDeque::new(),
                 peer: None,
                 blocked: false,
@@ -137,38 +135,23 @@ impl DatagramTransport {
     ///
     /// Does nothing if reading is paused or the endpoint is closing. Mirrors asyncio's
     /// pause_reading of 3.11 to 3.15; on 3.10 that raises NotImplementedError.
-    #[pyo3(name = "pause_reading")]
-    fn py_pause_reading(this: &Bound<'_, Self>) -> PyResult<()> {
-        let changed = this.get().pause_reading(this.py());
-        Self::loosen(this);
-        if changed {
-            Self::log(this, name!(this.py(), debug), "%r pauses reading")?;
-        }
-        Ok(())
+    fn pause_reading(this: &Bound<'_, Self>) -> PyResult<()> {
+        Reads::pause_reading(this)
     }
 
     /// Deliver datagrams again.
     ///
     /// Does nothing unless reading is paused and the endpoint open. Mirrors asyncio's
     /// resume_reading of 3.11 to 3.15; on 3.10 that raises NotImplementedError.
-    #[pyo3(name = "resume_reading")]
-    fn py_resume_reading(this: &Bound<'_, Self>) -> PyResult<()> {
-        Self::hold(this);
-        let changed = this.get().resume_reading(this.py());
-        Self::loosen(this);
-        if changed {
-            Self::log(this, name!(this.py(), debug), "%r resumes reading")?;
-        }
-        Ok(())
+    fn resume_reading(this: &Bound<'_, Self>) -> PyResult<()> {
+        Reads::resume_reading(this)
     }
 
     /// Whether reading is not paused and the endpoint not closing.
     ///
     /// Mirrors asyncio's is_reading of 3.11 to 3.15; on 3.10 that raises NotImplementedError.
-    fn is_reading(&self, py: Python<'_>) -> bool {
-        self.state.with(py, |state| {
-            !state.endpoint.life.is_closing() && state.reading == Reading::On
-        })
+    fn is_reading(this: &Bound<'_, Self>) -> bool {
+        Reads::is_reading(this)
     }
 
     /// Talk to protocol from now on.
@@ -254,8 +237,7 @@ impl DatagramTransport {
             if state.endpoint.life == Lifecycle::Lost {
                 return format!("<DatagramTransport{life} fd={number}>");
             }
-            let reads = state.endpoint.life == Lifecycle::Open && state.reading == Reading::On;
-            let reads = if reads { "polling" } else { "idle" };
+            let reads = state.side.describe(state.endpoint.life);
             let writes = if state.blocked { "polling" } else { "idle" };
             let size = state.size;
             format!(

@@ -13,7 +13,6 @@ use pyo3::types::PyBytes;
 
 use crate::error::{leaves_the_loop, os_error, would_block};
 use crate::event_loop::Readiness;
-use crate::logic::lifecycle::Lifecycle;
 use crate::py::calling::names::name;
 use crate::py::value::{self, Count};
 use crate::sys::address::RawAddress;
@@ -21,11 +20,39 @@ use crate::sys::datagram::{Batch, LARGEST_OTHER};
 use crate::sys::nonblocking::Family;
 use crate::transport::address;
 use crate::transport::datagram::state::{DatagramState, DatagramTransport, Peer};
-use crate::transport::endpoint::{Reading, Transport};
+use crate::transport::endpoint::{ReadSide, Reads, Transport};
 
 impl DatagramState {
     fn reads(&self) -> bool {
-        self.endpoint.life == Lifecycle::Open && self.reading == Reading::On
+        self.side.is_on(self.endpoint.life)
+    }
+}
+
+impl Reads for DatagramTransport {
+    type Base = Self;
+
+    fn base<'a, 'py>(this: &'a Bound<'py, Self>) -> &'a Bound<'py, Self> {
+        this
+    }
+
+    fn with_read_side<R>(this: &Bound<'_, Self>, look: impl FnOnce(&mut ReadSide) -> R) -> R {
+        let state = &this.get().state;
+        state.with(this.py(), |state| look(&mut state.side))
+    }
+
+    /// It is idle if reading is paused and nothing waits to be sent.
+    #[inline]
+    fn loosen(this: &Bound<'_, Self>) {
+        let is_idle = || this.get().state.with(this.py(), |state| state.is_idle());
+        if is_idle() {
+            Self::hold_weakly(this, is_idle);
+        }
+    }
+
+    fn has_more(this: &Bound<'_, Self>) -> bool {
+        this.get().state.with(this.py(), |state| {
+            state.reads() && (state.side.readable || !state.received.is_empty())
+        })
     }
 }
 
@@ -35,16 +62,16 @@ impl DatagramTransport {
         let py = this.py();
         let turn = this.get().event_loop.bind(py).get().turn(py);
         let (reads, empty) = this.get().state.with(py, |state| {
-            state.readable |= readiness.readable;
+            state.side.readable |= readiness.readable;
             // An event that was queued before the program resumed is none for asyncio either.
-            let resumed = std::mem::take(&mut state.resumed) == turn;
+            let resumed = std::mem::take(&mut state.side.resumed) == turn;
             (state.reads() && !resumed, state.received.is_empty())
         });
         if reads && empty && !Self::receive(this)? {
             return Ok(());
         }
         let result = if reads { Self::deliver(this) } else { Ok(()) };
-        this.get().read_on(py);
+        Self::read_on(this);
         result
     }
 
@@ -78,12 +105,9 @@ impl DatagramTransport {
     }
 
     /// Asks the loop to call again after its next poll if there is more to deliver or to receive.
-    pub(crate) fn read_on(&self, py: Python<'_>) {
-        let more = self.state.with(py, |state| {
-            state.reads() && (state.readable || !state.received.is_empty())
-        });
-        if more {
-            self.resume(py);
+    pub(crate) fn read_on(this: &Bound<'_, Self>) {
+        if Self::has_more(this) {
+            this.get().resume(this.py());
         }
     }
 
@@ -92,7 +116,7 @@ impl DatagramTransport {
         let py = this.py();
         let transport = this.get();
         let number = transport.state.with(py, |state| {
-            std::mem::take(&mut state.readable).then(|| state.descriptor.number(py))
+            std::mem::take(&mut state.side.readable).then(|| state.descriptor.number(py))
         });
         let Some(number) = number else {
             return Ok(false);
@@ -105,12 +129,12 @@ impl DatagramTransport {
             Ok(received) => Ok(received),
             Err(error) if error.is_instance_of::<PyOSError>(py) => {
                 // There may be datagrams behind the error.
-                transport.state.with(py, |state| state.readable = true);
+                transport.state.with(py, |state| state.side.readable = true);
                 let told = match transport.protocol(py) {
                     Some(protocol) => Self::tell_error(this, &protocol, error),
                     None => Ok(()),
                 };
-                transport.read_on(py);
+                Self::read_on(this);
                 told.map(|()| false)
             }
             Err(error) if leaves_the_loop(py, &error) => Err(error),
@@ -149,7 +173,7 @@ impl DatagramTransport {
                 let (data, sender) = pair.extract::<(Py<PyBytes>, Py<PyAny>)>()?;
                 self.state.with(py, |state| {
                     state.received.push_back((data, sender));
-                    state.readable = true;
+                    state.side.readable = true;
                 });
                 Ok(true)
             }
@@ -179,7 +203,7 @@ impl DatagramTransport {
             self.state
                 .with(py, |state| state.received.push_back((data, sender)));
         }
-        self.state.with(py, |state| state.readable |= more);
+        self.state.with(py, |state| state.side.readable |= more);
         Ok(())
     }
 
@@ -200,33 +224,5 @@ impl DatagramTransport {
         let old = self.state.with(py, |state| state.peer.replace(peer));
         drop(old);
         Ok(object)
-    }
-
-    /// `transport.pause_reading()`. True if it changed anything.
-    pub(crate) fn pause_reading(&self, py: Python<'_>) -> bool {
-        self.state.with(py, |state| {
-            let pauses = !state.endpoint.life.is_closing() && state.reading == Reading::On;
-            if pauses {
-                state.reading = Reading::Paused;
-            }
-            pauses
-        })
-    }
-
-    /// `transport.resume_reading()`. True if it changed anything.
-    pub(crate) fn resume_reading(&self, py: Python<'_>) -> bool {
-        let turn = self.event_loop.bind(py).get().turn(py);
-        let resumes = self.state.with(py, |state| {
-            let resumes = !state.endpoint.life.is_closing() && state.reading == Reading::Paused;
-            if resumes {
-                state.reading = Reading::On;
-                state.resumed = turn;
-            }
-            resumes
-        });
-        if resumes {
-            self.read_on(py);
-        }
-        resumes
     }
 }

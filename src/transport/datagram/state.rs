@@ -16,7 +16,7 @@ use crate::py::cell::LoopCell;
 use crate::sys::address::RawAddress;
 use crate::sys::nonblocking::Family;
 use crate::transport::descriptor::Descriptor;
-use crate::transport::endpoint::{Endpoint, Reading, Transport};
+use crate::transport::endpoint::{Endpoint, ReadSide};
 use crate::transport::flow::Flow;
 
 /// An address in both forms.
@@ -33,12 +33,8 @@ pub(crate) struct DatagramState {
     pub(crate) descriptor: Descriptor,
     /// What all transports have.
     pub(crate) endpoint: Endpoint,
-    /// Whether datagrams are delivered: `On` or `Paused`.
-    pub(crate) reading: Reading,
-    /// Whether the kernel may have datagrams.
-    pub(crate) readable: bool,
-    /// In which turn the program resumed reading.
-    pub(crate) resumed: u64,
+    /// Whether datagrams are delivered, and whether the kernel may have more.
+    pub(crate) side: ReadSide,
     /// Datagrams that were received and not delivered yet, with their senders.
     pub(crate) received: VecDeque<(Py<PyBytes>, Py<PyAny>)>,
     /// The last sender: the next datagram often comes from it, and the next answer goes to it.
@@ -60,8 +56,8 @@ pub(crate) struct DatagramState {
 impl DatagramState {
     /// Whether the loop has nothing to do for the transport.
     #[inline]
-    fn is_idle(&self) -> bool {
-        self.reading != Reading::On
+    pub(super) fn is_idle(&self) -> bool {
+        self.side.is_paused()
             && self.endpoint.is_held_open()
             && !self.blocked
             && self.queue.is_empty()
@@ -90,16 +86,6 @@ pub(crate) struct DatagramTransport {
 }
 
 impl DatagramTransport {
-    /// Lets the loop hold us weakly if it has nothing to do for us: reading is paused, and nothing
-    /// waits to be sent.
-    #[inline]
-    pub(crate) fn loosen(this: &Bound<'_, Self>) {
-        let is_idle = || this.get().state.with(this.py(), |state| state.is_idle());
-        if is_idle() {
-            Self::hold_weakly(this, is_idle);
-        }
-    }
-
     /// The Python socket, until the endpoint is lost.
     pub(crate) fn sock<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.state.with(py, |state| match &state.descriptor {

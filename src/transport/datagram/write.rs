@@ -22,7 +22,7 @@ use crate::sys::datagram;
 use crate::sys::nonblocking::{self, Family};
 use crate::transport::chunk::not_bytes;
 use crate::transport::datagram::state::DatagramTransport;
-use crate::transport::endpoint::Transport;
+use crate::transport::endpoint::{Reads, Transport};
 use crate::transport::flow::Buffers;
 
 /// What one attempt to send came to.

@@ -2,10 +2,13 @@
 //! what it does differently, and keeps only reading and writing to itself.
 //!
 //! - `state`: `Endpoint`
+//! - `reads`: whether a transport reads
 //! - `transport`: `Transport`, from `connection_made` to `connection_lost`
 
+mod reads;
 mod state;
 mod transport;
 
-pub(crate) use state::{Endpoint, Reading};
+pub(crate) use reads::{ReadSide, Reading, Reads};
+pub(crate) use state::Endpoint;
 pub(crate) use transport::{Transport, finalized};

@@ -10,17 +10,6 @@ use crate::event_loop::{Place, Registration};
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::context::Context;
 
-/// What the reading side is doing.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reading {
-    /// Data is delivered as it comes.
-    On,
-    /// `pause_reading` was called.
-    Paused,
-    /// The peer of a stream ended its side, and the protocol kept ours open.
-    Ended,
-}
-
 /// How the loop holds a transport.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hold {

@@ -23,7 +23,7 @@ use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Count, Text};
 use crate::sys::pipe::{self, Kind};
 use crate::sys::socket::readable_bytes;
-use crate::transport::endpoint::{Reading, Transport, finalized};
+use crate::transport::endpoint::{ReadSide, Reads, Transport, finalized};
 use crate::transport::pipe::end::{Parts, PipeTransport};
 use crate::transport::protocol::report;
 
@@ -40,11 +40,7 @@ const REFUSAL: &str = "Pipe transport is for pipes/sockets only.";
 /// What the reading end remembers.
 struct State {
     /// `On` or `Paused`: a pipe that ended is closed.
-    reading: Reading,
-    /// Whether the kernel reported data that was not read yet.
-    readable: bool,
-    /// In which turn the program resumed reading.
-    resumed: u64,
+    side: ReadSide,
     /// Whether the writer has gone, so that reading goes on until end of file.
     hung_up: bool,
     /// Whether the last read was large, so that the next goes into its final object.
@@ -90,19 +86,16 @@ impl ReadPipeTransport {
     fn read_ready(this: &Bound<'_, Self>, readiness: Readiness) -> PyResult<()> {
         let py = this.py();
         let reader = this.get();
-        let (open, number) = this
-            .as_super()
-            .get()
-            .end
-            .with(py, |end| (end.endpoint.life == Lifecycle::Open, end.number));
+        let end = &this.as_super().get().end;
+        let (life, number) = end.with(py, |end| (end.endpoint.life, end.number));
         let event_loop = this.as_super().get().event_loop.bind(py);
         let turn = event_loop.get().turn(py);
         let (reads, early, large) = reader.state.with(py, |state| {
             state.hung_up |= readiness.read_closed;
-            let reads = open && state.reading == Reading::On;
-            state.readable = !reads;
+            let reads = state.side.is_on(life);
+            state.side.readable = !reads;
             // An event that was queued before the program resumed is none for asyncio either.
-            let early = std::mem::take(&mut state.resumed) == turn;
+            let early = std::mem::take(&mut state.side.resumed) == turn;
             (reads, early, state.large)
         });
         if !reads {
@@ -184,19 +177,24 @@ impl ReadPipeTransport {
         let reason = error.into_value(py).into_any();
         reported.and(PipeTransport::force_close(this.as_super(), Some(reason)))
     }
+}
+
+impl Reads for ReadPipeTransport {
+    type Base = PipeTransport;
+
+    fn base<'a, 'py>(this: &'a Bound<'py, Self>) -> &'a Bound<'py, PipeTransport> {
+        this.as_super()
+    }
+
+    fn with_read_side<R>(this: &Bound<'_, Self>, look: impl FnOnce(&mut ReadSide) -> R) -> R {
+        let state = &this.get().state;
+        state.with(this.py(), |state| look(&mut state.side))
+    }
 
     /// Only the program can go on with a transport that it has paused.
     fn loosen(this: &Bound<'_, Self>) {
-        PipeTransport::loosen(this.as_super(), || this.get().is_paused(this.py()));
-    }
-
-    fn is_paused(&self, py: Python<'_>) -> bool {
-        self.state
-            .with(py, |state| state.reading == Reading::Paused)
-    }
-
-    fn is_open(this: &Bound<'_, Self>) -> bool {
-        !this.as_super().get().is_closing(this.py())
+        let is_paused = || Self::with_read_side(this, |side| side.is_paused());
+        PipeTransport::loosen(this.as_super(), is_paused);
     }
 }
 
@@ -249,9 +247,7 @@ impl ReadPipeTransport {
             PipeTransport::new(event_loop, parts, "ReadPipeTransport", &READER, REFUSAL)?;
         let reader = Self {
             state: LoopCell::owned(State {
-                reading: Reading::On,
-                readable: false,
-                resumed: 0,
+                side: ReadSide::new(),
                 hung_up: false,
                 large: false,
             }),
@@ -273,7 +269,7 @@ impl ReadPipeTransport {
     ///
     /// Mirrors asyncio's is_reading of 3.11 to 3.15; on 3.10 that raises NotImplementedError.
     fn is_reading(this: &Bound<'_, Self>) -> bool {
-        Self::is_open(this) && !this.get().is_paused(this.py())
+        Reads::is_reading(this)
     }
 
     /// Deliver no more data until resume_reading().
@@ -281,15 +277,7 @@ impl ReadPipeTransport {
     /// Does nothing if reading is paused or the transport is closing. Mirrors asyncio's
     /// pause_reading, the same on 3.10 to 3.15.
     fn pause_reading(this: &Bound<'_, Self>) -> PyResult<()> {
-        if Self::is_reading(this) {
-            this.get()
-                .state
-                .with(this.py(), |state| state.reading = Reading::Paused);
-            Self::loosen(this);
-            let py = this.py();
-            PipeTransport::log(this.as_super(), name!(py, debug), "%r pauses reading")?;
-        }
-        Ok(())
+        Reads::pause_reading(this)
     }
 
     /// Deliver data again, not before the next turn of the loop.
@@ -297,21 +285,7 @@ impl ReadPipeTransport {
     /// Does nothing unless reading is paused and the transport open. Mirrors asyncio's
     /// resume_reading, the same on 3.10 to 3.15.
     fn resume_reading(this: &Bound<'_, Self>) -> PyResult<()> {
-        let py = this.py();
-        if !Self::is_open(this) || !this.get().is_paused(py) {
-            return Ok(());
-        }
-        PipeTransport::hold(this.as_super());
-        let turn = this.as_super().get().event_loop.bind(py).get().turn(py);
-        let readable = this.get().state.with(py, |state| {
-            state.reading = Reading::On;
-            state.resumed = turn;
-            state.readable
-        });
-        if readable {
-            this.as_super().get().resume(py);
-        }
-        PipeTransport::log(this.as_super(), name!(py, debug), "%r resumes reading")
+        Reads::resume_reading(this)
     }
 
     /// Close at once; connection_lost(None) follows.
@@ -319,10 +293,10 @@ impl ReadPipeTransport {
     /// Does nothing if the transport is closing. Mirrors asyncio's close on 3.10 to 3.15, but
     /// raises no RuntimeError when the loop is closed.
     fn close(this: &Bound<'_, Self>) -> PyResult<()> {
-        if Self::is_open(this) {
-            PipeTransport::force_close(this.as_super(), None)?;
+        if this.as_super().get().is_closing(this.py()) {
+            return Ok(());
         }
-        Ok(())
+        PipeTransport::force_close(this.as_super(), None)
     }
 
     /// How many bytes wait to be read and will be: none while reading is paused or closed.
@@ -345,7 +319,7 @@ impl ReadPipeTransport {
 
     fn __repr__(this: &Bound<'_, Self>) -> Text<String> {
         let py = this.py();
-        let paused = this.get().is_paused(py);
+        let paused = Self::with_read_side(this, |side| side.is_paused());
         let stopped = this.as_super().get().event_loop.bind(py).get().is_closed();
         Text(this.as_super().get().end.with(py, |end| {
             let watched = end.endpoint.registration.is_some() && !paused;

@@ -17,7 +17,7 @@ use crate::sys::address::Address;
 use crate::sys::socket;
 use crate::transport::address;
 use crate::transport::descriptor::{self, Descriptor};
-use crate::transport::endpoint::{Endpoint, Reading, Transport};
+use crate::transport::endpoint::{Endpoint, Reads, Transport};
 use crate::transport::flow::Buffers;
 use crate::transport::protocol::Kind;
 use crate::transport::server::base::ServerBase;
@@ -132,37 +132,23 @@ impl StreamTransport {
     ///
     /// Does nothing if reading is paused or the connection is closing. Mirrors asyncio's
     /// pause_reading, the same on 3.10 to 3.15.
-    #[pyo3(name = "pause_reading")]
-    fn py_pause_reading(this: &Bound<'_, Self>) -> PyResult<()> {
-        let changed = this.get().pause_reading(this.py());
-        Self::loosen(this);
-        if changed {
-            Self::log(this, name!(this.py(), debug), "%r pauses reading")?;
-        }
-        Ok(())
+    fn pause_reading(this: &Bound<'_, Self>) -> PyResult<()> {
+        Reads::pause_reading(this)
     }
 
     /// Deliver data again, not before the next turn of the loop.
     ///
     /// Does nothing unless reading is paused and the connection open. Mirrors asyncio's
     /// resume_reading, the same on 3.10 to 3.15.
-    #[pyo3(name = "resume_reading")]
-    fn py_resume_reading(this: &Bound<'_, Self>) -> PyResult<()> {
-        Self::hold(this);
-        let changed = this.get().resume_reading(this.py());
-        Self::loosen(this);
-        if changed {
-            Self::log(this, name!(this.py(), debug), "%r resumes reading")?;
-        }
-        Ok(())
+    fn resume_reading(this: &Bound<'_, Self>) -> PyResult<()> {
+        Reads::resume_reading(this)
     }
 
     /// Whether reading is not paused and the connection not closing.
     ///
     /// Mirrors asyncio's is_reading, the same on 3.10 to 3.15.
-    #[pyo3(name = "is_reading")]
-    fn py_is_reading(&self, py: Python<'_>) -> bool {
-        self.is_reading(py)
+    fn is_reading(this: &Bound<'_, Self>) -> bool {
+        Reads::is_reading(this)
     }
 
     /// Talk to protocol from now on; a BufferedProtocol lends its buffer from now on.
@@ -296,8 +282,7 @@ impl StreamTransport {
 
     #[getter]
     fn _paused(&self, py: Python<'_>) -> bool {
-        self.state
-            .with(py, |state| state.reading == Reading::Paused)
+        self.state.with(py, |state| state.side.is_paused())
     }
 
     #[getter]
@@ -323,8 +308,7 @@ impl StreamTransport {
             if state.descriptor.is_closed() {
                 return format!("<StreamTransport{life} fd={}>", state.last_number);
             }
-            let reads = state.endpoint.life == Lifecycle::Open && state.reading == Reading::On;
-            let reads = if reads { "polling" } else { "idle" };
+            let reads = state.side.describe(state.endpoint.life);
             let writes = if state.writing == Writing::Blocked {
                 "polling"
             } else {

@@ -15,7 +15,7 @@ use crate::py::context::Context;
 use crate::sys::address::Address;
 use crate::sys::socket;
 use crate::transport::descriptor::Descriptor;
-use crate::transport::endpoint::{Endpoint, Reading, Transport};
+use crate::transport::endpoint::{Endpoint, ReadSide, Transport};
 use crate::transport::flow::Flow;
 use crate::transport::protocol::Kind;
 use crate::transport::server::base::ServerBase;
@@ -49,10 +49,8 @@ impl Parts<'_> {
             endpoint: Endpoint::new(&self.protocol, self.context, self.waiter, self.extra),
             descriptor: self.descriptor,
             kind,
-            reading: Reading::On,
+            side: ReadSide::new(),
             writing: Writing::Idle,
-            readable: false,
-            resumed: 0,
             peer_closed: false,
             last_read: 0,
             eof: false,

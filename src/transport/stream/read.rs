@@ -13,12 +13,11 @@ use pyo3::types::{PyBytes, PyType};
 
 use crate::error::{exception, os_error};
 use crate::event_loop::{Purpose, Readiness, UserCall};
-use crate::logic::lifecycle::Lifecycle;
 use crate::py::calling::names::name;
 use crate::py::data::{buffer, bytes};
 use crate::py::value::{self, shown};
 use crate::sys::socket;
-use crate::transport::endpoint::{Reading, Transport};
+use crate::transport::endpoint::{Reading, Reads, Transport};
 use crate::transport::native_protocol::NativeClass;
 use crate::transport::protocol::{Failure, Kind};
 use crate::transport::stream::state::StreamTransport;
@@ -47,9 +46,9 @@ impl StreamTransport {
         let transport = this.get();
         let (kind, resumed) = transport.state.with(py, |state| {
             state.peer_closed |= readiness.read_closed;
-            let reads = state.reading == Reading::On && state.endpoint.life == Lifecycle::Open;
-            state.readable = !reads;
-            (reads.then_some(state.kind), state.resumed)
+            let reads = state.side.is_on(state.endpoint.life);
+            state.side.readable = !reads;
+            (reads.then_some(state.kind), state.side.resumed)
         });
         if resumed != 0 && kind.is_some() && transport.defer(py, resumed) {
             return Ok(());
@@ -68,7 +67,7 @@ impl StreamTransport {
     fn defer(&self, py: Python<'_>, resumed: u64) -> bool {
         let event_loop = self.event_loop.bind(py).get();
         let same_turn = event_loop.turn(py) == resumed;
-        self.state.with(py, |state| state.resumed = 0);
+        self.state.with(py, |state| state.side.resumed = 0);
         if same_turn {
             self.resume(py);
         }
@@ -296,7 +295,7 @@ impl StreamTransport {
         Self::log(this, name!(py, debug), "%r received EOF")?;
         transport
             .state
-            .with(py, |state| state.reading = Reading::Ended);
+            .with(py, |state| state.side.reading = Reading::Ended);
         let Some(protocol) = transport.protocol(py) else {
             return Ok(());
         };
@@ -308,8 +307,8 @@ impl StreamTransport {
                 // Reading that was paused and resumed by the call does not begin again, as in
                 // asyncio.
                 transport.state.with(py, |state| {
-                    if state.reading == Reading::On {
-                        (state.reading, state.readable) = (Reading::Ended, false);
+                    if state.side.reading == Reading::On {
+                        (state.side.reading, state.side.readable) = (Reading::Ended, false);
                     }
                 });
                 Self::loosen(this);
@@ -321,8 +320,8 @@ impl StreamTransport {
                 Self::failed(this, error, message).inspect_err(|_| {
                     // As in asyncio, the next run of the loop tells the protocol again.
                     transport.state.with(py, |state| {
-                        if state.reading == Reading::Ended {
-                            state.reading = Reading::On;
+                        if state.side.reading == Reading::Ended {
+                            state.side.reading = Reading::On;
                         }
                     });
                     transport.resume(py);
@@ -335,43 +334,6 @@ impl StreamTransport {
     pub(crate) fn close(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::settle(this)?;
         Self::close_settled(this)
-    }
-
-    /// `transport.pause_reading()`. True if it changed anything.
-    pub(crate) fn pause_reading(&self, py: Python<'_>) -> bool {
-        self.state.with(py, |state| {
-            let pauses = !state.endpoint.life.is_closing() && state.reading != Reading::Paused;
-            if pauses {
-                // asyncio would meet end of file again after a resume, and so do we.
-                state.readable |= state.reading == Reading::Ended;
-                state.reading = Reading::Paused;
-            }
-            pauses
-        })
-    }
-
-    /// `transport.resume_reading()`. True if it changed anything.
-    pub(crate) fn resume_reading(&self, py: Python<'_>) -> bool {
-        let turn = self.event_loop.bind(py).get().turn(py);
-        let (resumes, readable) = self.state.with(py, |state| {
-            if state.endpoint.life.is_closing() || state.reading != Reading::Paused {
-                return (false, false);
-            }
-            state.reading = Reading::On;
-            state.resumed = turn;
-            (true, state.readable)
-        });
-        if readable {
-            self.resume(py);
-        }
-        resumes
-    }
-
-    /// `transport.is_reading()`.
-    pub(crate) fn is_reading(&self, py: Python<'_>) -> bool {
-        self.state.with(py, |state| {
-            !state.endpoint.life.is_closing() && state.reading != Reading::Paused
-        })
     }
 }
 

@@ -6,8 +6,7 @@
 use pyo3::prelude::*;
 
 use crate::event_loop::{Direction, Readiness, SourceClass, Step};
-use crate::logic::lifecycle::Lifecycle;
-use crate::transport::endpoint::{Reading, Transport};
+use crate::transport::endpoint::{Reads, Transport};
 use crate::transport::stream::state::{StreamTransport, Writing};
 
 /// Stream transports, as a kind of source.
@@ -69,9 +68,9 @@ fn start(this: &Bound<'_, StreamTransport>) -> PyResult<()> {
     let event_loop = transport.event_loop.bind(py);
     let (place, blocked, resumes) = transport.state.with(py, |state| {
         state.endpoint.start();
-        let reads = state.endpoint.life == Lifecycle::Open && state.reading == Reading::On;
+        let resumes = state.side.readable && state.side.is_on(state.endpoint.life);
         let blocked = state.writing == Writing::Blocked;
-        (state.endpoint.place(), blocked, state.readable && reads)
+        (state.endpoint.place(), blocked, resumes)
     });
     if let Some(place) = place {
         event_loop.get().poller(py)?;

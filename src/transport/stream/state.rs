@@ -18,7 +18,7 @@ use crate::py::lifetime::object;
 use crate::sys::address::Address;
 use crate::transport::chunk::Data;
 use crate::transport::descriptor::Descriptor;
-use crate::transport::endpoint::{Endpoint, Reading, Transport};
+use crate::transport::endpoint::{Endpoint, ReadSide, Reading, Reads, Transport};
 use crate::transport::flow::Flow;
 use crate::transport::protocol::Kind;
 use crate::transport::server::base::ServerBase;
@@ -45,14 +45,9 @@ pub(crate) struct State {
     /// How the protocol wants to receive.
     pub(crate) kind: Kind,
     /// What the reading side is doing.
-    pub(crate) reading: Reading,
+    pub(crate) side: ReadSide,
     /// What the writing side is doing.
     pub(crate) writing: Writing,
-    /// Whether the kernel reported data that was not read yet.
-    pub(crate) readable: bool,
-    /// The turn in which reading was last resumed: what was queued before it paused is not
-    /// delivered in that turn, as asyncio's reader handle would have been cancelled.
-    pub(crate) resumed: u64,
     /// Whether the peer has ended its side, so that reading goes on until end of file.
     pub(crate) peer_closed: bool,
     /// How much the last read brought: after a large one the next goes into its final object.
@@ -81,7 +76,7 @@ impl State {
     /// Whether the loop has nothing to do for the transport.
     #[inline]
     fn is_idle(&self) -> bool {
-        self.reading != Reading::On
+        self.side.reading != Reading::On
             && self.endpoint.is_held_open()
             && self.writing == Writing::Idle
             && self.transfer.is_none()
@@ -126,16 +121,6 @@ impl StreamTransport {
         })
     }
 
-    /// Lets the loop hold us weakly if it has nothing to do for us: reading is paused, or the peer has
-    /// ended and the program keeps its own side open, and nothing waits to be sent.
-    #[inline]
-    pub(crate) fn loosen(this: &Bound<'_, Self>) {
-        let is_idle = || this.get().state.with(this.py(), |state| state.is_idle());
-        if is_idle() {
-            Self::hold_weakly(this, is_idle);
-        }
-    }
-
     /// Shows what the transport holds to the collector.
     pub(crate) fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         let visited = self.state.try_with(visit, |state| {
@@ -149,5 +134,29 @@ impl StreamTransport {
                 .map_or(Ok(()), |transfer| transfer.visit(visit))
         });
         visited.unwrap_or(Ok(()))
+    }
+}
+
+impl Reads for StreamTransport {
+    type Base = Self;
+
+    #[inline]
+    fn base<'a, 'py>(this: &'a Bound<'py, Self>) -> &'a Bound<'py, Self> {
+        this
+    }
+
+    fn with_read_side<R>(this: &Bound<'_, Self>, look: impl FnOnce(&mut ReadSide) -> R) -> R {
+        let state = &this.get().state;
+        state.with(this.py(), |state| look(&mut state.side))
+    }
+
+    /// It is idle if reading is paused, or the peer has ended and the program keeps its own side open,
+    /// and nothing waits to be sent.
+    #[inline]
+    fn loosen(this: &Bound<'_, Self>) {
+        let is_idle = || this.get().state.with(this.py(), |state| state.is_idle());
+        if is_idle() {
+            Self::hold_weakly(this, is_idle);
+        }
     }
 }

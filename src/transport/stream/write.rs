@@ -22,7 +22,7 @@ use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Text};
 use crate::sys::socket;
 use crate::transport::chunk::{Data, Sent};
-use crate::transport::endpoint::Transport;
+use crate::transport::endpoint::{Reads, Transport};
 use crate::transport::flow::Buffers;
 use crate::transport::protocol::Kind;
 use crate::transport::stream::state::{State, StreamTransport, Writing};
