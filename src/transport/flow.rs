@@ -3,10 +3,8 @@
 //! Loop thread only. asyncio compares whatever it is given as a water mark, so marks may be
 //! fractions, infinite or larger than any buffer; they are kept as given, beside their values in bytes.
 
-use pyo3::PyClass;
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::pyclass::boolean_struct::True;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyString, PyTuple};
 
 use crate::error::exception;
@@ -14,7 +12,7 @@ use crate::logic::flow_control::{DEFAULT_HIGH, FlowControl};
 use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, shown};
-use crate::transport::endpoint::Transport;
+use crate::transport::endpoint::{Extends, Transport};
 use crate::transport::protocol::{Failure, report};
 
 /// The (low, high) marks as given, where `FlowControl` cannot tell them; plain numbers, which need
@@ -38,13 +36,7 @@ impl Flow {
 }
 
 /// A transport that buffers what the kernel does not take.
-pub(crate) trait Buffers: PyClass<Frozen = True> + Sync {
-    /// The class that its endpoint belongs to: itself, or its base.
-    type Base: Transport;
-
-    /// The transport as that class.
-    fn base<'a, 'py>(this: &'a Bound<'py, Self>) -> &'a Bound<'py, Self::Base>;
-
+pub(crate) trait Buffers: Extends {
     /// Lends the flow control, and how many bytes wait, to `look`, which must not run Python code.
     fn with_flow<R>(this: &Bound<'_, Self>, look: impl FnOnce(&mut Flow, usize) -> R) -> R;
 

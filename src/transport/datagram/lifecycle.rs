@@ -128,13 +128,6 @@ impl Transport for DatagramTransport {
 }
 
 impl Buffers for DatagramTransport {
-    type Base = Self;
-
-    #[inline]
-    fn base<'a, 'py>(this: &'a Bound<'py, Self>) -> &'a Bound<'py, Self> {
-        this
-    }
-
     #[inline]
     fn with_flow<R>(this: &Bound<'_, Self>, look: impl FnOnce(&mut Flow, usize) -> R) -> R {
         this.get()
@@ -207,4 +200,4 @@ impl DatagramTransport {
     }
 }
 
-finalized!(DatagramTransport, |this| this);
+finalized!(DatagramTransport);

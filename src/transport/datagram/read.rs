@@ -29,12 +29,6 @@ impl DatagramState {
 }
 
 impl Reads for DatagramTransport {
-    type Base = Self;
-
-    fn base<'a, 'py>(this: &'a Bound<'py, Self>) -> &'a Bound<'py, Self> {
-        this
-    }
-
     fn with_read_side<R>(this: &Bound<'_, Self>, look: impl FnOnce(&mut ReadSide) -> R) -> R {
         let state = &this.get().state;
         state.with(this.py(), |state| look(&mut state.side))

@@ -11,4 +11,4 @@ mod transport;
 
 pub(crate) use reads::{ReadSide, Reading, Reads};
 pub(crate) use state::Endpoint;
-pub(crate) use transport::{Transport, finalized};
+pub(crate) use transport::{Extends, Transport, finalized};

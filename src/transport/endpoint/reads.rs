@@ -3,13 +3,11 @@
 //! Loop thread only. What was queued before a program paused is not delivered in the turn in which it
 //! resumes, because asyncio's reader handle would have been cancelled.
 
-use pyo3::PyClass;
 use pyo3::prelude::*;
-use pyo3::pyclass::boolean_struct::True;
 
 use crate::logic::lifecycle::Lifecycle;
 use crate::py::calling::names::name;
-use crate::transport::endpoint::transport::Transport;
+use crate::transport::endpoint::transport::{Extends, Transport};
 
 /// What the reading side is doing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,13 +59,7 @@ impl ReadSide {
 }
 
 /// A transport that reads.
-pub(crate) trait Reads: PyClass<Frozen = True> + Sync {
-    /// The class that its endpoint belongs to: itself, or its base.
-    type Base: Transport;
-
-    /// The transport as that class.
-    fn base<'a, 'py>(this: &'a Bound<'py, Self>) -> &'a Bound<'py, Self::Base>;
-
+pub(crate) trait Reads: Extends {
     /// Lends the reading side to `look`, which must not run Python code.
     fn with_read_side<R>(this: &Bound<'_, Self>, look: impl FnOnce(&mut ReadSide) -> R) -> R;
 

@@ -375,10 +375,26 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
     }
 }
 
-/// Gives `$class` the `__del__` of the transport `$transport`, which `$this`, an object of that class,
-/// is or extends.
+/// A class of transports: one that has an endpoint, or one that extends such a class.
+pub(crate) trait Extends: PyClass<Frozen = True> + Sync {
+    /// The class that has the endpoint.
+    type Base: Transport;
+    /// The transport as an object of that class.
+    fn base<'a, 'py>(this: &'a Bound<'py, Self>) -> &'a Bound<'py, Self::Base>;
+}
+
+impl<T: Transport> Extends for T {
+    type Base = Self;
+
+    #[inline]
+    fn base<'a, 'py>(this: &'a Bound<'py, Self>) -> &'a Bound<'py, Self> {
+        this
+    }
+}
+
+/// Gives `$class` the `__del__` of transports.
 macro_rules! finalized {
-    ($class:ty, |$this:ident| $transport:expr) => {
+    ($class:ty) => {
         impl $crate::py::lifetime::finalizer::Finalized for $class {
             fn destructor() -> &'static $crate::py::lifetime::finalizer::Destructor {
                 static DESTRUCTOR: $crate::py::lifetime::finalizer::Destructor =
@@ -387,12 +403,14 @@ macro_rules! finalized {
             }
 
             #[inline]
-            fn is_unfinished($this: &Bound<'_, Self>) -> bool {
-                $crate::transport::endpoint::Transport::is_unfinished($transport)
+            fn is_unfinished(this: &Bound<'_, Self>) -> bool {
+                let base = $crate::transport::endpoint::Extends::base(this);
+                $crate::transport::endpoint::Transport::is_unfinished(base)
             }
 
-            fn finalize($this: &Bound<'_, Self>) -> PyResult<()> {
-                $crate::transport::endpoint::Transport::finalize($transport)
+            fn finalize(this: &Bound<'_, Self>) -> PyResult<()> {
+                let base = $crate::transport::endpoint::Extends::base(this);
+                $crate::transport::endpoint::Transport::finalize(base)
             }
         }
     };

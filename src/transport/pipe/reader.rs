@@ -23,7 +23,7 @@ use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Count, Text};
 use crate::sys::pipe::{self, Kind};
 use crate::sys::socket::readable_bytes;
-use crate::transport::endpoint::{ReadSide, Reads, Transport, finalized};
+use crate::transport::endpoint::{Extends, ReadSide, Reads, Transport, finalized};
 use crate::transport::pipe::end::{Parts, PipeTransport};
 use crate::transport::protocol::report;
 
@@ -179,13 +179,15 @@ impl ReadPipeTransport {
     }
 }
 
-impl Reads for ReadPipeTransport {
+impl Extends for ReadPipeTransport {
     type Base = PipeTransport;
 
     fn base<'a, 'py>(this: &'a Bound<'py, Self>) -> &'a Bound<'py, PipeTransport> {
         this.as_super()
     }
+}
 
+impl Reads for ReadPipeTransport {
     fn with_read_side<R>(this: &Bound<'_, Self>, look: impl FnOnce(&mut ReadSide) -> R) -> R {
         let state = &this.get().state;
         state.with(this.py(), |state| look(&mut state.side))
@@ -341,4 +343,4 @@ impl ReadPipeTransport {
     }
 }
 
-finalized!(ReadPipeTransport, |this| this.as_super());
+finalized!(ReadPipeTransport);

@@ -25,7 +25,7 @@ use crate::py::stdlib::asyncio;
 use crate::py::value::{Text, shown};
 use crate::sys::pipe;
 use crate::transport::chunk::{Data, Finished, Sent, send_queue};
-use crate::transport::endpoint::{Endpoint, Transport, finalized};
+use crate::transport::endpoint::{Endpoint, Extends, Transport, finalized};
 use crate::transport::flow::{Buffers, Flow};
 use crate::transport::pipe::end::PipeTransport;
 
@@ -293,13 +293,15 @@ impl WritePipeTransport {
     }
 }
 
-impl Buffers for WritePipeTransport {
+impl Extends for WritePipeTransport {
     type Base = PipeTransport;
 
     fn base<'a, 'py>(this: &'a Bound<'py, Self>) -> &'a Bound<'py, PipeTransport> {
         this.as_super()
     }
+}
 
+impl Buffers for WritePipeTransport {
     fn with_flow<R>(this: &Bound<'_, Self>, look: impl FnOnce(&mut Flow, usize) -> R) -> R {
         this.get().state.with(this.py(), |state| {
             let waiting = state.queue.size();
@@ -322,4 +324,4 @@ impl State {
     }
 }
 
-finalized!(WritePipeTransport, |this| this.as_super());
+finalized!(WritePipeTransport);

@@ -122,13 +122,6 @@ impl Transport for StreamTransport {
 }
 
 impl Buffers for StreamTransport {
-    type Base = Self;
-
-    #[inline]
-    fn base<'a, 'py>(this: &'a Bound<'py, Self>) -> &'a Bound<'py, Self> {
-        this
-    }
-
     #[inline]
     fn with_flow<R>(this: &Bound<'_, Self>, look: impl FnOnce(&mut Flow, usize) -> R) -> R {
         this.get().state.with(this.py(), |state| {
@@ -200,4 +193,4 @@ impl StreamTransport {
     }
 }
 
-finalized!(StreamTransport, |this| this);
+finalized!(StreamTransport);

@@ -138,13 +138,6 @@ impl StreamTransport {
 }
 
 impl Reads for StreamTransport {
-    type Base = Self;
-
-    #[inline]
-    fn base<'a, 'py>(this: &'a Bound<'py, Self>) -> &'a Bound<'py, Self> {
-        this
-    }
-
     fn with_read_side<R>(this: &Bound<'_, Self>, look: impl FnOnce(&mut ReadSide) -> R) -> R {
         let state = &this.get().state;
         state.with(this.py(), |state| look(&mut state.side))
