@@ -2,6 +2,7 @@
 
     python3 tools/suites.py                    # all of them, on the Python that runs this
     python3 tools/suites.py httpx starlette    # some
+    python3 tools/suites.py asyncpg --only tests/test_pool.py
 
 Each suite comes in the package's sdist from the package index and runs in an environment of its own under
 `.venv/suites/`, once under `python -m pytest` and once under `python -m ferroloop -m pytest`. ferroloop is the one
@@ -18,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -203,8 +204,11 @@ class Environment:
             return "no sdist could be had"
         version = sdists[0].name.removesuffix(".tar.gz").rpartition("-")[2]
         needs = (*PYTEST, f"{self.suite.name}=={version}", *self.suite.needs)
-        if self.run((*pip, *into, "install", "--prefer-binary", *needs)):
-            return f"not installed: see {self.place / 'log'}"
+        done = self.place / "installed"
+        if not done.exists() or done.read_text() != " ".join(needs):
+            if self.run((*pip, *into, "install", "--prefer-binary", *needs)):
+                return f"not installed: see {self.place / 'log'}"
+            done.write_text(" ".join(needs))
         shutil.rmtree(self.source, ignore_errors=True)
         with tarfile.open(sdists[0]) as archive:
             archive.extractall(self.place / "unpacked", filter="data")
@@ -213,7 +217,7 @@ class Environment:
         for folder in self.suite.hide:
             shutil.rmtree(self.source / folder, ignore_errors=True)
         first = self.suite.tests[0]
-        if not first.startswith("-") and not (self.source / first).is_dir():
+        if not first.startswith("-") and not (self.source / first).exists():
             return "its sdist carries no tests"
         return ""
 
@@ -353,6 +357,7 @@ def main() -> int:
     """Run the suites that were named, or all; 1 if a test differs without a known reason."""
     parser = argparse.ArgumentParser(description="Compare suites on asyncio and on ferroloop.")
     names = [suite.name for suite in SUITES]
+    parser.add_argument("--only", action="append", metavar="FILE", help="only this file of tests")
     parser.add_argument("suites", nargs="*", metavar="suite", help=", ".join(names))
     options = parser.parse_args()
     unknown = set(options.suites) - set(names)
@@ -362,7 +367,8 @@ def main() -> int:
     results = []
     for suite in SUITES:
         if not options.suites or suite.name in options.suites:
-            result = examine(suite, place)
+            chosen = replace(suite, tests=tuple(options.only)) if options.only else suite
+            result = examine(chosen, place)
             results.append(result)
             for name, how in result.different.items():
                 print(f"DIFFERENT {suite.name} {name}: {how}", flush=True)

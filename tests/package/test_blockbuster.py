@@ -9,10 +9,12 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import pathlib
+import tempfile
 
 import pytest
 
-from support.programs import run_code
+from support.programs import finish, run_code, start
 
 pytestmark = [
     pytest.mark.frameworks,
@@ -30,6 +32,14 @@ folder = tempfile.mkdtemp()
 with open(os.path.join(folder, "file"), "wb") as file:
     file.write(b"x" * 1_000_000)
 file = open(os.path.join(folder, "file"), "rb")
+packages = os.path.join(tempfile.mkdtemp(), "site-packages")
+os.mkdir(packages)
+for place, text in {
+    os.path.join(packages, "tries.py"): "try:\\n    import uvloop\\nexcept ImportError:\\n    uvloop = None",
+    os.path.join(folder, "script.py"): "print(1)",
+}.items():
+    with open(place, "w") as other:
+        other.write(text)
 
 async def talk(server, connected):
     reader, writer = await connected
@@ -98,6 +108,11 @@ async def process():
         command = (sys.executable, "-c", "print(1)")
         child = await asyncio.create_subprocess_exec(*command, stdout=-1, **options)
         assert (await child.communicate())[0] == b"1\\n"
+    # What `python -m ferroloop` looks at: whether the command starts the program itself again.
+    script = os.path.join(folder, "script.py")
+    for command in (sys.executable, script), (sys.executable, "script.py"), ("python3", script):
+        child = await asyncio.create_subprocess_exec(*command, stdout=-1, cwd=folder)
+        assert (await child.communicate())[0] == b"1\\n"
     child = await asyncio.create_subprocess_shell("echo 1", stdout=-1)
     assert (await child.communicate())[0] == b"1\\n"
     try:
@@ -120,6 +135,14 @@ async def threads():
     await loop.getaddrinfo("localhost", 80)
     await loop.getnameinfo(("127.0.0.1", 80))
     await loop.shutdown_default_executor()
+
+async def imports():
+    sys.path.append(packages)
+    try:
+        sys.modules.pop("tries", None)
+        import tries
+    finally:
+        sys.path.remove(packages)
 
 async def signals():
     loop = asyncio.get_running_loop()
@@ -146,7 +169,7 @@ async def static_files():
     await runner.cleanup()
 
 calls = (tcp, unix, stale_unix, endpoint, sendfile, sock_sendfile, sendfile_by_reading, process, pipes,
-         signals, static_files, threads)
+         imports, signals, static_files, threads)
 found = {}
 for debug in (False, True):
     for call in calls:
@@ -161,7 +184,7 @@ for debug in (False, True):
         loop.close()
         found.setdefault(call.__name__, []).append(problem)
         for name in os.listdir(folder):
-            if name != "file":
+            if name not in ("file", "script.py"):
                 os.remove(os.path.join(folder, name))
 file.close()
 print(json.dumps(found))
@@ -179,6 +202,7 @@ CALLS = [
     "sendfile_by_reading",
     "process",
     "pipes",
+    "imports",
     "signals",
     "static_files",
     "threads",
@@ -188,13 +212,19 @@ CALLS = [
 @functools.cache
 def found(kind: str) -> dict[str, list[str | None]]:
     """What each call ended with under blockbuster, without debug mode and with it."""
-    status, out, errors = run_code(kind, PROGRAM)
+    if kind == "python -m ferroloop":
+        with tempfile.TemporaryDirectory() as folder:
+            program = pathlib.Path(folder, "program.py")
+            program.write_text("from asyncio import new_event_loop as new_loop\n" + PROGRAM)
+            status, out, errors = finish(start(["-m", "ferroloop", str(program)]))
+    else:
+        status, out, errors = run_code(kind, PROGRAM)
     assert status == 0, errors
     problems: dict[str, list[str | None]] = json.loads(out.splitlines()[-1])
     return problems
 
 
-@pytest.mark.parametrize("name", ["asyncio", "ferroloop"])
+@pytest.mark.parametrize("name", ["asyncio", "ferroloop", "python -m ferroloop"])
 @pytest.mark.parametrize("call", CALLS)
 def test_blockbuster_lets_calls_pass(name: str, call: str) -> None:
     problems = found(name)[call]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import ferroloop
 from ferroloop._entry.imports import after_import
+from ferroloop._entry.places import absolute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,7 @@ class _Carrier:
     def __reduce__(self) -> tuple[Callable[..., None], tuple[str, dict[str, Any]]]:
         """Have pickle call `exec`, which every interpreter has."""
         names = {
-            "folder": os.path.dirname(os.path.dirname(os.path.abspath(ferroloop.__file__))),
+            "folder": os.path.dirname(os.path.dirname(absolute(ferroloop.__file__))),
             "tag": sys.implementation.cache_tag,
             "options": self._options,
         }

@@ -16,10 +16,10 @@ import linecache
 import os
 import re
 import sys
-import sysconfig
 from typing import TYPE_CHECKING, Any
 
 from ferroloop._entry.imports import after_import
+from ferroloop._entry.places import is_installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -85,7 +85,7 @@ def _is_hidden(name: str) -> bool:
     if _is_named(name):
         return False
     frame = _importer()
-    return frame is not None and _is_installed(frame) and _copes(frame)
+    return frame is not None and is_installed(frame.f_code.co_filename) and _copes(frame)
 
 
 def _is_named(name: str) -> bool:
@@ -106,23 +106,21 @@ def _importer() -> FrameType | None:
     return None
 
 
-@functools.cache
-def _installed_folders() -> tuple[str, ...]:
-    paths = sysconfig.get_paths()
-    return tuple({os.path.realpath(paths[name]) + os.sep for name in ("purelib", "platlib")})
-
-
-def _is_installed(frame: FrameType) -> bool:
-    """Whether the code belongs to an installed package rather than to the program."""
-    path = os.path.realpath(frame.f_code.co_filename)
-    return path.startswith(_installed_folders()) or f"{os.sep}site-packages{os.sep}" in path
+def _source(frame: FrameType) -> str:
+    """The text of the module whose code runs; empty where there is none."""
+    spec = frame.f_globals.get("__spec__")
+    get_source = getattr(getattr(spec, "loader", None), "get_source", None)
+    if get_source is not None:
+        # The import system reads here, which blockbuster permits.
+        with contextlib.suppress(ImportError, OSError, SyntaxError, ValueError):
+            return get_source(spec.name) or ""
+    return "".join(linecache.getlines(frame.f_code.co_filename, frame.f_globals))
 
 
 def _copes(frame: FrameType) -> bool:
     """Whether the import is in a `try` whose handler does not raise again."""
-    source = "".join(linecache.getlines(frame.f_code.co_filename, frame.f_globals))
     try:
-        tree = ast.parse(source)
+        tree = ast.parse(_source(frame))
     except (SyntaxError, ValueError):
         return False
     line = frame.f_lineno

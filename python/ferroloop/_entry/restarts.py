@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ferroloop._entry.imports import after_import
+from ferroloop._entry.places import absolute, same_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,7 @@ class Program:
     def __init__(self, option: str, value: str, extra: Sequence[str]) -> None:
         """`option` is "-m" or "" (a path), `value` the name; `extra` options come before both."""
         self._module = value if option == "-m" else None
-        self._path = os.path.abspath(value) if not option else None
+        self._path = absolute(value) if not option else None
         self._extra = tuple(extra)
 
     def restarted(self, arguments: Sequence[Any]) -> list[Any] | None:
@@ -59,21 +60,16 @@ class Program:
         if words[0] == "-m":
             named = len(words) > 1 and words[1] == self._module
             return (2, ["-m", words[1]]) if named else None
-        path = os.path.abspath(words[0])
+        path = absolute(words[0])
         main = getattr(sys.modules.get("__main__"), "__file__", None)
-        if self._module is not None and main and path == os.path.abspath(main):
+        if self._module is not None and main and path == absolute(main):
             # `python package/__main__.py` would put the package's folder on sys.path.
             return 1, ["-m", self._module]
         return (1, [words[0]]) if path == self._path else None
 
 
 def _is_this_python(name: str) -> bool:
-    if name == sys.executable:
-        return True
-    try:
-        return bool(sys.executable) and os.path.samefile(name, sys.executable)
-    except OSError:
-        return False
+    return bool(sys.executable) and same_file(name, sys.executable)
 
 
 def _program_position(words: Sequence[str]) -> int | None:
