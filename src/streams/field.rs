@@ -3,6 +3,7 @@
 //! The thread of the loop. The old value is released last, since that can run Python code.
 
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use crate::py::cell::LoopCell;
 
@@ -40,4 +41,11 @@ pub(crate) fn set<S>(
     let object = (!object.is_none()).then(|| object.unbind());
     let old = state.with(py, |state| std::mem::replace(field(state), object));
     drop(old);
+}
+
+/// Whether `name`, which a program sets on a stream, is one of `methods`, or gives it another class: what is
+/// native would not call the replacement.
+pub(crate) fn replaces(name: &Bound<'_, PyAny>, methods: &[&str]) -> bool {
+    name.cast::<PyString>()
+        .is_ok_and(|name| name.to_str().is_ok_and(|name| methods.contains(&name)))
 }

@@ -32,6 +32,7 @@ use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use crate::py::calling::function::install_on as coroutine_method;
 use crate::py::calling::method::install_on as method;
 use crate::py::lifetime::blank;
 use crate::py::lifetime::pool;
@@ -65,13 +66,13 @@ pub(crate) fn accelerate(reader: &Bound<'_, PyType>, writer: &Bound<'_, PyType>)
 
 fn accelerate_reader(class: &Bound<'_, PyType>) -> PyResult<()> {
     method::<reading::FeedData>(class)?;
-    method::<reading::Read>(class)?;
-    method::<reading::ReadExactly>(class)?;
-    method::<reading::ReadLine>(class)?;
-    method::<reading::ReadUntil>(class)
+    coroutine_method::<reading::Read>(class)?;
+    coroutine_method::<reading::ReadExactly>(class)?;
+    coroutine_method::<reading::ReadLine>(class)?;
+    coroutine_method::<reading::ReadUntil>(class)
 }
 
 fn accelerate_writer(class: &Bound<'_, PyType>) -> PyResult<()> {
     method::<writing::Write>(class)?;
-    method::<writing::Drain>(class)
+    coroutine_method::<writing::Drain>(class)
 }

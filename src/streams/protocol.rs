@@ -5,6 +5,8 @@
 //!
 //! Without the GIL the fields belong to the thread that made the protocol, and other threads lock them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -20,6 +22,7 @@ use crate::py::cell::LoopCell;
 use crate::py::data::bytearray;
 use crate::py::data::window::Window;
 use crate::py::lifetime::blank::may_be_blank;
+use crate::py::lifetime::object;
 use crate::py::stdlib::asyncio;
 use crate::streams::field;
 use crate::streams::reader::StreamReaderBase;
@@ -41,15 +44,24 @@ pub(crate) struct StreamProtocolBase {
     /// asyncio's fields.
     state: LoopCell<State>,
     /// As in the reader.
-    is_exact: bool,
+    is_exact: AtomicBool,
 }
 
 may_be_blank!(StreamProtocolBase);
 
+/// As in the reader.
+const METHODS: &[&str] = &["__class__", "_drain_helper", "data_received"];
+
 impl StreamProtocolBase {
+    /// Whether all methods are ours.
+    #[inline]
+    fn is_exact(&self) -> bool {
+        self.is_exact.load(Ordering::Relaxed)
+    }
+
     /// Whether the transport takes more; asyncio's methods tell for a derived class.
     pub(crate) fn flows(&self, py: Python<'_>) -> bool {
-        self.is_exact && self.state.with(py, |state| !state.paused && !state.lost)
+        self.is_exact() && self.state.with(py, |state| !state.paused && !state.lost)
     }
 
     /// The reader, if it is still there.
@@ -105,9 +117,13 @@ impl NativeClass for StreamClass {
         count: usize,
     ) -> PyResult<()> {
         let py = protocol.py();
-        let protocol = protocol.cast::<StreamProtocolBase>()?.get();
+        let native = protocol.cast::<StreamProtocolBase>()?.get();
         let window = window.get();
-        protocol.received(
+        if !native.is_exact() {
+            let data = window.to_bytes(py, 0..count)?;
+            return call::method1(protocol, name!(py, data_received), &data).map(drop);
+        }
+        native.received(
             py,
             || window.to_bytes(py, 0..count),
             |buffer| window.append_to(buffer, count),
@@ -120,8 +136,11 @@ impl NativeClass for StreamClass {
         protocol: &Bound<'_, PyAny>,
         data: &Bound<'_, PyBytes>,
     ) -> PyResult<()> {
-        let protocol = protocol.cast::<StreamProtocolBase>()?.get();
-        protocol.received_bytes(data)
+        let native = protocol.cast::<StreamProtocolBase>()?.get();
+        if !native.is_exact() {
+            return call::method1(protocol, name!(data.py(), data_received), data).map(drop);
+        }
+        native.received_bytes(data)
     }
 }
 
@@ -165,9 +184,26 @@ impl StreamProtocolBase {
         };
         let protocol = Self {
             state: LoopCell::owned(state),
-            is_exact,
+            is_exact: AtomicBool::new(is_exact),
         };
         Ok(PyClassInitializer::from(NativeProtocol { class }).add_subclass(protocol))
+    }
+
+    /// As for any object; a method that a program puts on the protocol is called from then on.
+    fn __setattr__(
+        this: &Bound<'_, Self>,
+        name: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        object::set_attribute(this.as_any(), name, Some(value))?;
+        if field::replaces(name, METHODS) {
+            this.get().is_exact.store(false, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn __delattr__(this: &Bound<'_, Self>, name: &Bound<'_, PyAny>) -> PyResult<()> {
+        object::set_attribute(this.as_any(), name, None)
     }
 
     #[getter(_stream_reader_wr)]

@@ -7,6 +7,8 @@
 //! Without the GIL the fields belong to the thread that made the reader, and other threads lock them; the
 //! `bytearray`, which any code may hold, is used in a critical section of its own.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use pyo3::exceptions::{PyNotImplementedError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -57,13 +59,32 @@ pub(crate) struct StreamReaderBase {
     /// asyncio's fields.
     pub(crate) state: LoopCell<State>,
     /// Whether it is a `ferroloop.StreamReader` and of no class derived from that one, which may
-    /// have replaced any method.
-    pub(crate) is_exact: bool,
+    /// have replaced any method, and the program has replaced none on the object itself.
+    is_exact: AtomicBool,
 }
 
 may_be_blank!(StreamReaderBase);
 
+/// What the native code does itself, and the methods that asyncio's calls for that.
+const METHODS: &[&str] = &[
+    "__class__",
+    "_maybe_resume_transport",
+    "_wait_for_data",
+    "_wakeup_waiter",
+    "feed_data",
+    "read",
+    "readexactly",
+    "readline",
+    "readuntil",
+];
+
 impl StreamReaderBase {
+    /// Whether all methods are ours.
+    #[inline]
+    pub(crate) fn is_exact(&self) -> bool {
+        self.is_exact.load(Ordering::Relaxed)
+    }
+
     /// The buffer, with everything in it.
     ///
     /// # Errors
@@ -153,7 +174,7 @@ impl StreamReaderBase {
     /// Whether `feed` may be used; else asyncio's `feed_data` has to do it.
     #[inline]
     pub(crate) fn takes(&self, py: Python<'_>) -> bool {
-        self.is_exact
+        self.is_exact()
             && self
                 .state
                 .with(py, |state| !state.eof && state.limit.is_some())
@@ -338,8 +359,25 @@ impl StreamReaderBase {
         };
         Ok(Self {
             state: LoopCell::owned(state),
-            is_exact: class.is(asyncio::our_stream_reader(class.py())?),
+            is_exact: AtomicBool::new(class.is(asyncio::our_stream_reader(class.py())?)),
         })
+    }
+
+    /// As for any object; a method that a program puts on the reader is called from then on.
+    fn __setattr__(
+        this: &Bound<'_, Self>,
+        name: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        object::set_attribute(this.as_any(), name, Some(value))?;
+        if field::replaces(name, METHODS) {
+            this.get().is_exact.store(false, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn __delattr__(this: &Bound<'_, Self>, name: &Bound<'_, PyAny>) -> PyResult<()> {
+        object::set_attribute(this.as_any(), name, None)
     }
 
     #[getter(_buffer)]

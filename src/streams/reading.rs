@@ -6,6 +6,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt};
 
+use crate::py::calling::coroutine::origins_are_tracked;
 use crate::py::calling::fast_method::fast_method;
 use crate::py::calling::method::Arguments;
 use crate::py::data::bytearray;
@@ -14,6 +15,12 @@ use crate::py::value::{self, Text};
 use crate::streams::coroutine::StreamCoroutine;
 use crate::streams::reader::StreamReaderBase;
 use crate::streams::work::{Want, Work};
+
+/// Whether a native coroutine may do it.
+#[inline]
+fn is_native(this: &Bound<'_, StreamReaderBase>) -> bool {
+    this.get().is_exact() && !origins_are_tracked()
+}
 
 /// A coroutine that has not begun.
 fn coroutine<'py>(this: &Bound<'py, StreamReaderBase>, want: Want) -> PyResult<Bound<'py, PyAny>> {
@@ -85,7 +92,7 @@ fn counted<'py>(
     arguments: &Arguments<'_, 'py>,
 ) -> PyResult<Bound<'py, PyAny>> {
     match only(arguments).and_then(positive) {
-        Some(count) if this.get().is_exact => coroutine(this, want(count)),
+        Some(count) if is_native(this) => coroutine(this, want(count)),
         _ => asyncio_method(this, name, arguments),
     }
 }
@@ -120,7 +127,7 @@ fast_method!(
         A coroutine: a line with its newline; what there is, or b\"\", at the end. Raises \
         ValueError for a line beyond the limit.",
     |this, arguments| {
-        if arguments.len() == 0 && !arguments.has_keywords() && this.get().is_exact {
+        if arguments.len() == 0 && !arguments.has_keywords() && is_native(this) {
             return coroutine(this, Want::Line);
         }
         asyncio_method(this, "readline", arguments)
@@ -136,7 +143,7 @@ fast_method!(
         A coroutine: what comes up to the separator (since 3.13 one of several, as a tuple) and \
         the separator. Raises IncompleteReadError at the end, LimitOverrunError beyond the limit.",
     |this, arguments| {
-        if this.get().is_exact
+        if is_native(this)
             && let Some(separator) = only(arguments)
             && let Ok(separator) = separator.cast_exact::<PyBytes>()
             && !separator.as_bytes().is_empty()

@@ -62,7 +62,7 @@ impl StreamWriterBase {
             let reader = reader.get();
             let raises = reader
                 .state
-                .with(py, |state| state.exception.is_some() || !reader.is_exact);
+                .with(py, |state| state.exception.is_some() || !reader.is_exact());
             if raises {
                 return Ok(false);
             }

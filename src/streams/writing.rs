@@ -6,6 +6,7 @@
 use pyo3::prelude::*;
 
 use crate::py::calling::call;
+use crate::py::calling::coroutine::origins_are_tracked;
 use crate::py::calling::fast_method::fast_method;
 use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
@@ -41,7 +42,7 @@ fast_method!(
         ConnectionResetError if the connection is lost.",
     |this, []| {
         let py = this.py();
-        if !this.get().is_exact {
+        if !this.get().is_exact || origins_are_tracked() {
             return asyncio::stream_writer(py)?.call_method1(name!(py, drain), (this,));
         }
         StreamCoroutine::begin(py, Work::Drain(this.clone().unbind()))

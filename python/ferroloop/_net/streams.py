@@ -8,6 +8,7 @@ asyncio's, so they behave as on the running Python.
 
 from __future__ import annotations
 
+import sys
 import types
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -66,8 +67,6 @@ class StreamReaderProtocol(_native.StreamProtocolBase, private.StreamReaderProto
         ) -> None: ...
 
 
-_native._accelerate_streams(StreamReader, StreamWriter)
-
 _OURS = {
     "StreamReader": StreamReader,
     "StreamWriter": StreamWriter,
@@ -93,6 +92,27 @@ StreamReaderProtocol.connection_made = _with_our_classes(  # type: ignore[method
     private.StreamReaderProtocol.connection_made,
     "Give the reader its transport; on a server, make a writer and call the handler with both.",
 )
+
+
+def _make_coroutine_methods() -> None:
+    """Give the classes asyncio's functions, behind which `_accelerate_streams` puts native code.
+
+    So mocks, `inspect.signature` and `inspect.iscoroutinefunction` find coroutine functions. 3.11 would
+    run asyncio's code; its classes get native methods only.
+    """
+    for cls, names in (
+        (StreamReader, ("read", "readexactly", "readline", "readuntil")),
+        (StreamWriter, ("drain",)),
+    ):
+        native, theirs = cls.__bases__
+        for name in names:
+            method = _with_our_classes(getattr(theirs, name), getattr(native, name).__doc__)
+            setattr(cls, name, method)
+
+
+if not (3, 11) <= sys.version_info < (3, 12):
+    _make_coroutine_methods()
+_native._accelerate_streams(StreamReader, StreamWriter)
 
 
 def _typed_as(function: Any) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:

@@ -12,6 +12,7 @@ use pyo3::types::PyTuple;
 
 use crate::error::exception;
 use crate::event_loop::state::EventLoop;
+use crate::py::calling::coroutine::note_tracking;
 use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::{thread, value};
@@ -169,9 +170,11 @@ impl EventLoop {
             let get = name!(py, get_coroutine_origin_tracking_depth);
             state.setattr(name, asyncio::sys_function(py, get)?.call0()?)?;
             set.call1((asyncio::debug_stack_depth(py)?,))?;
+            note_tracking(true);
         } else if !enabled && !former.is_none() {
             set.call1((former,))?;
             state.setattr(name, py.None())?;
+            note_tracking(false);
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 //! Any attached thread may call it. A coroutine returns by raising `StopIteration`; setting that in C
 //! costs half of what making a `PyErr` of it does.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use pyo3::call::PyCallArgs;
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyRuntimeWarning, PyTypeError};
 use pyo3::ffi;
@@ -13,6 +15,25 @@ use crate::error::exception;
 use crate::py::calling::call;
 use crate::py::calling::names::name;
 use crate::py::stdlib::warning;
+
+/// How many loops have coroutines remember where they were made, which they do in debug mode.
+static TRACKING: AtomicUsize = AtomicUsize::new(0);
+
+/// One loop more has coroutines remember where they were made, or one less.
+pub(crate) fn note_tracking(begins: bool) {
+    if begins {
+        TRACKING.fetch_add(1, Ordering::Relaxed);
+    } else {
+        TRACKING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether coroutines are to remember where they were made. Native ones cannot: a Python coroutine takes
+/// their place.
+#[inline]
+pub(crate) fn origins_are_tracked() -> bool {
+    TRACKING.load(Ordering::Relaxed) != 0
+}
 
 /// Sets `StopIteration(value)`; `__next__` has to return nothing after that.
 #[inline]

@@ -404,12 +404,12 @@ pub(crate) fn install_on<M: FastMethod>(class: &Bound<'_, PyType>) -> PyResult<(
     class.setattr(Text(plain_name::<M>()), descriptor)
 }
 
-fn plain_name<M: FastMethod>() -> &'static str {
+pub(super) fn plain_name<M: FastMethod>() -> &'static str {
     M::NAME.trim_end_matches('\0')
 }
 
 /// The C function behind the descriptor of `M`.
-unsafe extern "C" fn trampoline<M: FastMethod>(
+pub(super) unsafe extern "C" fn trampoline<M: FastMethod>(
     this: *mut ffi::PyObject,
     values: *const *mut ffi::PyObject,
     positional: ffi::Py_ssize_t,

@@ -3,6 +3,7 @@
 //! - `call`: vectorcall with arguments in place
 //! - `method`: methods in the fast calling convention
 //! - `fast_method`: declares one
+//! - `function`: Python functions whose calls run native code
 //! - `names`: interned names of attributes and methods
 //! - `coroutine`: how native coroutines end
 //! - `watched`: names of modules that are looked up at every call
@@ -10,6 +11,7 @@
 pub(crate) mod call;
 pub(crate) mod coroutine;
 pub(crate) mod fast_method;
+pub(crate) mod function;
 pub(crate) mod method;
 pub(crate) mod names;
 #[cfg(Py_GIL_DISABLED)]
