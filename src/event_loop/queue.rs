@@ -99,6 +99,12 @@ impl ReadyQueue {
         self.callbacks.pop_front()
     }
 
+    /// What `take_callback` takes out next.
+    #[inline]
+    pub(crate) fn first_callback(&self) -> Option<&Callback> {
+        self.callbacks.front()
+    }
+
     /// Takes the callback out of the handle that was added last, if nothing else refers to that and there is
     /// memory for it, and gives the handle back.
     #[inline]

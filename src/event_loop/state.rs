@@ -16,7 +16,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::error::{Raises, no_memory};
-use crate::event_loop::observe::insight::{DEBUG, Insight, SLOW, TOTALS};
+use crate::event_loop::observe::insight::{CALLS, ENTRIES, Insight};
 use crate::event_loop::observe::slow::Frame;
 use crate::event_loop::queue::{Ready, ReadyQueue, visit_handle};
 use crate::event_loop::source::{Source, Watch};
@@ -289,14 +289,13 @@ impl EventLoop {
     /// Whether calls of user code are timed and named: in debug mode, or for a monitor.
     #[inline]
     pub(crate) fn is_observed(&self) -> bool {
-        self.insight.wants(DEBUG | SLOW | TOTALS)
+        self.insight.wants(ENTRIES)
     }
 
-    /// Notes that a call of a protocol begins; whether it is observed.
+    /// Whether calls of protocols are: a watcher's thread has to know that one begins.
     #[inline]
-    pub(crate) fn begins_call(&self) -> bool {
-        self.progress.step();
-        self.is_observed()
+    pub(crate) fn observes_calls(&self) -> bool {
+        self.insight.wants(CALLS)
     }
 
     /// From how many seconds on a call is slow.

@@ -11,7 +11,7 @@ use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 
 use crate::error::{no_memory, os_error};
-use crate::event_loop::observe::insight::{TIMES, Times};
+use crate::event_loop::observe::insight::{TURNS, Times};
 use crate::event_loop::queue::{Ready, ReadyQueue};
 use crate::event_loop::source::Readiness;
 use crate::event_loop::state::{Core, Entry, EventLoop, Life, unschedule};
@@ -55,12 +55,33 @@ impl EventLoop {
     ///
     /// # Errors
     /// What leaves the loop; what was queued stays queued.
+    #[inline]
     pub(crate) fn run_once(this: &Bound<'_, Self>) -> PyResult<()> {
+        if this.get().insight.wants(TURNS) {
+            return Self::run_once_watched(this);
+        }
+        Self::one_turn::<false>(this)
+    }
+
+    /// As `run_once`, for a monitor that wants to know of turns.
+    #[cold]
+    #[inline(never)]
+    fn run_once_watched(this: &Bound<'_, Self>) -> PyResult<()> {
+        this.get().progress.step();
+        Self::one_turn::<true>(this)
+    }
+
+    /// Runs one turn, which is `WATCHED` for a monitor or not.
+    #[allow(
+        clippy::inline_always,
+        reason = "each has one caller, which the other would make a call more expensive for"
+    )]
+    #[inline(always)]
+    fn one_turn<const WATCHED: bool>(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let event_loop = this.get();
         event_loop.check_closed()?;
         event_loop.own();
-        event_loop.progress.step();
         let timeout = Self::timeout(this)?;
         // No Python code runs between here and the wait: what it queued would not end the wait.
         let interrupted = event_loop.poll(py, timeout)?;
@@ -71,7 +92,7 @@ impl EventLoop {
         });
         if queued.map_err(|_| no_memory(py))? {
             let due = Self::due(this)?;
-            let queued = if event_loop.insight.wants(TIMES) {
+            let queued = if WATCHED {
                 event_loop.queue_late_timers(py, due)
             } else {
                 event_loop.core.with(py, |core| core.queue_timers(py, due))
@@ -89,8 +110,8 @@ impl EventLoop {
                 std::mem::replace(&mut core.in_callback, true),
             )
         });
-        let result = if event_loop.insight.wants(TIMES) {
-            Self::run_counted(this, count, |count| Self::run_entries_apart(this, count))
+        let result = if WATCHED {
+            Self::run_watched(this, count, |count| Self::run_entries_apart(this, count))
         } else {
             Self::run_entries(this, count)
         };
@@ -115,13 +136,18 @@ impl EventLoop {
         let py = this.py();
         let event_loop = this.get();
         let progress = &*event_loop.progress;
-        (0..count).try_for_each(|_| {
+        for _ in 0..count {
             let Some(ready) = event_loop.core.with(py, |core| core.ready.pop()) else {
-                return Ok(());
+                break;
             };
             progress.begin();
-            Self::run_entry(this, ready)
-        })
+            if event_loop.is_observed() {
+                Self::run_observed(this, ready)?;
+            } else {
+                Self::run_ready(this, ready)?;
+            }
+        }
+        Ok(())
     }
 
     /// How long the poll may wait, in seconds.
@@ -254,12 +280,9 @@ impl EventLoop {
         reason = "the second caller, for monitors, would make it a call of its own for all"
     )]
     #[inline(always)]
-    fn run_entry(this: &Bound<'_, Self>, ready: Ready) -> PyResult<()> {
+    pub(crate) fn run_ready(this: &Bound<'_, Self>, ready: Ready) -> PyResult<()> {
         let py = this.py();
         let event_loop = this.get();
-        if event_loop.is_observed() {
-            return Self::run_observed(this, ready);
-        }
         let result = match ready {
             Ready::Handle(handle) => Handle::run_queued(handle.into_bound(py)),
             Ready::Callback(flavour) => {
@@ -310,13 +333,15 @@ impl EventLoop {
     #[cold]
     #[inline(never)]
     fn queue_late_timers(&self, py: Python<'_>, now: f64) -> Result<(), TryReserveError> {
-        let times = self.insight.times(py);
-        self.core.with(py, |core| {
-            let due = Due {
-                ready: &mut core.ready,
-                py,
-            };
-            core.timers.drain_due(now, &mut Late { due, now, times })
+        self.insight.times.with(py, |times| {
+            self.core.with(py, |core| {
+                let due = Due {
+                    ready: &mut core.ready,
+                    py,
+                };
+                let times = times.as_ref();
+                core.timers.drain_due(now, &mut Late { due, now, times })
+            })
         })
     }
 }
@@ -415,7 +440,7 @@ struct Late<'a, 'py> {
     /// The time of the loop's clock.
     now: f64,
     /// Where that is counted.
-    times: Option<Times>,
+    times: Option<&'a Times>,
 }
 
 impl Sink<Py<Handle>> for Late<'_, '_> {

@@ -41,7 +41,7 @@ impl<'py> UserCall<'_, 'py> {
     /// `protocol.method()`
     #[inline]
     pub(crate) fn call0(self) -> PyResult<Bound<'py, PyAny>> {
-        if self.event_loop.get().begins_call() {
+        if self.event_loop.get().observes_calls() {
             return self.observed0();
         }
         call::method0(self.protocol, self.method)
@@ -50,7 +50,7 @@ impl<'py> UserCall<'_, 'py> {
     /// `protocol.method(argument)`
     #[inline]
     pub(crate) fn call1(self, argument: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        if self.event_loop.get().begins_call() {
+        if self.event_loop.get().observes_calls() {
             return self.observed1(argument);
         }
         call::method1(self.protocol, self.method, argument)
@@ -63,7 +63,7 @@ impl<'py> UserCall<'_, 'py> {
         data: &Bound<'py, PyAny>,
         peer: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        if self.event_loop.get().begins_call() {
+        if self.event_loop.get().observes_calls() {
             return self.observed2(data, peer);
         }
         call::method2(self.protocol, self.method, data, peer)
@@ -183,6 +183,7 @@ fn observed<'py>(
     if owner != 0 && owner != thread::ident() {
         return call();
     }
+    this.get().progress.step();
     if this.get().insight.wants(SLOW | TOTALS) {
         return EventLoop::time_call(this, subject, &mut || debugged(this, subject, call));
     }

@@ -21,7 +21,19 @@ fn seconds(nanoseconds: i64) -> f64 {
     }
 }
 
-fn nanoseconds() -> i64 {
+/// How many seconds passed between two readings of `nanoseconds`.
+#[inline]
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "what is lost is below a nanosecond for a hundred days"
+)]
+pub(crate) fn between(begin: i64, end: i64) -> f64 {
+    (end - begin) as f64 / SECOND as f64
+}
+
+/// The same as a whole number, which costs less to read.
+#[inline]
+pub(crate) fn nanoseconds() -> i64 {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,

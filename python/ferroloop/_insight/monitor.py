@@ -119,16 +119,19 @@ class Monitor:
         with self._lock:
             if not loop._state.set_monitor(self):
                 raise RuntimeError(f"{loop!r} has a monitor already")
+            loop._forget_totals()
+            self._is_running = True
             try:
+                # First, so that the watching thread sees the loop get on from its first look.
+                self._tell_loop()
                 if self._stall_after is not None or self._hooks:
                     self._number = watcher.watch(loop, self, self._stall_after)
             except BaseException:
+                self._is_running = False
+                loop._watch_calls(None, None, False, False)
                 loop._state.monitor = None
                 raise
             self._started = time.monotonic()
-            self._is_running = True
-            loop._forget_totals()
-            self._tell_loop()
         _running.add(self)
         return self
 
@@ -147,7 +150,7 @@ class Monitor:
             if present is not None:
                 present._end(present.seconds)
                 self._past_stalls += present.seconds
-            self._loop._watch_calls(None, None, False)
+            self._loop._watch_calls(None, None, False, False)
             self._counted = self._loop._totals()
             self._loop._state.monitor = None
         _running.discard(self)
@@ -180,7 +183,8 @@ class Monitor:
         """Have the loop count and time what is wanted."""
         if self._is_running:
             times = (self._turns, self._delays) if self._histograms else None
-            self._loop._watch_calls(self._slow_after, times, self._totals)
+            stalls = self._stall_after is not None
+            self._loop._watch_calls(self._slow_after, times, self._totals, stalls)
 
     def _abandon(self) -> None:
         """Stop in a forked child, which has neither the loop nor the thread."""
@@ -188,7 +192,7 @@ class Monitor:
         self._is_running = False
         self._number = self._present = None
         self._stop_hooks.clear()
-        self._loop._watch_calls(None, None, False)
+        self._loop._watch_calls(None, None, False, False)
         if self._loop._state is not None:
             self._loop._state.monitor = None
 

@@ -211,19 +211,21 @@ impl EventLoop {
     }
 
     /// Tell a monitor of calls that take `slow_after` seconds or more, count turns and delays, count calls
-    /// and seconds by name; None and False for what is not wanted.
+    /// and seconds by name, show a watcher each step; None and False for what is not wanted.
     fn _watch_calls(
         &self,
         py: Python<'_>,
         slow_after: Option<f64>,
         times: Option<(Bound<'_, Histogram>, Bound<'_, Histogram>)>,
         totals: bool,
+        stalls: bool,
     ) {
         let times = times.map(|(turns, delays)| Times {
             turns: Arc::clone(&turns.get().inner),
             delays: Arc::clone(&delays.get().inner),
+            probe: None,
         });
-        self.insight.follow(py, slow_after, times, totals);
+        self.insight.follow(py, slow_after, times, totals, stalls);
     }
 
     /// What was counted by name: (key, calls, seconds, longest).

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyFloat;
 
 use crate::error::{Raises, exception, exception_of, no_memory};
-use crate::event_loop::observe::insight::{DEBUG, TIMES};
+use crate::event_loop::observe::insight::{DEBUG, PROBE};
 use crate::event_loop::queue::Ready;
 use crate::event_loop::state::{EventLoop, unschedule};
 use crate::handle::{Callback, Handle, TimerHandle};
@@ -120,7 +120,7 @@ fn make<'py, const NEXT: bool>(
         }
         None => Handle::new(this.as_any(), callback)?,
     };
-    if this.get().insight.wants(DEBUG | TIMES) {
+    if this.get().insight.wants(DEBUG | PROBE) {
         noted(this, &handle, NEXT)?;
     }
     Ok(handle)

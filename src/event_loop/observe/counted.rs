@@ -2,61 +2,102 @@
 //!
 //! The loop's thread. In each turn, the first callback that `call_soon` queues is timed.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 
-use crate::event_loop::observe::insight::TIMES;
+use crate::event_loop::observe::insight::{PROBE, SLOW, TIMES, TOTALS};
 use crate::event_loop::state::EventLoop;
+use crate::logic::histogram::Histogram;
 use crate::sys::clock;
 
 impl EventLoop {
-    /// Notes when a callback is queued that is the next to be pushed, if it is the first of its turn.
+    /// Notes when a callback is queued that is the next to be pushed: the first of its turn.
     pub(crate) fn note_queued(&self, py: Python<'_>) {
-        if !self.insight.wants(TIMES) {
+        if !self.insight.wants(PROBE) {
             return;
         }
+        self.insight.switch(py, PROBE, false);
         let ahead = self.core.with(py, |core| core.ready.len());
         let place = self.progress.begun() + ahead as u64;
-        self.insight.probe.with(py, |probe| {
-            if probe.is_none() {
-                *probe = Some((place, clock::monotonic()));
+        let now = clock::nanoseconds();
+        self.insight.times.with(py, |times| {
+            if let Some(times) = times {
+                times.probe = Some((place, now));
             }
         });
     }
 
-    /// As `run_entries`, and counts how long it takes and how late it begins.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn run_counted(
+    /// As `run_entries`, for a monitor.
+    ///
+    /// # Errors
+    /// What leaves the loop.
+    pub(crate) fn run_watched(
         this: &Bound<'_, Self>,
         count: usize,
         run: impl Fn(usize) -> PyResult<()>,
     ) -> PyResult<()> {
         let py = this.py();
-        let event_loop = this.get();
-        let Some(times) = event_loop.insight.times(py) else {
+        let insight = &this.get().insight;
+        if insight.wants(SLOW | TOTALS) {
+            insight.follows(py, 0);
+        }
+        if !insight.wants(TIMES) {
             return run(count);
-        };
-        let probe = event_loop.insight.probe.with(py, Option::take);
-        let before = probe.and_then(|(place, queued)| {
-            let before = place.checked_sub(event_loop.progress.begun())?;
-            let before = usize::try_from(before).ok()?;
-            (before < count).then_some((before, queued))
-        });
-        let begin = clock::monotonic();
-        let result = match before {
-            Some((0, queued)) => {
-                times.delays.add(begin - queued);
-                run(count)
-            }
+        }
+        let begin = clock::nanoseconds();
+        let (monitor, later) = this.get().begin_turn(py, count, begin);
+        let result = match later {
+            None => run(count),
             Some((before, queued)) => run(before).and_then(|()| {
-                times.delays.add(clock::monotonic() - queued);
+                let delay = clock::between(queued, clock::nanoseconds());
+                insight.times.with(py, |times| {
+                    if let Some(times) = times {
+                        times.delays.add(delay);
+                    }
+                });
                 run(count - before)
             }),
-            None => run(count),
         };
         if count > 0 {
-            times.turns.add(clock::monotonic() - begin);
+            let seconds = clock::between(begin, clock::nanoseconds());
+            insight.times.with(py, |times| {
+                if let Some(times) = times
+                    && Arc::as_ptr(&times.turns) == monitor
+                {
+                    times.turns.add(seconds);
+                }
+            });
         }
         result
+    }
+
+    /// Counts how late the first of `count` entries begins, if that is to be counted. Gives back what the turn is
+    /// counted in, and how many entries come before the one that is to be counted, and when it was queued.
+    fn begin_turn(
+        &self,
+        py: Python<'_>,
+        count: usize,
+        begin: i64,
+    ) -> (*const Histogram, Option<(usize, i64)>) {
+        self.insight.switch(py, PROBE, true);
+        let begun = self.progress.begun();
+        self.insight.times.with(py, |times| {
+            let Some(times) = times else {
+                return (std::ptr::null(), None);
+            };
+            let monitor = Arc::as_ptr(&times.turns);
+            let probe = times.probe.take().and_then(|(place, queued)| {
+                let before = usize::try_from(place.checked_sub(begun)?).ok()?;
+                (before < count).then_some((before, queued))
+            });
+            match probe {
+                Some((0, queued)) => {
+                    times.delays.add(clock::between(queued, begin));
+                    (monitor, None)
+                }
+                later => (monitor, later),
+            }
+        })
     }
 }

@@ -15,6 +15,7 @@ use crate::event_loop::observe::slow::Subject;
 use crate::logic::histogram::Histogram;
 use crate::py::cell::LoopCell;
 use crate::py::value;
+use crate::sys::clock;
 
 /// Debug mode is on.
 pub(crate) const DEBUG: u8 = 1;
@@ -24,17 +25,30 @@ pub(crate) const SLOW: u8 = 2;
 pub(crate) const TOTALS: u8 = 4;
 /// Turns and delays are counted.
 pub(crate) const TIMES: u8 = 8;
+/// The callback that `call_soon` queues next is the first of its turn, whose delay is counted.
+pub(crate) const PROBE: u8 = 16;
+/// A watcher's thread looks for stalls.
+pub(crate) const STALLS: u8 = 32;
+
+/// What a monitor asks of turns.
+pub(crate) const TURNS: u8 = SLOW | TOTALS | TIMES | STALLS;
+/// What is asked of entries of the queue.
+pub(crate) const ENTRIES: u8 = DEBUG | SLOW | TOTALS;
+/// What is asked of calls of user code.
+pub(crate) const CALLS: u8 = ENTRIES | STALLS;
 
 /// How many names are told apart.
 const NAMES: usize = 1000;
 
 /// What turns and delays take.
-#[derive(Clone)]
 pub(crate) struct Times {
     /// Of turns that ran something.
     pub(crate) turns: Arc<Histogram>,
     /// Between when something was to begin and when it did.
     pub(crate) delays: Arc<Histogram>,
+    /// The first callback that the present turn has queued: what `Progress::begun` is when it begins, and when it was
+    /// queued, in nanoseconds.
+    pub(crate) probe: Option<(u64, i64)>,
 }
 
 /// What was counted under one name.
@@ -61,6 +75,8 @@ pub(crate) struct Span {
 #[derive(Default)]
 struct Timing {
     span: Span,
+    /// When the entry before this one ended, in nanoseconds, if nothing came between the two; else 0.
+    ended: i64,
     /// The calls that are to be reported when the entry is over, with their seconds.
     slow: Vec<(f64, Subject)>,
     totals: HashMap<(usize, u64), Total>,
@@ -73,11 +89,9 @@ pub(crate) struct Insight {
     wanted: AtomicU8,
     /// The bits of the monitor's `slow_after`, in seconds.
     slow_after: AtomicU64,
-    times: LoopCell<Option<Times>>,
+    /// Where turns and delays are counted.
+    pub(crate) times: LoopCell<Option<Times>>,
     timing: LoopCell<Timing>,
-    /// The first callback that the present turn has queued: what `Progress::begun` is when it begins, and when it was
-    /// queued.
-    pub(crate) probe: LoopCell<Option<(u64, f64)>>,
 }
 
 impl Default for Insight {
@@ -87,7 +101,6 @@ impl Default for Insight {
             slow_after: AtomicU64::new(f64::INFINITY.to_bits()),
             times: LoopCell::new(None),
             timing: LoopCell::new(Timing::default()),
-            probe: LoopCell::new(None),
         }
     }
 }
@@ -113,47 +126,102 @@ impl Insight {
         f64::from_bits(self.slow_after.load(Ordering::Relaxed))
     }
 
-    /// What a monitor wants: slow callbacks of so many seconds, times, totals.
+    /// As `want`, for what only attached threads change: that needs no locked instruction where there is a GIL.
+    #[inline]
+    pub(crate) fn switch(&self, _py: Python<'_>, bits: u8, wanted: bool) {
+        if cfg!(Py_GIL_DISABLED) {
+            return self.want(bits, wanted);
+        }
+        let others = self.wanted.load(Ordering::Relaxed) & !bits;
+        let bits = if wanted { bits } else { 0 };
+        self.wanted.store(others | bits, Ordering::Relaxed);
+    }
+
+    /// What a monitor wants: slow callbacks of so many seconds, times, totals, stalls.
     pub(crate) fn follow(
         &self,
         py: Python<'_>,
         slow_after: Option<f64>,
         times: Option<Times>,
         totals: bool,
+        stalls: bool,
     ) {
         let threshold = slow_after.unwrap_or(f64::INFINITY);
         self.slow_after
             .store(threshold.to_bits(), Ordering::Relaxed);
         self.want(SLOW, slow_after.is_some());
         self.want(TOTALS, totals);
-        self.want(TIMES, times.is_some());
+        self.want(STALLS, stalls);
+        self.want(TIMES | PROBE, times.is_some());
+        self.follows(py, 0);
         drop(self.times.with(py, |place| std::mem::replace(place, times)));
     }
 
-    /// Where turns and delays are counted.
-    pub(crate) fn times(&self, py: Python<'_>) -> Option<Times> {
-        self.times.with(py, |times| times.clone())
-    }
-
-    /// Begins to time an entry, or a call within one; gives back what was timed until then.
-    pub(crate) fn open(&self, py: Python<'_>) -> Span {
+    /// Begins to time an entry: gives back what was timed until then, and when it begins, in nanoseconds.
+    #[inline]
+    pub(crate) fn open(&self, py: Python<'_>) -> (Span, i64) {
         let new = Span {
             open: true,
             ..Span::default()
         };
-        self.timing
-            .with(py, |timing| std::mem::replace(&mut timing.span, new))
+        let (outer, ended) = self.timing.with(py, |timing| {
+            let ended = std::mem::take(&mut timing.ended);
+            (std::mem::replace(&mut timing.span, new), ended)
+        });
+        let begin = if ended == 0 {
+            clock::nanoseconds()
+        } else {
+            ended
+        };
+        (outer, begin)
     }
 
-    /// Whether an entry is timed.
-    pub(crate) fn is_open(&self, py: Python<'_>) -> bool {
-        self.timing.with(py, |timing| timing.span.open)
+    /// Ends what `open` began, and goes on with `outer`: gives back what was timed, and when it ended.
+    #[inline]
+    pub(crate) fn close(&self, py: Python<'_>, outer: Span) -> (Span, i64) {
+        let end = clock::nanoseconds();
+        let span = self
+            .timing
+            .with(py, |timing| std::mem::replace(&mut timing.span, outer));
+        (span, end)
     }
 
-    /// Ends what `open` began, and goes on with `outer`.
-    pub(crate) fn close(&self, py: Python<'_>, outer: Span) -> Span {
-        self.timing
-            .with(py, |timing| std::mem::replace(&mut timing.span, outer))
+    /// Has the next entry begin at `ended`, when one ended that nothing follows before it does; 0 if something may.
+    #[inline]
+    pub(crate) fn follows(&self, py: Python<'_>, ended: i64) {
+        self.timing.with(py, |timing| timing.ended = ended);
+    }
+
+    /// Begins to time a call within an entry, if one is timed: gives back what was timed until then.
+    pub(crate) fn enter(&self, py: Python<'_>) -> Option<Span> {
+        let new = Span {
+            open: true,
+            ..Span::default()
+        };
+        self.timing.with(py, |timing| {
+            let outer = &mut timing.span;
+            outer.open.then(|| std::mem::replace(outer, new))
+        })
+    }
+
+    /// Ends what `enter` began, which took so many seconds, and goes on with `outer`. Gives back how many of them are
+    /// reported, if the call was slow, and how many are counted.
+    pub(crate) fn leave(
+        &self,
+        py: Python<'_>,
+        mut outer: Span,
+        seconds: f64,
+    ) -> (Option<f64>, f64) {
+        let after = self.slow_after();
+        self.timing.with(py, |timing| {
+            let inner = timing.span;
+            let own = seconds - inner.told;
+            let slow = (own >= after).then_some(own);
+            outer.told += if slow.is_some() { seconds } else { inner.told };
+            outer.counted += seconds;
+            timing.span = outer;
+            (slow, seconds - inner.counted)
+        })
     }
 
     /// Keeps a slow call until the entry is over. If memory is short, it is not reported.

@@ -9,25 +9,15 @@ use pyo3::types::PyModule;
 use crate::event_loop::observe::insight::{SLOW, TOTALS};
 use crate::event_loop::observe::slow::Subject;
 use crate::event_loop::queue::Ready;
-use crate::event_loop::source::{Readiness, SourceClass, Step};
 use crate::event_loop::state::EventLoop;
 use crate::event_loop::user_code::{Event, observe};
-use crate::handle::{Callback, Flavour, Handle};
+use crate::handle::Handle;
 use crate::py::calling::coroutine::coroutine_code;
 use crate::py::calling::names::name;
-use crate::py::lifetime::object::{FunctionKind, function_kind};
+use crate::py::lifetime::object::{self, FunctionKind, function_kind};
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Float};
 use crate::sys::clock;
-
-/// An entry of the queue whose source was looked up.
-enum Entry<'py> {
-    Handle(Bound<'py, Handle>),
-    Callback(Callback, Flavour),
-    Event(&'static dyn SourceClass, Bound<'py, PyAny>, Readiness),
-    Step(&'static dyn SourceClass, Bound<'py, PyAny>, Step),
-    Signals,
-}
 
 /// What an entry is named by when it has run.
 enum Named {
@@ -38,61 +28,52 @@ enum Named {
 }
 
 impl EventLoop {
-    /// Runs an entry of the ready queue as `run_entry` does, for debug mode and a monitor.
+    /// Runs an entry of the ready queue as `run_ready` does, for debug mode and a monitor.
+    ///
+    /// # Errors
+    /// What leaves the loop, and what the reports raise.
     #[cold]
     #[inline(never)]
     pub(crate) fn run_observed(this: &Bound<'_, Self>, ready: Ready) -> PyResult<()> {
-        let py = this.py();
-        let event_loop = this.get();
-        let entry = match ready {
-            Ready::Handle(handle) => Entry::Handle(handle.into_bound(py)),
-            Ready::Callback(flavour) => {
-                let callback = event_loop.core.with(py, |core| core.ready.take_callback());
-                let Some(callback) = callback else {
-                    return Ok(());
-                };
-                Entry::Callback(callback, flavour)
-            }
-            Ready::Io(key, readiness) => {
-                let Some(source) = event_loop.source(py, key) else {
-                    return Ok(());
-                };
-                Entry::Event(source.class, source.object.into_bound(py), readiness)
-            }
-            Ready::Step(step) => {
-                let (source, step) = *step;
-                Entry::Step(source.class, source.object.into_bound(py), step)
-            }
-            Ready::Signals => Entry::Signals,
-        };
-        if event_loop.insight.wants(SLOW | TOTALS) {
-            Self::run_timed(this, entry)
+        if this.get().insight.wants(SLOW | TOTALS) {
+            Self::run_timed(this, ready)
         } else {
-            Self::run_debugged(this, entry)
+            Self::run_debugged(this, ready)
         }
     }
 
-    /// Runs an entry in debug mode.
-    fn run_debugged(this: &Bound<'_, Self>, entry: Entry<'_>) -> PyResult<()> {
-        match entry {
-            Entry::Handle(handle) => Self::run_named(this, &handle),
-            Entry::Callback(callback, flavour) => {
+    /// Runs an entry, which debug mode wants to know of.
+    fn run_debugged(this: &Bound<'_, Self>, ready: Ready) -> PyResult<()> {
+        let py = this.py();
+        match ready {
+            Ready::Handle(handle) => Self::run_named(this, &handle.into_bound(py)),
+            Ready::Callback(flavour) => {
+                let callback = this.get().core.with(py, |core| core.ready.take_callback());
+                let Some(callback) = callback else {
+                    return Ok(());
+                };
                 let handle = Handle::remade(this.as_any(), callback, flavour)?;
                 Self::run_named(this, &handle)
             }
-            Entry::Event(class, object, readiness) => {
+            Ready::Io(key, readiness) => {
+                let Some(source) = this.get().source(py, key) else {
+                    return Ok(());
+                };
+                let object = source.object.into_bound(py);
                 observe(this, &Event::of(readiness, &object), || {
-                    let served = class.ready(&object, readiness);
-                    served.and(this.get().flush_delayed(this.py()))
+                    let served = source.class.ready(&object, readiness);
+                    served.and(this.get().flush_delayed(py))
                 })
             }
-            Entry::Step(class, object, step) => {
+            Ready::Step(step) => {
+                let (source, step) = *step;
+                let object = source.object.into_bound(py);
                 observe(this, &Event::Source("step", &object), || {
-                    let run = class.step(&object, step);
-                    run.and(this.get().flush_delayed(this.py()))
+                    let run = source.class.step(&object, step);
+                    run.and(this.get().flush_delayed(py))
                 })
             }
-            Entry::Signals => observe(this, &Event::Signals, || Self::take_signals(this)),
+            Ready::Signals => observe(this, &Event::Signals, || Self::take_signals(this)),
         }
     }
 
@@ -114,21 +95,24 @@ impl EventLoop {
     }
 
     /// Runs an entry and times it for a monitor.
-    fn run_timed(this: &Bound<'_, Self>, entry: Entry<'_>) -> PyResult<()> {
+    fn run_timed(this: &Bound<'_, Self>, ready: Ready) -> PyResult<()> {
         let py = this.py();
         let insight = &this.get().insight;
-        let named = Named::of(py, &entry);
-        let outer = insight.open(py);
-        let begin = clock::monotonic();
-        let result = if this.get().is_debug() {
-            Self::run_debugged(this, entry)
-        } else {
-            Self::run_plainly(this, entry)
+        let Some(named) = Named::of(this, &ready) else {
+            // The source of an event that has gone meanwhile.
+            return Ok(());
         };
-        let seconds = clock::monotonic() - begin;
-        let span = insight.close(py, outer);
-        if insight.wants(TOTALS) {
-            // If there is no memory for a count, the callback must not fail.
+        let (outer, begin) = insight.open(py);
+        let result = if this.get().is_debug() {
+            Self::run_debugged(this, ready)
+        } else {
+            Self::run_ready(this, ready)
+        };
+        let (span, end) = insight.close(py, outer);
+        let seconds = clock::between(begin, end);
+        let counts = insight.wants(TOTALS);
+        if counts {
+            // A count that there is no memory for is no error of the callback.
             drop(named.count(this, seconds - span.counted));
         }
         let own = seconds - span.told;
@@ -138,27 +122,10 @@ impl EventLoop {
         if span.told > 0.0 {
             drop(insight.take_slow(py));
         }
-        named.release(py);
-        result
-    }
-
-    /// Runs an entry without measuring it, and sends what it writes.
-    fn run_plainly(this: &Bound<'_, Self>, entry: Entry<'_>) -> PyResult<()> {
-        let py = this.py();
-        let event_loop = this.get();
-        let result = match entry {
-            Entry::Handle(handle) => Handle::run_queued(handle),
-            Entry::Callback(callback, flavour) => {
-                Handle::run_without(this.as_any(), callback, flavour)
-            }
-            Entry::Event(class, object, readiness) => class.ready(&object, readiness),
-            Entry::Step(class, object, step) => class.step(&object, step),
-            Entry::Signals => Self::take_signals(this),
-        };
-        if event_loop.core.with(py, |core| core.delayed.is_empty()) {
-            return result;
+        if named.release(py) && !counts {
+            insight.follows(py, end);
         }
-        result.and(event_loop.flush_delayed(py))
+        result
     }
 
     /// Reports the calls within an entry that were slow, and the entry if the rest of it was.
@@ -198,24 +165,18 @@ impl EventLoop {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = this.py();
         let insight = &this.get().insight;
-        if !insight.is_open(py) {
+        let Some(outer) = insight.enter(py) else {
             return call();
-        }
-        let mut outer = insight.open(py);
-        let begin = clock::monotonic();
+        };
+        let begin = clock::nanoseconds();
         let result = call();
-        let seconds = clock::monotonic() - begin;
-        let span = insight.close(py, outer);
-        let own = seconds - span.told;
-        let slow = own >= insight.slow_after();
-        outer.told += if slow { seconds } else { span.told };
+        let seconds = clock::between(begin, clock::nanoseconds());
+        let (slow, counted) = insight.leave(py, outer, seconds);
         if insight.wants(TOTALS) {
-            outer.counted += seconds;
-            // If there is no memory for a count, the call must not fail.
-            drop(subject().count(this, seconds - span.counted));
+            // A count that there is no memory for is no error of the call.
+            drop(subject().count(this, counted));
         }
-        insight.close(py, outer);
-        if slow {
+        if let Some(own) = slow {
             insight.keep(py, own, subject());
         }
         result
@@ -223,37 +184,49 @@ impl EventLoop {
 }
 
 impl Named {
-    fn of(py: Python<'_>, entry: &Entry<'_>) -> Self {
-        match entry {
-            Entry::Handle(handle) => {
+    /// `None` if there is nothing to run.
+    #[inline]
+    fn of(this: &Bound<'_, EventLoop>, ready: &Ready) -> Option<Self> {
+        let py = this.py();
+        let event_loop = this.get();
+        Some(match ready {
+            Ready::Handle(handle) => {
                 let [function, first, about] = handle.get().named_by(py);
                 Self::Callback(function, first, about)
             }
-            Entry::Callback(callback, _) => {
+            Ready::Callback(_) => event_loop.core.with(py, |core| {
+                let callback = core.ready.first_callback()?;
                 let function = callback.function.clone_ref(py);
-                Self::Callback(Some(function), callback.args.first(py), None)
+                Some(Self::Callback(
+                    Some(function),
+                    callback.args.first(py),
+                    None,
+                ))
+            })?,
+            Ready::Io(key, readiness) => {
+                let source = event_loop.source(py, *key)?;
+                Self::Event(Event::kind(*readiness), Some(source.object))
             }
-            Entry::Event(_, object, readiness) => {
-                Self::Event(Event::kind(*readiness), Some(object.clone().unbind()))
-            }
-            Entry::Step(_, object, _) => Self::Event("step", Some(object.clone().unbind())),
-            Entry::Signals => Self::Event("signal handlers", None),
-        }
+            Ready::Step(step) => Self::Event("step", Some(step.0.object.clone_ref(py))),
+            Ready::Signals => Self::Event("signal handlers", None),
+        })
     }
 
-    /// Releases everything; may run Python code.
-    fn release(self, py: Python<'_>) {
+    /// Releases everything, which may run Python code: false if it did.
+    #[inline]
+    fn release(self, py: Python<'_>) -> bool {
+        let release = |object: Option<Py<PyAny>>| {
+            object.is_none_or(|object| {
+                let others = object::refcount(&object) > 1;
+                object.drop_ref(py);
+                others
+            })
+        };
         match self {
             Self::Callback(function, first, about) => {
-                for object in [function, first, about].into_iter().flatten() {
-                    object.drop_ref(py);
-                }
+                release(function) & release(first) & release(about)
             }
-            Self::Event(_, object) => {
-                if let Some(object) = object {
-                    object.drop_ref(py);
-                }
-            }
+            Self::Event(_, object) => release(object),
         }
     }
 
