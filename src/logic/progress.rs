@@ -132,14 +132,13 @@ impl StallWatch {
         began.map(|since| Finding::Ended(now - since))
     }
 
-    /// Whether the stall that was found last goes on, as far as is known.
-    pub(crate) fn stalls(&self) -> bool {
+    /// Whether the stall still goes on that was found to have begun at the time `since`.
+    #[allow(clippy::float_cmp, reason = "it is the same reading of the clock")]
+    pub(crate) fn stands_since(&self, since: f64) -> bool {
         self.stalls
-    }
-
-    /// Whether the loop is still where it was when it was last looked at.
-    pub(crate) fn stands(&self) -> bool {
-        self.progress.is_busy() && self.progress.position() == self.position
+            && self.since == Some(since)
+            && self.progress.is_busy()
+            && self.progress.position() == self.position
     }
 
     /// In how many seconds to look again, so that a stall is found, and its length known, soon
@@ -172,13 +171,14 @@ mod tests {
         assert_eq!(watch.look(10.0), None);
         assert_eq!(watch.look(11.0), None);
         assert_eq!(watch.look(12.0), Some(Finding::Began(10.0)));
-        assert!(watch.stalls() && watch.stands());
+        assert!(watch.stands_since(10.0));
         assert_eq!(watch.look(20.0), None);
         progress.begin();
-        assert!(!watch.stands());
+        assert!(!watch.stands_since(10.0));
         assert_eq!(watch.look(21.0), Some(Finding::Ended(11.0)));
         assert_eq!(watch.look(22.0), None);
         assert_eq!(watch.look(23.0), Some(Finding::Began(21.0)));
+        assert!(watch.stands_since(21.0) && !watch.stands_since(10.0));
     }
 
     #[test]

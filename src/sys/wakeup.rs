@@ -4,6 +4,7 @@
 //! because CPython writes single bytes.
 
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 
@@ -47,4 +48,16 @@ impl SignalPipe {
             }
         }
     }
+}
+
+/// Has the calling thread get no signal that is sent to the process: other threads get it, and a wait of
+/// theirs may have to end for it.
+pub(crate) fn leave_signals_to_others() {
+    let mut signals = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: there is room for a set of signals.
+    unsafe { libc::sigfillset(signals.as_mut_ptr()) };
+    // SAFETY: `sigfillset` has filled it in; it fails only for an address that is none.
+    let signals = unsafe { signals.assume_init() };
+    // SAFETY: a set of signals; the former mask is not asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const signals, std::ptr::null_mut()) };
 }

@@ -246,6 +246,43 @@ def test_a_stall_that_is_over_when_the_gil_can_be_had_has_no_stack_of_something_
         assert frames or str(stall).startswith("A callback")
 
 
+def test_a_stall_is_seen_while_the_one_before_is_reported(loop: ferroloop.Loop) -> None:
+    reported = threading.Event()
+    over = threading.Event()
+    stalls: list[ferroloop.Stall] = []
+
+    def on_stall(stall: ferroloop.Stall) -> None:
+        if stall.callback is not None and stall.callback.endswith("first"):
+            reported.set()
+            assert over.wait(PATIENCE)
+        else:
+            stalls.append(stall)
+
+    def first() -> None:
+        block(reported.is_set)
+
+    def second() -> None:
+        # The monitor's thread is busy meanwhile, and could not have the GIL either.
+        began.append(time.monotonic())
+        hold_gil(0.2)
+        over.set()
+
+    def found() -> list[ferroloop.Stall]:
+        return [it for it in stalls if it.ended and began[0] - 0.03 <= it.started]
+
+    began: list[float] = []
+
+    async def main() -> None:
+        with ferroloop.Monitor(stall_after=0.02, on_stall=on_stall):
+            loop.call_soon(first)
+            loop.call_soon(second)
+            await until(lambda: over.is_set() and found())
+
+    run(loop, main())
+    assert found()[0].seconds >= 0.02
+    assert not found()[0].stack
+
+
 def test_a_monitor_watches_from_another_thread(loop: ferroloop.Loop) -> None:
     stalls: list[ferroloop.Stall] = []
     monitors: list[ferroloop.Monitor] = []
@@ -355,7 +392,7 @@ def test_reports_of_stalls_are_kept_up_to_a_hundred() -> None:
     monitor = ferroloop.Monitor(loop, stall_after=1.0, on_stall=str)
     with monitor:
         for _ in range(150):
-            monitor._stall_began(time.monotonic(), lambda: False)
+            monitor._stall_began(time.monotonic(), None, lambda: False)
             monitor._stall_ended(1.0)
     assert (len(monitor.stalls), monitor.stall_count, monitor.stall_seconds) == (100, 150, 150.0)
     loop.close()

@@ -349,8 +349,10 @@ class Monitor:
 
     # What the monitor's thread calls
 
-    def _stall_began(self, since: float, stands: Callable[[], bool]) -> None:
-        """Report a stall that goes on since a moment of the monotonic clock."""
+    def _stall_began(
+        self, since: float, seconds: float | None, stands: Callable[[], bool]
+    ) -> None:
+        """Report a stall that goes on since a moment of the monotonic clock, or took `seconds`."""
         thread = self._loop._thread_id
         stack, callback = ([], None) if thread is None else stacks.stack_of(thread)
         handle: Any = self._loop._current_handle
@@ -365,9 +367,13 @@ class Monitor:
         with self._lock:
             if not self._is_running:
                 return
-            self._present = stall
             self._stalls.append(stall)
             self._stall_count += 1
+            if seconds is None:
+                self._present = stall
+            else:
+                stall._end(seconds)
+                self._past_stalls += seconds
         self._call("on_stall", self._on_stall, stall)
 
     def _stall_ended(self, seconds: float) -> None:

@@ -1,8 +1,9 @@
-"""The one thread that watches the loops of all monitors, while there are any.
+"""The one thread that reports for all monitors what their loops do, while there are any.
 
 Owns the thread and who is watched; any thread may call, `_run` is the thread's own. It waits in
-native code, without the GIL, and takes that only when it has something to report. It is a daemon: it
-keeps no process alive, and `end` ends it before the interpreter does.
+native code, without the GIL, until there is something to report. What looks at the loops is a native
+thread (`src/event_loop/observe/watcher.rs`), which this one's waits for the GIL do not keep from it.
+It is a daemon: it keeps no process alive, and `end` ends it before the interpreter does.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ _PATIENCE = 1.0
 class Client(Protocol):
     """Who has a loop watched."""
 
-    def _stall_began(self, since: float, stands: Callable[[], bool]) -> None: ...
+    def _stall_began(
+        self, since: float, seconds: float | None, stands: Callable[[], bool]
+    ) -> None: ...
 
     def _stall_ended(self, seconds: float) -> None: ...
 
@@ -82,10 +85,12 @@ def watch(loop: LoopBase, client: Client, stall_after: float | None) -> int:
         if _present is None:
             watching.thread.start()
             _present = watching
-    # What the start of the thread takes is no stall.
-    watching.native.await_thread()
     if stall_after is not None:
-        watching.native.watch(loop, number, stall_after)
+        try:
+            watching.native.watch(loop, number, stall_after)
+        except BaseException:
+            unwatch(number)
+            raise
     return number
 
 
@@ -151,8 +156,8 @@ def _run(watching: _Watching) -> None:
                 # Other programs may give some back; meanwhile the other loops are watched on.
                 time.sleep(_REST)
                 continue
-            for number, began, seconds in found:
-                _tell(watching, number, began, seconds)
+            for number, since, seconds in found:
+                _tell(watching, number, since, seconds)
             with _lock:
                 for number, reference in list(watching.clients.items()):
                     if reference() is None:
@@ -161,20 +166,22 @@ def _run(watching: _Watching) -> None:
                     _present = None
                     return
     finally:
+        watching.native.stop()
         with _lock:
             if _present is watching:
                 _present = None
 
 
-def _tell(watching: _Watching, number: int, began: bool, seconds: float) -> None:
+def _tell(watching: _Watching, number: int, since: float | None, seconds: float | None) -> None:
     """Tell a client what was found. Its stack, task and callback have names that programs make."""
     client = watching.client(number)
     if client is None:
         return
     try:
-        if began:
-            client._stall_began(seconds, functools.partial(watching.native.stands, number))
-        else:
+        if since is not None:
+            stands = functools.partial(watching.native.stands, number, since)
+            client._stall_began(since, seconds, stands)
+        elif seconds is not None:
             client._stall_ended(seconds)
     except BaseException as exc:
         client._watch_failed(exc)

@@ -1,37 +1,62 @@
-//! `Watcher`: a thread that notices loops that stand still.
+//! `Watcher`: sees which loops stand still, in a thread of its own that never needs the GIL.
 //!
-//! One thread calls `wait`, detached from Python, so that it also sees a loop while a callback holds
-//! the GIL; the other methods may be called in any thread. It knows loops only by their `Progress` and
-//! keeps none of them alive.
+//! That thread looks at the loops and notes what it finds. One of Python's threads calls `wait`, which is
+//! detached until there is something to tell: while it waits for the GIL, or a program's `on_stall` takes
+//! its time, the loops are watched on. The other methods may be called in any thread. The watcher
+//! knows loops by their progress only and keeps none of them alive.
 
+use std::collections::TryReserveError;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyList};
+use pyo3::types::PyList;
 
-use crate::error::no_memory;
+use crate::error::{exception, no_memory};
 use crate::event_loop::state::EventLoop;
 use crate::logic::progress::{Finding, StallWatch};
 use crate::py::value;
-use crate::sys::clock;
+use crate::sys::{clock, wakeup};
 
-/// What the thread and its callers share. Locked for moments in which nothing is called.
+/// A thread that looks at loops. `Default` is one that was not started.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Looker {
+    #[default]
+    Absent,
+    /// It was started and has not looked yet.
+    Starts,
+    Looks,
+    /// It is to end.
+    Ends,
+}
+
+/// What the threads share. Locked for moments in which nothing is called.
 #[derive(Default)]
 struct Shared {
     /// The loops, under the numbers that they were given.
     watches: Vec<(u64, StallWatch)>,
+    /// What was found and not told.
+    found: Vec<(u64, Finding)>,
     /// Whether `wait` is to return.
     woken: bool,
-    /// Whether `wait` was called at all.
-    attended: bool,
+    looker: Looker,
+}
+
+#[derive(Default)]
+struct Lookout {
+    shared: Mutex<Shared>,
+    /// Something is to be told, or the thread has begun to look.
+    told: Condvar,
+    /// There is another loop to look at, or the thread is to end.
+    changed: Condvar,
 }
 
 /// Watches loops for stalls.
 #[pyclass(frozen, module = "ferroloop._native")]
 pub(crate) struct Watcher {
-    shared: Mutex<Shared>,
-    changed: Condvar,
+    lookout: Arc<Lookout>,
 }
 
 #[pymethods]
@@ -39,12 +64,13 @@ impl Watcher {
     #[new]
     fn new() -> Self {
         Self {
-            shared: Mutex::default(),
-            changed: Condvar::new(),
+            lookout: Arc::default(),
         }
     }
 
     /// Watch a loop, under a number, for callbacks that take `stall_after` seconds or more.
+    ///
+    /// Returns when the thread looks, or after a second. Raises RuntimeError if there can be no thread.
     fn watch(
         &self,
         py: Python<'_>,
@@ -52,61 +78,60 @@ impl Watcher {
         number: u64,
         stall_after: f64,
     ) -> PyResult<()> {
+        self.start(py)?;
         let progress = Arc::clone(&event_loop.get().progress);
-        let mut shared = self.lock();
+        let mut shared = self.lookout.lock();
         shared.watches.try_reserve(1).map_err(|_| no_memory(py))?;
         let watch = StallWatch::new(progress, stall_after);
         shared.watches.push((number, watch));
         // So that the thread looks now, and knows how soon to look again.
-        self.changed.notify_all();
+        self.lookout.changed.notify_all();
         Ok(())
     }
 
     /// Watch the loop of that number no more.
     fn forget(&self, number: u64) {
-        self.lock().watches.retain(|(it, _)| *it != number);
+        let mut shared = self.lookout.lock();
+        shared.watches.retain(|(it, _)| *it != number);
+        shared.found.retain(|(it, _)| *it != number);
     }
 
-    /// Whether the loop of that number is still where it was when a stall was found last.
-    fn stands(&self, number: u64) -> bool {
-        let shared = self.lock();
+    /// Whether the loop of that number is still in the stall that was found to go on since this moment.
+    fn stands(&self, number: u64, since: f64) -> bool {
+        let shared = self.lookout.lock();
         let mut watches = shared.watches.iter();
-        watches.any(|(it, watch)| *it == number && watch.stalls() && watch.stands())
-    }
-
-    /// Wait until another thread has called `wait`, or a second has passed: until then stalls that hold the GIL
-    /// would escape.
-    fn await_thread(&self, py: Python<'_>) {
-        py.detach(|| {
-            let absent = |shared: &mut Shared| !shared.attended;
-            let second = Duration::from_secs(1);
-            drop(self.changed.wait_timeout_while(self.lock(), second, absent));
-        });
+        watches.any(|(it, watch)| *it == number && watch.stands_since(since))
     }
 
     /// Have the present or the next `wait` return.
     fn wake(&self) {
-        self.lock().woken = true;
-        self.changed.notify_all();
+        self.lookout.lock().woken = true;
+        self.lookout.told.notify_all();
+    }
+
+    /// Look at no loop any more: for the end of the thread that calls `wait`.
+    fn stop(&self) {
+        self.lookout.lock().looker = Looker::Ends;
+        self.lookout.changed.notify_all();
     }
 
     /// Wait until something is found, `wake` was called, or `timeout` seconds have passed.
     ///
-    /// Returns a list of (number of the loop, whether a stall has begun, and since when in seconds of
-    /// the monotonic clock, or else how long it was in seconds).
+    /// Returns a list of (number of the loop, since when a stall goes on in seconds of the monotonic clock, how long it
+    /// was in seconds): the second is None for the end of a stall that was told before, the third for a stall that
+    /// goes on.
     fn wait<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyList>> {
-        let findings = py
-            .detach(|| self.watch_until(timeout))
-            .map_err(|_| no_memory(py))?;
-        let items = findings.iter().map(|(number, finding)| {
-            let (began, seconds) = match finding {
-                Finding::Began(since) => (true, *since),
-                Finding::Ended(seconds) => (false, *seconds),
-            };
+        let found = py.detach(|| self.lookout.await_findings(timeout));
+        let stalls = joined(&found).map_err(|_| no_memory(py))?;
+        let seconds = |it: Option<f64>| match it {
+            Some(it) => value::float(py, it).map(Bound::into_any),
+            None => Ok(py.None().into_bound(py)),
+        };
+        let items = stalls.iter().map(|(number, since, length)| {
             let item = [
                 value::int(py, number.cast_signed())?.into_any(),
-                PyBool::new(py, began).to_owned().into_any(),
-                value::float(py, seconds)?.into_any(),
+                seconds(*since)?,
+                seconds(*length)?,
             ];
             Ok(value::tuple(py, &item)?.into_any())
         });
@@ -116,35 +141,55 @@ impl Watcher {
 }
 
 impl Watcher {
+    /// Starts the thread unless it was started, and waits until it looks: what its start takes is no stall.
+    fn start(&self, py: Python<'_>) -> PyResult<()> {
+        let absent = {
+            let mut shared = self.lookout.lock();
+            let absent = shared.looker == Looker::Absent;
+            if absent {
+                shared.looker = Looker::Starts;
+            }
+            absent
+        };
+        if absent {
+            let lookout = Arc::clone(&self.lookout);
+            // The kernel's limit for the name is 15 bytes.
+            let thread = thread::Builder::new().name("ferroloop-stall".to_owned());
+            if thread.spawn(move || lookout.look()).is_err() {
+                self.lookout.lock().looker = Looker::Absent;
+                return Err(exception::<PyRuntimeError>(py, "can't start new thread"));
+            }
+        }
+        py.detach(|| {
+            let starts = |shared: &mut Shared| shared.looker == Looker::Starts;
+            let second = Duration::from_secs(1);
+            let shared = self.lookout.lock();
+            drop((self.lookout.told).wait_timeout_while(shared, second, starts));
+        });
+        Ok(())
+    }
+}
+
+impl Lookout {
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at the loops until there is something to tell.
-    fn watch_until(
-        &self,
-        timeout: Option<f64>,
-    ) -> Result<Vec<(u64, Finding)>, std::collections::TryReserveError> {
-        let deadline = timeout.map(|timeout| clock::monotonic() + timeout);
-        let mut found = Vec::new();
+    /// Looks at the loops until the thread is to end.
+    fn look(&self) {
+        wakeup::leave_signals_to_others();
         let mut shared = self.lock();
-        if !shared.attended {
-            shared.attended = true;
-            self.changed.notify_all();
+        if shared.looker == Looker::Starts {
+            shared.looker = Looker::Looks;
+            self.told.notify_all();
         }
-        loop {
-            let now = clock::monotonic();
-            found.try_reserve(shared.watches.len())?;
-            for (number, watch) in &mut shared.watches {
-                found.extend(watch.look(now).map(|finding| (*number, finding)));
-            }
-            let late = deadline.is_some_and(|deadline| now >= deadline);
-            if std::mem::take(&mut shared.woken) || late || !found.is_empty() {
-                return Ok(found);
+        while shared.looker == Looker::Looks {
+            // What there is no room for is found by a later look.
+            if shared.look(clock::monotonic()) {
+                self.told.notify_all();
             }
             let pauses = shared.watches.iter().map(|(_, watch)| watch.pause());
-            let left = deadline.map(|deadline| deadline - now);
-            let pause = pauses.chain(left).fold(f64::INFINITY, f64::min);
+            let pause = pauses.fold(f64::INFINITY, f64::min);
             shared = if let Ok(pause) = Duration::try_from_secs_f64(pause) {
                 let waited = self.changed.wait_timeout(shared, pause);
                 waited.unwrap_or_else(PoisonError::into_inner).0
@@ -153,5 +198,83 @@ impl Watcher {
                 waited.unwrap_or_else(PoisonError::into_inner)
             };
         }
+    }
+
+    /// Waits until there is something to tell, and takes it.
+    fn await_findings(&self, timeout: Option<f64>) -> Vec<(u64, Finding)> {
+        let nothing = |shared: &mut Shared| !shared.woken && shared.found.is_empty();
+        let shared = self.lock();
+        let timeout = timeout.and_then(|it| Duration::try_from_secs_f64(it).ok());
+        let mut shared = if let Some(timeout) = timeout {
+            let waited = self.told.wait_timeout_while(shared, timeout, nothing);
+            waited.unwrap_or_else(PoisonError::into_inner).0
+        } else {
+            let waited = self.told.wait_while(shared, nothing);
+            waited.unwrap_or_else(PoisonError::into_inner)
+        };
+        shared.woken = false;
+        std::mem::take(&mut shared.found)
+    }
+}
+
+impl Shared {
+    /// Looks at each loop once; whether there is something new to tell.
+    fn look(&mut self, now: f64) -> bool {
+        if self.found.try_reserve(self.watches.len()).is_err() {
+            return false;
+        }
+        let before = self.found.len();
+        for (number, watch) in &mut self.watches {
+            let finding = watch.look(now);
+            self.found.extend(finding.map(|it| (*number, it)));
+        }
+        self.found.len() > before
+    }
+}
+
+/// A stall: of which loop, since when unless that was told before, and how long it was if it is over.
+type Told = (u64, Option<f64>, Option<f64>);
+
+/// The stalls that `found` is about, in order.
+fn joined(found: &[(u64, Finding)]) -> Result<Vec<Told>, TryReserveError> {
+    let mut stalls: Vec<Told> = Vec::new();
+    stalls.try_reserve_exact(found.len())?;
+    for (number, finding) in found {
+        match finding {
+            Finding::Began(since) => stalls.push((*number, Some(*since), None)),
+            Finding::Ended(seconds) => {
+                let mut begun = stalls.iter_mut().rev();
+                match begun.find(|it| it.0 == *number && it.2.is_none()) {
+                    Some(stall) => stall.2 = Some(*seconds),
+                    None => stalls.push((*number, None, Some(*seconds))),
+                }
+            }
+        }
+    }
+    Ok(stalls)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::joined;
+    use crate::logic::progress::Finding::{Began, Ended};
+
+    #[test]
+    fn the_end_of_a_stall_belongs_to_the_beginning_that_is_told_with_it() {
+        let found = [
+            (1, Ended(0.5)),
+            (2, Began(7.0)),
+            (1, Began(8.0)),
+            (1, Ended(2.0)),
+            (1, Began(11.0)),
+        ];
+        let stalls = [
+            (1, None, Some(0.5)),
+            (2, Some(7.0), None),
+            (1, Some(8.0), Some(2.0)),
+            (1, Some(11.0), None),
+        ];
+        assert_eq!(joined(&found).unwrap(), stalls);
     }
 }
