@@ -81,14 +81,14 @@ impl EventLoop {
         begin: i64,
     ) -> (*const Histogram, Option<(usize, i64)>) {
         self.insight.switch(py, PROBE, true);
-        let begun = self.progress.begun();
+        let passed = self.progress.begun();
         self.insight.times.with(py, |times| {
             let Some(times) = times else {
                 return (std::ptr::null(), None);
             };
             let monitor = Arc::as_ptr(&times.turns);
             let probe = times.probe.take().and_then(|(place, queued)| {
-                let before = usize::try_from(place.checked_sub(begun)?).ok()?;
+                let before = usize::try_from(place.checked_sub(passed)?).ok()?;
                 (before < count).then_some((before, queued))
             });
             match probe {
