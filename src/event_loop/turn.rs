@@ -55,29 +55,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// What leaves the loop; what was queued stays queued.
-    #[inline]
     pub(crate) fn run_once(this: &Bound<'_, Self>) -> PyResult<()> {
-        if this.get().insight.wants(TURNS) {
-            return Self::run_once_watched(this);
-        }
-        Self::one_turn::<false>(this)
-    }
-
-    /// As `run_once`, for a monitor that wants to know of turns.
-    #[cold]
-    #[inline(never)]
-    fn run_once_watched(this: &Bound<'_, Self>) -> PyResult<()> {
-        this.get().progress.step();
-        Self::one_turn::<true>(this)
-    }
-
-    /// Runs one turn, which is `WATCHED` for a monitor or not.
-    #[allow(
-        clippy::inline_always,
-        reason = "each has one caller, which the other would make a call more expensive for"
-    )]
-    #[inline(always)]
-    fn one_turn<const WATCHED: bool>(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let event_loop = this.get();
         event_loop.check_closed()?;
@@ -92,7 +70,7 @@ impl EventLoop {
         });
         if queued.map_err(|_| no_memory(py))? {
             let due = Self::due(this)?;
-            let queued = if WATCHED {
+            let queued = if event_loop.insight.wants(TURNS) {
                 event_loop.queue_late_timers(py, due)
             } else {
                 event_loop.core.with(py, |core| core.queue_timers(py, due))
@@ -100,7 +78,8 @@ impl EventLoop {
             queued.map_err(|_| no_memory(py))?;
         }
         if interrupted {
-            // A signal handler is not a callback, so what it writes is sent at once.
+            event_loop.progress.step();
+            // What a handler writes leaves at once: it is no callback.
             py.check_signals()?;
         }
         let (count, nested) = event_loop.core.with(py, |core| {
@@ -110,7 +89,7 @@ impl EventLoop {
                 std::mem::replace(&mut core.in_callback, true),
             )
         });
-        let result = if WATCHED {
+        let result = if event_loop.insight.wants(TURNS) {
             Self::run_watched(this, count, |count| Self::run_entries_apart(this, count))
         } else {
             Self::run_entries(this, count)
@@ -135,12 +114,11 @@ impl EventLoop {
     fn run_entries(this: &Bound<'_, Self>, count: usize) -> PyResult<()> {
         let py = this.py();
         let event_loop = this.get();
-        let progress = &*event_loop.progress;
         for _ in 0..count {
             let Some(ready) = event_loop.core.with(py, |core| core.ready.pop()) else {
                 break;
             };
-            progress.begin();
+            event_loop.progress.begin();
             if event_loop.is_observed() {
                 Self::run_observed(this, ready)?;
             } else {
@@ -174,6 +152,7 @@ impl EventLoop {
     fn until_next_timer(this: &Bound<'_, Self>) -> PyResult<Option<f64>> {
         let py = this.py();
         let event_loop = this.get();
+        event_loop.progress.step();
         event_loop.rest(py);
         while let Some(timer) = event_loop.core.with(py, |core| {
             core.timers.pop_dead(|timer| timer.get().is_cancelled(py))
@@ -237,6 +216,8 @@ impl EventLoop {
         };
         if sleeps {
             self.fall_asleep(py);
+        } else {
+            self.progress.step();
         }
         let selected = timeout
             .map(Float)

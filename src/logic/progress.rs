@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub(crate) struct Progress {
     /// How many entries of the ready queue were begun.
     begun: AtomicU64,
-    /// How many of the loop's other steps were: turns, calls of protocols, ends of waits and runs.
+    /// How many of the loop's other steps were: calls of protocols while the loop is watched, waits and their
+    /// ends, runs.
     moves: AtomicU64,
     /// Whether the loop waits because nothing is to be run.
     waiting: AtomicBool,

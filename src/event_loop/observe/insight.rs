@@ -30,8 +30,8 @@ pub(crate) const PROBE: u8 = 16;
 /// A watcher's thread looks for stalls.
 pub(crate) const STALLS: u8 = 32;
 
-/// What a monitor asks of turns.
-pub(crate) const TURNS: u8 = SLOW | TOTALS | TIMES | STALLS;
+/// What is asked of turns.
+pub(crate) const TURNS: u8 = SLOW | TOTALS | TIMES;
 /// What is asked of entries of the queue.
 pub(crate) const ENTRIES: u8 = DEBUG | SLOW | TOTALS;
 /// What is asked of calls of user code.

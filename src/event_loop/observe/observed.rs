@@ -43,6 +43,7 @@ impl EventLoop {
     }
 
     /// Runs an entry, which debug mode wants to know of.
+    #[inline(never)]
     fn run_debugged(this: &Bound<'_, Self>, ready: Ready) -> PyResult<()> {
         let py = this.py();
         match ready {

@@ -182,7 +182,11 @@ pub(crate) fn is_unseen<T: Pooled>(object: &Bound<'_, T>) -> bool {
 }
 
 /// Takes `object` back if this is its last reference and no code could notice that it is not freed.
-#[inline]
+#[allow(
+    clippy::inline_always,
+    reason = "its callers that observe callbacks would make it a call for those that do not"
+)]
+#[inline(always)]
 pub(crate) fn recycle<T: Pooled>(object: Bound<'_, T>) {
     if !cfg!(Py_GIL_DISABLED) && is_unseen(&object) && T::pool().has_room() {
         T::empty(&object);
