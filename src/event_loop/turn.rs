@@ -90,7 +90,7 @@ impl EventLoop {
             )
         });
         let result = if event_loop.insight.wants(TURNS) {
-            Self::run_watched(this, count, |count| Self::run_entries_apart(this, count))
+            Self::run_entries_watched(this, count)
         } else {
             Self::run_entries(this, count)
         };
@@ -98,11 +98,11 @@ impl EventLoop {
         result
     }
 
-    /// As `run_entries`.
+    /// As `run_entries`, for a monitor.
     #[cold]
     #[inline(never)]
-    fn run_entries_apart(this: &Bound<'_, Self>, count: usize) -> PyResult<()> {
-        Self::run_entries(this, count)
+    fn run_entries_watched(this: &Bound<'_, Self>, count: usize) -> PyResult<()> {
+        Self::run_watched(this, count, |count| Self::run_entries(this, count))
     }
 
     /// Runs the first `count` entries of the ready queue.

@@ -131,11 +131,11 @@ fn make<'py, const NEXT: bool>(
 #[inline(never)]
 fn noted(this: &Bound<'_, EventLoop>, handle: &Bound<'_, Handle>, next: bool) -> PyResult<()> {
     let py = this.py();
+    if next && this.get().insight.wants(PROBE) {
+        this.get().note_queued(py);
+    }
     if this.get().is_debug() {
         handle.get().note_source(py)?;
-    }
-    if next {
-        this.get().note_queued(py);
     }
     Ok(())
 }

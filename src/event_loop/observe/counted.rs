@@ -13,10 +13,8 @@ use crate::sys::clock;
 
 impl EventLoop {
     /// Notes when a callback is queued that is the next to be pushed: the first of its turn.
+    #[inline]
     pub(crate) fn note_queued(&self, py: Python<'_>) {
-        if !self.insight.wants(PROBE) {
-            return;
-        }
         self.insight.switch(py, PROBE, false);
         let ahead = self.core.with(py, |core| core.ready.len());
         let place = self.progress.begun() + ahead as u64;
@@ -28,10 +26,12 @@ impl EventLoop {
         });
     }
 
-    /// As `run_entries`, for a monitor.
+    /// Runs a turn of `count` entries for a monitor; `run` runs so many.
     ///
     /// # Errors
     /// What leaves the loop.
+    #[allow(clippy::inline_always, reason = "it has one caller, which is a function of its own")]
+    #[inline(always)]
     pub(crate) fn run_watched(
         this: &Bound<'_, Self>,
         count: usize,
@@ -39,27 +39,32 @@ impl EventLoop {
     ) -> PyResult<()> {
         let py = this.py();
         let insight = &this.get().insight;
+        let times = insight.wants(TIMES);
         if insight.wants(SLOW | TOTALS) {
             insight.follows(py, 0);
         }
-        if !insight.wants(TIMES) {
-            return run(count);
-        }
-        let begin = clock::nanoseconds();
-        let (monitor, later) = this.get().begin_turn(py, count, begin);
-        let result = match later {
-            None => run(count),
-            Some((before, queued)) => run(before).and_then(|()| {
-                let delay = clock::between(queued, clock::nanoseconds());
-                insight.times.with(py, |times| {
-                    if let Some(times) = times {
-                        times.delays.add(delay);
-                    }
-                });
-                run(count - before)
-            }),
+        let begin = if times { clock::nanoseconds() } else { 0 };
+        let (monitor, probe) = if times {
+            this.get().begin_turn(py, count, begin)
+        } else {
+            (std::ptr::null(), None)
         };
-        if count > 0 {
+        let (mut next, mut left) = (probe.map_or(count, |(before, _)| before), count);
+        let result = loop {
+            let result = run(next);
+            left -= next;
+            let Some((_, queued)) = probe.filter(|_| left > 0 && result.is_ok()) else {
+                break result;
+            };
+            let delay = clock::between(queued, clock::nanoseconds());
+            insight.times.with(py, |times| {
+                if let Some(times) = times {
+                    times.delays.add(delay);
+                }
+            });
+            next = left;
+        };
+        if times && count > 0 {
             let seconds = clock::between(begin, clock::nanoseconds());
             insight.times.with(py, |times| {
                 if let Some(times) = times
