@@ -42,7 +42,7 @@ impl EventLoop {
         }
     }
 
-    /// Runs an entry, which debug mode wants to know of.
+    /// Runs an entry in debug mode.
     #[inline(never)]
     fn run_debugged(this: &Bound<'_, Self>, ready: Ready) -> PyResult<()> {
         let py = this.py();
@@ -113,7 +113,7 @@ impl EventLoop {
         let seconds = clock::between(begin, end);
         let counts = insight.wants(TOTALS);
         if counts {
-            // A count that there is no memory for is no error of the callback.
+            // If there is no memory for a count, the callback must not fail.
             drop(named.count(this, seconds - span.counted));
         }
         let own = seconds - span.told;
@@ -174,7 +174,7 @@ impl EventLoop {
         let seconds = clock::between(begin, clock::nanoseconds());
         let (slow, counted) = insight.leave(py, outer, seconds);
         if insight.wants(TOTALS) {
-            // A count that there is no memory for is no error of the call.
+            // If there is no memory for a count, the call must not fail.
             drop(subject().count(this, counted));
         }
         if let Some(own) = slow {
