@@ -30,7 +30,10 @@ impl EventLoop {
     ///
     /// # Errors
     /// What leaves the loop.
-    #[allow(clippy::inline_always, reason = "it has one caller, which is a function of its own")]
+    #[allow(
+        clippy::inline_always,
+        reason = "it has one caller, which is a function of its own"
+    )]
     #[inline(always)]
     pub(crate) fn run_watched(
         this: &Bound<'_, Self>,
