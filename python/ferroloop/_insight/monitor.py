@@ -349,9 +349,7 @@ class Monitor:
 
     # What the monitor's thread calls
 
-    def _stall_began(
-        self, since: float, seconds: float | None, stands: Callable[[], bool]
-    ) -> None:
+    def _stall_began(self, since: float, seconds: float | None, stands: Callable[[], bool]) -> None:
         """Report a stall that goes on since a moment of the monotonic clock, or took `seconds`."""
         thread = self._loop._thread_id
         stack, callback = ([], None) if thread is None else stacks.stack_of(thread)
