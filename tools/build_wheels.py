@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import interpreters
 from environments import SetupError, say
-from release import checks, foreign, native, pure, source
+from release import checks, foreign, native, pure, source, training
 from release.toolbox import WHEELS, Toolbox
 from run_tests import choose
 
@@ -31,8 +31,10 @@ ARM_MINORS = (13, 14)
 def build_native(tools: Toolbox, options: argparse.Namespace) -> list[Path]:
     """Wheels for the processor of this machine, for every CPython found."""
     wheels = []
-    for interpreter in choose(interpreters.find(), options.python):
-        wheel = native.build(tools, interpreter.executable, options.out, profile=not options.plain)
+    chosen = choose(interpreters.find(), options.python)
+    profile = None if options.plain else training.profile(tools, chosen[0])
+    for interpreter in chosen:
+        wheel = native.build(tools, interpreter.executable, options.out, profile)
         checks.libraries(tools, wheel)
         checks.installed(tools, interpreter.executable, wheel)
         wheels.append(wheel)

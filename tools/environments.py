@@ -107,7 +107,7 @@ class Environment:
             self._pip("install", "--upgrade", "pip>=25.1")  # the first that knows dependency groups
             self._stamp("python", made_from)
         project = ROOT / "pyproject.toml"
-        wanted = _digest([project])
+        wanted = digest([project])
         missing = [group for group in groups if not self._stamped(f"group-{group}", wanted)]
         if missing:
             say(f"installing {', '.join(missing)} into {_shown(self.folder)}")
@@ -120,7 +120,7 @@ class Environment:
 
     def build(self, builder: Environment, profile: str) -> None:
         """Build ferroloop with the maturin of `builder` in a cargo profile, `release` or `checked`, and install it here."""
-        made_from = f"{profile} {_digest(ROOT / name for name in BUILD_INPUTS)}"
+        made_from = f"{profile} {digest(ROOT / name for name in BUILD_INPUTS)}"
         if self._stamped("ferroloop", made_from):
             return
         say(f"building ferroloop for Python {self.interpreter.release}, profile {profile}")
@@ -241,7 +241,7 @@ def _make(interpreter: Interpreter, folder: Path) -> None:
         )
 
 
-def _digest(paths: Iterable[Path]) -> str:
+def digest(paths: Iterable[Path]) -> str:
     """Return a fingerprint of files and folders; compiled files are left out, absent ones are skipped."""
     digest = hashlib.sha256()
     for path in paths:

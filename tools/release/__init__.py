@@ -3,6 +3,7 @@
 - `toolbox`: the programs that build and check, in an environment of their own, and how they are run
 - `debian`: folders with Debian's packages, for compilers, Pythons and processors that this machine lacks
 - `finish`: debug information moved from an extension into a file of its own, and other last touches
+- `training`: the profile that the native wheels of this processor are built with
 - `native`: wheels with the extension
 - `pure`: wheels for macOS and Windows
 - `source`: the source distribution

@@ -5,6 +5,7 @@ Owns nothing. A wheel that fails raises SetupError with what is wrong.
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 import zipfile
@@ -12,7 +13,7 @@ from email.parser import Parser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from environments import SetupError
+from environments import ROOT, SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +65,7 @@ def _contents(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         (text,) = (archive.read(name) for name in names if name.endswith(".dist-info/METADATA"))
+        bills = [archive.read(name).decode() for name in names if "/sboms/" in name]
     fields = Parser().parsestr(text.decode())
     native = "-none-" not in wheel.name
     wanted = {
@@ -75,11 +77,33 @@ def _contents(wheel: Path) -> None:
             value.startswith("Operating System ::") for value in fields.get_all("Classifier", [])
         ),
         "one extension": sum(name.endswith(".so") for name in names) == native,
-        "a list of its crates": not native or any("/sboms/" in name for name in names),
+        "a list of its crates": not native or any(lists_crates(bill) for bill in bills),
     }
-    missing = [name for name, there in wanted.items() if not there]
-    if missing:
-        raise SetupError(f"{wheel.name} lacks {', '.join(missing)}")
+    faults = [f"lacks {name}" for name, there in wanted.items() if not there]
+    faults += [f"links to {link}, which its page cannot" for link in relative_links(text.decode())]
+    if any(str(ROOT) in bill for bill in bills):
+        faults.append(f"names {ROOT} in its list of crates")
+    if faults:
+        raise SetupError(f"{wheel.name} {', '.join(faults)}")
+
+
+def lists_crates(bill: str) -> bool:
+    """Whether a software bill of materials (CycloneDX) lists the crates that Cargo.toml depends on, with versions."""
+    components = json.loads(bill).get("components", ())
+    listed = {part["name"] for part in components if part.get("version")}
+    section = (ROOT / "Cargo.toml").read_text().partition("\n[dependencies]\n")[2].partition("\n[")[0]
+    crates = set(re.findall(r"^([\w-]+) =", section, re.MULTILINE))
+    return bool(crates) and crates <= listed
+
+
+def relative_links(description: str) -> list[str]:
+    """Links and pictures in Markdown that lead nowhere on the package index's page."""
+    targets = re.findall(r"\]\(([^)\s]+)|(?:src|srcset|href)=\"([^\"]+)", description)
+    return [
+        target
+        for target in (markdown or html for markdown, html in targets)
+        if not target.startswith(("https://", "http://", "mailto:", "#"))
+    ]
 
 
 def libraries(tools: Toolbox, wheel: Path) -> None:

@@ -1,0 +1,90 @@
+"""The profile of a release: how often each piece of code runs when `benches/train.py` runs it.
+
+Owns `target/training/3.N`, where the counts stay until the sources, the compiler or the workloads change. Functions are
+matched by their names, so the build that counts has the target and the profile settings of the build that uses the counts.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from environments import BUILD_INPUTS, ROOT, SetupError, digest, say
+from release.debian import Folder
+from release.finish import ENVIRON
+
+if TYPE_CHECKING:
+    from interpreters import Interpreter
+    from release.toolbox import Toolbox
+
+_TRAINED_WITH = (*BUILD_INPUTS, "benches/train.py", "benches/cases")
+TARGET = f"{platform.machine()}-unknown-linux-gnu"
+"""The target that `maturin build --zig` compiles for; cargo makes it part of the functions' names."""
+
+
+def profile(tools: Toolbox, interpreter: Interpreter) -> Path:
+    """Return the file with the counts of a training run on `interpreter`; train unless they are there."""
+    folder = ROOT / "target" / "training" / interpreter.version
+    merged = folder / "merged.profdata"
+    stamp = folder / "made-from"
+    made_from = " ".join(
+        (
+            digest(ROOT / name for name in _TRAINED_WITH),
+            interpreter.release,
+            tools.output("rustc", "--version").strip(),
+        )
+    )
+    if merged.exists() and stamp.exists() and stamp.read_text() == made_from:
+        say(f"the profile is there: {merged.relative_to(ROOT)}")
+        return merged
+    merge = _profdata(tools)
+    shutil.rmtree(folder, ignore_errors=True)
+    raw = _train(tools, interpreter.executable, folder)
+    tools.run(*merge, "merge", "-o", merged, *sorted(raw.glob("*.profraw")))
+    stamp.write_text(made_from)
+    return merged
+
+
+def _train(tools: Toolbox, python: Path, folder: Path) -> Path:
+    """Build with counters, run what a release is trained with, and return the folder with the counts.
+
+    Not `maturin build --pgo`: zig links no build with counters, since it does not know the linker's option -u.
+    """
+    raw = folder / "counts"
+    options = ("--release", "--locked", "--compatibility", "linux", "--target", TARGET)
+    command = ("maturin", "build", *options, "--interpreter", python, "--out", folder)
+    flags = f"{ENVIRON['RUSTFLAGS']} -Cprofile-generate={raw}"
+    tools.run(*command, environ={**ENVIRON, "RUSTFLAGS": flags})
+    (wheel,) = folder.glob("*.whl")
+    clean = folder / "environment"
+    tools.run(python, "-m", "venv", clean)
+    tools.run(clean / "bin" / "python", "-m", "pip", "install", "--quiet", wheel)
+    tools.run(clean / "bin" / "python", ROOT / "benches" / "train.py")
+    return raw
+
+
+def _profdata(tools: Toolbox) -> list[str]:
+    """Return the command of the llvm-profdata of the compiler's LLVM; raise SetupError if there is none."""
+    version = tools.output("rustc", "-vV")
+    host = re.search(r"^host: (\S+)", version, re.MULTILINE)
+    llvm = re.search(r"^LLVM version: (\d+)", version, re.MULTILINE)
+    if host is None or llvm is None:
+        raise SetupError("rustc names no LLVM")
+    major = llvm[1]
+    sysroot = Path(tools.output("rustc", "--print", "sysroot").strip())
+    own = sysroot / "lib" / "rustlib" / host[1] / "bin"
+    for folder in (own, Path(f"/usr/lib/llvm-{major}/bin")):
+        if (folder / "llvm-profdata").exists():
+            return [str(folder / "llvm-profdata")]
+    debian = Folder(f"llvm-{major}", [f"llvm-{major}"])
+    try:
+        debian.ensure()
+    except SetupError as error:
+        raise SetupError(
+            f"a build with a profile needs llvm-profdata {major}: `rustup component add llvm-tools`, or "
+            f"--plain for a build without ({error})"
+        ) from error
+    return debian.program(f"usr/lib/llvm-{major}/bin/llvm-profdata")
