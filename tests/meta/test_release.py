@@ -1,13 +1,17 @@
-"""What the release's own checks find in a wheel's description and in its list of crates."""
+"""What is done to the files of a release, and what its checks find in them."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
 
 import pytest
 
 import environments
-from release import checks
+from release import checks, finish
 
 
 def test_the_readme_has_no_link_that_the_package_index_cannot_follow() -> None:
@@ -18,7 +22,12 @@ def test_the_readme_has_no_link_that_the_package_index_cannot_follow() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["see [a page](docs/index.md)", "![chart](docs/c.svg)", '<img src="docs/c.svg">', '<a href="x">'],
+    [
+        "see [a page](docs/index.md)",
+        "![chart](docs/c.svg)",
+        '<img src="docs/c.svg">',
+        '<a href="x">',
+    ],
 )
 def test_relative_links_are_found(text: str) -> None:
     assert len(checks.relative_links(f"[top](#top) {text} [there](https://example.org)")) == 1
@@ -30,3 +39,49 @@ def test_a_list_of_crates_names_every_dependency_with_its_version() -> None:
     assert checks.lists_crates(json.dumps({"components": parts}))
     assert not checks.lists_crates(json.dumps({"components": parts[:-1]}))
     assert not checks.lists_crates("{}")
+
+
+def _library(folder: Path, *options: str) -> Path:
+    """A library that is compiled with debug information from the one line of `answer.c`."""
+    if not shutil.which("cc") or not shutil.which("objcopy"):
+        pytest.skip("there is no C compiler with binutils")
+    (folder / "answer.c").write_text("int answer(void) { return 42; }\n")
+    command = ["cc", "-g", "-shared", "-fPIC", *options, "-o", "answer.so", "answer.c"]
+    subprocess.run(command, cwd=folder, check=True)
+    return folder / "answer.so"
+
+
+def _sections(path: Path) -> str:
+    command = ["readelf", "--sections", "--wide", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_debug_information_moves_into_the_file_that_the_build_id_names(tmp_path: Path) -> None:
+    library = _library(tmp_path, "-Wl,--build-id=sha1")
+    identity = finish.build_id(library)
+    assert len(identity) == 40
+    finish.split(library, "objcopy", tmp_path / "archive.tar.xz")
+    with tarfile.open(tmp_path / "archive.tar.xz") as archive:
+        names = archive.getnames()
+        archive.extractall(tmp_path / "debug", filter="data")
+    assert names == [f".build-id/{identity[:2]}/{identity[2:]}.debug"]
+    left = _sections(library)
+    assert ".symtab" in left
+    assert ".debug_info" not in left
+    assert ".debug_info" in _sections(tmp_path / "debug" / names[0])
+    if not shutil.which("gdb"):
+        pytest.skip("there is no gdb to read it")
+    commands = [
+        f"set debug-file-directory {tmp_path / 'debug'}",
+        f"file {library}",
+        "info line answer",
+    ]
+    gdb = ["gdb", "--nx", "--batch", *(word for it in commands for word in ("-ex", it))]
+    shown = subprocess.run(gdb, capture_output=True, text=True, check=True, cwd="/").stdout
+    assert 'Line 1 of "answer.c"' in shown
+
+
+def test_a_library_without_a_build_id_is_refused(tmp_path: Path) -> None:
+    library = _library(tmp_path, "-Wl,--build-id=none")
+    with pytest.raises(environments.SetupError, match="no build id"):
+        finish.split(library, "objcopy", tmp_path / "archive.tar.xz")

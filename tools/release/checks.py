@@ -91,7 +91,9 @@ def lists_crates(bill: str) -> bool:
     """Whether a software bill of materials (CycloneDX) lists the crates that Cargo.toml depends on, with versions."""
     components = json.loads(bill).get("components", ())
     listed = {part["name"] for part in components if part.get("version")}
-    section = (ROOT / "Cargo.toml").read_text().partition("\n[dependencies]\n")[2].partition("\n[")[0]
+    section = (
+        (ROOT / "Cargo.toml").read_text().partition("\n[dependencies]\n")[2].partition("\n[")[0]
+    )
     crates = set(re.findall(r"^([\w-]+) =", section, re.MULTILINE))
     return bool(crates) and crates <= listed
 

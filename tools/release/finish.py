@@ -6,13 +6,15 @@ inlined functions are in the other file, which tools find by the build id: unpac
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from environments import ROOT, SetupError
+from environments import ROOT, SetupError, run
 
 if TYPE_CHECKING:
     from release.toolbox import Toolbox
@@ -24,44 +26,52 @@ ENVIRON = {
 """What the compiler must be told: lines and inlined functions, and a build id to find them by."""
 
 
-def finish(tools: Toolbox, wheel: Path, objcopy: str, out: Path) -> Path:
-    """Finish a wheel where it is; return the archive with its debug information, in `out`."""
+def finish(tools: Toolbox, wheel: Path, objcopy: str, out: Path) -> None:
+    """Finish a wheel where it is; put an archive with its debug information into `out`."""
     with tempfile.TemporaryDirectory() as temporary:
         tools.run(tools.python, "-m", "wheel", "unpack", "--dest", temporary, wheel)
         (folder,) = (path for path in Path(temporary).iterdir() if path.is_dir())
         (extension,) = folder.rglob("*.so")
-        archive = _split(tools, extension, objcopy, out / f"{wheel.stem}.debug.tar.xz")
+        split(extension, objcopy, out / f"{wheel.stem}.debug.tar.xz")
         for bill in folder.glob("*.dist-info/sboms/*"):
             # cargo-cyclonedx names the project by its folder.
             bill.write_text(bill.read_text().replace(f"file://{ROOT}", "file:///ferroloop"))
         tools.run(tools.python, "-m", "wheel", "pack", "--dest-dir", wheel.parent, folder)
-    return archive
 
 
-def _split(tools: Toolbox, extension: Path, objcopy: str, archive: Path) -> Path:
-    """Move the debug information of an extension into an archive."""
-    identity = build_id(tools, extension)
+def split(extension: Path, objcopy: str, archive: Path) -> None:
+    """Move the debug information of an ELF file into an archive, as the file that its build id names."""
+    identity = build_id(extension)
     with tempfile.TemporaryDirectory() as temporary:
         debug = Path(temporary, f"{identity[2:]}.debug")
-        tools.run(objcopy, "--only-keep-debug", extension, debug)
         stripped = Path(temporary, "stripped.so")
-        tools.run(objcopy, "--strip-debug", f"--add-gnu-debuglink={debug}", extension, stripped)
+        run([objcopy, "--only-keep-debug", extension, debug], "objcopy")
+        link = f"--add-gnu-debuglink={debug}"
+        run([objcopy, "--strip-debug", link, extension, stripped], "objcopy")
         stripped.chmod(extension.stat().st_mode)
         shutil.move(stripped, extension)
         archive.parent.mkdir(parents=True, exist_ok=True)
         with tarfile.open(archive, "w:xz") as packed:
-            packed.add(debug, f".build-id/{identity[:2]}/{debug.name}")
-    return archive
+            packed.add(debug, f".build-id/{identity[:2]}/{debug.name}", filter=anonymous)
 
 
-def build_id(tools: Toolbox, extension: Path) -> str:
-    """Return the build id of an ELF file, in hexadecimal digits."""
-    code = (
-        "import sys; from elftools.elf.elffile import ELFFile\n"
-        "section = ELFFile(open(sys.argv[1], 'rb')).get_section_by_name('.note.gnu.build-id')\n"
-        "print(next(section.iter_notes())['n_desc'] if section else '')"
-    )
-    identity = tools.output(tools.python, "-c", code, extension).strip()
-    if not identity:
+def build_id(extension: Path) -> str:
+    """Return the build id of an ELF file, in hexadecimal digits; binutils read the files of every processor."""
+    notes = subprocess.run(
+        ["readelf", "--notes", "--wide", str(extension)],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    found = re.search(r"Build ID: ([0-9a-f]{8,})", notes)
+    if found is None:
         raise SetupError(f"{extension.name} has no build id")
-    return identity
+    return found[1]
+
+
+def anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Leave out who built an archive and when."""
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    entry.mtime = 0
+    return entry

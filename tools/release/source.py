@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from environments import SetupError
+from release.finish import anonymous
 
 if TYPE_CHECKING:
     from release.toolbox import Toolbox
@@ -36,7 +37,7 @@ def build(tools: Toolbox, out: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         target = out / archive.name
         with tarfile.open(target, "w:gz", format=tarfile.PAX_FORMAT) as packed:
-            packed.add(folder, folder.name, filter=_anonymous)
+            packed.add(folder, folder.name, filter=anonymous)
     return target
 
 
@@ -62,14 +63,6 @@ def _crates(lock: Path) -> set[tuple[str, ...]]:
     """Name, version, source and checksum of every crate in a lock file."""
     facts = r'^name = "(.*)"\nversion = "(.*)"\n(?:source = "(.*)"\nchecksum = "(.*)"\n)?'
     return set(re.findall(facts, lock.read_text(), re.MULTILINE))
-
-
-def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Leave out who built the archive and when."""
-    entry.uid = entry.gid = 0
-    entry.uname = entry.gname = ""
-    entry.mtime = 0
-    return entry
 
 
 def check(tools: Toolbox, archive: Path, python: Path) -> None:
