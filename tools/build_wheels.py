@@ -5,7 +5,9 @@
     python3 tools/build_wheels.py --part aarch64 -- -k timers    # what follows -- goes to pytest
 
 Needs cargo; everything else comes from the package index, into `.venv/release-3.N`. A profile needs llvm-profdata (`rustup
-component add llvm-tools`), the part `aarch64` root and debootstrap. Ends with a line for each file.
+component add llvm-tools`). The parts `aarch64` and `musl` need Rust's standard library for their targets (`rustup target
+add`), or its sources (`rustup component add rust-src`), and the tests of `aarch64` also root, debootstrap and qemu-user.
+Ends with a line for each file.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import interpreters
 from environments import SetupError, say
-from release import checks, foreign, native, pure, source, training
+from release import checks, foreign, musl, native, pure, source, training
 from release.toolbox import WHEELS, Toolbox
 from run_tests import choose
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 ARM_MINORS = (13, 14)
 """Minor versions of Python 3 that Debian unstable has for another processor, without those that are not released."""
+MUSL_MINORS = range(10, 15)
+"""Minor versions of Python 3 that musllinux wheels are built for."""
 
 
 def build_native(tools: Toolbox, options: argparse.Namespace) -> list[Path]:
@@ -35,6 +39,8 @@ def build_native(tools: Toolbox, options: argparse.Namespace) -> list[Path]:
     profile = None if options.plain else training.profile(tools, chosen[0])
     for interpreter in chosen:
         wheel = native.build(tools, interpreter.executable, options.out, profile)
+        if profile is not None:
+            training.check(wheel, profile)
         checks.libraries(tools, wheel)
         checks.installed(tools, interpreter.executable, wheel)
         wheels.append(wheel)
@@ -65,11 +71,27 @@ def build_aarch64(tools: Toolbox, options: argparse.Namespace) -> list[Path]:
     return wheels
 
 
+def build_musl(tools: Toolbox, options: argparse.Namespace) -> list[Path]:
+    """Wheels for musl, tested on a Python that is linked with it (`--musl-python`)."""
+    wheels = musl.build(tools, MUSL_MINORS, options.out)
+    for wheel in wheels:
+        checks.libraries(tools, wheel)
+    python = options.musl_python and interpreters.probe(options.musl_python)
+    if python is None:
+        say("no behaviour tests on musl: they need --musl-python, a Python that is linked with it")
+        return wheels
+    for wheel in wheels:
+        if f"-cp3{python.minor}-" in wheel.name:
+            musl.check(tools, wheel, python, options.pytest_arguments)
+    return wheels
+
+
 PARTS: dict[str, Callable[[Toolbox, argparse.Namespace], list[Path]]] = {
     "pure": build_pure,
     "source": build_source,
     "native": build_native,
     "aarch64": build_aarch64,
+    "musl": build_musl,
 }
 """What a release consists of, the quick parts first."""
 
@@ -89,6 +111,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="native wheels for this one only; may be repeated",
     )
     add("--plain", action="store_true", help="build once, without a profile")
+    add("--musl-python", type=Path, metavar="PATH", help="a Python that is linked with musl")
     add("--upload", action="store_true", help="build nothing, upload what is there")
     add("--out", type=Path, default=WHEELS, help="where the files go (default: target/wheels)")
     own, pytest_arguments = arguments, []

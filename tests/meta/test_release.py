@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import environments
-from release import checks, finish
+from release import checks, finish, training
 
 
 def test_the_readme_has_no_link_that_the_package_index_cannot_follow() -> None:
@@ -85,3 +85,11 @@ def test_a_library_without_a_build_id_is_refused(tmp_path: Path) -> None:
     library = _library(tmp_path, "-Wl,--build-id=none")
     with pytest.raises(environments.SetupError, match="no build id"):
         finish.split(library, "objcopy", tmp_path / "archive.tar.xz")
+
+
+def test_functions_of_a_profile_are_told_by_their_whole_names() -> None:
+    names = [f"_ZN9ferroloop4turn3run17h{digit * 16}E" for digit in "12"]
+    symbols = f"0001 t {names[0]}\n0002 t {names[1]}.llvm.77\n0003 T _ZN4core3fmt17h{'3' * 16}E\n"
+    assert training.counted(symbols, "\n".join(names)) == 1
+    assert training.counted(symbols, names[0]) == 0.5
+    assert training.counted("", names[0]) == 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tempfile
 import zipfile
 from email.parser import Parser
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from release.toolbox import Toolbox
 
-_NATIVE_PROGRAM = """
+PROGRAM = """
 import asyncio, sys, ferroloop
 async def serve(reader, writer):
     writer.write(await reader.readline())
@@ -124,7 +125,23 @@ def installed(tools: Toolbox, python: Path, wheel: Path) -> None:
         clean = Path(folder, "bin", "python")
         pip = (tools.python, "-m", "pip", "--quiet", "--python", clean)
         tools.run(*pip, "install", "--no-index", "--no-deps", wheel)
-        tools.run(clean, "-I", "-c", _NATIVE_PROGRAM)
+        tools.run(clean, "-I", "-c", PROGRAM)
+
+
+def install_for(
+    tools: Toolbox, wheel: Path, minor: int, place: Path, platforms: Sequence[str]
+) -> None:
+    """Install a wheel and what the tests need into a folder for a CPython 3.`minor` of other platforms.
+
+    By this machine's pip: the other Python may have none, or take minutes where it is emulated.
+    """
+    shutil.rmtree(place, ignore_errors=True)
+    python = ("--implementation", "cp", "--python-version", f"3.{minor}", "--only-binary", ":all:")
+    tags = [option for tag in ("none", "abi3", f"cp3{minor}") for option in ("--abi", tag)]
+    tags += [option for platform in platforms for option in ("--platform", platform)]
+    group = ("--group", f"{ROOT / 'pyproject.toml'}:test")
+    pip = (tools.python, "-m", "pip", "install", "--quiet")
+    tools.run(*pip, "--target", place, *python, *tags, *group, wheel)
 
 
 def elsewhere(tools: Toolbox, wheel: Path) -> None:

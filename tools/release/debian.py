@@ -1,4 +1,4 @@
-"""Folders with a Debian of their own, for what this machine lacks: compilers, Pythons, another processor's programs.
+"""Folders with a Debian of their own, for what this machine lacks: the compiler's tools, another processor's Pythons.
 
 Owns `target/debian/NAME`, made by debootstrap from Debian unstable, which has the newest Rust and Pythons. Making one
 and running in it needs root. A folder for another processor runs through qemu-user, which the kernel is told to start.
@@ -30,19 +30,16 @@ _QEMU = {"arm64": "aarch64", "amd64": "x86_64"}
 class Folder:
     """One Debian in a folder."""
 
-    def __init__(
-        self, name: str, packages: Sequence[str], processor: str = "", foreign: Sequence[str] = ()
-    ) -> None:
-        """Describe it; `foreign` lists packages of other processors, as in `libc6:arm64`."""
+    def __init__(self, name: str, packages: Sequence[str], processor: str = "") -> None:
+        """Describe it; `processor` is Debian's name of one, this machine's by default."""
         self.path = ROOT / "target" / "debian" / name
         self.processor = processor or _OWN_MACHINE[platform.machine()]
         self._packages = sorted(packages)
-        self._foreign = sorted(foreign)
 
     def ensure(self) -> None:
         """Make the folder unless it is there with these packages; raise SetupError if it cannot be made."""
         stamp = self.path / "made-from"
-        wanted = f"{self.processor} {' '.join([*self._packages, *self._foreign])}"
+        wanted = f"{self.processor} {' '.join(self._packages)}"
         if self._is_foreign():
             emulate(self.processor)
         if stamp.exists() and stamp.read_text() == wanted:
@@ -63,8 +60,6 @@ class Folder:
                 target = self.path / str(file).lstrip("/")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, target)
-        if self._foreign:
-            self._install_foreign()
         stamp.write_text(wanted)
 
     def _unpack(self) -> None:
@@ -75,13 +70,6 @@ class Folder:
             shutil.copy(
                 self.path / f"usr/share/base-passwd/{name}.master", self.path / "etc" / name
             )
-
-    def _install_foreign(self) -> None:
-        for processor in sorted({name.partition(":")[2] for name in self._foreign}):
-            self.run(["dpkg", "--add-architecture", processor])
-        apt = ("apt-get", "-q", "-o", "Acquire::Check-Valid-Until=false")
-        self.run([*apt, "update"])
-        self.run([*apt, "install", "-y", "--no-install-recommends", *self._foreign])
 
     def _is_foreign(self) -> bool:
         return self.processor != _OWN_MACHINE[platform.machine()]

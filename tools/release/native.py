@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from release import targets
 from release.finish import ENVIRON, finish
 
 if TYPE_CHECKING:
@@ -32,5 +33,5 @@ def build(tools: Toolbox, python: Path, out: Path, profile: Path | None) -> Path
         command = ("maturin", "build", *options, "--interpreter", python, "--out", scratch)
         tools.run(*command, environ=environ)
         (wheel,) = scratch.glob("*.whl")
-        finish(tools, wheel, "objcopy", out / "debug")
+        finish(tools, wheel, targets.objcopy(tools), out / "debug")
         return Path(shutil.move(wheel, out / wheel.name))

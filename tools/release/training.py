@@ -9,10 +9,14 @@ from __future__ import annotations
 import platform
 import re
 import shutil
+import subprocess
+import tempfile
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from environments import BUILD_INPUTS, ROOT, SetupError, digest, say
+from release import targets
 from release.debian import Folder
 from release.finish import ENVIRON
 
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from interpreters import Interpreter
     from release.toolbox import Toolbox
 
+_SHARE = 0.5
+"""Generic functions that the training did not need, and code of another Python's, have no counts."""
 _TRAINED_WITH = (*BUILD_INPUTS, "benches/train.py", "benches/cases")
 TARGET = f"{platform.machine()}-unknown-linux-gnu"
 """The target that `maturin build --zig` compiles for; cargo makes it part of the functions' names."""
@@ -44,8 +50,38 @@ def profile(tools: Toolbox, interpreter: Interpreter) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     raw = _train(tools, interpreter.executable, folder)
     tools.run(*merge, "merge", "-o", merged, *sorted(raw.glob("*.profraw")))
+    shown = tools.output(*merge, "show", "--all-functions", merged)
+    names = re.findall(r"^  (?:[^\s;]*;)?(\S+):$", shown, re.MULTILINE)
+    _functions(merged).write_text("\n".join(names))
     stamp.write_text(made_from)
     return merged
+
+
+def check(wheel: Path, merged: Path) -> None:
+    """Check that the functions in a wheel are those that were counted; the compiler is silent where none is."""
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".so"))
+        symbols = subprocess.run(
+            ["nm", "--defined-only", archive.extract(name, folder)],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    share = counted(symbols, _functions(merged).read_text())
+    say(f"{share:.0%} of the wheel's functions were counted in the training")
+    if share < _SHARE:
+        raise SetupError(f"{wheel.name} has hardly any function that {merged} knows")
+
+
+def counted(symbols: str, functions: str) -> float:
+    """Return how large a part of ferroloop's functions in the output of nm are among those named."""
+    # The compiler adds endings to the names of a function's parts and copies.
+    own = set(re.findall(r" [tT] (_ZN\S*ferroloop\S*?17h[0-9a-f]{16}E)", symbols))
+    return len(own & set(functions.split())) / max(len(own), 1)
+
+
+def _functions(merged: Path) -> Path:
+    return merged.with_name("functions")
 
 
 def _train(tools: Toolbox, python: Path, folder: Path) -> Path:
@@ -74,8 +110,7 @@ def _profdata(tools: Toolbox) -> list[str]:
     if host is None or llvm is None:
         raise SetupError("rustc names no LLVM")
     major = llvm[1]
-    sysroot = Path(tools.output("rustc", "--print", "sysroot").strip())
-    own = sysroot / "lib" / "rustlib" / host[1] / "bin"
+    own = targets.sysroot(tools) / "lib" / "rustlib" / host[1] / "bin"
     for folder in (own, Path(f"/usr/lib/llvm-{major}/bin")):
         if (folder / "llvm-profdata").exists():
             return [str(folder / "llvm-profdata")]
