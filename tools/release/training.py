@@ -1,6 +1,6 @@
 """The profile of a release: how often each piece of code runs when `benches/train.py` runs it.
 
-Owns `target/training/3.N`, where the counts stay until the sources, the compiler or the workloads change. Functions are
+Owns `target/training`, where the counts stay until the sources, the compiler or the workloads change. Functions are
 matched by their names, so the build that counts has the target and the profile settings of the build that uses the counts.
 """
 
@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from environments import BUILD_INPUTS, ROOT, SetupError, digest, say
+from environments import ROOT, SetupError, digest, say
 from release import targets
 from release.debian import Folder
 from release.finish import ENVIRON
@@ -26,23 +26,29 @@ if TYPE_CHECKING:
 
 _SHARE = 0.5
 """Generic functions that the training did not need, and code of another Python's, have no counts."""
-_TRAINED_WITH = (*BUILD_INPUTS, "benches/train.py", "benches/cases")
+_TRAINED_WITH = (
+    "Cargo.toml",
+    "Cargo.lock",
+    "build.rs",
+    "src",
+    "python",
+    "benches/train.py",
+    "benches/cases",
+)
 TARGET = f"{platform.machine()}-unknown-linux-gnu"
 """The target that `maturin build --zig` compiles for; cargo makes it part of the functions' names."""
 
 
 def profile(tools: Toolbox, interpreter: Interpreter) -> Path:
-    """Return the file with the counts of a training run on `interpreter`; train unless they are there."""
-    folder = ROOT / "target" / "training" / interpreter.version
+    """Return the file with the counts of a training run; train on `interpreter` unless they are there.
+
+    One file serves every Python (docs/decisions/wheels.md).
+    """
+    folder = ROOT / "target" / "training"
     merged = folder / "merged.profdata"
     stamp = folder / "made-from"
-    made_from = " ".join(
-        (
-            digest(ROOT / name for name in _TRAINED_WITH),
-            interpreter.release,
-            tools.output("rustc", "--version").strip(),
-        )
-    )
+    inputs = digest(ROOT / name for name in _TRAINED_WITH)
+    made_from = f"{inputs} {tools.output('rustc', '--version').strip()}"
     if merged.exists() and stamp.exists() and stamp.read_text() == made_from:
         say(f"the profile is there: {merged.relative_to(ROOT)}")
         return merged
