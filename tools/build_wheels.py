@@ -1,6 +1,6 @@
 """Builds the files of a release into `target/wheels/` and checks them: `nox -s wheels` runs it.
 
-    python3 tools/build_wheels.py                                # everything that this machine can build
+    python3 tools/build_wheels.py                                # what a release consists of
     python3 tools/build_wheels.py --part native --python 3.11    # one wheel
     python3 tools/build_wheels.py --part aarch64 -- -k timers    # what follows -- goes to pytest
 
@@ -93,7 +93,9 @@ PARTS: dict[str, Callable[[Toolbox, argparse.Namespace], list[Path]]] = {
     "aarch64": build_aarch64,
     "musl": build_musl,
 }
-"""What a release consists of, the quick parts first."""
+"""What can be built, the quick parts first."""
+RELEASED = ("pure", "source", "native", "aarch64")
+"""What a release consists of: what is built unless parts are named."""
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -136,7 +138,7 @@ def main(arguments: list[str]) -> int:
     files: list[Path] = []
     failures: list[str] = []
     for name, build in PARTS.items():
-        if options.part and name not in options.part:
+        if name not in (options.part or RELEASED):
             continue
         say(f"{name}: {build.__doc__}")
         try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from environments import ROOT, SetupError
+from release.finish import PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +68,7 @@ def _contents(wheel: Path) -> None:
         names = archive.namelist()
         (text,) = (archive.read(name) for name in names if name.endswith(".dist-info/METADATA"))
         bills = [archive.read(name).decode() for name in names if "/sboms/" in name]
+        compiled = b"".join(archive.read(name) for name in names if name.endswith(".so"))
     fields = Parser().parsestr(text.decode())
     native = "-none-" not in wheel.name
     wanted = {
@@ -82,8 +84,8 @@ def _contents(wheel: Path) -> None:
     }
     faults = [f"lacks {name}" for name, there in wanted.items() if not there]
     faults += [f"links to {link}, which its page cannot" for link in relative_links(text.decode())]
-    if any(str(ROOT) in bill for bill in bills):
-        faults.append(f"names {ROOT} in its list of crates")
+    everything = compiled + "".join(bills).encode()
+    faults += [f"names {place} of this machine" for place in PLACES if bytes(place) in everything]
     if faults:
         raise SetupError(f"{wheel.name} {', '.join(faults)}")
 

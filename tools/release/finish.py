@@ -6,6 +6,7 @@ inlined functions are in the other file, which tools find by the build id: unpac
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -19,11 +20,22 @@ from environments import ROOT, SetupError, run
 if TYPE_CHECKING:
     from release.toolbox import Toolbox
 
+PLACES = {
+    Path(os.environ.get("RUSTUP_HOME") or Path.home() / ".rustup"): "rustup",
+    Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo"): "cargo",
+    ROOT: "ferroloop",
+}
+"""Folders of this machine that sources are compiled from, and what they are called in a wheel."""
 ENVIRON = {
     "CARGO_PROFILE_RELEASE_DEBUG": "line-tables-only",
-    "RUSTFLAGS": f"-C link-arg=-Wl,--build-id=sha1 --remap-path-prefix={ROOT}=ferroloop",
+    "RUSTFLAGS": " ".join(
+        (
+            "-C link-arg=-Wl,--build-id=sha1",
+            *(f"--remap-path-prefix={place}={name}" for place, name in PLACES.items()),
+        )
+    ),
 }
-"""What the compiler must be told: lines and inlined functions, and a build id to find them by."""
+"""What the compiler must be told: lines and inlined functions, a build id to find them by, and other names of folders."""
 
 
 def finish(tools: Toolbox, wheel: Path, objcopy: str, out: Path) -> None:

@@ -30,7 +30,8 @@ def build(tools: Toolbox, python: Path, out: Path, profile: Path | None) -> Path
         if profile is not None:
             environ["RUSTFLAGS"] += f" -Cprofile-use={profile}"
         options = ("--release", "--locked", "--zig", "--compatibility", POLICY)
-        command = ("maturin", "build", *options, "--interpreter", python, "--out", scratch)
+        target = ("--target", targets.NATIVE, "--interpreter", python)
+        command = ("maturin", "build", *options, *target, "--out", scratch)
         tools.run(*command, environ=environ)
         (wheel,) = scratch.glob("*.whl")
         finish(tools, wheel, targets.objcopy(tools), out / "debug")

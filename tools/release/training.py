@@ -6,7 +6,6 @@ matched by their names, so the build that counts has the target and the profile 
 
 from __future__ import annotations
 
-import platform
 import re
 import shutil
 import subprocess
@@ -35,8 +34,6 @@ _TRAINED_WITH = (
     "benches/train.py",
     "benches/cases",
 )
-TARGET = f"{platform.machine()}-unknown-linux-gnu"
-"""The target that `maturin build --zig` compiles for; cargo makes it part of the functions' names."""
 
 
 def profile(tools: Toolbox, interpreter: Interpreter) -> Path:
@@ -96,7 +93,7 @@ def _train(tools: Toolbox, python: Path, folder: Path) -> Path:
     Not `maturin build --pgo`: zig links no build with counters, since it does not know the linker's option -u.
     """
     raw = folder / "counts"
-    options = ("--release", "--locked", "--compatibility", "linux", "--target", TARGET)
+    options = ("--release", "--locked", "--compatibility", "linux", "--target", targets.NATIVE)
     command = ("maturin", "build", *options, "--interpreter", python, "--out", folder)
     flags = f"{ENVIRON['RUSTFLAGS']} -Cprofile-generate={raw}"
     tools.run(*command, environ={**ENVIRON, "RUSTFLAGS": flags})
