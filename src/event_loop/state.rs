@@ -129,6 +129,7 @@ pub(crate) struct Core {
 }
 
 /// Python objects that the loop keeps.
+#[derive(Default)]
 pub(crate) struct Slots {
     /// The Python layer's own state.
     pub(crate) state: Option<Py<PyAny>>,
@@ -208,12 +209,7 @@ impl EventLoop {
                 events: Some(Events::new()),
                 ..Core::default()
             }),
-            slots: LoopCell::new(Slots {
-                state: None,
-                task_factory: None,
-                current: None,
-                selector: None,
-            }),
+            slots: LoopCell::new(Slots::default()),
             poller: LoopCell::new(Some(Arc::new(Poller::new().or_raise()?))),
             frame: LoopCell::new(None),
             inbox: LoopCell::new(Inbox::default()),

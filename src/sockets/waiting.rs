@@ -26,6 +26,7 @@ use crate::py::stdlib::{asyncio, socket};
 use crate::py::value::Int;
 
 /// The parts of a watch that change.
+#[derive(Default)]
 struct State {
     /// Whether the kernel was asked for room to write too; stays so once it was.
     writes: bool,
@@ -244,11 +245,7 @@ fn begin<'py>(
     let py = this.py();
     let watch = SocketWatch {
         sock: PyWeakrefReference::new(&sock)?.unbind(),
-        state: LoopCell::owned(State {
-            writes: false,
-            reader: None,
-            writer: None,
-        }),
+        state: LoopCell::owned(State::default()),
     };
     let watch = Bound::new(py, watch)?;
     let source = Source {

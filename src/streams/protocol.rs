@@ -29,6 +29,7 @@ use crate::streams::reader::StreamReaderBase;
 use crate::transport::native_protocol::{NativeClass, NativeProtocol};
 
 /// asyncio's fields.
+#[derive(Default)]
 struct State {
     /// A weak reference to the reader.
     reader: Option<Py<PyAny>>,
@@ -177,13 +178,8 @@ impl StreamProtocolBase {
         // A derived class may have a `data_received` of its own.
         let is_exact = class.is(asyncio::our_stream_protocol(class.py())?);
         let class: Option<&'static dyn NativeClass> = if is_exact { Some(&STREAM) } else { None };
-        let state = State {
-            reader: None,
-            paused: false,
-            lost: false,
-        };
         let protocol = Self {
-            state: LoopCell::owned(state),
+            state: LoopCell::owned(State::default()),
             is_exact: AtomicBool::new(is_exact),
         };
         Ok(PyClassInitializer::from(NativeProtocol { class }).add_subclass(protocol))

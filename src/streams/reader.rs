@@ -25,6 +25,7 @@ use crate::py::stdlib::asyncio;
 use crate::streams::field;
 
 /// asyncio's fields.
+#[derive(Default)]
 pub(crate) struct State {
     /// `_buffer`; `None` until asyncio's `__init__` sets it.
     buffer: Option<Py<PyByteArray>>,
@@ -344,21 +345,8 @@ impl StreamReaderBase {
         _args: &Bound<'_, PyTuple>,
         _kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        let state = State {
-            buffer: None,
-            chunk: None,
-            limit: None,
-            given_limit: None,
-            eof: false,
-            paused: false,
-            waiter: None,
-            woken: None,
-            exception: None,
-            transport: None,
-            event_loop: None,
-        };
         Ok(Self {
-            state: LoopCell::owned(state),
+            state: LoopCell::owned(State::default()),
             is_exact: AtomicBool::new(class.is(asyncio::our_stream_reader(class.py())?)),
         })
     }

@@ -20,6 +20,7 @@ use crate::streams::reader::StreamReaderBase;
 use crate::transport::stream::StreamTransport;
 
 /// asyncio's fields.
+#[derive(Default)]
 pub(crate) struct State {
     /// What is written to.
     pub(crate) transport: Option<Py<PyAny>>,
@@ -93,14 +94,8 @@ impl StreamWriterBase {
         _args: &Bound<'_, PyTuple>,
         _kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
-        let state = State {
-            transport: None,
-            protocol: None,
-            reader: None,
-            event_loop: None,
-        };
         Ok(Self {
-            state: LoopCell::owned(state),
+            state: LoopCell::owned(State::default()),
             is_exact: class.is(asyncio::our_stream_writer(class.py())?),
         })
     }

@@ -69,7 +69,7 @@ impl DatagramTransport {
             state: LoopCell::owned(DatagramState {
                 endpoint: Endpoint::new(protocol, context, waiter, Some(extra)),
                 descriptor,
-                side: ReadSide::new(),
+                side: ReadSide::default(),
                 received: VecDeque::new(),
                 peer: None,
                 blocked: false,

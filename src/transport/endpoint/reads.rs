@@ -10,9 +10,10 @@ use crate::py::calling::names::name;
 use crate::transport::endpoint::transport::{Extends, Transport};
 
 /// What the reading side is doing.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Reading {
     /// Data is delivered as it comes.
+    #[default]
     On,
     /// `pause_reading` was called.
     Paused,
@@ -21,6 +22,7 @@ pub(crate) enum Reading {
 }
 
 /// The reading side of a transport.
+#[derive(Default)]
 pub(crate) struct ReadSide {
     /// What it is doing.
     pub(crate) reading: Reading,
@@ -31,15 +33,6 @@ pub(crate) struct ReadSide {
 }
 
 impl ReadSide {
-    /// That of a transport that reads.
-    pub(crate) const fn new() -> Self {
-        Self {
-            reading: Reading::On,
-            readable: false,
-            resumed: 0,
-        }
-    }
-
     /// Whether data is delivered to the protocol of a connection that stands at `life`.
     #[inline]
     pub(crate) fn is_on(&self, life: Lifecycle) -> bool {

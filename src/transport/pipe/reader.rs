@@ -38,6 +38,7 @@ const MOST: usize = 256 * 1024;
 const REFUSAL: &str = "Pipe transport is for pipes/sockets only.";
 
 /// What the reading end remembers.
+#[derive(Default)]
 struct State {
     /// `On` or `Paused`: a pipe that ended is closed.
     side: ReadSide,
@@ -248,11 +249,7 @@ impl ReadPipeTransport {
         let (end, kind) =
             PipeTransport::new(event_loop, parts, "ReadPipeTransport", &READER, REFUSAL)?;
         let reader = Self {
-            state: LoopCell::owned(State {
-                side: ReadSide::new(),
-                hung_up: false,
-                large: false,
-            }),
+            state: LoopCell::owned(State::default()),
             short_is_drained: kind == Kind::Fifo,
         };
         let whole = PyClassInitializer::from(end).add_subclass(reader);

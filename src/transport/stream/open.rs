@@ -49,7 +49,7 @@ impl Parts<'_> {
             endpoint: Endpoint::new(&self.protocol, self.context, self.waiter, self.extra),
             descriptor: self.descriptor,
             kind,
-            side: ReadSide::new(),
+            side: ReadSide::default(),
             writing: Writing::Idle,
             peer_closed: false,
             last_read: 0,
