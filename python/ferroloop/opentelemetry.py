@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter
 
-from ferroloop._export.figures import DISTRIBUTIONS, FIGURES
+from ferroloop._export.figures import DISTRIBUTIONS, FIGURES, cumulative
 from ferroloop._export.loops import Loops
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ __all__ = ("instrument", "uninstrument")
 _PREFIX = "ferroloop.eventloop."
 _NAME = _PREFIX + "name"
 _PERCENTILES = (50, 90, 99)
+#: The attribute that holds the upper bound of a bucket, named as Prometheus names it.
+_BOUND = "le"
 
 #: The loops that each meter provider is told of; an instrument can be made once for each.
 _by_provider: weakref.WeakKeyDictionary[MeterProvider, Loops] = weakref.WeakKeyDictionary()
@@ -100,6 +102,17 @@ def _make_instruments(meter: Meter, loops: Loops) -> None:
                 "s",
                 f"{distribution.text} This is the {what}.",
             )
+        for what, unit, observe in (
+            ("count", "{value}", _count),
+            ("sum", "s", _sum),
+            ("bucket", "{value}", _buckets),
+        ):
+            meter.create_observable_counter(
+                f"{_PREFIX}{distribution.opentelemetry}.{what}",
+                [_observe_distribution(distribution, observe, loops)],
+                unit,
+                f"{distribution.text} This is the {what} of a cumulative histogram.",
+            )
 
 
 def _statistics() -> Iterable[tuple[str, Callable[[Any], float]]]:
@@ -129,5 +142,35 @@ def _observe_statistic(
             histogram = figure.histogram(seen)
             if histogram is not None:
                 yield Observation(get(histogram), {_NAME: seen.name})
+
+    return observe
+
+
+def _count(histogram: Any) -> Iterable[tuple[float, dict[str, str]]]:
+    yield histogram.count, {}
+
+
+def _sum(histogram: Any) -> Iterable[tuple[float, dict[str, str]]]:
+    yield histogram.sum, {}
+
+
+def _buckets(histogram: Any) -> Iterable[tuple[float, dict[str, str]]]:
+    buckets, count = cumulative(histogram)
+    for bound, number in buckets:
+        yield number, {_BOUND: str(bound)}
+    yield count, {_BOUND: "+Inf"}
+
+
+def _observe_distribution(
+    figure: DistributionFigure,
+    get: Callable[[Any], Iterable[tuple[float, dict[str, str]]]],
+    loops: Loops,
+) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def observe(_: CallbackOptions) -> Iterable[Observation]:
+        for seen in loops.seen():
+            histogram = figure.histogram(seen)
+            if histogram is not None:
+                for number, attributes in get(histogram):
+                    yield Observation(number, {_NAME: seen.name, **attributes})
 
     return observe

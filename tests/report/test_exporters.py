@@ -211,6 +211,18 @@ def test_opentelemetry_collects_what_the_loop_and_its_monitor_tell(
         assert found[f"{prefix}.max", main] == histogram.max
         assert found[f"{prefix}.p99", main] == histogram.percentile(99)
         assert found[f"{prefix}.mean", main] * histogram.count == pytest.approx(histogram.sum)
+        assert found[f"{prefix}.count", main] == histogram.count > 0
+        assert found[f"{prefix}.sum", main] == pytest.approx(histogram.sum)
+        below = {
+            dict(attributes)["le"]: number
+            for (key, attributes), number in found.items()
+            if key == f"{prefix}.bucket"
+        }
+        assert below["+Inf"] == histogram.count
+        for bound, number in histogram.buckets():
+            if str(bound) in below:
+                within = sum(count for upper, count in histogram.buckets() if upper <= bound)
+                assert below[str(bound)] == within, number
 
     other = ferroloop.new_event_loop()
     instrument(other, provider, name="other")
