@@ -5,6 +5,10 @@
 writes `benches/results/3.14.json`, the tables `docs/results/3.14.md` and the charts
 `docs/charts/3.14-{light,dark}.svg`. Of a case that several runs have, the last one counts: whole rows
 replace each other, so every ratio is one of loops that ran side by side.
+
+    python benches/publish.py 3.14 --counts COUNTS.json [MORE.json ...]
+
+writes what `count_loops.py` counted to `benches/results/3.14-counts.json` and `docs/results/3.14-counts.md`.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from cases import BY_NAME
 from harness.case import GROUPS
 from harness.loops import OURS
 from harness.measure import SERVER_US, Figure
-from harness.results import record, table
+from harness.results import counts, record, table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -78,12 +82,28 @@ def write(path: Path, facts: dict[str, Any], rows: list[record.Row]) -> None:
     path.write_text(f'{json.dumps(facts)[:-1]},\n "rows": [\n  {lines}\n]}}\n', "utf-8")
 
 
+def write_counts(version: str, files: list[Path]) -> None:
+    """The JSON and the page of instructions and system calls."""
+    document = counts.merged([json.loads(path.read_text("utf-8")) for path in files])
+    results = ROOT / "benches" / "results" / f"{version}-counts.json"
+    results.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    page = ROOT / "docs" / "results" / f"{version}-counts.md"
+    page.write_text(counts.page(document, version), "utf-8")
+
+
 def main() -> None:
     """Reads the runs and writes everything."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("version", help="of Python, as the files are called")
-    parser.add_argument("runs", type=Path, nargs="+", help="what compare.py wrote, the last last")
+    parser.add_argument("runs", type=Path, nargs="*", help="what compare.py wrote, the last last")
+    parser.add_argument(
+        "--counts", type=Path, nargs="+", default=[], help="what count_loops.py wrote"
+    )
     options = parser.parse_args()
+    if options.counts:
+        write_counts(options.version, options.counts)
+    if not options.runs:
+        return
     runs = [load(path) for path in options.runs]
     rows = merged(runs)
     facts = runs[-1][0]

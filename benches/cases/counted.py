@@ -1,30 +1,26 @@
 """Small workloads whose machine instructions are counted: `python -m cases.counted NAME COUNT`.
 
-Each runs alone in its process, on one thread, with real sockets and without waiting, so that two
-runs execute nearly the same instructions. They are not benchmarks: they say what an operation costs
+Each runs alone in its process, with real sockets, so that two runs execute nearly the same
+instructions. They are not benchmarks: they say what an operation costs
 the processor, not how long it takes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import os
 import socket
-import ssl
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
-from cases.echo import own_streams as streams_of_the_loop
+from cases import counted_served as served
 from harness.loops import new_loop
 
 Workload = Callable[[asyncio.AbstractEventLoop, int], Awaitable[None]]
 
-MESSAGE = b"x" * 1023 + b"\n"
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n"
-BODY = b"Hello, world!"
+MESSAGE = served.MESSAGE
 
 
 def _nothing(*_args: object) -> None:
@@ -143,136 +139,6 @@ async def reader(loop: asyncio.AbstractEventLoop, count: int) -> None:
     os.close(there)
 
 
-class _Echo(asyncio.Protocol):
-    """Sends everything back, in the given pieces."""
-
-    def __init__(self, *answer: bytes) -> None:
-        self._answer = answer
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._write = transport.write
-
-    def data_received(self, data: bytes) -> None:
-        for piece in self._answer or (data,):
-            self._write(piece)
-
-
-class _BufferedEcho(asyncio.BufferedProtocol):
-    """Sends everything back out of one buffer."""
-
-    def __init__(self) -> None:
-        self._space = memoryview(bytearray(65536))
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._write = transport.write
-
-    def get_buffer(self, _sizehint: int) -> memoryview:
-        return self._space
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self._write(self._space[:nbytes])
-
-
-async def _served(
-    loop: asyncio.AbstractEventLoop,
-    count: int,
-    factory: Callable[[], asyncio.BaseProtocol],
-) -> None:
-    """`count` messages from a plain socket to a transport and back, one after the other."""
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-    transport, _ = await loop.create_connection(factory, sock=ours)
-    await _exchange(theirs, count)
-    transport.abort()
-    theirs.close()
-    await asyncio.sleep(0)
-
-
-async def tls(loop: asyncio.AbstractEventLoop, count: int) -> None:
-    """A response of two writes over TLS; the peer encrypts, which is counted too, and reads nothing."""
-    # Not for the other workloads: the collector walks what an import leaves.
-    server_context, client_context = importlib.import_module("cases.tls").contexts()
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    peer = client_context.wrap_bio(incoming, outgoing, server_hostname="localhost")
-    accepted = loop.create_task(
-        loop.connect_accepted_socket(lambda: _Echo(HEAD, BODY), ours, ssl=server_context)
-    )
-
-    while not peer.version():
-        with contextlib.suppress(ssl.SSLWantReadError):
-            peer.do_handshake()
-        theirs.send(outgoing.read())
-        await asyncio.sleep(0)
-        with contextlib.suppress(BlockingIOError):
-            incoming.write(theirs.recv(65536))
-    transport, _ = await accepted
-    for _ in range(count):
-        peer.write(MESSAGE)
-        await _exchange(theirs, 1, outgoing.read())
-    transport.abort()
-    theirs.close()
-    await asyncio.sleep(0)
-
-
-async def _exchange(sock: socket.socket, count: int, message: bytes = MESSAGE) -> None:
-    for _ in range(count):
-        sock.send(message)
-        while True:
-            await asyncio.sleep(0)
-            try:
-                sock.recv(65536)
-            except BlockingIOError:
-                continue
-            break
-
-
-async def protocol(loop: asyncio.AbstractEventLoop, count: int) -> None:
-    """A `Protocol` that echoes a kilobyte."""
-    await _served(loop, count, _Echo)
-
-
-async def buffered_protocol(loop: asyncio.AbstractEventLoop, count: int) -> None:
-    """A `BufferedProtocol` that echoes a kilobyte."""
-    await _served(loop, count, _BufferedEcho)
-
-
-async def head_and_body(loop: asyncio.AbstractEventLoop, count: int) -> None:
-    """A response of two writes."""
-    await _served(loop, count, lambda: _Echo(HEAD, BODY))
-
-
-async def _echo_lines(streams: Any, count: int) -> None:
-    """Lines read from a stream reader and written to a stream writer."""
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-    reading, writer = await streams.open_connection(sock=ours)
-
-    async def echo() -> None:
-        while line := await reading.readline():
-            writer.write(line)
-            await writer.drain()
-        writer.close()
-
-    echoing = asyncio.ensure_future(echo())
-    await _exchange(theirs, count)
-    theirs.close()
-    await echoing
-
-
-async def streams(_loop: asyncio.AbstractEventLoop, count: int) -> None:
-    """A line read from and written to asyncio's streams."""
-    await _echo_lines(asyncio, count)
-
-
-async def own_streams(_loop: asyncio.AbstractEventLoop, count: int) -> None:
-    """A line read from and written to the loop's own streams, if it has some."""
-    await _echo_lines(streams_of_the_loop(), count)
-
-
 async def sock_calls(loop: asyncio.AbstractEventLoop, count: int) -> None:
     """`sock_sendall` and `sock_recv` over a socket pair."""
     here, there = socket.socketpair()
@@ -293,8 +159,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._done = done
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         self._left -= 1
@@ -317,13 +182,38 @@ async def datagrams(loop: asyncio.AbstractEventLoop, count: int) -> None:
 
 async def connections(loop: asyncio.AbstractEventLoop, count: int) -> None:
     """`create_connection` to a server of the same loop, and `abort`."""
-    server = await loop.create_server(_Echo, "127.0.0.1", 0)
+    server = await loop.create_server(served.Echo, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
     for _ in range(count):
-        transport, _ = await loop.create_connection(_Echo, host, port)
+        transport, _ = await loop.create_connection(served.Echo, host, port)
         transport.abort()
     server.close()
     await server.wait_closed()
+
+
+async def getaddrinfo(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """A look-up of a host that is a number."""
+    for _ in range(count):
+        await loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+
+
+async def run_in_executor(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """A call in another thread, and the result; the thread is counted too."""
+    for _ in range(count):
+        await loop.run_in_executor(None, _nothing)
+
+
+async def spawn(_loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """A process that ends at once; it is not counted itself."""
+    for _ in range(count):
+        process = await asyncio.create_subprocess_exec("/bin/true")
+        await process.wait()
+
+
+async def loop_creation(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """Making a loop and closing it."""
+    for _ in range(count):
+        type(loop)().close()
 
 
 # The two counts between which the difference is taken.
@@ -341,15 +231,24 @@ WORKLOADS: dict[str, tuple[Workload, int, int]] = {
         (timeout, 1000),
         (queue, 1000),
         (reader, 2000),
-        (protocol, 1000),
-        (buffered_protocol, 1000),
-        (head_and_body, 1000),
-        (streams, 1000),
-        (own_streams, 1000),
-        (tls, 1000),
+        (served.protocol, 1000),
+        (served.buffered_protocol, 1000),
+        (served.unix_echo, 1000),
+        (served.head_and_body, 1000),
+        (served.streams, 1000),
+        (served.own_streams, 1000),
+        (served.tls, 1000),
+        (served.http_protocol, 500),
+        (served.https_protocol, 500),
+        (served.uvicorn, 500),
+        (served.aiohttp, 500),
         (sock_calls, 1000),
         (datagrams, 1000),
         (connections, 200),
+        (getaddrinfo, 1000),
+        (run_in_executor, 500),
+        (spawn, 20),
+        (loop_creation, 100),
     )
 }
 

@@ -33,10 +33,10 @@ def count(command: list[str], folder: Path, output: Path) -> Counter[str]:
     )
     if done.returncode:
         raise CountError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    return _sums(output)
+    return sums(output)
 
 
-def _sums(output: Path) -> Counter[str]:
+def sums(output: Path) -> Counter[str]:
     """The cost that the lines of callgrind's file give to each object file itself."""
     sums: Counter[str] = Counter()
     names: dict[str, str] = {}

@@ -54,7 +54,7 @@ def _loops(rows: list[Row]) -> list[str]:
 def _table(rows: list[Row]) -> str:
     loops = _loops(rows)
     heading = ["case", "unit", *loops, "ours / best other", "target", "ours / its yardstick"]
-    return _aligned([heading, *(_line(row, loops) for row in rows)])
+    return aligned([heading, *(_line(row, loops) for row in rows)])
 
 
 def _cpu_table(rows: list[Row]) -> str:
@@ -66,7 +66,7 @@ def _cpu_table(rows: list[Row]) -> str:
         cells = [number(row.detail(loop, SERVER_US)) for loop in loops]
         ratio = f"{ours / floor:.2f}" if ours and floor else "-"
         lines.append([row.case.title, "us (less is better)", *cells, ratio])
-    return _aligned(lines)
+    return aligned(lines)
 
 
 def _gain_table(rows: list[Row]) -> str:
@@ -88,10 +88,11 @@ def _gain_table(rows: list[Row]) -> str:
         cells = ["-" if (gain := gains[loop]) is None else f"{gain:.2f}" for loop in loops]
         target = "-" if bound is None else f">= {bound:.2f}"
         lines.append([row.case.title, "times", *cells, target, verdict])
-    return _aligned(lines)
+    return aligned(lines)
 
 
-def _aligned(lines: list[list[str]]) -> str:
+def aligned(lines: list[list[str]]) -> str:
+    """A Markdown table of these cells; the first line is the heading."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     text = [_padded(line, widths) for line in lines]
     rule = ["-" * widths[0], "-" * widths[1], *("-" * (width - 1) + ":" for width in widths[2:])]

@@ -1,0 +1,160 @@
+"""Counts the instructions and system calls of one operation on every loop, and writes them as JSON.
+
+    python benches/count_loops.py counts.json [--loops asyncio ferroloop ...] [--workload task ...]
+
+Needs valgrind and strace. `publish.py 3.14 --counts counts.json` makes the table. Unlike times, these figures
+hardly depend on what else the machine does. Figures of loops and workloads that the file has already are
+kept, unless they are counted anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from cases.counted import WORKLOADS
+from harness import callgrind
+from harness.loops import PLAIN, installed
+
+FOLDER = Path(__file__).parent
+NAMES = ["import", *WORKLOADS]
+
+Said = dict[str, dict[str, Any]]
+"""What the child said of each workload."""
+
+
+def _run(command: list[str]) -> tuple[Said, str | None]:
+    """What the child said, and the workload that ended the process."""
+    with subprocess.Popen(command, cwd=FOLDER, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said: Said = {}
+        began = None
+        for text in process.stdout:
+            line = json.loads(text)
+            if "began" in line:
+                began = line["began"]
+            else:
+                said[line["name"]] = line
+                began = None
+    return said, began
+
+
+def _child(loop: str, names: list[str]) -> list[str]:
+    return [sys.executable, "-m", "cases.counted_in_turn", loop, *names]
+
+
+def instructions(loop: str, names: list[str], folder: Path) -> dict[str, dict[str, Any]]:
+    """Instructions of one operation of each workload, in all."""
+    output = folder / "callgrind"
+    said, ended = _run(
+        [
+            *("valgrind", "-q", "--tool=callgrind", "--dump-before=getppid"),
+            f"--callgrind-out-file={output}",
+            *_child(loop, names),
+        ]
+    )
+    # A mark ends a part, whose number it has.
+    parts: dict[int, int] = {}
+    for path in folder.glob("callgrind.*"):
+        parts[int(path.suffix[1:])] = callgrind.sums(path).total()
+    found: dict[str, dict[str, Any]] = {}
+    for name, line in said.items():
+        if "failed" in line:
+            found[name] = {"failed": line["failed"]}
+            continue
+        _, less, _, more = (parts[number] for number in line["marks"])
+        found[name] = {"instructions": round((more - less) / line["operations"])}
+    if ended is not None:
+        found[ended] = {"failed": "ended the process, or hung"}
+    return found
+
+
+_CALL = re.compile(r"^(\d+) +(?:\d+\.\d+ )?([a-z_0-9]+)\((.*)")
+_NEW_THREAD = re.compile(r"CLONE_THREAD.* = (\d+)$")
+
+
+def _calls(trace: Path) -> list[int]:
+    """System calls of the process and its threads before each mark and after the last."""
+    counted = [0]
+    threads: set[str] = set()
+    with trace.open(errors="replace") as lines:
+        for line in lines:
+            pid = line.split(maxsplit=1)[0]
+            if not threads:
+                threads.add(pid)
+            if "clone" in line and (made := _NEW_THREAD.search(line.rstrip())):
+                threads.add(made[1])
+            call = _CALL.match(line)
+            if call is None or pid not in threads:
+                continue
+            if call[2] == "getppid":
+                counted.append(0)
+            else:
+                counted[-1] += 1
+    return counted
+
+
+def system_calls(loop: str, names: list[str], folder: Path) -> dict[str, float]:
+    """System calls of one operation of each workload."""
+    trace = folder / "trace"
+    said, _ = _run(["strace", "-f", "-o", str(trace), *_child(loop, names)])
+    counted = _calls(trace)
+    found = {}
+    for name, line in said.items():
+        if "failed" not in line:
+            _, less, _, more = (counted[number - 1] for number in line["marks"])
+            found[name] = round((more - less) / line["operations"], 2)
+    return found
+
+
+def count(loop: str, names: list[str]) -> dict[str, dict[str, Any]]:
+    """Both figures of each workload; after one that ends the process, the rest in a new one."""
+    found: dict[str, dict[str, Any]] = {}
+    while left := [name for name in names if name not in found]:
+        with tempfile.TemporaryDirectory() as folder:
+            these = instructions(loop, left, Path(folder))
+            for name, calls in system_calls(loop, left, Path(folder)).items():
+                if "instructions" in these.get(name, {}):
+                    these[name]["calls"] = calls
+        if not these:
+            raise SystemExit(f"nothing could be counted on {loop}")
+        found.update(these)
+    return found
+
+
+def main() -> int:
+    """Counts loop after loop, and writes after each."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--loops", nargs="+", default=list(PLAIN))
+    parser.add_argument("--workload", nargs="+", choices=NAMES, default=NAMES)
+    options = parser.parse_args()
+    for program in ("valgrind", "strace"):
+        if shutil.which(program) is None:
+            print(f"{program} is not installed", file=sys.stderr)
+            return 2
+    document: dict[str, Any] = {"loops": {}, "workloads": {}}
+    if options.output.exists():
+        document = json.loads(options.output.read_text())
+    document["python"] = platform.python_version()
+    document["machine"] = platform.machine()
+    versions = installed(tuple(options.loops))
+    for loop, version in versions.items():
+        document["loops"][loop] = version
+        for name, figures in count(loop, options.workload).items():
+            document["workloads"].setdefault(name, {})[loop] = figures
+            print(f"{loop:12}{name:24}{figures}", flush=True)
+        options.output.write_text(json.dumps(document, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

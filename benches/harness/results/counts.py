@@ -1,0 +1,105 @@
+"""The page of instructions and system calls: what `count_loops.py` counted, as Markdown."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from harness.loops import OURS, PLAIN
+from harness.results.table import aligned
+
+Cells = dict[str, dict[str, Any]]
+"""The figures of a workload, by loop."""
+
+#: What the figures that are not self-evident are about.
+NOTES = """\
+`import` counts what importing the loop adds to a process that has imported asyncio. The rows from `protocol` to `aiohttp` have
+a client in another process, which is not counted, and count one message or request. `own_streams` is the loop's own
+streams where it has some, and asyncio's otherwise; rsloop replaces asyncio's streams when it is imported, by classes that are
+not asyncio's. `run_in_executor` counts the thread too, `spawn` not the child. Loops that run several messages in a turn, or do
+not poll in each turn, have fewer system calls: rloop polls every 250 microseconds while it is busy, zuvloop not while no
+descriptor is watched."""
+
+
+def merged(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    """One document of several, the last one's figures first."""
+    whole: dict[str, Any] = {"loops": {}, "workloads": {}}
+    for document in documents:
+        whole.update({key: document[key] for key in ("python", "machine")})
+        whole["loops"].update(document["loops"])
+        for name, cells in document["workloads"].items():
+            whole["workloads"].setdefault(name, {}).update(cells)
+    return whole
+
+
+def _ratio(name: str, cells: Cells, key: str) -> str:
+    """Ours to the best other loop, which is named."""
+    # asyncio is imported before anything is counted.
+    left_out = {OURS, "asyncio"} if name == "import" else {OURS}
+    others = {
+        loop: figures[key]
+        for loop, figures in cells.items()
+        if loop not in left_out and figures.get(key) is not None
+    }
+    ours = cells.get(OURS, {}).get(key)
+    if ours is None or not others:
+        return "-"
+    best = min(others, key=lambda loop: others[loop])
+    if key == "calls":
+        return f"{ours - others[best]:+.1f} ({best})" if abs(ours - others[best]) >= 0.5 else "="
+    return f"{ours / others[best]:.2f} ({best})" if others[best] > 0 else f"({best})"
+
+
+def _table(document: dict[str, Any], key: str, last: str) -> str:
+    loops = [loop for loop in PLAIN if loop in document["loops"]]
+    lines = [["operation", *loops, last]]
+    for name, cells in document["workloads"].items():
+        line = [f"`{name}`"]
+        for loop in loops:
+            value = cells.get(loop, {}).get(key)
+            if value is None:
+                line.append("-")
+            else:
+                line.append(f"{value:,}" if key == "instructions" else f"{max(value, 0):.1f}")
+        lines.append([*line, _ratio(name, cells, key)])
+    return aligned(lines)
+
+
+def _failures(document: dict[str, Any]) -> list[str]:
+    return [
+        f"- `{name}` on {loop}: {figures['failed'].rstrip(': ')}"
+        for name, cells in document["workloads"].items()
+        for loop, figures in cells.items()
+        if "failed" in figures
+    ]
+
+
+def page(document: dict[str, Any], version: str) -> str:
+    """The page."""
+    loops = ", ".join(f"{loop} {text}" for loop, text in document["loops"].items() if loop != OURS)
+    ratios = []
+    for name, cells in document["workloads"].items():
+        shown = _ratio(name, cells, "instructions").partition(" ")[0]
+        if shown not in {"-", ""} and not shown.startswith("("):
+            ratios.append(float(shown))
+    least = sum(ratio <= 1 for ratio in ratios)
+    middle = statistics.median(ratios) if ratios else 1.0
+    parts = [
+        f"# Instructions and system calls on CPython {document['python']}",
+        f"`benches/publish.py` wrote this page from [{version}-counts.json](../../benches/results/{version}-counts.json), which "
+        "`benches/count_loops.py` counted under valgrind and strace: one operation, the whole process, Python included; the "
+        "difference between many operations and few. Other programs on the machine hardly change these figures, so they rank "
+        "loops whose times differ less than times vary.",
+        f"On {document['machine']}, with {loops}.",
+        f"ferroloop executes the fewest instructions in {least} of {len(ratios)} rows; the median ratio to the best other loop is "
+        f"{middle:.2f}. [Performance](../performance.md#instructions) has the reasons for the others.",
+        NOTES,
+        "## Instructions",
+        _table(document, "instructions", "ours / best other"),
+        "## System calls",
+        _table(document, "calls", "ours - fewest other"),
+    ]
+    failures = _failures(document)
+    if failures:
+        parts += ["## Not counted", "\n".join(failures)]
+    return "\n\n".join(parts) + "\n"
