@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import signal
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 import ferroloop
 from support.descriptors import new_since, open_descriptors
 from support.errors import Reports
-from support.loops import Factory, factory_of
+from support.loops import Factory, factory_of, run
 from support.net.sockets import Pair, socket_pair, tcp_pair
 from support.net.tls import INDIRECT, calling_openssl
 
@@ -46,6 +47,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         # asyncio of 3.10 has another implementation of TLS, with faults that these tests find.
         kinds = [kind for kind in kinds if kind != "asyncio"]
     metafunc.parametrize("kind", kinds)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run an `async def` test on the loop of the fixture that it takes, and not longer than `PATIENCE`."""
+    __tracebackhide__ = True
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    values = pyfuncitem.funcargs.values()
+    loops = {id(it): it for it in values if isinstance(it, asyncio.AbstractEventLoop)}
+    assert len(loops) == 1, "an async test takes one loop: the fixture `loop` or one made of it"
+    arguments = {
+        name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters
+    }
+    run(loops.popitem()[1], pyfuncitem.obj(**arguments))
+    return True
 
 
 @pytest.fixture

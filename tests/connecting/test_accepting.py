@@ -55,7 +55,7 @@ async def refused_for_want_of_descriptors(
 
 @pytest.mark.slow
 @pytest.mark.ours_only("asyncio reports it once for each place in the backlog")
-def test_out_of_descriptors_it_reports_and_goes_on_a_second_later(
+async def test_out_of_descriptors_it_reports_and_goes_on_a_second_later(
     loop: Loop, reports: Reports
 ) -> None:
     accepted: list[Recorder] = []
@@ -64,29 +64,26 @@ def test_out_of_descriptors_it_reports_and_goes_on_a_second_later(
         accepted.append(Recorder())
         return accepted[-1]
 
-    async def main() -> None:
-        server = await loop.create_server(factory, sock=listening())
-        address = server.sockets[0].getsockname()
-        client = socket.socket()
-        client.setblocking(False)
-        with no_more_descriptors():
-            began = loop.time()
-            try:
-                client.connect(address)
-            except BlockingIOError:
-                pass
-            await until(lambda: reports)
-            # Parked, not spinning: no second report comes in the meantime.
-            for _ in range(20):
-                await asyncio.sleep(0.001)
-            assert len(reports) == 1
-        await until(lambda: accepted)
-        assert loop.time() - began >= 1
-        client.close()
-        await accepted[0].wait_lost()
-        server.close()
-
-    run(loop, main())
+    server = await loop.create_server(factory, sock=listening())
+    address = server.sockets[0].getsockname()
+    client = socket.socket()
+    client.setblocking(False)
+    with no_more_descriptors():
+        began = loop.time()
+        try:
+            client.connect(address)
+        except BlockingIOError:
+            pass
+        await until(lambda: reports)
+        # Parked, not spinning: no second report comes in the meantime.
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+        assert len(reports) == 1
+    await until(lambda: accepted)
+    assert loop.time() - began >= 1
+    client.close()
+    await accepted[0].wait_lost()
+    server.close()
     context = reports.take()
     assert context["message"] == "socket.accept() out of system resource"
     assert isinstance(context["exception"], OSError)
@@ -96,98 +93,86 @@ def test_out_of_descriptors_it_reports_and_goes_on_a_second_later(
 
 @pytest.mark.slow
 @pytest.mark.ours_only("asyncio reports it once for each place in the backlog")
-def test_a_server_that_is_closed_while_it_backs_off_stays_closed(
+async def test_a_server_that_is_closed_while_it_backs_off_stays_closed(
     loop: Loop, reports: Reports
 ) -> None:
-    async def main() -> None:
-        server = await loop.create_server(Recorder, sock=listening())
-        address = server.sockets[0].getsockname()
-        client = await refused_for_want_of_descriptors(address, reports)
-        server.close()
-        await asyncio.sleep(1.1)
-        client.close()
 
-    run(loop, main())
+    server = await loop.create_server(Recorder, sock=listening())
+    address = server.sockets[0].getsockname()
+    client = await refused_for_want_of_descriptors(address, reports)
+    server.close()
+    await asyncio.sleep(1.1)
+    client.close()
     assert reports.take()["exception"].errno == errno.EMFILE
 
 
 @pytest.mark.slow
 @pytest.mark.ours_only("asyncio reports it once for each place in the backlog")
-def test_a_listener_that_its_owner_closes_while_it_backs_off_takes_nobodys_place(
+async def test_a_listener_that_its_owner_closes_while_it_backs_off_takes_nobodys_place(
     loop: Loop, reports: Reports
 ) -> None:
-    async def main() -> None:
-        listener = listening()
-        await loop.create_server(Recorder, sock=listener)
-        client = await refused_for_want_of_descriptors(listener.getsockname(), reports)
-        with listening() as other:
-            # The transport's descriptor gets the number of the listener.
-            listener.close()
-            protocol = Recorder()
-            await loop.create_connection(lambda: protocol, *other.getsockname())
-            peer, _ = other.accept()
-            await until(lambda: len(reports) == 2)
-            peer.sendall(b"heard")
-            assert await protocol.wait_data(5) == b"heard"
-            peer.close()
-            await protocol.wait_lost()
-        client.close()
 
-    run(loop, main())
+    listener = listening()
+    await loop.create_server(Recorder, sock=listener)
+    client = await refused_for_want_of_descriptors(listener.getsockname(), reports)
+    with listening() as other:
+        # The transport's descriptor gets the number of the listener.
+        listener.close()
+        protocol = Recorder()
+        await loop.create_connection(lambda: protocol, *other.getsockname())
+        peer, _ = other.accept()
+        await until(lambda: len(reports) == 2)
+        peer.sendall(b"heard")
+        assert await protocol.wait_data(5) == b"heard"
+        peer.close()
+        await protocol.wait_lost()
+    client.close()
     assert isinstance(reports.pop()["exception"], ValueError)
     assert reports.take()["exception"].errno == errno.EMFILE
 
 
-def test_a_connection_that_is_reset_before_it_is_accepted_does_no_harm(loop: Loop) -> None:
+async def test_a_connection_that_is_reset_before_it_is_accepted_does_no_harm(loop: Loop) -> None:
     accepted: list[Recorder] = []
 
     def factory() -> Recorder:
         accepted.append(Recorder())
         return accepted[-1]
 
-    async def main() -> None:
-        listener = listening()
-        for _ in range(5):
-            reset(socket.create_connection(listener.getsockname()))
-        server = await loop.create_server(factory, sock=listener)
-        client = Recorder()
-        await loop.create_connection(lambda: client, *listener.getsockname())
-        await until(lambda: accepted and not accepted[-1].is_lost and accepted[-1].events)
-        client.transport.abort()
-        await until(lambda: all(protocol.is_lost for protocol in accepted))
-        server.close()
-
-    run(loop, main())
+    listener = listening()
+    for _ in range(5):
+        reset(socket.create_connection(listener.getsockname()))
+    server = await loop.create_server(factory, sock=listener)
+    client = Recorder()
+    await loop.create_connection(lambda: client, *listener.getsockname())
+    await until(lambda: accepted and not accepted[-1].is_lost and accepted[-1].events)
+    client.transport.abort()
+    await until(lambda: all(protocol.is_lost for protocol in accepted))
+    server.close()
 
 
-def test_an_accepted_socket_can_be_handed_over(loop: Loop) -> None:
+async def test_an_accepted_socket_can_be_handed_over(loop: Loop) -> None:
     protocol = Recorder()
 
-    async def main() -> None:
-        with listening() as listener, socket.create_connection(listener.getsockname()) as client:
-            accepted, _ = listener.accept()
-            transport, made = await loop.connect_accepted_socket(lambda: protocol, accepted)
-            assert made is protocol
-            client.sendall(b"hello")
-            assert await protocol.wait_data(5) == b"hello"
-            transport.close()
-            await protocol.wait_lost()
-            assert accepted.fileno() == -1
-
-    run(loop, main())
+    with listening() as listener, socket.create_connection(listener.getsockname()) as client:
+        accepted, _ = listener.accept()
+        transport, made = await loop.connect_accepted_socket(lambda: protocol, accepted)
+        assert made is protocol
+        client.sendall(b"hello")
+        assert await protocol.wait_data(5) == b"hello"
+        transport.close()
+        await protocol.wait_lost()
+        assert accepted.fileno() == -1
 
 
-def test_a_datagram_socket_cannot_be_handed_over(loop: Loop) -> None:
-    async def main() -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            try:
-                await loop.connect_accepted_socket(Recorder, sock)
-            except ValueError as error:
-                assert str(error).startswith("A Stream Socket was expected, got")  # noqa: PT017
-            else:
-                raise AssertionError("accepted")
+async def test_a_datagram_socket_cannot_be_handed_over(loop: Loop) -> None:
 
-    run(loop, main())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            await loop.connect_accepted_socket(Recorder, sock)
+        except ValueError as error:
+            assert str(error).startswith("A Stream Socket was expected, got")  # noqa: PT017
+        else:
+            raise AssertionError("accepted")
 
 
 def test_a_listener_that_is_closed_by_its_first_client_accepts_no_second(loop: Loop) -> None:
@@ -216,7 +201,7 @@ def test_a_listener_that_is_closed_by_its_first_client_accepts_no_second(loop: L
     run(loop, main())
 
 
-def test_all_that_wait_are_accepted_in_one_turn(loop: Loop) -> None:
+async def test_all_that_wait_are_accepted_in_one_turn(loop: Loop) -> None:
     order: list[str] = []
 
     def factory() -> asyncio.Protocol:
@@ -224,17 +209,14 @@ def test_all_that_wait_are_accepted_in_one_turn(loop: Loop) -> None:
         loop.call_soon(order.append, "next turn")
         return asyncio.Protocol()
 
-    async def main() -> None:
-        listener = listening()
-        server = await loop.create_server(factory, sock=listener)
-        clients = [socket.create_connection(listener.getsockname()) for _ in range(3)]
-        await until(lambda: len(order) == 6)
-        for client in clients:
-            client.close()
-        server.close()
-        await server.wait_closed()
-
-    run(loop, main())
+    listener = listening()
+    server = await loop.create_server(factory, sock=listener)
+    clients = [socket.create_connection(listener.getsockname()) for _ in range(3)]
+    await until(lambda: len(order) == 6)
+    for client in clients:
+        client.close()
+    server.close()
+    await server.wait_closed()
     assert order == ["accepted"] * 3 + ["next turn"] * 3
 
 
@@ -302,28 +284,25 @@ def test_a_duplicate_of_a_closed_connection_does_not_reach_its_number_again(loop
     run(loop, main())
 
 
-def test_a_duplicate_that_talks_on_does_not_keep_the_loop_busy(loop: Loop) -> None:
+async def test_a_duplicate_that_talks_on_does_not_keep_the_loop_busy(loop: Loop) -> None:
     accepted: list[Recorder] = []
 
     def factory() -> Recorder:
         accepted.append(Recorder())
         return accepted[-1]
 
-    async def main() -> None:
-        server = await loop.create_server(factory, sock=listening())
-        client = socket.create_connection(server.sockets[0].getsockname())
-        await until(lambda: accepted and accepted[-1].events)
-        await asyncio.sleep(0)
-        duplicate = os.dup(number_of(accepted[0].transport))
-        accepted[0].transport.abort()
-        await accepted[0].wait_lost()
-        client.send(b"never read")
-        # While nothing is to be done, a loop that spins uses the processor.
-        before = time.thread_time()
-        await asyncio.sleep(0.2)
-        assert time.thread_time() - before < 0.1
-        os.close(duplicate)
-        client.close()
-        server.close()
-
-    run(loop, main())
+    server = await loop.create_server(factory, sock=listening())
+    client = socket.create_connection(server.sockets[0].getsockname())
+    await until(lambda: accepted and accepted[-1].events)
+    await asyncio.sleep(0)
+    duplicate = os.dup(number_of(accepted[0].transport))
+    accepted[0].transport.abort()
+    await accepted[0].wait_lost()
+    client.send(b"never read")
+    # While nothing is to be done, a loop that spins uses the processor.
+    before = time.thread_time()
+    await asyncio.sleep(0.2)
+    assert time.thread_time() - before < 0.1
+    os.close(duplicate)
+    client.close()
+    server.close()

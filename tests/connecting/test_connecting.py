@@ -35,69 +35,55 @@ async def finish(transport: asyncio.BaseTransport, protocol: Recorder) -> None:
 @pytest.mark.parametrize(
     ("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
 )
-def test_a_connection_by_address(loop: Loop, family: socket.AddressFamily, host: str) -> None:
+async def test_a_connection_by_address(loop: Loop, family: socket.AddressFamily, host: str) -> None:
     protocol = Recorder()
 
-    async def main() -> None:
-        with listening(family) as listener:
-            port = listener.getsockname()[1]
-            transport, made = await loop.create_connection(lambda: protocol, host, port)
-            assert made is protocol
-            assert transport.get_extra_info("peername")[:2] == (host, port)
-            sock = transport.get_extra_info("socket")
-            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-            await finish(transport, protocol)
-
-    run(loop, main())
+    with listening(family) as listener:
+        port = listener.getsockname()[1]
+        transport, made = await loop.create_connection(lambda: protocol, host, port)
+        assert made is protocol
+        assert transport.get_extra_info("peername")[:2] == (host, port)
+        sock = transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        await finish(transport, protocol)
 
 
-def test_a_connection_by_name(loop: Loop) -> None:
+async def test_a_connection_by_name(loop: Loop) -> None:
     protocol = Recorder()
 
-    async def main() -> None:
-        with listening() as listener:
-            transport, _ = await loop.create_connection(
-                lambda: protocol, "localhost", listener.getsockname()[1], family=socket.AF_INET
+    with listening() as listener:
+        transport, _ = await loop.create_connection(
+            lambda: protocol, "localhost", listener.getsockname()[1], family=socket.AF_INET
+        )
+        await finish(transport, protocol)
+
+
+async def test_a_local_address_can_be_chosen(loop: Loop) -> None:
+    protocol = Recorder()
+
+    with listening() as listener:
+        transport, _ = await loop.create_connection(
+            lambda: protocol, *listener.getsockname(), local_addr=("127.0.0.9", 0)
+        )
+        assert transport.get_extra_info("sockname")[0] == "127.0.0.9"
+        await finish(transport, protocol)
+
+
+async def test_a_local_address_in_use_is_named(loop: Loop) -> None:
+
+    with listening() as listener, listening() as taken:
+        with pytest.raises(OSError, match="error while attempting to bind on address"):
+            await loop.create_connection(
+                Recorder, *listener.getsockname(), local_addr=taken.getsockname()
             )
-            await finish(transport, protocol)
-
-    run(loop, main())
 
 
-def test_a_local_address_can_be_chosen(loop: Loop) -> None:
-    protocol = Recorder()
-
-    async def main() -> None:
-        with listening() as listener:
-            transport, _ = await loop.create_connection(
-                lambda: protocol, *listener.getsockname(), local_addr=("127.0.0.9", 0)
-            )
-            assert transport.get_extra_info("sockname")[0] == "127.0.0.9"
-            await finish(transport, protocol)
-
-    run(loop, main())
-
-
-def test_a_local_address_in_use_is_named(loop: Loop) -> None:
-    async def main() -> None:
-        with listening() as listener, listening() as taken:
-            with pytest.raises(OSError, match="error while attempting to bind on address"):
-                await loop.create_connection(
-                    Recorder, *listener.getsockname(), local_addr=taken.getsockname()
-                )
-
-    run(loop, main())
-
-
-def test_nobody_listening_is_refused_with_the_address(loop: Loop) -> None:
+async def test_nobody_listening_is_refused_with_the_address(loop: Loop) -> None:
     port = free_port()
 
-    async def main() -> None:
-        with pytest.raises(ConnectionRefusedError) as caught:
-            await loop.create_connection(Recorder, "127.0.0.1", port)
-        assert str(caught.value) == f"[Errno 111] Connect call failed ('127.0.0.1', {port})"
-
-    run(loop, main())
+    with pytest.raises(ConnectionRefusedError) as caught:
+        await loop.create_connection(Recorder, "127.0.0.1", port)
+    assert str(caught.value) == f"[Errno 111] Connect call failed ('127.0.0.1', {port})"
 
 
 def several(addresses: list[tuple[str, int]]) -> Any:
@@ -132,82 +118,67 @@ class Resolving:
         self._patch.undo()
 
 
-def test_the_next_address_is_tried_when_one_fails(loop: Loop) -> None:
+async def test_the_next_address_is_tried_when_one_fails(loop: Loop) -> None:
     protocol = Recorder()
 
-    async def main() -> None:
-        with listening() as listener:
-            good = listener.getsockname()
-            with Resolving(loop, [("127.0.0.1", free_port()), good]):
-                transport, _ = await loop.create_connection(lambda: protocol, "name", 1)
-            assert transport.get_extra_info("peername") == good
-            await finish(transport, protocol)
-
-    run(loop, main())
+    with listening() as listener:
+        good = listener.getsockname()
+        with Resolving(loop, [("127.0.0.1", free_port()), good]):
+            transport, _ = await loop.create_connection(lambda: protocol, "name", 1)
+        assert transport.get_extra_info("peername") == good
+        await finish(transport, protocol)
 
 
-def test_every_addresss_error_is_told(loop: Loop) -> None:
+async def test_every_addresss_error_is_told(loop: Loop) -> None:
     first, second = ("127.0.0.1", free_port()), ("127.0.0.2", free_port())
 
-    async def main() -> None:
-        with Resolving(loop, [first, second]):
-            with pytest.raises(OSError, match="Multiple exceptions: ") as caught:
-                await loop.create_connection(Recorder, "name", 1)
-        assert str(first) in str(caught.value) and str(second) in str(caught.value)
-
-    run(loop, main())
+    with Resolving(loop, [first, second]):
+        with pytest.raises(OSError, match="Multiple exceptions: ") as caught:
+            await loop.create_connection(Recorder, "name", 1)
+    assert str(first) in str(caught.value) and str(second) in str(caught.value)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="since 3.12")
-def test_all_errors_come_as_a_group(loop: Loop) -> None:
+async def test_all_errors_come_as_a_group(loop: Loop) -> None:
     untyped: Any = loop
 
-    async def main() -> None:
-        with Resolving(loop, [("127.0.0.1", free_port()), ("127.0.0.2", free_port())]):
-            with pytest.raises(Exception) as caught:  # noqa: PT011 - a group is no name in 3.10
-                await untyped.create_connection(Recorder, "name", 1, all_errors=True)
-        errors = caught.value.exceptions  # type: ignore[attr-defined] # ExceptionGroup
-        assert [type(error) for error in errors] == [ConnectionRefusedError] * 2
-
-    run(loop, main())
+    with Resolving(loop, [("127.0.0.1", free_port()), ("127.0.0.2", free_port())]):
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - a group is no name in 3.10
+            await untyped.create_connection(Recorder, "name", 1, all_errors=True)
+    errors = caught.value.exceptions  # type: ignore[attr-defined] # ExceptionGroup
+    assert [type(error) for error in errors] == [ConnectionRefusedError] * 2
 
 
-def test_happy_eyeballs_overtakes_an_address_that_does_not_answer(loop: Loop) -> None:
+async def test_happy_eyeballs_overtakes_an_address_that_does_not_answer(loop: Loop) -> None:
     protocol = Recorder()
     silent, waiting = silent_listener()
 
-    async def main() -> None:
-        with listening() as listener:
-            good = listener.getsockname()
-            with Resolving(loop, [silent.getsockname(), good]):
-                transport, _ = await loop.create_connection(
-                    lambda: protocol, "name", 1, happy_eyeballs_delay=0.01
-                )
-            assert transport.get_extra_info("peername") == good
-            await finish(transport, protocol)
-
-    run(loop, main())
+    with listening() as listener:
+        good = listener.getsockname()
+        with Resolving(loop, [silent.getsockname(), good]):
+            transport, _ = await loop.create_connection(
+                lambda: protocol, "name", 1, happy_eyeballs_delay=0.01
+            )
+        assert transport.get_extra_info("peername") == good
+        await finish(transport, protocol)
     silent.close()
     for sock in waiting:
         sock.close()
 
 
-def test_happy_eyeballs_interleaves_the_families(loop: Loop) -> None:
+async def test_happy_eyeballs_interleaves_the_families(loop: Loop) -> None:
     protocol = Recorder()
 
-    async def main() -> None:
-        with listening(socket.AF_INET6) as listener:
-            port = listener.getsockname()[1]
-            refused = free_port()
-            addresses = [("127.0.0.1", refused), ("127.0.0.2", refused), ("::1", port)]
-            with Resolving(loop, addresses):
-                transport, _ = await loop.create_connection(
-                    lambda: protocol, "name", 1, happy_eyeballs_delay=10, interleave=1
-                )
-            assert transport.get_extra_info("peername")[0] == "::1"
-            await finish(transport, protocol)
-
-    run(loop, main())
+    with listening(socket.AF_INET6) as listener:
+        port = listener.getsockname()[1]
+        refused = free_port()
+        addresses = [("127.0.0.1", refused), ("127.0.0.2", refused), ("::1", port)]
+        with Resolving(loop, addresses):
+            transport, _ = await loop.create_connection(
+                lambda: protocol, "name", 1, happy_eyeballs_delay=10, interleave=1
+            )
+        assert transport.get_extra_info("peername")[0] == "::1"
+        await finish(transport, protocol)
 
 
 @pytest.mark.parametrize("delay", [None, 0.001])
@@ -239,104 +210,91 @@ def over(protocol: Recorder) -> bool:
 
 
 @pytest.mark.ours_only("asyncio leaves a transport to the collector")
-def test_a_connect_cancelled_at_any_turn_leaks_nothing(loop: Loop) -> None:
+async def test_a_connect_cancelled_at_any_turn_leaks_nothing(loop: Loop) -> None:
     """From the first step to the last, also between the transport's making and its use."""
     outcomes: set[str] = set()
 
-    async def main() -> None:
-        with listening() as listener:
-            for turns in range(12):
-                protocol = Recorder()
-                task = loop.create_task(
-                    loop.create_connection(returning(protocol), *listener.getsockname())
-                )
-                for _ in range(turns):
-                    await asyncio.sleep(0)
-                task.cancel()
-                try:
-                    transport, _ = await task
-                except asyncio.CancelledError:
-                    outcomes.add("cancelled")
-                    await until(partial(over, protocol))
-                else:
-                    outcomes.add("connected")
-                    await finish(transport, protocol)
-
-    run(loop, main())
+    with listening() as listener:
+        for turns in range(12):
+            protocol = Recorder()
+            task = loop.create_task(
+                loop.create_connection(returning(protocol), *listener.getsockname())
+            )
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            try:
+                transport, _ = await task
+            except asyncio.CancelledError:
+                outcomes.add("cancelled")
+                await until(partial(over, protocol))
+            else:
+                outcomes.add("connected")
+                await finish(transport, protocol)
     assert outcomes == {"cancelled", "connected"}
 
 
-def test_a_factory_is_called_once_and_only_for_a_connection(loop: Loop) -> None:
+async def test_a_factory_is_called_once_and_only_for_a_connection(loop: Loop) -> None:
     made: list[Recorder] = []
 
     def factory() -> Recorder:
         made.append(Recorder())
         return made[-1]
 
-    async def main() -> None:
-        with pytest.raises(OSError, match="Connect call failed"):
-            await loop.create_connection(factory, "127.0.0.1", free_port())
-        assert not made
-        with listening() as listener:
-            transport, protocol = await loop.create_connection(factory, *listener.getsockname())
-            assert made == [protocol]
-            await finish(transport, made[0])
-
-    run(loop, main())
+    with pytest.raises(OSError, match="Connect call failed"):
+        await loop.create_connection(factory, "127.0.0.1", free_port())
+    assert not made
+    with listening() as listener:
+        transport, protocol = await loop.create_connection(factory, *listener.getsockname())
+        assert made == [protocol]
+        await finish(transport, made[0])
 
 
-def test_a_socket_that_blocks_is_made_not_to(loop: Loop) -> None:
+async def test_a_socket_that_blocks_is_made_not_to(loop: Loop) -> None:
     protocol = Recorder()
 
-    async def main() -> None:
-        with listening() as listener:
-            sock = socket.create_connection(listener.getsockname())
-            assert sock.gettimeout() is None or sock.getblocking()
-            transport, _ = await loop.create_connection(lambda: protocol, sock=sock)
-            assert sock.gettimeout() == 0
-            await finish(transport, protocol)
-
-    run(loop, main())
+    with listening() as listener:
+        sock = socket.create_connection(listener.getsockname())
+        assert sock.gettimeout() is None or sock.getblocking()
+        transport, _ = await loop.create_connection(lambda: protocol, sock=sock)
+        assert sock.gettimeout() == 0
+        await finish(transport, protocol)
 
 
-def test_a_peer_that_resets_at_once_is_no_error_of_the_loop(loop: Loop) -> None:
-    async def main() -> None:
-        with listening() as listener:
-            for _ in range(20):
-                protocol = Recorder()
-                await loop.create_connection(returning(protocol), *listener.getsockname())
-                accepted, _ = listener.accept()
-                reset(accepted)
-                assert isinstance(await protocol.wait_lost(), ConnectionResetError)
+async def test_a_peer_that_resets_at_once_is_no_error_of_the_loop(loop: Loop) -> None:
 
-    run(loop, main())
+    with listening() as listener:
+        for _ in range(20):
+            protocol = Recorder()
+            await loop.create_connection(returning(protocol), *listener.getsockname())
+            accepted, _ = listener.accept()
+            reset(accepted)
+            assert isinstance(await protocol.wait_lost(), ConnectionResetError)
 
 
 @pytest.mark.slow
-def test_hundreds_of_connections_at_once(loop: Loop) -> None:
-    async def main() -> None:
-        accepted: list[Recorder] = []
+async def test_hundreds_of_connections_at_once(loop: Loop) -> None:
 
-        def factory() -> Recorder:
-            accepted.append(Recorder())
-            return accepted[-1]
+    accepted: list[Recorder] = []
 
-        server = await loop.create_server(factory, sock=listening(backlog=512))
-        address = server.sockets[0].getsockname()
-        clients = [Recorder() for _ in range(200)]
-        await asyncio.gather(
-            *(loop.create_connection(returning(client), *address) for client in clients)
-        )
-        await until(lambda: len(accepted) == 200 and all(p.events for p in accepted))
-        for client in clients:
-            client.transport.write(b"x")
-        await until(lambda: all(protocol.data for protocol in accepted))
-        for client in clients:
-            client.transport.close()
-        await until(lambda: all(protocol.is_lost for protocol in (*accepted, *clients)))
-        server.close()
+    def factory() -> Recorder:
+        accepted.append(Recorder())
+        return accepted[-1]
 
-    run(loop, main())
+    server = await loop.create_server(factory, sock=listening(backlog=512))
+    address = server.sockets[0].getsockname()
+    clients = [Recorder() for _ in range(200)]
+    await asyncio.gather(
+        *(loop.create_connection(returning(client), *address) for client in clients)
+    )
+    await until(lambda: len(accepted) == 200 and all(p.events for p in accepted))
+    for client in clients:
+        client.transport.write(b"x")
+    await until(lambda: all(protocol.data for protocol in accepted))
+    for client in clients:
+        client.transport.close()
+    await until(lambda: all(protocol.is_lost for protocol in (*accepted, *clients)))
+    server.close()
 
 
 def test_a_connection_is_made_by_the_sock_connect_of_a_subclass(loop: Loop) -> None:

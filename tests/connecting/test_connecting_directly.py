@@ -24,7 +24,7 @@ async def finish(transport: asyncio.BaseTransport, protocol: Recorder) -> None:
 
 
 @pytest.mark.parametrize("name", ["_ensure_resolved", "_make_socket_transport", "sock_connect"])
-def test_a_connection_goes_through_what_a_program_put_in_place(
+async def test_a_connection_goes_through_what_a_program_put_in_place(
     loop: Loop, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[str] = []
@@ -34,39 +34,31 @@ def test_a_connection_goes_through_what_a_program_put_in_place(
         called.append(name)
         return own(*args, **kwargs)
 
-    async def main() -> None:
-        monkeypatch.setattr(loop, name, replacement)
-        with listening() as listener:
-            protocol = Recorder()
-            transport, _ = await loop.create_connection(
-                returning(protocol), *listener.getsockname()
-            )
-            assert set(called) == {name}
-            await finish(transport, protocol)
-
-    run(loop, main())
+    monkeypatch.setattr(loop, name, replacement)
+    with listening() as listener:
+        protocol = Recorder()
+        transport, _ = await loop.create_connection(returning(protocol), *listener.getsockname())
+        assert set(called) == {name}
+        await finish(transport, protocol)
 
 
-def test_a_program_that_replaced_the_socket_class_is_asked(
+async def test_a_program_that_replaced_the_socket_class_is_asked(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Forbidden(socket.socket):
         def connect(self, address: Any) -> None:
             raise PermissionError(f"no connections, not to {address[0]}")
 
-    async def main() -> None:
-        with listening() as listener:
-            address = listener.getsockname()
-            with monkeypatch.context() as patch:
-                patch.setattr(socket, "socket", Forbidden)
-                with pytest.raises(PermissionError, match=r"not to 127\.0\.0\.1"):
-                    await loop.create_connection(Recorder, *address)
-            with monkeypatch.context() as patch:
-                patch.setattr(socket.socket, "connect", Forbidden.connect)
-                with pytest.raises(PermissionError, match=r"not to 127\.0\.0\.1"):
-                    await loop.create_connection(Recorder, *address)
-
-    run(loop, main())
+    with listening() as listener:
+        address = listener.getsockname()
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "socket", Forbidden)
+            with pytest.raises(PermissionError, match=r"not to 127\.0\.0\.1"):
+                await loop.create_connection(Recorder, *address)
+        with monkeypatch.context() as patch:
+            patch.setattr(socket.socket, "connect", Forbidden.connect)
+            with pytest.raises(PermissionError, match=r"not to 127\.0\.0\.1"):
+                await loop.create_connection(Recorder, *address)
 
 
 def test_an_audit_hook_sees_and_can_forbid_connections(kind: str) -> None:
@@ -102,23 +94,19 @@ def test_an_audit_hook_sees_and_can_forbid_connections(kind: str) -> None:
 
 
 @pytest.mark.ours_only("asyncio leaves it to the collector before 3.14")
-def test_a_factory_that_raises_leaves_no_socket(loop: Loop) -> None:
-    async def main() -> None:
-        with listening() as listener:
-            with pytest.raises(ZeroDivisionError):
-                await loop.create_connection(lambda: 1 // 0, *listener.getsockname())  # type: ignore[type-var] # that is the test
+async def test_a_factory_that_raises_leaves_no_socket(loop: Loop) -> None:
 
-    run(loop, main())
+    with listening() as listener:
+        with pytest.raises(ZeroDivisionError):
+            await loop.create_connection(lambda: 1 // 0, *listener.getsockname())  # type: ignore[type-var] # that is the test
 
 
-def test_a_port_out_of_range_is_told_as_by_the_socket(loop: Loop) -> None:
-    async def main() -> None:
-        with pytest.raises(OverflowError, match="port must be 0-65535"):
-            await loop.create_connection(Recorder, "127.0.0.1", 65536)
-        with pytest.raises(OSError, match="getaddrinfo|Address family|not known|not supported"):
-            await loop.create_connection(Recorder, "::1", 1, family=socket.AF_INET)
+async def test_a_port_out_of_range_is_told_as_by_the_socket(loop: Loop) -> None:
 
-    run(loop, main())
+    with pytest.raises(OverflowError, match="port must be 0-65535"):
+        await loop.create_connection(Recorder, "127.0.0.1", 65536)
+    with pytest.raises(OSError, match="getaddrinfo|Address family|not known|not supported"):
+        await loop.create_connection(Recorder, "::1", 1, family=socket.AF_INET)
 
 
 @pytest.mark.slow
@@ -156,26 +144,23 @@ def test_a_connection_that_has_to_wait_is_made(loop: Loop) -> None:
         sock.close()
 
 
-def test_what_a_program_sees_of_the_socket(loop: Loop) -> None:
+async def test_what_a_program_sees_of_the_socket(loop: Loop) -> None:
     protocol = Recorder()
 
-    async def main() -> None:
-        with listening() as listener:
-            address = listener.getsockname()
-            transport, _ = await loop.create_connection(returning(protocol), *address)
-            sock = transport.get_extra_info("socket")
-            assert (sock.family, sock.type, sock.proto) == (
-                socket.AF_INET,
-                socket.SOCK_STREAM,
-                socket.IPPROTO_TCP,
-            )
-            assert sock.gettimeout() == 0
-            assert sock.getpeername() == transport.get_extra_info("peername") == address
-            own = transport.get_extra_info("sockname")
-            assert sock.getsockname() == own
-            await finish(transport, protocol)
-            assert transport.get_extra_info("peername") == address
-            assert transport.get_extra_info("sockname") == own
-            assert transport.get_extra_info("socket") is not None
-
-    run(loop, main())
+    with listening() as listener:
+        address = listener.getsockname()
+        transport, _ = await loop.create_connection(returning(protocol), *address)
+        sock = transport.get_extra_info("socket")
+        assert (sock.family, sock.type, sock.proto) == (
+            socket.AF_INET,
+            socket.SOCK_STREAM,
+            socket.IPPROTO_TCP,
+        )
+        assert sock.gettimeout() == 0
+        assert sock.getpeername() == transport.get_extra_info("peername") == address
+        own = transport.get_extra_info("sockname")
+        assert sock.getsockname() == own
+        await finish(transport, protocol)
+        assert transport.get_extra_info("peername") == address
+        assert transport.get_extra_info("sockname") == own
+        assert transport.get_extra_info("socket") is not None

@@ -46,31 +46,26 @@ def test_wrong_arguments_are_refused_in_asyncios_words(
     assert attempt(new_loop) == attempt(asyncio.SelectorEventLoop)
 
 
-def test_a_socket_of_the_wrong_kind_or_with_options_is_refused(loop: Loop) -> None:
-    async def main() -> None:
-        text = "A datagram socket was" if takes_empty else "A UDP Socket was"
-        with socket.socket() as stream, pytest.raises(ValueError, match=text):
-            await endpoint(sock=stream)
-        with socket.socket(type=socket.SOCK_DGRAM) as sock:
-            # asyncio 3.10 adds that it was not told `reuse_address`.
-            text = r"can not be used when sock is specified. \(family=2, flags=1"
-            with pytest.raises(ValueError, match=text):
-                await endpoint(sock=sock, family=2, flags=1)
+async def test_a_socket_of_the_wrong_kind_or_with_options_is_refused(loop: Loop) -> None:
 
-    run(loop, main())
+    text = "A datagram socket was" if takes_empty else "A UDP Socket was"
+    with socket.socket() as stream, pytest.raises(ValueError, match=text):
+        await endpoint(sock=stream)
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        # asyncio 3.10 adds that it was not told `reuse_address`.
+        text = r"can not be used when sock is specified. \(family=2, flags=1"
+        with pytest.raises(ValueError, match=text):
+            await endpoint(sock=sock, family=2, flags=1)
 
 
-def test_a_factory_that_raises_leaves_the_callers_socket_alone(loop: Loop) -> None:
+async def test_a_factory_that_raises_leaves_the_callers_socket_alone(loop: Loop) -> None:
     def fail() -> asyncio.DatagramProtocol:
         raise ZeroDivisionError
 
-    async def main() -> None:
-        with socket.socket(type=socket.SOCK_DGRAM) as sock:
-            with pytest.raises(ZeroDivisionError):
-                await loop.create_datagram_endpoint(fail, sock=sock)
-            assert sock.fileno() >= 0
-
-    run(loop, main())
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        with pytest.raises(ZeroDivisionError):
+            await loop.create_datagram_endpoint(fail, sock=sock)
+        assert sock.fileno() >= 0
 
 
 @pytest.mark.ours_only("asyncio leaves its socket to the collector")

@@ -21,187 +21,162 @@ takes_empty = sys.version_info >= (3, 13)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_datagrams_go_to_and_fro(loop: Loop, host: str) -> None:
-    async def main() -> None:
-        server = await endpoint(local_addr=(host, 0))
-        client = await endpoint(remote_addr=server.address[:2])
-        client.transport.sendto(b"there")
-        await server.wait_data(b"there")
-        assert server.datagrams[0][1] == client.address
-        server.transport.sendto(b"and back", server.datagrams[0][1])
-        await client.wait_data(b"and back")
-        assert client.datagrams[0][1] == server.address
-        await client.close()
-        await server.close()
-        assert client.events == ["connection_made", "connection_lost None"]
+async def test_datagrams_go_to_and_fro(loop: Loop, host: str) -> None:
 
-    run(loop, main())
+    server = await endpoint(local_addr=(host, 0))
+    client = await endpoint(remote_addr=server.address[:2])
+    client.transport.sendto(b"there")
+    await server.wait_data(b"there")
+    assert server.datagrams[0][1] == client.address
+    server.transport.sendto(b"and back", server.datagrams[0][1])
+    await client.wait_data(b"and back")
+    assert client.datagrams[0][1] == server.address
+    await client.close()
+    await server.close()
+    assert client.events == ["connection_made", "connection_lost None"]
 
 
-def test_a_burst_comes_whole_and_in_order(loop: Loop) -> None:
+async def test_a_burst_comes_whole_and_in_order(loop: Loop) -> None:
     sent = [str(number).encode() * (number % 7) for number in range(1, 101)]
     sent = [data or b"-" for data in sent]
 
-    async def main() -> None:
-        server = await endpoint(local_addr=HERE)
-        client = await endpoint(remote_addr=server.address)
-        for data in sent:
-            client.transport.sendto(data)
-        await server.wait_data(*sent)
-        await client.close()
-        await server.close()
-
-    run(loop, main())
+    server = await endpoint(local_addr=HERE)
+    client = await endpoint(remote_addr=server.address)
+    for data in sent:
+        client.transport.sendto(data)
+    await server.wait_data(*sent)
+    await client.close()
+    await server.close()
 
 
-def test_what_a_datagram_makes_ready_runs_before_the_next_datagram(loop: Loop) -> None:
+async def test_what_a_datagram_makes_ready_runs_before_the_next_datagram(loop: Loop) -> None:
     order: list[object] = []
 
     def note(server: Endpoint) -> None:
         order.append(server.data[-1])
         loop.call_soon(order.append, "callback")
 
-    async def main() -> None:
-        server = await endpoint(Endpoint(note), local_addr=HERE)
-        with socket.socket(type=socket.SOCK_DGRAM) as client:
-            for data in (b"1", b"2", b"3"):
-                client.sendto(data, server.address)
-            await until(lambda: len(order) == 6)
-        await server.close()
-
-    run(loop, main())
+    server = await endpoint(Endpoint(note), local_addr=HERE)
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        for data in (b"1", b"2", b"3"):
+            client.sendto(data, server.address)
+        await until(lambda: len(order) == 6)
+    await server.close()
     assert order == [b"1", "callback", b"2", "callback", b"3", "callback"]
 
 
-def test_nothing_comes_after_close_within_a_burst(loop: Loop) -> None:
-    async def main() -> None:
-        server = await endpoint(Endpoint(lambda it: it.transport.close()), local_addr=HERE)
-        with socket.socket(type=socket.SOCK_DGRAM) as client:
-            for data in (b"1", b"2", b"3"):
-                client.sendto(data, server.address)
-            await until(lambda: len(server.events) == 2)
-        assert server.data == [b"1"]
+async def test_nothing_comes_after_close_within_a_burst(loop: Loop) -> None:
 
-    run(loop, main())
+    server = await endpoint(Endpoint(lambda it: it.transport.close()), local_addr=HERE)
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        for data in (b"1", b"2", b"3"):
+            client.sendto(data, server.address)
+        await until(lambda: len(server.events) == 2)
+    assert server.data == [b"1"]
 
 
-def test_pausing_within_a_burst_keeps_the_rest(loop: Loop) -> None:
+async def test_pausing_within_a_burst_keeps_the_rest(loop: Loop) -> None:
     def pause(server: Endpoint) -> None:
         cast("Any", server.transport).pause_reading()
 
-    async def main() -> None:
-        server = await endpoint(Endpoint(pause), local_addr=HERE)
-        transport = cast("Any", server.transport)
-        with socket.socket(type=socket.SOCK_DGRAM) as client:
-            for data in (b"1", b"2", b"3"):
-                client.sendto(data, server.address)
-            for count in (1, 2, 3):
-                await server.wait_count(count)
-                for _ in range(3):
-                    await asyncio.sleep(0)
-                assert len(server.datagrams) == count
-                assert not transport.is_reading()
-                transport.resume_reading()
-        assert server.data == [b"1", b"2", b"3"]
-        await server.close()
-
     if sys.version_info < (3, 11):
         pytest.skip("asyncio's datagram transports pause since 3.11")
-    run(loop, main())
+    server = await endpoint(Endpoint(pause), local_addr=HERE)
+    transport = cast("Any", server.transport)
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        for data in (b"1", b"2", b"3"):
+            client.sendto(data, server.address)
+        for count in (1, 2, 3):
+            await server.wait_count(count)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert len(server.datagrams) == count
+            assert not transport.is_reading()
+            transport.resume_reading()
+    assert server.data == [b"1", b"2", b"3"]
+    await server.close()
 
 
-def test_the_largest_datagram_is_not_cut(loop: Loop) -> None:
-    async def main() -> None:
-        server = await endpoint(local_addr=HERE)
-        client = await endpoint(remote_addr=server.address)
-        data = os.urandom(65507)
-        client.transport.sendto(data)
-        await server.wait_data(data)
-        client.transport.sendto(bytes(65508))
-        assert [type(error) for error in client.errors] == [OSError]
-        await client.close()
-        await server.close()
+async def test_the_largest_datagram_is_not_cut(loop: Loop) -> None:
 
-    run(loop, main())
+    server = await endpoint(local_addr=HERE)
+    client = await endpoint(remote_addr=server.address)
+    data = os.urandom(65507)
+    client.transport.sendto(data)
+    await server.wait_data(data)
+    client.transport.sendto(bytes(65508))
+    assert [type(error) for error in client.errors] == [OSError]
+    await client.close()
+    await server.close()
 
 
-def test_empty_datagrams_are_sent_since_3_13(loop: Loop) -> None:
-    async def main() -> None:
-        server = await endpoint(local_addr=HERE)
-        client = await endpoint(remote_addr=server.address)
-        client.transport.sendto(b"")
-        client.transport.sendto(b"end")
-        await server.wait_data(*([b"", b"end"] if takes_empty else [b"end"]))
-        await client.close()
-        await server.close()
+async def test_empty_datagrams_are_sent_since_3_13(loop: Loop) -> None:
 
-    run(loop, main())
+    server = await endpoint(local_addr=HERE)
+    client = await endpoint(remote_addr=server.address)
+    client.transport.sendto(b"")
+    client.transport.sendto(b"end")
+    await server.wait_data(*([b"", b"end"] if takes_empty else [b"end"]))
+    await client.close()
+    await server.close()
 
 
 @pytest.mark.parametrize("kind_of_data", [bytearray, memoryview])
-def test_other_buffers_are_sent(loop: Loop, kind_of_data: Any) -> None:
-    async def main() -> None:
-        server = await endpoint(local_addr=HERE)
-        client = await endpoint(remote_addr=server.address)
-        client.transport.sendto(kind_of_data(b"data"))
-        await server.wait_data(b"data")
-        await client.close()
-        await server.close()
+async def test_other_buffers_are_sent(loop: Loop, kind_of_data: Any) -> None:
 
-    run(loop, main())
+    server = await endpoint(local_addr=HERE)
+    client = await endpoint(remote_addr=server.address)
+    client.transport.sendto(kind_of_data(b"data"))
+    await server.wait_data(b"data")
+    await client.close()
+    await server.close()
 
 
-def test_a_refused_datagram_is_told_and_the_endpoint_lives_on(loop: Loop) -> None:
-    async def main() -> None:
-        server = await endpoint(local_addr=HERE)
-        address = server.address
-        await server.close()
-        client = await endpoint(remote_addr=address)
-        client.transport.sendto(b"lost")
-        await until(lambda: client.errors)
-        assert isinstance(client.errors[0], ConnectionRefusedError)
-        assert not client.transport.is_closing()
-        again = await endpoint(local_addr=address)
-        client.transport.sendto(b"arrives")
-        await again.wait_data(b"arrives")
-        await again.close()
-        await client.close()
+async def test_a_refused_datagram_is_told_and_the_endpoint_lives_on(loop: Loop) -> None:
 
-    run(loop, main())
+    server = await endpoint(local_addr=HERE)
+    address = server.address
+    await server.close()
+    client = await endpoint(remote_addr=address)
+    client.transport.sendto(b"lost")
+    await until(lambda: client.errors)
+    assert isinstance(client.errors[0], ConnectionRefusedError)
+    assert not client.transport.is_closing()
+    again = await endpoint(local_addr=address)
+    client.transport.sendto(b"arrives")
+    await again.wait_data(b"arrives")
+    await again.close()
+    await client.close()
 
 
-def test_an_endpoint_with_a_peer_sends_to_nobody_else(loop: Loop) -> None:
-    async def main() -> None:
-        server = await endpoint(local_addr=HERE)
-        client = await endpoint(remote_addr=server.address)
-        client.transport.sendto(b"1", server.address)
-        with pytest.raises(ValueError, match=r"Invalid address: must be None or \('127.0.0.1'"):
-            client.transport.sendto(b"2", ("127.0.0.1", 1))
-        await server.wait_data(b"1")
-        await client.close()
-        await server.close()
+async def test_an_endpoint_with_a_peer_sends_to_nobody_else(loop: Loop) -> None:
 
-    run(loop, main())
+    server = await endpoint(local_addr=HERE)
+    client = await endpoint(remote_addr=server.address)
+    client.transport.sendto(b"1", server.address)
+    with pytest.raises(ValueError, match=r"Invalid address: must be None or \('127.0.0.1'"):
+        client.transport.sendto(b"2", ("127.0.0.1", 1))
+    await server.wait_data(b"1")
+    await client.close()
+    await server.close()
 
 
-def test_an_ipv6_peer_is_named_with_flow_and_scope(loop: Loop) -> None:
-    async def main() -> None:
-        server = await endpoint(local_addr=("::1", 0))
-        host, port = server.address[:2]
-        client = await endpoint(remote_addr=(host, port))
-        assert client.transport.get_extra_info("peername") == (host, port, 0, 0)
-        client.transport.sendto(b"1", (host, port, 0, 0))
-        for other in ((host, port), (host, port, 0), (host, port, 1, 0), (host, port, 0, 1)):
-            with pytest.raises(ValueError, match=r"Invalid address: must be None or \('::1'"):
-                client.transport.sendto(b"2", other)
-        client.transport.sendto(b"3")
-        await server.wait_data(b"1", b"3")
-        assert server.datagrams[0][1] == client.address
-        assert len(client.address) == 4
-        await client.close()
-        await server.close()
+async def test_an_ipv6_peer_is_named_with_flow_and_scope(loop: Loop) -> None:
 
-    run(loop, main())
+    server = await endpoint(local_addr=("::1", 0))
+    host, port = server.address[:2]
+    client = await endpoint(remote_addr=(host, port))
+    assert client.transport.get_extra_info("peername") == (host, port, 0, 0)
+    client.transport.sendto(b"1", (host, port, 0, 0))
+    for other in ((host, port), (host, port, 0), (host, port, 1, 0), (host, port, 0, 1)):
+        with pytest.raises(ValueError, match=r"Invalid address: must be None or \('::1'"):
+            client.transport.sendto(b"2", other)
+    client.transport.sendto(b"3")
+    await server.wait_data(b"1", b"3")
+    assert server.datagrams[0][1] == client.address
+    assert len(client.address) == 4
+    await client.close()
+    await server.close()
 
 
 def link_local() -> tuple[str, str, int]:
@@ -214,33 +189,30 @@ def link_local() -> tuple[str, str, int]:
     pytest.skip("no interface has a link-local address")
 
 
-def test_the_scope_of_a_link_local_peer_counts(loop: Loop) -> None:
+async def test_the_scope_of_a_link_local_peer_counts(loop: Loop) -> None:
     host, name, number = link_local()
 
-    async def main() -> None:
-        server = await endpoint(local_addr=(f"{host}%{name}", 0))
-        assert server.address[2:] == (0, number)
-        port = server.address[1]
-        client = await endpoint(remote_addr=(f"{host}%{name}", port))
-        assert client.transport.get_extra_info("peername") == server.address
-        client.transport.sendto(b"there", server.address)
-        for scope in (0, number + 1):
-            with pytest.raises(ValueError, match="Invalid address: must be None or"):
-                client.transport.sendto(b"elsewhere", (host, port, 0, scope))
-        await server.wait_data(b"there")
-        sender = server.datagrams[0][1]
-        assert sender == client.address
-        assert sender[2:] == (0, number)
-        server.transport.sendto(b"back", sender)
-        await client.wait_data(b"back")
-        assert client.datagrams[0][1] == server.address
-        await client.close()
-        await server.close()
-
-    run(loop, main())
+    server = await endpoint(local_addr=(f"{host}%{name}", 0))
+    assert server.address[2:] == (0, number)
+    port = server.address[1]
+    client = await endpoint(remote_addr=(f"{host}%{name}", port))
+    assert client.transport.get_extra_info("peername") == server.address
+    client.transport.sendto(b"there", server.address)
+    for scope in (0, number + 1):
+        with pytest.raises(ValueError, match="Invalid address: must be None or"):
+            client.transport.sendto(b"elsewhere", (host, port, 0, scope))
+    await server.wait_data(b"there")
+    sender = server.datagrams[0][1]
+    assert sender == client.address
+    assert sender[2:] == (0, number)
+    server.transport.sendto(b"back", sender)
+    await client.wait_data(b"back")
+    assert client.datagrams[0][1] == server.address
+    await client.close()
+    await server.close()
 
 
-def test_what_is_longer_than_256_kib_is_cut_there(loop: Loop) -> None:
+async def test_what_is_longer_than_256_kib_is_cut_there(loop: Loop) -> None:
     """UDP has no such datagrams, Unix sockets have."""
     limit = 256 * 1024
 
@@ -252,72 +224,60 @@ def test_what_is_longer_than_256_kib_is_cut_there(loop: Loop) -> None:
         far.close()
         pytest.skip("no buffers of that size here (net.core.wmem_max)")
 
-    async def main() -> None:
-        with far:
-            receiver = await endpoint(sock=near)
-            for size in (limit - 1, limit, limit + 1, limit + 5000, 1):
-                data = os.urandom(size)
-                far.send(data)
-                await until(lambda: receiver.datagrams)
-                assert receiver.data == [data[:limit]]
-                receiver.datagrams.clear()
-            assert not receiver.errors
-            await receiver.close()
-
-    run(loop, main())
+    with far:
+        receiver = await endpoint(sock=near)
+        for size in (limit - 1, limit, limit + 1, limit + 5000, 1):
+            data = os.urandom(size)
+            far.send(data)
+            await until(lambda: receiver.datagrams)
+            assert receiver.data == [data[:limit]]
+            receiver.datagrams.clear()
+        assert not receiver.errors
+        await receiver.close()
 
 
-def test_a_name_is_sent_to_as_the_socket_would(loop: Loop) -> None:
-    async def main() -> None:
-        server = await endpoint(local_addr=HERE)
-        client = await endpoint(family=socket.AF_INET)
-        client.transport.sendto(b"data", ("localhost", server.address[1]))
-        await server.wait_data(b"data")
-        await client.close()
-        await server.close()
+async def test_a_name_is_sent_to_as_the_socket_would(loop: Loop) -> None:
 
-    run(loop, main())
+    server = await endpoint(local_addr=HERE)
+    client = await endpoint(family=socket.AF_INET)
+    client.transport.sendto(b"data", ("localhost", server.address[1]))
+    await server.wait_data(b"data")
+    await client.close()
+    await server.close()
 
 
-def test_an_address_that_cannot_be_is_fatal(loop: Loop, reports: Reports) -> None:
-    async def main() -> None:
-        client = await endpoint(family=socket.AF_INET)
-        client.transport.sendto(b"data", cast("Any", 7))
-        await until(lambda: len(client.events) == 2)
-        assert "TypeError" in client.events[1]
+async def test_an_address_that_cannot_be_is_fatal(loop: Loop, reports: Reports) -> None:
 
-    run(loop, main())
+    client = await endpoint(family=socket.AF_INET)
+    client.transport.sendto(b"data", cast("Any", 7))
+    await until(lambda: len(client.events) == 2)
+    assert "TypeError" in client.events[1]
     context = reports.take()
     assert context["message"] == "Fatal write error on datagram transport"
 
 
-def test_only_bytes_are_sent(loop: Loop) -> None:
-    async def main() -> None:
-        client = await endpoint(family=socket.AF_INET)
-        with pytest.raises(TypeError, match="must be a bytes-like object, not 'str'"):
-            client.transport.sendto(cast("Any", "text"), HERE)
-        await client.close()
+async def test_only_bytes_are_sent(loop: Loop) -> None:
 
-    run(loop, main())
+    client = await endpoint(family=socket.AF_INET)
+    with pytest.raises(TypeError, match="must be a bytes-like object, not 'str'"):
+        client.transport.sendto(cast("Any", "text"), HERE)
+    await client.close()
 
 
-def test_an_exception_in_datagram_received_is_reported_and_the_next_one_comes(
+async def test_an_exception_in_datagram_received_is_reported_and_the_next_one_comes(
     loop: Loop, reports: Reports
 ) -> None:
     def fail(server: Endpoint) -> None:
         if server.data[-1] == b"1":
             raise ZeroDivisionError
 
-    async def main() -> None:
-        server = await endpoint(Endpoint(fail), local_addr=HERE)
-        with socket.socket(type=socket.SOCK_DGRAM) as client:
-            for data in (b"1", b"2"):
-                client.sendto(data, server.address)
-            await server.wait_data(b"1", b"2")
-        assert not server.transport.is_closing()
-        await server.close()
-
-    run(loop, main())
+    server = await endpoint(Endpoint(fail), local_addr=HERE)
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        for data in (b"1", b"2"):
+            client.sendto(data, server.address)
+        await server.wait_data(b"1", b"2")
+    assert not server.transport.is_closing()
+    await server.close()
     assert isinstance(reports.take()["exception"], ZeroDivisionError)
 
 
@@ -348,31 +308,29 @@ class Full:
             return count
 
 
-def test_a_full_socket_pauses_the_protocol_and_loses_nothing(loop: Loop) -> None:
-    async def main() -> None:
-        full = Full()
-        with full.peer:
-            client = await full.open()
-            transport = cast("Any", client.transport)
-            header = 8 if takes_empty else 0
-            assert transport.get_write_buffer_size() == 1000 + header
-            transport.set_write_buffer_limits(high=2500)
-            for _ in range(3):
-                transport.sendto(bytes(1000))
-            assert transport.get_write_buffer_size() >= 4000
-            assert client.events == ["connection_made", "pause_writing"]
-            read = 0
+async def test_a_full_socket_pauses_the_protocol_and_loses_nothing(loop: Loop) -> None:
 
-            def resumed() -> bool:
-                nonlocal read
-                read += full.read()
-                return client.events[-1] == "resume_writing"
+    full = Full()
+    with full.peer:
+        client = await full.open()
+        transport = cast("Any", client.transport)
+        header = 8 if takes_empty else 0
+        assert transport.get_write_buffer_size() == 1000 + header
+        transport.set_write_buffer_limits(high=2500)
+        for _ in range(3):
+            transport.sendto(bytes(1000))
+        assert transport.get_write_buffer_size() >= 4000
+        assert client.events == ["connection_made", "pause_writing"]
+        read = 0
 
-            await until(resumed)
-            transport.close()
-            await until(lambda: full.read() >= 0 and client.events[-1] == "connection_lost None")
+        def resumed() -> bool:
+            nonlocal read
+            read += full.read()
+            return client.events[-1] == "resume_writing"
 
-    run(loop, main())
+        await until(resumed)
+        transport.close()
+        await until(lambda: full.read() >= 0 and client.events[-1] == "connection_lost None")
 
 
 def test_close_sends_what_waits_and_abort_drops_it(loop: Loop) -> None:
@@ -399,97 +357,83 @@ def test_close_sends_what_waits_and_abort_drops_it(loop: Loop) -> None:
     run(loop, main("abort", False))
 
 
-def test_sends_after_the_loss_warn_and_are_dropped(
+async def test_sends_after_the_loss_warn_and_are_dropped(
     loop: Loop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def main() -> None:
-        server = await endpoint(local_addr=HERE)
-        client = await endpoint(remote_addr=server.address)
-        await client.close()
-        for _ in range(4):
-            client.transport.sendto(b"lost")
-        assert not caplog.records
+
+    server = await endpoint(local_addr=HERE)
+    client = await endpoint(remote_addr=server.address)
+    await client.close()
+    for _ in range(4):
         client.transport.sendto(b"lost")
-        assert [it.message for it in caplog.records] == ["socket.send() raised exception."]
-        await server.close()
-        assert not server.data
-
-    run(loop, main())
-
-
-def test_what_is_known_of_an_endpoint(loop: Loop) -> None:
-    async def main() -> None:
-        server = await endpoint(local_addr=HERE)
-        client = await endpoint(remote_addr=server.address)
-        transport = client.transport
-        assert isinstance(transport, asyncio.Transport)
-        if sys.version_info >= (3, 12):
-            assert isinstance(transport, asyncio.DatagramTransport)
-        sock = transport.get_extra_info("socket")
-        assert type(sock).__name__ == "TransportSocket"
-        assert transport.get_extra_info("sockname") == sock.getsockname()
-        assert transport.get_extra_info("peername") == server.address
-        assert server.transport.get_extra_info("peername") is None
-        assert transport.get_extra_info("nothing", 7) == 7
-        assert cast("Any", transport).get_protocol() is client
-        assert f"fd={sock.fileno()} read=polling write=<idle, bufsize=0>" in repr(transport)
-        fd = sock.fileno()
-        transport.close()
-        assert "closing" in repr(transport)
-        await client.close()
-        assert repr(transport).endswith(f"closed fd={fd}>")
-        assert transport.get_extra_info("peername") == server.address
-        await server.close()
-
-    run(loop, main())
+    assert not caplog.records
+    client.transport.sendto(b"lost")
+    assert [it.message for it in caplog.records] == ["socket.send() raised exception."]
+    await server.close()
+    assert not server.data
 
 
-def test_unix_endpoints_replace_a_stale_file(loop: Loop, tmp_path: Path) -> None:
+async def test_what_is_known_of_an_endpoint(loop: Loop) -> None:
+
+    server = await endpoint(local_addr=HERE)
+    client = await endpoint(remote_addr=server.address)
+    transport = client.transport
+    assert isinstance(transport, asyncio.Transport)
+    if sys.version_info >= (3, 12):
+        assert isinstance(transport, asyncio.DatagramTransport)
+    sock = transport.get_extra_info("socket")
+    assert type(sock).__name__ == "TransportSocket"
+    assert transport.get_extra_info("sockname") == sock.getsockname()
+    assert transport.get_extra_info("peername") == server.address
+    assert server.transport.get_extra_info("peername") is None
+    assert transport.get_extra_info("nothing", 7) == 7
+    assert cast("Any", transport).get_protocol() is client
+    assert f"fd={sock.fileno()} read=polling write=<idle, bufsize=0>" in repr(transport)
+    fd = sock.fileno()
+    transport.close()
+    assert "closing" in repr(transport)
+    await client.close()
+    assert repr(transport).endswith(f"closed fd={fd}>")
+    assert transport.get_extra_info("peername") == server.address
+    await server.close()
+
+
+async def test_unix_endpoints_replace_a_stale_file(loop: Loop, tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stale:
         stale.bind(path)
 
-    async def main() -> None:
-        server = await endpoint(family=socket.AF_UNIX, local_addr=path)
-        client = await endpoint(family=socket.AF_UNIX, remote_addr=path)
-        client.transport.sendto(b"unnamed")
-        await server.wait_data(b"unnamed")
-        assert server.datagrams[0][1] is None
-        await client.close()
-        await server.close()
-
-    run(loop, main())
+    server = await endpoint(family=socket.AF_UNIX, local_addr=path)
+    client = await endpoint(family=socket.AF_UNIX, remote_addr=path)
+    client.transport.sendto(b"unnamed")
+    await server.wait_data(b"unnamed")
+    assert server.datagrams[0][1] is None
+    await client.close()
+    await server.close()
 
 
-def test_abstract_unix_endpoints_answer_each_other(loop: Loop) -> None:
+async def test_abstract_unix_endpoints_answer_each_other(loop: Loop) -> None:
     name = f"\0ferroloop-{os.getpid()}-{id(loop)}"
 
-    async def main() -> None:
-        server = await endpoint(family=socket.AF_UNIX, local_addr=name)
-        client = await endpoint(
-            family=socket.AF_UNIX, local_addr=f"{name}-client", remote_addr=name
-        )
-        client.transport.sendto(b"there")
-        await server.wait_data(b"there")
-        assert server.datagrams[0][1] == f"{name}-client".encode()
-        server.transport.sendto(b"back", server.datagrams[0][1])
-        await client.wait_data(b"back")
-        await client.close()
-        await server.close()
-
-    run(loop, main())
+    server = await endpoint(family=socket.AF_UNIX, local_addr=name)
+    client = await endpoint(family=socket.AF_UNIX, local_addr=f"{name}-client", remote_addr=name)
+    client.transport.sendto(b"there")
+    await server.wait_data(b"there")
+    assert server.datagrams[0][1] == f"{name}-client".encode()
+    server.transport.sendto(b"back", server.datagrams[0][1])
+    await client.wait_data(b"back")
+    await client.close()
+    await server.close()
 
 
-def test_a_broadcasting_endpoint_is_not_connected(loop: Loop) -> None:
-    async def main() -> None:
-        server = await endpoint(local_addr=HERE)
-        client = await endpoint(remote_addr=server.address, allow_broadcast=True)
-        assert client.transport.get_extra_info("peername") is None
-        sock = client.transport.get_extra_info("socket")
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST)
-        client.transport.sendto(b"data")
-        await server.wait_data(b"data")
-        await client.close()
-        await server.close()
+async def test_a_broadcasting_endpoint_is_not_connected(loop: Loop) -> None:
 
-    run(loop, main())
+    server = await endpoint(local_addr=HERE)
+    client = await endpoint(remote_addr=server.address, allow_broadcast=True)
+    assert client.transport.get_extra_info("peername") is None
+    sock = client.transport.get_extra_info("socket")
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST)
+    client.transport.sendto(b"data")
+    await server.wait_data(b"data")
+    await client.close()
+    await server.close()

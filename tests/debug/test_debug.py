@@ -69,14 +69,11 @@ def test_it_follows_the_interpreters_options(
 
 
 @pytest.mark.parametrize("method", ["call_soon", "call_later", "call_at"])
-def test_scheduling_from_another_thread_is_refused(debug_loop: Loop, method: str) -> None:
+async def test_scheduling_from_another_thread_is_refused(debug_loop: Loop, method: str) -> None:
     errors: list[BaseException] = []
 
-    async def main() -> None:
-        arguments = (print,) if method == "call_soon" else (1, print)
-        errors.extend(in_thread(lambda: getattr(debug_loop, method)(*arguments)))
-
-    run(debug_loop, main())
+    arguments = (print,) if method == "call_soon" else (1, print)
+    errors.extend(in_thread(lambda: getattr(debug_loop, method)(*arguments)))
     (error,) = errors
     assert type(error) is RuntimeError
     assert str(error) == (

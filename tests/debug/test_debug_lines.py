@@ -108,132 +108,117 @@ def test_both_sides_of_a_connection(kind: str, debug_loop: Loop, lines: Lines, t
     run(debug_loop, main())
 
 
-def test_a_unix_server(debug_loop: Loop, lines: Lines, tmp_path: Any) -> None:
+async def test_a_unix_server(debug_loop: Loop, lines: Lines, tmp_path: Any) -> None:
     path = str(tmp_path / "socket")
 
-    async def main() -> None:
-        protocol = Recorder()
-        server = await debug_loop.create_unix_server(returning(protocol), path)
-        with socket.socket(socket.AF_UNIX) as client:
-            client.setblocking(False)
-            await debug_loop.sock_connect(client, path)
-            await until(lambda: protocol.transport)
-        await protocol.wait_lost()
-        server.close()
-        await server.wait_closed()
-        # The peer has no name: some versions of Python show nothing for it.
-        lines.check(
-            r"DEBUG <Server sockets=.*> got a new connection from (''|b''): "
-            r"<socket\.socket fd=\d+, .*laddr='?.*socket.*>"
-        )
-
-    run(debug_loop, main())
+    protocol = Recorder()
+    server = await debug_loop.create_unix_server(returning(protocol), path)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)
+        await debug_loop.sock_connect(client, path)
+        await until(lambda: protocol.transport)
+    await protocol.wait_lost()
+    server.close()
+    await server.wait_closed()
+    # The peer has no name: some versions of Python show nothing for it.
+    lines.check(
+        r"DEBUG <Server sockets=.*> got a new connection from (''|b''): "
+        r"<socket\.socket fd=\d+, .*laddr='?.*socket.*>"
+    )
 
 
-def test_an_accepted_socket(debug_loop: Loop, lines: Lines, pair: Pair) -> None:
-    async def main() -> None:
-        protocol = Recorder()
-        transport, _ = await debug_loop.connect_accepted_socket(returning(protocol), pair[0])
+async def test_an_accepted_socket(debug_loop: Loop, lines: Lines, pair: Pair) -> None:
+
+    protocol = Recorder()
+    transport, _ = await debug_loop.connect_accepted_socket(returning(protocol), pair[0])
+    transport.close()
+    await protocol.wait_lost()
+    lines.check(r"DEBUG <.*> handled: \(<.*>, <.*>\)")
+
+
+async def test_datagram_endpoints(debug_loop: Loop, lines: Lines) -> None:
+
+    protocol = asyncio.DatagramProtocol()
+    ways: Any = ({"local_addr": ("127.0.0.1", 0)}, {"remote_addr": ("127.0.0.1", 9)})
+    for options in ways:
+        transport, _ = await debug_loop.create_datagram_endpoint(returning(protocol), **options)
         transport.close()
-        await protocol.wait_lost()
-        lines.check(r"DEBUG <.*> handled: \(<.*>, <.*>\)")
-
-    run(debug_loop, main())
-
-
-def test_datagram_endpoints(debug_loop: Loop, lines: Lines) -> None:
-    async def main() -> None:
-        protocol = asyncio.DatagramProtocol()
-        ways: Any = ({"local_addr": ("127.0.0.1", 0)}, {"remote_addr": ("127.0.0.1", 9)})
-        for options in ways:
-            transport, _ = await debug_loop.create_datagram_endpoint(returning(protocol), **options)
-            transport.close()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        lines.check(
-            r"INFO Datagram endpoint local_addr=\('127.0.0.1', 0\) remote_addr=None created: "
-            r"\(<.*>, <.*>\)",
-            r"DEBUG Datagram endpoint remote_addr=\('127.0.0.1', 9\) created: \(<.*>, <.*>\)",
-        )
-
-    run(debug_loop, main())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    lines.check(
+        r"INFO Datagram endpoint local_addr=\('127.0.0.1', 0\) remote_addr=None created: "
+        r"\(<.*>, <.*>\)",
+        r"DEBUG Datagram endpoint remote_addr=\('127.0.0.1', 9\) created: \(<.*>, <.*>\)",
+    )
 
 
-def test_a_reading_pipe(debug_loop: Loop, lines: Lines) -> None:
-    async def main() -> None:
-        reader, writer = os.pipe()
-        transport, protocol = await reading(reader)
-        transport.pause_reading()
-        transport.resume_reading()
-        os.close(writer)
-        await protocol.wait_lost()
-        lines.check(
-            rf"DEBUG Read pipe {reader} connected: \(<.*>, <.*>\)",
-            r"DEBUG <.*> pauses reading",
-            r"DEBUG <.*> resumes reading",
-            r"INFO <.*> was closed by peer",
-        )
+async def test_a_reading_pipe(debug_loop: Loop, lines: Lines) -> None:
 
-    run(debug_loop, main())
+    reader, writer = os.pipe()
+    transport, protocol = await reading(reader)
+    transport.pause_reading()
+    transport.resume_reading()
+    os.close(writer)
+    await protocol.wait_lost()
+    lines.check(
+        rf"DEBUG Read pipe {reader} connected: \(<.*>, <.*>\)",
+        r"DEBUG <.*> pauses reading",
+        r"DEBUG <.*> resumes reading",
+        r"INFO <.*> was closed by peer",
+    )
 
 
-def test_a_writing_pipe(debug_loop: Loop, lines: Lines) -> None:
-    async def main() -> None:
-        reader, writer = os.pipe()
-        protocol = Recorder()
-        await debug_loop.connect_write_pipe(returning(protocol), opened(writer, "wb"))
-        os.close(reader)
-        await protocol.wait_lost()
-        lines.check(
-            rf"DEBUG Write pipe {writer} connected: \(<.*>, <.*>\)",
-            r"INFO <.*> was closed by peer",
-        )
+async def test_a_writing_pipe(debug_loop: Loop, lines: Lines) -> None:
 
-    run(debug_loop, main())
+    reader, writer = os.pipe()
+    protocol = Recorder()
+    await debug_loop.connect_write_pipe(returning(protocol), opened(writer, "wb"))
+    os.close(reader)
+    await protocol.wait_lost()
+    lines.check(
+        rf"DEBUG Write pipe {writer} connected: \(<.*>, <.*>\)",
+        r"INFO <.*> was closed by peer",
+    )
 
 
 @pytest.mark.parametrize("shell", [False, True], ids=["exec", "shell"])
-def test_a_process(debug_loop: Loop, lines: Lines, shell: bool) -> None:
-    async def main() -> None:
-        if shell:
-            transport, _ = await debug_loop.subprocess_shell(
-                asyncio.SubprocessProtocol, "exit 3", stdin=None, stderr=None
-            )
-            title = "run shell command 'exit 3'"
-        else:
-            transport, _ = await debug_loop.subprocess_exec(
-                asyncio.SubprocessProtocol, "false", stdin=None, stderr=None
-            )
-            title = "execute program 'false'"
-        await until(lambda: transport.get_returncode() is not None)
-        program = "exit 3" if shell else "false"
-        pid = transport.get_pid()
-        transport.close()
-        await until(lambda: lines.has(r"INFO <.*> exited with return code \d"))
-        lines.check(
-            rf"DEBUG {title} stdout=<pipe>",
-            rf"DEBUG process '{program}' created: pid {pid}",
-            rf"INFO {title}: <.*>",
+async def test_a_process(debug_loop: Loop, lines: Lines, shell: bool) -> None:
+
+    if shell:
+        transport, _ = await debug_loop.subprocess_shell(
+            asyncio.SubprocessProtocol, "exit 3", stdin=None, stderr=None
         )
+        title = "run shell command 'exit 3'"
+    else:
+        transport, _ = await debug_loop.subprocess_exec(
+            asyncio.SubprocessProtocol, "false", stdin=None, stderr=None
+        )
+        title = "execute program 'false'"
+    await until(lambda: transport.get_returncode() is not None)
+    program = "exit 3" if shell else "false"
+    pid = transport.get_pid()
+    transport.close()
+    await until(lambda: lines.has(r"INFO <.*> exited with return code \d"))
+    lines.check(
+        rf"DEBUG {title} stdout=<pipe>",
+        rf"DEBUG process '{program}' created: pid {pid}",
+        rf"INFO {title}: <.*>",
+    )
 
-    run(debug_loop, main())
 
+async def test_streams_pause_writing(debug_loop: Loop, lines: Lines, streams: Any) -> None:
 
-def test_streams_pause_writing(debug_loop: Loop, lines: Lines, streams: Any) -> None:
-    async def main() -> None:
-        with socket_pair() as (near, far):
-            reader, writer = await streams.open_connection(sock=near)
-            fill(near)
-            writer.write(bytes(1 << 17))
-            waiting = asyncio.ensure_future(writer.drain())
-            await until(lambda: lines.has(r"DEBUG <.*> pauses writing"))
-            await until(lambda: _drained(far) and waiting.done())
-            lines.check(r"DEBUG <.*> resumes writing")
-            writer.close()
-            await writer.wait_closed()
-            assert reader.at_eof() or not reader._buffer
-
-    run(debug_loop, main())
+    with socket_pair() as (near, far):
+        reader, writer = await streams.open_connection(sock=near)
+        fill(near)
+        writer.write(bytes(1 << 17))
+        waiting = asyncio.ensure_future(writer.drain())
+        await until(lambda: lines.has(r"DEBUG <.*> pauses writing"))
+        await until(lambda: _drained(far) and waiting.done())
+        lines.check(r"DEBUG <.*> resumes writing")
+        writer.close()
+        await writer.wait_closed()
+        assert reader.at_eof() or not reader._buffer
 
 
 def _drained(sock: socket.socket) -> bool:
@@ -244,19 +229,17 @@ def _drained(sock: socket.socket) -> bool:
     return True
 
 
-def test_a_lookup(debug_loop: Loop, lines: Lines) -> None:
-    async def main() -> None:
-        await debug_loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
-        text = r"127\.0\.0\.1:80, type=.*"
-        lines.check(
-            rf"DEBUG Get address info {text}",
-            rf"DEBUG Getting address info {text} took \d+\.\d+ms: \[.*\]",
-        )
-        debug_loop.slow_callback_duration = 0
-        await debug_loop.getaddrinfo("127.0.0.1", 81)
-        lines.check(r"INFO Getting address info 127\.0\.0\.1:81.* took \d+\.\d+ms: \[.*\]")
+async def test_a_lookup(debug_loop: Loop, lines: Lines) -> None:
 
-    run(debug_loop, main())
+    await debug_loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
+    text = r"127\.0\.0\.1:80, type=.*"
+    lines.check(
+        rf"DEBUG Get address info {text}",
+        rf"DEBUG Getting address info {text} took \d+\.\d+ms: \[.*\]",
+    )
+    debug_loop.slow_callback_duration = 0
+    await debug_loop.getaddrinfo("127.0.0.1", 81)
+    lines.check(r"INFO Getting address info 127\.0\.0\.1:81.* took \d+\.\d+ms: \[.*\]")
 
 
 def test_the_end_of_the_loop(new_loop: Factory, lines: Lines) -> None:

@@ -10,7 +10,7 @@ import time
 import pytest
 
 import ferroloop
-from support.loops import PATIENCE, run, run_turns, until
+from support.loops import PATIENCE, run_turns, until
 
 pytestmark = pytest.mark.ours_only("asyncio has no metrics")
 
@@ -54,17 +54,15 @@ def test_cancelled_timers_do_not_count(loop: ferroloop.Loop) -> None:
     assert loop.metrics().timers == 2
 
 
-def test_timers_are_counted_however_they_leave(loop: ferroloop.Loop) -> None:
-    async def main() -> None:
-        for number in range(300):
-            timers = [loop.call_later(when, int) for when in (3600.0, 0.0, 0.0, 7200.0)]
-            timers[number % 4].cancel()
-            timers[2].cancel()
-        await until(lambda: not any(it.when() < loop.time() + 5 for it in loop._scheduled))
-        live = [it for it in loop._scheduled if not it.cancelled()]
-        assert loop.metrics().timers == len(live) == 450 + 1
+async def test_timers_are_counted_however_they_leave(loop: ferroloop.Loop) -> None:
 
-    run(loop, main())
+    for number in range(300):
+        timers = [loop.call_later(when, int) for when in (3600.0, 0.0, 0.0, 7200.0)]
+        timers[number % 4].cancel()
+        timers[2].cancel()
+    await until(lambda: not any(it.when() < loop.time() + 5 for it in loop._scheduled))
+    live = [it for it in loop._scheduled if not it.cancelled()]
+    assert loop.metrics().timers == len(live) == 450 + 1
 
 
 def test_watched_descriptors_are_counted_until_they_are_let_go(loop: ferroloop.Loop) -> None:

@@ -71,21 +71,18 @@ def test_callbacks_have_their_own_names(slow_loop: Loop, lines: SlowLines) -> No
         run(slow_loop, main())
 
 
-def test_a_signal_handler_has_its_own_name(slow_loop: Loop, lines: SlowLines) -> None:
+async def test_a_signal_handler_has_its_own_name(slow_loop: Loop, lines: SlowLines) -> None:
     seen: list[Any] = []
 
     def on_signal(number: int) -> None:
         seen.append((number, slow_loop._current_handle))  # type: ignore[attr-defined]
 
-    async def main() -> None:
-        slow_loop.add_signal_handler(signal.SIGUSR1, on_signal, 5)
-        for _ in range(2):
-            seen.clear()
-            os.kill(os.getpid(), signal.SIGUSR1)
-            await until(lambda: seen)
-        slow_loop.remove_signal_handler(signal.SIGUSR1)
-
-    run(slow_loop, main())
+    slow_loop.add_signal_handler(signal.SIGUSR1, on_signal, 5)
+    for _ in range(2):
+        seen.clear()
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await until(lambda: seen)
+    slow_loop.remove_signal_handler(signal.SIGUSR1)
     found = lines.about("on_signal(")
     assert len(found) == 2, lines.texts
     for line in found:

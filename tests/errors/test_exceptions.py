@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from support.errors import Reports
-from support.loops import run, run_turns
+from support.loops import run_turns
 from support.net.sockets import socket_pair
 
 Loop = asyncio.AbstractEventLoop
@@ -226,16 +226,13 @@ def test_a_failing_callback_is_let_go(loop: Loop, reports: Reports) -> None:
     assert gone() is None
 
 
-def test_gather_hands_the_first_exception_to_its_awaiter(loop: Loop) -> None:
+async def test_gather_hands_the_first_exception_to_its_awaiter(loop: Loop) -> None:
     async def fails() -> None:
         await asyncio.sleep(0)
         raise Boom
 
-    async def main() -> None:
-        with pytest.raises(Boom):
-            await asyncio.gather(fails(), asyncio.sleep(0), fails())
-
-    run(loop, main())
+    with pytest.raises(Boom):
+        await asyncio.gather(fails(), asyncio.sleep(0), fails())
 
 
 @pytest.mark.parametrize("how", ["call_soon", "call_later", "add_writer"])

@@ -39,12 +39,12 @@ def writing_and_raising(name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", ["data_received", "eof_received", "buffer_updated"])
-def test_what_a_callback_wrote_before_it_raised_is_sent(
+async def test_what_a_callback_wrote_before_it_raised_is_sent(
     loop: Loop, reports: Reports, name: str
 ) -> None:
     ours, peer = socket.socketpair()
 
-    async def main() -> None:
+    with peer:
         protocol = writing_and_raising(name)
         await loop.create_connection(lambda: protocol, sock=ours)
         if name == "eof_received":
@@ -53,9 +53,6 @@ def test_what_a_callback_wrote_before_it_raised_is_sent(
             peer.send(b"GET")
         assert isinstance(await protocol.wait_lost(), ValueError)
         assert received(peer) == LAST_WORDS
-
-    with peer:
-        run(loop, main())
     assert f"protocol.{name}() call failed" in reports.take()["message"]
 
 
@@ -176,10 +173,10 @@ def switching(new: Callable[[], Any]) -> Any:
     return Protocol()
 
 
-def test_a_protocol_set_by_get_buffer_hears_of_the_data(loop: Loop) -> None:
+async def test_a_protocol_set_by_get_buffer_hears_of_the_data(loop: Loop) -> None:
     ours, peer = socket.socketpair()
 
-    async def main() -> None:
+    with peer:
         second = BufferedRecorder()
         first = switching(lambda: second)
         await loop.create_connection(lambda: first, sock=ours)
@@ -189,6 +186,3 @@ def test_a_protocol_set_by_get_buffer_hears_of_the_data(loop: Loop) -> None:
         assert "buffer_updated" not in first.events
         first.transport.abort()
         await second.wait_lost()
-
-    with peer:
-        run(loop, main())

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from support.attaching import attach
-from support.loops import PATIENCE, run, until
+from support.loops import PATIENCE, until
 from support.net.protocols import Recorder
 from support.net.sockets import reset, tcp_pair
 
@@ -50,56 +50,50 @@ THEN: dict[str, Callable[[Any], object]] = {
 
 @pytest.mark.parametrize("then", THEN)
 @pytest.mark.parametrize("debug", [False, True])
-def test_the_end_comes_before_what_was_queued_after_the_write(
+async def test_the_end_comes_before_what_was_queued_after_the_write(
     loop: Loop, then: str, debug: bool
 ) -> None:
     seen: list[str] = []
 
-    async def main() -> None:
-        with tcp_pair() as (one, far), tcp_pair() as (two, other):
-            protocols = [Watched("one", seen), Watched("two", seen)]
-            transports = [
-                await attach(sock, protocol)
-                for sock, protocol in zip((one, two), protocols, strict=True)
-            ]
-            for transport in transports:
-                transport.pause_reading()
-            reset(far)
-            reset(other)
-            await until(lambda: tcp_state(one) == tcp_state(two) == CLOSED)
-            loop.call_soon_threadsafe(seen.append, "before")
-            transports[0].write(b"nobody reads it")
-            loop.call_soon(seen.append, "between")
-            transports[1].write(b"nor this")
-            loop.call_soon(seen.append, "after")
-            THEN[then](transports[0])
-            for protocol in protocols:
-                await protocol.wait_lost()
-
     loop.set_debug(debug)
-    run(loop, main())
+    with tcp_pair() as (one, far), tcp_pair() as (two, other):
+        protocols = [Watched("one", seen), Watched("two", seen)]
+        transports = [
+            await attach(sock, protocol)
+            for sock, protocol in zip((one, two), protocols, strict=True)
+        ]
+        for transport in transports:
+            transport.pause_reading()
+        reset(far)
+        reset(other)
+        await until(lambda: tcp_state(one) == tcp_state(two) == CLOSED)
+        loop.call_soon_threadsafe(seen.append, "before")
+        transports[0].write(b"nobody reads it")
+        loop.call_soon(seen.append, "between")
+        transports[1].write(b"nor this")
+        loop.call_soon(seen.append, "after")
+        THEN[then](transports[0])
+        for protocol in protocols:
+            await protocol.wait_lost()
     assert seen == ["before", "one lost", "between", "two lost", "after"]
 
 
-def test_the_place_is_that_of_the_write_that_fails(loop: Loop) -> None:
+async def test_the_place_is_that_of_the_write_that_fails(loop: Loop) -> None:
     seen: list[str] = []
 
-    async def main() -> None:
-        with tcp_pair() as (near, far):
-            protocol = Watched("it", seen)
-            transport = await attach(near, protocol)
-            transport.pause_reading()
-            transport.write(b"sent at once, because it is asked for")
-            assert transport.get_write_buffer_size() == 0
-            loop.call_soon(seen.append, "between")
-            reset(far)
-            deadline = time.monotonic() + PATIENCE
-            # Without a turn, in which the loop would see the reset.
-            while tcp_state(near) != CLOSED:
-                assert time.monotonic() < deadline, "no reset comes"
-            transport.write(b"nobody reads it")
-            loop.call_soon(seen.append, "after")
-            await protocol.wait_lost()
-
-    run(loop, main())
+    with tcp_pair() as (near, far):
+        protocol = Watched("it", seen)
+        transport = await attach(near, protocol)
+        transport.pause_reading()
+        transport.write(b"sent at once, because it is asked for")
+        assert transport.get_write_buffer_size() == 0
+        loop.call_soon(seen.append, "between")
+        reset(far)
+        deadline = time.monotonic() + PATIENCE
+        # Without a turn, in which the loop would see the reset.
+        while tcp_state(near) != CLOSED:
+            assert time.monotonic() < deadline, "no reset comes"
+        transport.write(b"nobody reads it")
+        loop.call_soon(seen.append, "after")
+        await protocol.wait_lost()
     assert seen == ["between", "it lost", "after"]

@@ -41,19 +41,16 @@ def failing(method: str) -> Recorder:
         ("eof_received", "Fatal error: protocol.eof_received() call failed."),
     ],
 )
-def test_an_error_in_a_read_callback_ends_the_connection(
+async def test_an_error_in_a_read_callback_ends_the_connection(
     loop: Loop, pair: Pair, reports: Reports, method: str, message: str
 ) -> None:
     near, far = pair
     protocol = failing(method)
 
-    async def main() -> None:
-        await attach(near, protocol)
-        far.send(b"x")
-        far.shutdown(socket.SHUT_WR)
-        await protocol.wait_lost()
-
-    run(loop, main())
+    await attach(near, protocol)
+    far.send(b"x")
+    far.shutdown(socket.SHUT_WR)
+    await protocol.wait_lost()
     context = reports.take()
     assert context["message"] == message
     assert isinstance(context["exception"], Boom)
@@ -62,59 +59,52 @@ def test_an_error_in_a_read_callback_ends_the_connection(
     assert isinstance(protocol.lost, Boom)
 
 
-def test_an_error_in_connection_made_is_reported(loop: Loop, pair: Pair, reports: Reports) -> None:
+async def test_an_error_in_connection_made_is_reported(
+    loop: Loop, pair: Pair, reports: Reports
+) -> None:
     near, far = pair
     protocol = failing("connection_made")
 
-    async def main() -> None:
-        await attach(near, protocol)
-        # asyncio reports it and goes on: the connection is made all the same.
-        far.send(b"x")
-        await protocol.wait_data(1)
-        protocol.transport.abort()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    await attach(near, protocol)
+    # asyncio reports it and goes on: the connection is made all the same.
+    far.send(b"x")
+    await protocol.wait_data(1)
+    protocol.transport.abort()
+    await protocol.wait_lost()
     context = reports.take()
     assert isinstance(context["exception"], Boom)
     assert context["message"].startswith("Exception in callback ")
 
 
-def test_an_error_in_connection_lost_is_reported_and_the_socket_closed(
+async def test_an_error_in_connection_lost_is_reported_and_the_socket_closed(
     loop: Loop, pair: Pair, reports: Reports
 ) -> None:
     near, far = pair
     protocol = failing("connection_lost")
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        transport.close()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    transport = await attach(near, protocol)
+    transport.close()
+    await protocol.wait_lost()
     assert near.fileno() == -1
     assert far.recv(1) == b""
     assert isinstance(reports.take()["exception"], Boom)
 
 
 @pytest.mark.parametrize("method", ["pause_writing", "resume_writing"])
-def test_an_error_in_flow_control_is_reported_and_the_connection_lives(
+async def test_an_error_in_flow_control_is_reported_and_the_connection_lives(
     loop: Loop, pair: Pair, reports: Reports, method: str
 ) -> None:
     near, far = pair
     protocol = failing(method)
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        transport.write(bytes(2_000_000))
-        assert await drain_socket(far, 2_000_000) == 2_000_000
-        await until(lambda: "resume_writing" in protocol.events)
-        far.send(b"still there")
-        await protocol.wait_data(11)
-        transport.abort()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    transport = await attach(near, protocol)
+    transport.write(bytes(2_000_000))
+    assert await drain_socket(far, 2_000_000) == 2_000_000
+    await until(lambda: "resume_writing" in protocol.events)
+    far.send(b"still there")
+    await protocol.wait_data(11)
+    transport.abort()
+    await protocol.wait_lost()
     context = reports.take()
     assert context["message"] == f"protocol.{method}() failed"
     assert isinstance(context["exception"], Boom)
@@ -175,16 +165,13 @@ def test_a_factory_that_fails_costs_one_connection(loop: Loop, reports: Reports)
 
 
 @pytest.mark.ours_only("asyncio leaves the connected socket to the collector")
-def test_a_factory_that_fails_in_connecting_is_the_callers_error(loop: Loop) -> None:
+async def test_a_factory_that_fails_in_connecting_is_the_callers_error(loop: Loop) -> None:
     def factory() -> Recorder:
         raise Boom("factory")
 
-    async def main() -> None:
-        with listening() as listener:
-            with pytest.raises(Boom, match="factory"):
-                await loop.create_connection(factory, *listener.getsockname())
-
-    run(loop, main())
+    with listening() as listener:
+        with pytest.raises(Boom, match="factory"):
+            await loop.create_connection(factory, *listener.getsockname())
 
 
 class Bare:
@@ -217,7 +204,9 @@ def test_a_protocol_without_methods_is_reported_and_does_no_harm(
 
 
 @pytest.mark.parametrize("result", [1, "yes", object()])
-def test_any_true_answer_keeps_the_connection_open(loop: Loop, pair: Pair, result: object) -> None:
+async def test_any_true_answer_keeps_the_connection_open(
+    loop: Loop, pair: Pair, result: object
+) -> None:
     near, far = pair
     protocol: Any = Recorder()
 
@@ -227,19 +216,16 @@ def test_any_true_answer_keeps_the_connection_open(loop: Loop, pair: Pair, resul
 
     protocol.eof_received = eof_received
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        far.shutdown(socket.SHUT_WR)
-        await until(lambda: "eof_received" in protocol.events)
-        await asyncio.sleep(0)
-        assert not transport.is_closing()
-        transport.abort()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    transport = await attach(near, protocol)
+    far.shutdown(socket.SHUT_WR)
+    await until(lambda: "eof_received" in protocol.events)
+    await asyncio.sleep(0)
+    assert not transport.is_closing()
+    transport.abort()
+    await protocol.wait_lost()
 
 
-def test_methods_set_on_the_instance_or_later_on_the_class_are_called(
+async def test_methods_set_on_the_instance_or_later_on_the_class_are_called(
     loop: Loop, pair: Pair
 ) -> None:
     near, far = pair
@@ -250,20 +236,17 @@ def test_methods_set_on_the_instance_or_later_on_the_class_are_called(
     protocol = Protocol()
     seen: list[str] = []
 
-    async def main() -> None:
-        await attach(near, protocol)
-        far.send(b"1")
-        await protocol.wait_data(1)
+    await attach(near, protocol)
+    far.send(b"1")
+    await protocol.wait_data(1)
 
-        def of_the_class(self: Recorder, data: bytes) -> None:
-            seen.append(f"class {data!r}")
+    def of_the_class(self: Recorder, data: bytes) -> None:
+        seen.append(f"class {data!r}")
 
-        Protocol.data_received = of_the_class  # type: ignore[method-assign] # what is tested
-        protocol.transport.set_protocol(protocol)
-        far.send(b"2")
-        await until(lambda: seen)
-        protocol.transport.abort()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    Protocol.data_received = of_the_class  # type: ignore[method-assign] # what is tested
+    protocol.transport.set_protocol(protocol)
+    far.send(b"2")
+    await until(lambda: seen)
+    protocol.transport.abort()
+    await protocol.wait_lost()
     assert seen == ["class b'2'"]

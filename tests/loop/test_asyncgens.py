@@ -76,17 +76,14 @@ def test_a_generator_that_nobody_keeps_is_not_kept_by_the_loop(loop: Loop) -> No
     assert reference() is None
 
 
-def test_a_generator_that_is_begun_after_the_shutdown_is_warned_about(loop: Loop) -> None:
+async def test_a_generator_that_is_begun_after_the_shutdown_is_warned_about(loop: Loop) -> None:
     ended: list[str] = []
     generator = numbers(ended)
 
-    async def main() -> None:
-        await loop.shutdown_asyncgens()
-        with pytest.warns(ResourceWarning, match="was scheduled after loop.shutdown_asyncgens"):
-            await anext_of(generator)
-        await generator.aclose()
-
-    run(loop, main())
+    await loop.shutdown_asyncgens()
+    with pytest.warns(ResourceWarning, match="was scheduled after loop.shutdown_asyncgens"):
+        await anext_of(generator)
+    await generator.aclose()
 
 
 def test_an_error_in_closing_is_reported(loop: Loop, reports: Reports) -> None:

@@ -162,22 +162,19 @@ def test_five_hundred_seconds_pass_in_a_moment(loop: Any) -> None:
     assert order[:5] == [7] * 5
 
 
-def test_another_thread_wakes_a_loop_that_waits_by_its_selector(loop: Any) -> None:
+async def test_another_thread_wakes_a_loop_that_waits_by_its_selector(loop: Any) -> None:
     assert isinstance(loop._selector, selectors.BaseSelector)
 
-    async def main() -> None:
-        future = loop.create_future()
-        thread = threading.Timer(
-            0.01, lambda: loop.call_soon_threadsafe(future.set_result, "from there")
-        )
-        thread.start()
-        assert await future == "from there"
-        thread.join()
-        begin = loop.time()
-        await asyncio.sleep(0.01)
-        assert loop.time() - begin >= 0.01
-
-    run(loop, main())
+    future = loop.create_future()
+    thread = threading.Timer(
+        0.01, lambda: loop.call_soon_threadsafe(future.set_result, "from there")
+    )
+    thread.start()
+    assert await future == "from there"
+    thread.join()
+    begin = loop.time()
+    await asyncio.sleep(0.01)
+    assert loop.time() - begin >= 0.01
 
 
 def test_what_select_raises_leaves_the_run(loop: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from support.loops import run, run_turns, until
+from support.loops import run_turns, until
 from support.net.protocols import Recorder
 from support.net.sockets import listening, socket_pair
 
@@ -226,7 +226,7 @@ def test_a_reader_keeps_the_context_in_which_it_was_added(loop: Loop) -> None:
     assert seen == ["of add_reader", 1, 2]
 
 
-def test_the_callbacks_of_one_connection_share_the_context_of_its_making(loop: Loop) -> None:
+async def test_the_callbacks_of_one_connection_share_the_context_of_its_making(loop: Loop) -> None:
     seen: list[tuple[str, object]] = []
 
     class Protocol(Recorder):
@@ -243,7 +243,7 @@ def test_the_callbacks_of_one_connection_share_the_context_of_its_making(loop: L
             super().connection_lost(exc)
             seen.append(("lost", value()))
 
-    async def main() -> None:
+    with socket_pair() as (near, far):
         variable.set("of the maker")
         protocol = Protocol()
         await loop.create_unix_connection(lambda: protocol, sock=near)
@@ -254,9 +254,6 @@ def test_the_callbacks_of_one_connection_share_the_context_of_its_making(loop: L
         await protocol.wait_data(2)
         far.close()
         await protocol.wait_lost()
-
-    with socket_pair() as (near, far):
-        run(loop, main())
     assert seen[0] == ("made", "of the maker")
     assert seen[1] == ("data", "of the maker")
     # The reader is one handle; what it set, it sees again.
@@ -264,7 +261,7 @@ def test_the_callbacks_of_one_connection_share_the_context_of_its_making(loop: L
     assert seen[3][0] == "lost"
 
 
-def test_a_server_accepts_in_the_context_in_which_it_was_started(loop: Loop) -> None:
+async def test_a_server_accepts_in_the_context_in_which_it_was_started(loop: Loop) -> None:
     seen: list[object] = []
 
     class Protocol(Recorder):
@@ -274,19 +271,16 @@ def test_a_server_accepts_in_the_context_in_which_it_was_started(loop: Loop) -> 
             variable.set("of one connection")
             self.transport.write(b"x")
 
-    async def main() -> None:
-        variable.set("of the server")
-        server = await loop.create_server(Protocol, sock=listening())
-        variable.set("changed after")
-        address = server.sockets[0].getsockname()
-        for _ in range(2):
-            _, client = await loop.create_connection(Recorder, *address)
-            await client.wait_data(1)
-            client.transport.abort()
-        server.close()
-        await until(lambda: len(seen) == 2)
-
-    run(loop, main())
+    variable.set("of the server")
+    server = await loop.create_server(Protocol, sock=listening())
+    variable.set("changed after")
+    address = server.sockets[0].getsockname()
+    for _ in range(2):
+        _, client = await loop.create_connection(Recorder, *address)
+        await client.wait_data(1)
+        client.transport.abort()
+    server.close()
+    await until(lambda: len(seen) == 2)
     assert seen[0] == "of the server"
 
 
@@ -308,16 +302,14 @@ def test_a_task_of_a_thread_has_the_threads_context(loop: Loop) -> None:
     assert len(seen) == 1
 
 
-def test_an_executors_function_is_not_in_the_callers_context(loop: Loop) -> None:
-    async def main() -> None:
-        variable.set("of the caller")
-        # The executor's thread begins with the context of whoever starts it, if Python is told so.
-        inherits = getattr(sys.flags, "thread_inherit_context", 0)
-        seen = await loop.run_in_executor(None, value)
-        assert seen == ("of the caller" if inherits else "unset")
-        assert await asyncio.to_thread(value) == "of the caller"
+async def test_an_executors_function_is_not_in_the_callers_context(loop: Loop) -> None:
 
-    run(loop, main())
+    variable.set("of the caller")
+    # The executor's thread begins with the context of whoever starts it, if Python is told so.
+    inherits = getattr(sys.flags, "thread_inherit_context", 0)
+    seen = await loop.run_in_executor(None, value)
+    assert seen == ("of the caller" if inherits else "unset")
+    assert await asyncio.to_thread(value) == "of the caller"
 
 
 class Farewell:

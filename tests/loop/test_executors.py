@@ -15,46 +15,36 @@ from support.loops import PATIENCE, run
 Loop = asyncio.AbstractEventLoop
 
 
-def test_a_function_runs_in_another_thread(loop: Loop) -> None:
-    async def main() -> None:
-        thread = await loop.run_in_executor(None, threading.current_thread)
-        assert thread is not threading.main_thread()
-        assert thread.name.startswith("asyncio_")
-        assert await loop.run_in_executor(None, pow, 2, 10) == 1024
+async def test_a_function_runs_in_another_thread(loop: Loop) -> None:
 
-    run(loop, main())
+    thread = await loop.run_in_executor(None, threading.current_thread)
+    assert thread is not threading.main_thread()
+    assert thread.name.startswith("asyncio_")
+    assert await loop.run_in_executor(None, pow, 2, 10) == 1024
 
 
-def test_its_exception_comes_back(loop: Loop) -> None:
+async def test_its_exception_comes_back(loop: Loop) -> None:
     def fails() -> None:
         raise LookupError("in the thread")
 
-    async def main() -> None:
-        with pytest.raises(LookupError, match="in the thread"):
-            await loop.run_in_executor(None, fails)
-
-    run(loop, main())
+    with pytest.raises(LookupError, match="in the thread"):
+        await loop.run_in_executor(None, fails)
 
 
-def test_an_executor_can_be_given(loop: Loop) -> None:
-    async def main() -> None:
-        with concurrent.futures.ThreadPoolExecutor(1, "own") as executor:
-            thread = await loop.run_in_executor(executor, threading.current_thread)
-        assert thread.name.startswith("own")
+async def test_an_executor_can_be_given(loop: Loop) -> None:
 
-    run(loop, main())
+    with concurrent.futures.ThreadPoolExecutor(1, "own") as executor:
+        thread = await loop.run_in_executor(executor, threading.current_thread)
+    assert thread.name.startswith("own")
 
 
-def test_the_default_executor_can_be_set(loop: Loop) -> None:
+async def test_the_default_executor_can_be_set(loop: Loop) -> None:
     executor = concurrent.futures.ThreadPoolExecutor(1, "own")
     loop.set_default_executor(executor)
 
-    async def main() -> None:
-        thread = await loop.run_in_executor(None, threading.current_thread)
-        assert thread.name.startswith("own")
-        await loop.shutdown_default_executor()
-
-    run(loop, main())
+    thread = await loop.run_in_executor(None, threading.current_thread)
+    assert thread.name.startswith("own")
+    await loop.shutdown_default_executor()
     with pytest.raises(RuntimeError):
         executor.submit(print)
 
@@ -65,18 +55,16 @@ def test_the_default_executor_must_be_a_thread_pool(loop: Loop) -> None:
         loop.set_default_executor(object())  # type: ignore[arg-type] # what is tested
 
 
-def test_after_the_shutdown_it_refuses(loop: Loop) -> None:
-    async def main() -> None:
-        await loop.run_in_executor(None, int)
-        await loop.shutdown_default_executor()
-        with pytest.raises(RuntimeError, match="^Executor shutdown has been called$"):
-            loop.run_in_executor(None, int)
-        await loop.shutdown_default_executor()
+async def test_after_the_shutdown_it_refuses(loop: Loop) -> None:
 
-    run(loop, main())
+    await loop.run_in_executor(None, int)
+    await loop.shutdown_default_executor()
+    with pytest.raises(RuntimeError, match="^Executor shutdown has been called$"):
+        loop.run_in_executor(None, int)
+    await loop.shutdown_default_executor()
 
 
-def test_the_shutdown_waits_for_what_runs(loop: Loop) -> None:
+async def test_the_shutdown_waits_for_what_runs(loop: Loop) -> None:
     release = threading.Event()
     finished: list[int] = []
 
@@ -84,30 +72,24 @@ def test_the_shutdown_waits_for_what_runs(loop: Loop) -> None:
         assert release.wait(PATIENCE)
         finished.append(1)
 
-    async def main() -> None:
-        future = loop.run_in_executor(None, work)
-        loop.call_later(0.01, release.set)
-        await loop.shutdown_default_executor()
-        assert finished
-        await future
-
-    run(loop, main())
+    future = loop.run_in_executor(None, work)
+    loop.call_later(0.01, release.set)
+    await loop.shutdown_default_executor()
+    assert finished
+    await future
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="since 3.12")
-def test_the_shutdown_gives_up_after_its_timeout(kind: str, loop: Loop) -> None:
+async def test_the_shutdown_gives_up_after_its_timeout(kind: str, loop: Loop) -> None:
     if kind == "asyncio" and not hasattr(asyncio.base_events, "timeouts"):
         pytest.skip("asyncio of an early 3.12 waits for ever (gh-111358)")
     release = threading.Event()
 
-    async def main() -> None:
-        future = loop.run_in_executor(None, release.wait, PATIENCE)
-        with pytest.warns(RuntimeWarning, match="did not finish(ed|ing)? joining its threads"):
-            await loop.shutdown_default_executor(0.01)  # type: ignore[call-arg,unused-ignore] # since 3.12
-        release.set()
-        await future
-
-    run(loop, main())
+    future = loop.run_in_executor(None, release.wait, PATIENCE)
+    with pytest.warns(RuntimeWarning, match="did not finish(ed|ing)? joining its threads"):
+        await loop.shutdown_default_executor(0.01)  # type: ignore[call-arg,unused-ignore] # since 3.12
+    release.set()
+    await future
 
 
 def test_closing_the_loop_does_not_wait_for_the_executor(loop: Loop) -> None:
@@ -128,7 +110,7 @@ def test_closing_the_loop_does_not_wait_for_the_executor(loop: Loop) -> None:
     assert finished.wait(PATIENCE)
 
 
-def test_a_cancelled_wait_leaves_the_function_running(loop: Loop) -> None:
+async def test_a_cancelled_wait_leaves_the_function_running(loop: Loop) -> None:
     release = threading.Event()
     finished = threading.Event()
 
@@ -136,29 +118,24 @@ def test_a_cancelled_wait_leaves_the_function_running(loop: Loop) -> None:
         release.wait(PATIENCE)
         finished.set()
 
-    async def main() -> None:
-        task = loop.create_task(to_await(loop.run_in_executor(None, work)))
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        release.set()
-        await loop.run_in_executor(None, finished.wait, PATIENCE)
-        assert finished.is_set()
-
-    run(loop, main())
+    task = loop.create_task(to_await(loop.run_in_executor(None, work)))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    release.set()
+    await loop.run_in_executor(None, finished.wait, PATIENCE)
+    assert finished.is_set()
 
 
 async def to_await(future: asyncio.Future[None]) -> None:
     await future
 
 
-def test_hundreds_of_calls_all_come_back(loop: Loop) -> None:
-    async def main() -> None:
-        futures = [loop.run_in_executor(None, pow, n, 2) for n in range(500)]
-        assert await asyncio.gather(*futures) == [n * n for n in range(500)]
+async def test_hundreds_of_calls_all_come_back(loop: Loop) -> None:
 
-    run(loop, main())
+    futures = [loop.run_in_executor(None, pow, n, 2) for n in range(500)]
+    assert await asyncio.gather(*futures) == [n * n for n in range(500)]
 
 
 def test_a_closed_loop_refuses(loop: Loop) -> None:

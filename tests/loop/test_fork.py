@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from support.loops import Factory, run, turns, until
+from support.loops import Factory, turns, until
 from support.net.pipes import reading
 from support.net.protocols import Recorder
 from support.programs import finish, run_code, start
@@ -58,19 +58,16 @@ def polled() -> list[str]:
     ]
 
 
-def test_a_child_sees_no_running_loop(loop: Loop) -> None:
+async def test_a_child_sees_no_running_loop(loop: Loop) -> None:
     def body() -> None:
         with pytest.raises(RuntimeError, match="no running event loop"):
             asyncio.get_running_loop()
 
-    async def main() -> None:
-        in_child(body)
-        assert asyncio.get_running_loop() is loop
-
-    run(loop, main())
+    in_child(body)
+    assert asyncio.get_running_loop() is loop
 
 
-def test_a_child_can_run_a_loop_of_its_own(loop: Loop, new_loop: Factory) -> None:
+async def test_a_child_can_run_a_loop_of_its_own(loop: Loop, new_loop: Factory) -> None:
     async def inside() -> int:
         process = await asyncio.create_subprocess_shell("exit 3")
         await asyncio.sleep(0.001)
@@ -81,11 +78,8 @@ def test_a_child_can_run_a_loop_of_its_own(loop: Loop, new_loop: Factory) -> Non
         assert own.run_until_complete(inside()) == 3
         own.close()
 
-    async def main() -> None:
-        in_child(body)
-        await asyncio.sleep(0)
-
-    run(loop, main())
+    in_child(body)
+    await asyncio.sleep(0)
 
 
 @pytest.mark.ours_only("asyncio's child shares the parent's epoll set")
@@ -100,7 +94,9 @@ def test_a_child_can_run_a_loop_of_its_own(loop: Loop, new_loop: Factory) -> Non
         lambda loop: loop.run_until_complete(loop.create_future()),
     ],
 )
-def test_a_child_cannot_use_its_parents_loop(loop: Loop, use: Callable[[Any], object]) -> None:
+async def test_a_child_cannot_use_its_parents_loop(
+    loop: Loop, use: Callable[[Any], object]
+) -> None:
     def body() -> None:
         with pytest.raises(RuntimeError, match="closed: a forked child cannot use"):
             use(loop)
@@ -108,65 +104,57 @@ def test_a_child_cannot_use_its_parents_loop(loop: Loop, use: Callable[[Any], ob
         assert not loop.is_running()
         loop.close()
 
-    async def main() -> None:
-        in_child(body)
-
-    run(loop, main())
+    in_child(body)
     in_child(body)
 
 
 @pytest.mark.ours_only("asyncio's child shares the parent's epoll set")
-def test_closing_things_in_a_child_does_not_disturb_the_parent(loop: Loop) -> None:
-    async def main() -> None:
-        r, w = os.pipe()
-        protocol = Recorder()
-        transport, _ = await reading(r, protocol)
-        other, far = os.pipe()
-        heard: list[bytes] = []
-        loop.add_reader(other, lambda: heard.append(os.read(other, 10)))
+async def test_closing_things_in_a_child_does_not_disturb_the_parent(loop: Loop) -> None:
 
-        def body() -> None:
-            transport.close()
-            loop.remove_reader(other)
-            loop.close()
-            assert not polled()
+    r, w = os.pipe()
+    protocol = Recorder()
+    transport, _ = await reading(r, protocol)
+    other, far = os.pipe()
+    heard: list[bytes] = []
+    loop.add_reader(other, lambda: heard.append(os.read(other, 10)))
 
-        before = polled()
-        in_child(body)
-        assert polled() == before
-        os.write(w, b"still here")
-        os.write(far, b"x")
-        assert await protocol.wait_data(10) == b"still here"
-        await until(lambda: heard == [b"x"])
+    def body() -> None:
+        transport.close()
         loop.remove_reader(other)
-        os.close(other)
-        os.close(far)
-        os.close(w)
-        await protocol.wait_lost()
+        loop.close()
+        assert not polled()
 
-    run(loop, main())
+    before = polled()
+    in_child(body)
+    assert polled() == before
+    os.write(w, b"still here")
+    os.write(far, b"x")
+    assert await protocol.wait_data(10) == b"still here"
+    await until(lambda: heard == [b"x"])
+    loop.remove_reader(other)
+    os.close(other)
+    os.close(far)
+    os.close(w)
+    await protocol.wait_lost()
 
 
-def test_signals_of_a_child_are_not_its_parents(loop: Loop, kind: str) -> None:
+async def test_signals_of_a_child_are_not_its_parents(loop: Loop, kind: str) -> None:
     if kind == "asyncio" and sys.version_info < (3, 12):
         pytest.skip("asyncio resets the wake-up descriptor since 3.12")
 
-    async def main() -> None:
-        heard: list[int] = []
-        loop.add_signal_handler(signal.SIGUSR1, heard.append, 1)
+    heard: list[int] = []
+    loop.add_signal_handler(signal.SIGUSR1, heard.append, 1)
 
-        def body() -> None:
-            assert signal.set_wakeup_fd(-1) == -1
-            os.kill(os.getpid(), signal.SIGUSR1)
-
-        in_child(body)
-        await turns()
-        assert not heard
+    def body() -> None:
+        assert signal.set_wakeup_fd(-1) == -1
         os.kill(os.getpid(), signal.SIGUSR1)
-        await until(lambda: heard == [1])
-        loop.remove_signal_handler(signal.SIGUSR1)
 
-    run(loop, main())
+    in_child(body)
+    await turns()
+    assert not heard
+    os.kill(os.getpid(), signal.SIGUSR1)
+    await until(lambda: heard == [1])
+    loop.remove_signal_handler(signal.SIGUSR1)
 
 
 def test_a_child_runs_none_of_its_parents_callbacks_or_cleanups(kind: str) -> None:
@@ -248,44 +236,41 @@ def test_multiprocessing_works_inside_a_running_loop(
     assert (status, out, err) == (0, "0 from a grandchild\n", "")
 
 
-def test_a_connection_that_a_child_keeps_does_not_reach_its_parent_again(loop: Loop) -> None:
+async def test_a_connection_that_a_child_keeps_does_not_reach_its_parent_again(loop: Loop) -> None:
     accepted: list[Recorder] = []
 
     def factory() -> Recorder:
         accepted.append(Recorder())
         return accepted[-1]
 
-    async def main() -> None:
-        server = await loop.create_server(factory, "127.0.0.1", 0)
-        address = server.sockets[0].getsockname()
-        first, second = socket.create_connection(address), socket.socket()
-        await until(lambda: accepted and accepted[0].events)
-        r, w = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            # Lives, with its copy of the connection, until the parent has seen enough.
-            os.close(w)
-            os.read(r, 1)
-            os._exit(0)
-        accepted[0].transport.abort()
-        await accepted[0].wait_lost()
-        first.send(b"nobody reads this")
-        second.connect(address)
-        second.send(b"mine")
-        await until(lambda: len(accepted) == 2)
-        assert await accepted[1].wait_data(4) == b"mine"
-        assert accepted[0].events == ["connection_made", "connection_lost"]
+    server = await loop.create_server(factory, "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()
+    first, second = socket.create_connection(address), socket.socket()
+    await until(lambda: accepted and accepted[0].events)
+    r, w = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        # Lives, with its copy of the connection, until the parent has seen enough.
         os.close(w)
-        os.waitpid(pid, 0)
-        os.close(r)
-        accepted[1].transport.abort()
-        await accepted[1].wait_lost()
-        first.close()
-        second.close()
-        server.close()
-        await server.wait_closed()
-
-    run(loop, main())
+        os.read(r, 1)
+        os._exit(0)
+    accepted[0].transport.abort()
+    await accepted[0].wait_lost()
+    first.send(b"nobody reads this")
+    second.connect(address)
+    second.send(b"mine")
+    await until(lambda: len(accepted) == 2)
+    assert await accepted[1].wait_data(4) == b"mine"
+    assert accepted[0].events == ["connection_made", "connection_lost"]
+    os.close(w)
+    os.waitpid(pid, 0)
+    os.close(r)
+    accepted[1].transport.abort()
+    await accepted[1].wait_lost()
+    first.close()
+    second.close()
+    server.close()
+    await server.wait_closed()
 
 
 @pytest.mark.parametrize("runner", ["run", "Runner"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.loops import Factory, run, run_turns
+from support.loops import Factory, run_turns
 from support.net.sockets import socket_pair
 
 Loop = asyncio.AbstractEventLoop
@@ -187,7 +187,7 @@ def test_a_callback_runs_in_the_loop_that_is_then_the_running_one(loop: Loop) ->
         asyncio.get_running_loop()
 
 
-def test_sleep_zero_gives_others_one_turn_each(loop: Loop) -> None:
+async def test_sleep_zero_gives_others_one_turn_each(loop: Loop) -> None:
     seen: list[str] = []
 
     async def worker(name: str) -> None:
@@ -195,10 +195,7 @@ def test_sleep_zero_gives_others_one_turn_each(loop: Loop) -> None:
             seen.append(name)
             await asyncio.sleep(0)
 
-    async def main() -> None:
-        await asyncio.gather(worker("a"), worker("b"))
-
-    run(loop, main())
+    await asyncio.gather(worker("a"), worker("b"))
     assert seen == ["a", "b"] * 3
 
 

@@ -99,18 +99,15 @@ def test_a_task_runs_in_the_context_that_it_was_given(loop: Loop) -> None:
     assert variable.get() == "outside"
 
 
-def test_a_task_copies_the_context_of_its_maker(loop: Loop) -> None:
+async def test_a_task_copies_the_context_of_its_maker(loop: Loop) -> None:
     async def child() -> str:
         found = variable.get()
         variable.set("the child's")
         return found
 
-    async def main() -> None:
-        variable.set("the parent's")
-        assert await loop.create_task(child()) == "the parent's"
-        assert variable.get() == "the parent's"
-
-    run(loop, main())
+    variable.set("the parent's")
+    assert await loop.create_task(child()) == "the parent's"
+    assert variable.get() == "the parent's"
 
 
 @pytest.mark.parametrize("keywords", [{}, {"name": "named"}])
@@ -236,19 +233,16 @@ def test_create_task_wants_a_coroutine(loop: Loop) -> None:
 
 
 @since_314
-def test_a_task_may_start_at_once(loop: Loop) -> None:
+async def test_a_task_may_start_at_once(loop: Loop) -> None:
     seen: list[str] = []
 
     async def child() -> str:
         seen.append("child")
         return "done"
 
-    async def main() -> None:
-        task: Any = loop.create_task(child(), eager_start=True)  # type: ignore[call-arg,unused-ignore] # 3.14
-        seen.append("maker")
-        assert task.done() and task.result() == "done"
-
-    run(loop, main())
+    task: Any = loop.create_task(child(), eager_start=True)  # type: ignore[call-arg,unused-ignore] # 3.14
+    seen.append("maker")
+    assert task.done() and task.result() == "done"
     assert seen == ["child", "maker"]
 
 

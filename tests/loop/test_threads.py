@@ -242,12 +242,10 @@ def test_cancelling_from_another_thread_waits_for_a_callback_that_runs(loop: Loo
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_a_thread_without_a_frame_of_pythons_may_call_it(loop: Loop, debug: bool) -> None:
-    async def main() -> None:
-        done = loop.create_future()
-        # The thread runs the method itself, as threads of native libraries do.
-        _thread.start_new_thread(loop.call_soon_threadsafe, (done.set_result, "told"))
-        assert await done == "told"
+async def test_a_thread_without_a_frame_of_pythons_may_call_it(loop: Loop, debug: bool) -> None:
 
     loop.set_debug(debug)
-    run(loop, main())
+    done = loop.create_future()
+    # The thread runs the method itself, as threads of native libraries do.
+    _thread.start_new_thread(loop.call_soon_threadsafe, (done.set_result, "told"))
+    assert await done == "told"

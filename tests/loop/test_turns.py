@@ -64,7 +64,7 @@ def filled(kind: int, size: int) -> tuple[socket.socket, socket.socket]:
 
 
 @pytest.mark.parametrize("shape", ["Protocol", "BufferedProtocol"])
-def test_a_connection_is_served_once_a_turn(loop: Loop, shape: str) -> None:
+async def test_a_connection_is_served_once_a_turn(loop: Loop, shape: str) -> None:
     ours, peer = filled(socket.SOCK_STREAM, 100_000)
     served = Counter(peer)
 
@@ -72,30 +72,24 @@ def test_a_connection_is_served_once_a_turn(loop: Loop, shape: str) -> None:
         def buffer_updated(self, nbytes: int) -> None:
             served(bytes(self.buffer[:nbytes]))
 
-    async def main() -> None:
+    with peer:
         protocol: Any = Counted(served) if shape == "Protocol" else Buffered(4096)
         transport, _ = await loop.create_connection(lambda: protocol, sock=ours)
         assert await served.most_in_a_turn() == 1
         transport.abort()
         await protocol.wait_lost()
 
-    with peer:
-        run(loop, main())
 
-
-def test_a_pipe_is_served_once_a_turn(loop: Loop) -> None:
+async def test_a_pipe_is_served_once_a_turn(loop: Loop) -> None:
     ours, peer = filled(socket.SOCK_SEQPACKET, 10)
     served = Counter(peer)
 
-    async def main() -> None:
+    with peer:
         protocol = Counted(served)
         transport, _ = await loop.connect_read_pipe(lambda: protocol, ours)
         assert await served.most_in_a_turn() == 1
         transport.close()
         await protocol.wait_lost()
-
-    with peer:
-        run(loop, main())
 
 
 def test_an_endpoint_is_served_once_a_turn(loop: Loop) -> None:
@@ -119,7 +113,7 @@ def test_an_endpoint_is_served_once_a_turn(loop: Loop) -> None:
         run(loop, main())
 
 
-def test_a_due_timer_has_its_turn_among_datagrams(loop: Loop) -> None:
+async def test_a_due_timer_has_its_turn_among_datagrams(loop: Loop) -> None:
     order: list[str] = []
 
     def note(server: Endpoint) -> None:
@@ -127,19 +121,16 @@ def test_a_due_timer_has_its_turn_among_datagrams(loop: Loop) -> None:
         if order == ["1"]:
             loop.call_at(loop.time(), order.append, "timer")
 
-    async def main() -> None:
-        server = await endpoint(Endpoint(note), local_addr=HERE)
-        with socket.socket(type=socket.SOCK_DGRAM) as client:
-            for data in (b"1", b"2", b"3"):
-                client.sendto(data, server.address)
-            await until(lambda: len(order) == 4)
-        await server.close()
-
-    run(loop, main())
+    server = await endpoint(Endpoint(note), local_addr=HERE)
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        for data in (b"1", b"2", b"3"):
+            client.sendto(data, server.address)
+        await until(lambda: len(order) == 4)
+    await server.close()
     assert order == ["1", "2", "timer", "3"]
 
 
-def test_an_endpoint_receives_nothing_before_its_maker_has_it(loop: Loop) -> None:
+async def test_an_endpoint_receives_nothing_before_its_maker_has_it(loop: Loop) -> None:
     order: list[str] = []
     sock = socket.socket(type=socket.SOCK_DGRAM)
     sock.bind(HERE)
@@ -147,18 +138,15 @@ def test_an_endpoint_receives_nothing_before_its_maker_has_it(loop: Loop) -> Non
         for data in (b"1", b"2"):
             client.sendto(data, sock.getsockname())
 
-    async def main() -> None:
-        server = await endpoint(Endpoint(lambda it: order.append("received")), sock=sock)
-        order.append("returned")
-        await server.wait_data(b"1", b"2")
-        await server.close()
-
-    run(loop, main())
+    server = await endpoint(Endpoint(lambda it: order.append("received")), sock=sock)
+    order.append("returned")
+    await server.wait_data(b"1", b"2")
+    await server.close()
     assert order == ["returned", "received", "received"]
 
 
 @pytest.mark.parametrize("what", ["endpoint", "pipe", "connection"])
-def test_an_event_from_before_a_resume_is_left_for_the_next_turn(
+async def test_an_event_from_before_a_resume_is_left_for_the_next_turn(
     kind: str, loop: Loop, what: str
 ) -> None:
     if (kind, what) == ("asyncio", "endpoint") and sys.version_info < (3, 11):
@@ -178,7 +166,13 @@ def test_an_event_from_before_a_resume_is_left_for_the_next_turn(
         def error_received(self, exc: Exception) -> None:
             raise exc
 
-    async def main() -> None:
+    def resume(transport: Any, watched: socket.socket) -> None:
+        loop.remove_reader(watched)
+        transport.resume_reading()
+        order.append("resumed")
+        loop.call_soon(order.append, "callback")
+
+    with peer:
         protocol = Protocol()
         transport: Any
         if what == "endpoint":
@@ -198,13 +192,4 @@ def test_an_event_from_before_a_resume_is_left_for_the_next_turn(
         await protocol.wait_lost()
         watched.close()
         woken.close()
-
-    def resume(transport: Any, watched: socket.socket) -> None:
-        loop.remove_reader(watched)
-        transport.resume_reading()
-        order.append("resumed")
-        loop.call_soon(order.append, "callback")
-
-    with peer:
-        run(loop, main())
     assert order == ["resumed", "callback", "received"]

@@ -103,7 +103,7 @@ def failing(seen: list[Any]) -> Any:
     return callback
 
 
-def test_on_stall_that_raises_is_reported_once_and_the_monitor_goes_on(
+async def test_on_stall_that_raises_is_reported_once_and_the_monitor_goes_on(
     loop: ferroloop.Loop, reports: Reports
 ) -> None:
     seen: list[ferroloop.Stall] = []
@@ -114,15 +114,12 @@ def test_on_stall_that_raises_is_reported_once_and_the_monitor_goes_on(
             assert time.monotonic() < deadline
             time.sleep(0.001)
 
-    async def main() -> None:
-        with ferroloop.Monitor(stall_after=0.02, on_stall=failing(seen)):
-            for _ in range(2):
-                before = len(seen)
-                loop.call_soon(block, before + 1)
-                await until(lambda: len(seen) > before and seen[-1].ended)  # noqa: B023
-            await until(lambda: reports)
-
-    run(loop, main())
+    with ferroloop.Monitor(stall_after=0.02, on_stall=failing(seen)):
+        for _ in range(2):
+            before = len(seen)
+            loop.call_soon(block, before + 1)
+            await until(lambda: len(seen) > before and seen[-1].ended)  # noqa: B023
+        await until(lambda: reports)
     (report,) = reports
     assert "on_stall" in report["message"]
     assert isinstance(report["exception"], ValueError)
@@ -130,35 +127,29 @@ def test_on_stall_that_raises_is_reported_once_and_the_monitor_goes_on(
     assert len(seen) >= 2
 
 
-def test_on_slow_that_raises_is_reported_once_and_the_monitor_goes_on(
+async def test_on_slow_that_raises_is_reported_once_and_the_monitor_goes_on(
     loop: ferroloop.Loop, reports: Reports
 ) -> None:
     seen: list[ferroloop.SlowCallback] = []
 
-    async def main() -> None:
-        with ferroloop.Monitor(slow_after=1e-9, on_slow=failing(seen)):
-            await turns(5)
-
-    run(loop, main())
+    with ferroloop.Monitor(slow_after=1e-9, on_slow=failing(seen)):
+        await turns(5)
     (report,) = reports
     assert "on_slow" in report["message"]
     reports.clear()
     assert len(seen) > 2
 
 
-def test_functions_that_raise_are_reported_once_and_called_again(
+async def test_functions_that_raise_are_reported_once_and_called_again(
     loop: ferroloop.Loop, reports: Reports
 ) -> None:
     seen: list[None] = []
     end = failing(seen)
 
-    async def main() -> None:
-        with ferroloop.Monitor() as monitor:
-            monitor.every(0.005, failing(seen))
-            await until(lambda: len(seen) >= 3 and reports)
-            monitor.at_stop(end)
-
-    run(loop, main())
+    with ferroloop.Monitor() as monitor:
+        monitor.every(0.005, failing(seen))
+        await until(lambda: len(seen) >= 3 and reports)
+        monitor.at_stop(end)
     messages = [report["message"] for report in reports]
     assert messages == [
         "Exception in a function of every() of a monitor",
@@ -174,7 +165,7 @@ class Unnamed(asyncio.Task):  # type: ignore[type-arg]
         raise ValueError("of the task")
 
 
-def test_a_stall_that_cannot_be_described_is_reported_and_the_next_one_is_seen(
+async def test_a_stall_that_cannot_be_described_is_reported_and_the_next_one_is_seen(
     loop: ferroloop.Loop, reports: Reports
 ) -> None:
     seen: list[ferroloop.Stall] = []
@@ -189,14 +180,11 @@ def test_a_stall_that_cannot_be_described_is_reported_and_the_next_one_is_seen(
     async def unnamed(monitor: ferroloop.Monitor) -> None:
         block(lambda: monitor._failed)
 
-    async def main() -> None:
-        with ferroloop.Monitor(stall_after=0.02, on_stall=seen.append) as monitor:
-            await Unnamed(unnamed(monitor), loop=loop)
-            ended.append(time.monotonic())
-            loop.call_soon(block, lambda: [it for it in seen if it.started >= ended[0]])
-            await until(lambda: reports and [it for it in seen if it.started >= ended[0]])
-
-    run(loop, main())
+    with ferroloop.Monitor(stall_after=0.02, on_stall=seen.append) as monitor:
+        await Unnamed(unnamed(monitor), loop=loop)
+        ended.append(time.monotonic())
+        loop.call_soon(block, lambda: [it for it in seen if it.started >= ended[0]])
+        await until(lambda: reports and [it for it in seen if it.started >= ended[0]])
     report = reports.take()
     assert report["message"] == "Exception in the thread of a monitor"
     assert isinstance(report["exception"], ValueError)

@@ -34,29 +34,25 @@ def test_turns_are_counted_with_what_they_took(loop: ferroloop.Loop) -> None:
     assert monitor.turns.count == 4
 
 
-def test_a_timer_is_late_by_what_ran_before_it(loop: ferroloop.Loop) -> None:
-    async def main() -> None:
-        with ferroloop.Monitor() as monitor:
-            loop.call_later(0.0, handler)
-            time.sleep(0.02)
-            await turns(2)
-            assert monitor.delays.max >= 0.02
+async def test_a_timer_is_late_by_what_ran_before_it(loop: ferroloop.Loop) -> None:
 
-    run(loop, main())
+    with ferroloop.Monitor() as monitor:
+        loop.call_later(0.0, handler)
+        time.sleep(0.02)
+        await turns(2)
+        assert monitor.delays.max >= 0.02
 
 
-def test_a_queued_callback_is_late_by_what_ran_before_it(loop: ferroloop.Loop) -> None:
-    async def main() -> None:
-        with ferroloop.Monitor() as monitor:
-            await turns(2)
-            before = monitor.delays.count
-            loop.call_soon(handler)
-            time.sleep(0.02)
-            await turns(2)
-            assert monitor.delays.count > before
-            assert monitor.delays.max >= 0.02
+async def test_a_queued_callback_is_late_by_what_ran_before_it(loop: ferroloop.Loop) -> None:
 
-    run(loop, main())
+    with ferroloop.Monitor() as monitor:
+        await turns(2)
+        before = monitor.delays.count
+        loop.call_soon(handler)
+        time.sleep(0.02)
+        await turns(2)
+        assert monitor.delays.count > before
+        assert monitor.delays.max >= 0.02
 
 
 def test_one_callback_of_a_turn_counts_at_its_own_place(loop: ferroloop.Loop) -> None:
@@ -114,45 +110,38 @@ class Server(Recorder):
     """A protocol."""
 
 
-def test_totals_add_up_by_name(loop: ferroloop.Loop) -> None:
+async def test_totals_add_up_by_name(loop: ferroloop.Loop) -> None:
     async def worker() -> None:
         await asyncio.sleep(0)
         time.sleep(0.01)
 
-    async def main() -> None:
-        with ferroloop.Monitor(totals=True) as monitor:
-            for _ in range(5):
-                loop.call_soon(handler)
-                loop.call_soon(time.time)
-            await asyncio.gather(worker(), worker())
-            server = await loop.create_server(Server, "127.0.0.1", 0)
-            transport, _ = await loop.create_connection(
-                asyncio.Protocol, *server.sockets[0].getsockname()
-            )
-            transport.write(b"x")
-            await until(
-                lambda: "Server.data_received()" in {it.name for it in monitor.callbacks(None)}
-            )
-            transport.close()
-            await turns(3)
-            server.close()
-            await server.wait_closed()
-        found = {total.name: total for total in monitor.callbacks(None)}
-        assert found["handler()"].calls == 5
-        assert found["time"].calls == 5
-        (name,) = (name for name in found if name.endswith(("worker()", "worker")))
-        assert found[name].calls == 4
-        assert found[name].seconds >= 0.02
-        assert 0.01 <= found[name].longest <= found[name].seconds
-        assert found["Server.data_received()"].calls == 1
-        ordered = monitor.callbacks(3)
-        assert len(ordered) == 3
-        assert [it.seconds for it in ordered] == sorted(
-            (it.seconds for it in ordered), reverse=True
+    with ferroloop.Monitor(totals=True) as monitor:
+        for _ in range(5):
+            loop.call_soon(handler)
+            loop.call_soon(time.time)
+        await asyncio.gather(worker(), worker())
+        server = await loop.create_server(Server, "127.0.0.1", 0)
+        transport, _ = await loop.create_connection(
+            asyncio.Protocol, *server.sockets[0].getsockname()
         )
-        assert monitor.callbacks(0) == []
-
-    run(loop, main())
+        transport.write(b"x")
+        await until(lambda: "Server.data_received()" in {it.name for it in monitor.callbacks(None)})
+        transport.close()
+        await turns(3)
+        server.close()
+        await server.wait_closed()
+    found = {total.name: total for total in monitor.callbacks(None)}
+    assert found["handler()"].calls == 5
+    assert found["time"].calls == 5
+    (name,) = (name for name in found if name.endswith(("worker()", "worker")))
+    assert found[name].calls == 4
+    assert found[name].seconds >= 0.02
+    assert 0.01 <= found[name].longest <= found[name].seconds
+    assert found["Server.data_received()"].calls == 1
+    ordered = monitor.callbacks(3)
+    assert len(ordered) == 3
+    assert [it.seconds for it in ordered] == sorted((it.seconds for it in ordered), reverse=True)
+    assert monitor.callbacks(0) == []
 
 
 class Meta(type):
@@ -243,67 +232,63 @@ def test_names_are_bounded(loop: ferroloop.Loop) -> None:
     assert found["(others)"] + 1000 == 1501
 
 
-def test_what_a_loop_has_open(loop: ferroloop.Loop) -> None:
+async def test_what_a_loop_has_open(loop: ferroloop.Loop) -> None:
     async def waiting(event: asyncio.Event) -> None:
         await event.wait()
 
-    async def main() -> None:
-        ours, theirs = socket.socketpair()
-        asked = threading.Event()
-        event = asyncio.Event()
-        monitor = ferroloop.Monitor()
-        assert monitor.executor() is None
-        tasks = [loop.create_task(waiting(event)) for _ in range(3)]
-        server = await loop.create_server(Server, "127.0.0.1", 0)
-        loop.add_reader(theirs, handler)
-        transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
-        found = monitor.tasks()
-        (name,) = (name for name in found if name.endswith(".waiting"))
-        assert found[name] == 3
-        assert monitor.descriptors() == {
-            "listeners": 1,
-            "connections": 1,
-            "add_reader and add_writer": 1,
-        }
-        future = loop.run_in_executor(None, asked.wait, PATIENCE)
-        state = monitor.executor()
-        assert state is not None
-        assert (state.threads, state.queued) in {(1, 0), (1, 1)}
-        assert state.max_threads >= 1
-        asked.set()
-        await future
-        assert monitor.lookups() == []
-        event.set()
-        await asyncio.gather(*tasks)
-        loop.remove_reader(theirs)
-        transport.close()
-        server.close()
-        await server.wait_closed()
-        await turns(2)
-        theirs.close()
-        assert monitor.descriptors() == {}
-
-    run(loop, main())
+    ours, theirs = socket.socketpair()
+    asked = threading.Event()
+    event = asyncio.Event()
+    monitor = ferroloop.Monitor()
+    assert monitor.executor() is None
+    tasks = [loop.create_task(waiting(event)) for _ in range(3)]
+    server = await loop.create_server(Server, "127.0.0.1", 0)
+    loop.add_reader(theirs, handler)
+    transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+    found = monitor.tasks()
+    (name,) = (name for name in found if name.endswith(".waiting"))
+    assert found[name] == 3
+    assert monitor.descriptors() == {
+        "listeners": 1,
+        "connections": 1,
+        "add_reader and add_writer": 1,
+    }
+    future = loop.run_in_executor(None, asked.wait, PATIENCE)
+    state = monitor.executor()
+    assert state is not None
+    assert (state.threads, state.queued) in {(1, 0), (1, 1)}
+    assert state.max_threads >= 1
+    asked.set()
+    await future
+    assert monitor.lookups() == []
+    event.set()
+    await asyncio.gather(*tasks)
+    loop.remove_reader(theirs)
+    transport.close()
+    server.close()
+    await server.wait_closed()
+    await turns(2)
+    theirs.close()
+    assert monitor.descriptors() == {}
 
 
-def test_names_that_are_looked_up(loop: ferroloop.Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_names_that_are_looked_up(
+    loop: ferroloop.Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     go = threading.Event()
 
     def slow_lookup(*_args: object, **_kwargs: object) -> list[object]:
         go.wait(PATIENCE)
         return []
 
-    async def main() -> None:
-        monkeypatch.setattr(socket, "getaddrinfo", slow_lookup)
-        monitor = ferroloop.Monitor()
-        task = loop.create_task(loop.getaddrinfo("example.invalid", 80))
-        await until(monitor.lookups)
-        assert monitor.lookups() == ["example.invalid"]
-        go.set()
-        await task
-        assert monitor.lookups() == []
-
-    run(loop, main())
+    monkeypatch.setattr(socket, "getaddrinfo", slow_lookup)
+    monitor = ferroloop.Monitor()
+    task = loop.create_task(loop.getaddrinfo("example.invalid", 80))
+    await until(monitor.lookups)
+    assert monitor.lookups() == ["example.invalid"]
+    go.set()
+    await task
+    assert monitor.lookups() == []
 
 
 def test_functions_are_called_in_the_monitors_thread(loop: ferroloop.Loop) -> None:

@@ -40,7 +40,7 @@ def block(until: Callable[[], object]) -> None:
         time.sleep(0.001)
 
 
-def test_a_stall_is_reported_while_it_lasts(loop: ferroloop.Loop) -> None:
+async def test_a_stall_is_reported_while_it_lasts(loop: ferroloop.Loop) -> None:
     told: list[tuple[bool, float]] = []
     stalls: list[ferroloop.Stall] = []
 
@@ -53,97 +53,83 @@ def test_a_stall_is_reported_while_it_lasts(loop: ferroloop.Loop) -> None:
     def handler() -> None:
         block(lambda: stalls)
 
-    async def main() -> None:
-        began = time.monotonic()
-        with ferroloop.Monitor(stall_after=0.02, on_stall=on_stall) as monitor:
-            loop.call_soon(handler)
-            await until(lambda: stalls and stalls[0].ended)
-            passed = time.monotonic() - began
-            assert [it for it in monitor.stalls if it is stalls[0]] == stalls
-            assert monitor.stall_count >= 1
-            assert monitor.stall_seconds >= stalls[0].seconds
-        (ended, seconds), stall = told[0], stalls[0]
-        assert not ended
-        assert 0.02 <= seconds <= stall.seconds <= passed
-        assert began <= stall.started <= began + passed
-        assert stall.callback is not None
-        assert stall.callback.endswith("handler")
-        frames = [frame.name for frame in stall.stack]
-        assert frames[frames.index("handler") + 1] == "block"
-        assert (stall.task, stall.task_name) == (None, None)
-        text = str(stall)
-        assert text.startswith(stall.callback)
-        assert "blocked the event loop for" in text
-        assert "block(lambda: stalls)" in text
-
-    run(loop, main())
+    began = time.monotonic()
+    with ferroloop.Monitor(stall_after=0.02, on_stall=on_stall) as monitor:
+        loop.call_soon(handler)
+        await until(lambda: stalls and stalls[0].ended)
+        passed = time.monotonic() - began
+        assert [it for it in monitor.stalls if it is stalls[0]] == stalls
+        assert monitor.stall_count >= 1
+        assert monitor.stall_seconds >= stalls[0].seconds
+    (ended, seconds), stall = told[0], stalls[0]
+    assert not ended
+    assert 0.02 <= seconds <= stall.seconds <= passed
+    assert began <= stall.started <= began + passed
+    assert stall.callback is not None
+    assert stall.callback.endswith("handler")
+    frames = [frame.name for frame in stall.stack]
+    assert frames[frames.index("handler") + 1] == "block"
+    assert (stall.task, stall.task_name) == (None, None)
+    text = str(stall)
+    assert text.startswith(stall.callback)
+    assert "blocked the event loop for" in text
+    assert "block(lambda: stalls)" in text
 
 
-def test_the_task_is_named(loop: ferroloop.Loop) -> None:
+async def test_the_task_is_named(loop: ferroloop.Loop) -> None:
     stalls: list[ferroloop.Stall] = []
 
     async def worker() -> None:
         block(lambda: stalls)
 
-    async def main() -> None:
-        with ferroloop.Monitor(stall_after=0.02, on_stall=noting(stalls)):
-            task = loop.create_task(worker(), name="the worker")
-            await task
-            assert stalls[0].task is task
-        assert stalls[0].task_name == "the worker"
-        assert "worker" in str(stalls[0].callback)
-        assert "in task 'the worker'" in str(stalls[0])
-
-    run(loop, main())
+    with ferroloop.Monitor(stall_after=0.02, on_stall=noting(stalls)):
+        task = loop.create_task(worker(), name="the worker")
+        await task
+        assert stalls[0].task is task
+    assert stalls[0].task_name == "the worker"
+    assert "worker" in str(stalls[0].callback)
+    assert "in task 'the worker'" in str(stalls[0])
 
 
-def test_a_protocol_call_is_named(loop: ferroloop.Loop) -> None:
+async def test_a_protocol_call_is_named(loop: ferroloop.Loop) -> None:
     stalls: list[ferroloop.Stall] = []
 
     class Blocking(asyncio.Protocol):
         def data_received(self, data: bytes) -> None:
             block(lambda: stalls)
 
-    async def main() -> None:
-        server = await loop.create_server(Blocking, "127.0.0.1", 0)
-        address = server.sockets[0].getsockname()
-        transport, _ = await loop.create_connection(asyncio.Protocol, *address)
-        with ferroloop.Monitor(stall_after=0.02, on_stall=noting(stalls)):
-            transport.write(b"x")
-            await until(lambda: stalls and stalls[0].ended)
-        transport.close()
-        server.close()
-        await server.wait_closed()
-
-    run(loop, main())
+    server = await loop.create_server(Blocking, "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()
+    transport, _ = await loop.create_connection(asyncio.Protocol, *address)
+    with ferroloop.Monitor(stall_after=0.02, on_stall=noting(stalls)):
+        transport.write(b"x")
+        await until(lambda: stalls and stalls[0].ended)
+    transport.close()
+    server.close()
+    await server.wait_closed()
     assert "data_received" in str(stalls[0].callback)
     assert len(stalls) == 1
 
 
-def test_each_stall_is_reported_once(loop: ferroloop.Loop) -> None:
+async def test_each_stall_is_reported_once(loop: ferroloop.Loop) -> None:
     stalls: list[ferroloop.Stall] = []
 
-    async def main() -> None:
-        with ferroloop.Monitor(stall_after=0.02, on_stall=noting(stalls)) as monitor:
-            for _ in range(2):
-                seen = len(stalls)
-                loop.call_soon(block, lambda: len(stalls) > seen)  # noqa: B023
-                await until(lambda: len(stalls) > seen and stalls[-1].ended)  # noqa: B023
-            assert monitor.stall_count >= 2
-
-    run(loop, main())
+    with ferroloop.Monitor(stall_after=0.02, on_stall=noting(stalls)) as monitor:
+        for _ in range(2):
+            seen = len(stalls)
+            loop.call_soon(block, lambda: len(stalls) > seen)  # noqa: B023
+            await until(lambda: len(stalls) > seen and stalls[-1].ended)  # noqa: B023
+        assert monitor.stall_count >= 2
     assert len(stalls) == 2
 
 
-def test_a_stall_by_default_is_one_warning_with_the_stack(
+async def test_a_stall_by_default_is_one_warning_with_the_stack(
     loop: ferroloop.Loop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def main() -> None:
-        with ferroloop.Monitor(stall_after=0.02):
-            block(lambda: [it for it in caplog.records if "block(" in it.getMessage()])
-            await asyncio.sleep(0)
 
-    run(loop, main())
+    with ferroloop.Monitor(stall_after=0.02):
+        block(lambda: [it for it in caplog.records if "block(" in it.getMessage()])
+        await asyncio.sleep(0)
     (record,) = (it for it in caplog.records if "block(" in it.getMessage())
     assert (record.name, record.levelno) == ("ferroloop.monitor", logging.WARNING)
     assert "has blocked the event loop for" in record.getMessage()
@@ -191,7 +177,9 @@ def hold_gil(seconds: float) -> None:
     ctypes.PyDLL(None).usleep(round(seconds * 1e6))
 
 
-def test_code_that_keeps_the_gil_is_reported_as_soon_as_it_lets_go(loop: ferroloop.Loop) -> None:
+async def test_code_that_keeps_the_gil_is_reported_as_soon_as_it_lets_go(
+    loop: ferroloop.Loop,
+) -> None:
     stalls: list[ferroloop.Stall] = []
     seconds: list[float] = []
 
@@ -204,17 +192,14 @@ def test_code_that_keeps_the_gil_is_reported_as_soon_as_it_lets_go(loop: ferrolo
         hold_gil(0.1)
         block(lambda: stalls)
 
-    async def main() -> None:
-        with ferroloop.Monitor(stall_after=0.02, on_stall=on_stall):
-            loop.call_soon(handler)
-            await until(lambda: stalls and stalls[0].ended)
-
-    run(loop, main())
+    with ferroloop.Monitor(stall_after=0.02, on_stall=on_stall):
+        loop.call_soon(handler)
+        await until(lambda: stalls and stalls[0].ended)
     assert len(stalls) == 1
     assert seconds[0] >= 0.02
 
 
-def test_a_stall_that_is_over_when_the_gil_can_be_had_has_no_stack_of_something_else(
+async def test_a_stall_that_is_over_when_the_gil_can_be_had_has_no_stack_of_something_else(
     loop: ferroloop.Loop,
 ) -> None:
     stalls: list[ferroloop.Stall] = []
@@ -230,16 +215,13 @@ def test_a_stall_that_is_over_when_the_gil_can_be_had_has_no_stack_of_something_
     def before_the_end() -> list[ferroloop.Stall]:
         return [it for it in stalls if ends and it.started <= ends[-1]]
 
-    async def main() -> None:
-        with ferroloop.Monitor(stall_after=0.02, on_stall=stalls.append):
-            while not before_the_end():
-                stalls.clear()
-                ends.clear()
-                loop.call_soon(handler)
-                loop.call_soon(after)
-                await until(lambda: stalls and ends)
-
-    run(loop, main())
+    with ferroloop.Monitor(stall_after=0.02, on_stall=stalls.append):
+        while not before_the_end():
+            stalls.clear()
+            ends.clear()
+            loop.call_soon(handler)
+            loop.call_soon(after)
+            await until(lambda: stalls and ends)
     for stall in before_the_end():
         frames = [frame.name for frame in stall.stack]
         assert "after" not in frames
@@ -283,22 +265,19 @@ def test_a_stall_is_seen_while_the_one_before_is_reported(loop: ferroloop.Loop) 
     assert not found()[0].stack
 
 
-def test_a_monitor_watches_from_another_thread(loop: ferroloop.Loop) -> None:
+async def test_a_monitor_watches_from_another_thread(loop: ferroloop.Loop) -> None:
     stalls: list[ferroloop.Stall] = []
     monitors: list[ferroloop.Monitor] = []
 
     def watch() -> None:
         monitors.append(ferroloop.Monitor(loop, stall_after=0.02, on_stall=noting(stalls)).start())
 
-    async def main() -> None:
-        thread = threading.Thread(target=watch)
-        thread.start()
-        block(lambda: stalls)
-        thread.join()
-        await until(lambda: stalls[0].ended)
-        monitors[0].stop()
-
-    run(loop, main())
+    thread = threading.Thread(target=watch)
+    thread.start()
+    block(lambda: stalls)
+    thread.join()
+    await until(lambda: stalls[0].ended)
+    monitors[0].stop()
     assert len(stalls) == 1
 
 
@@ -339,35 +318,29 @@ def test_without_a_threshold_there_is_no_thread(loop: ferroloop.Loop) -> None:
         assert watchers() == []
 
 
-def test_a_stall_that_the_monitor_leaves_counts_as_over(loop: ferroloop.Loop) -> None:
+async def test_a_stall_that_the_monitor_leaves_counts_as_over(loop: ferroloop.Loop) -> None:
     stalls: list[ferroloop.Stall] = []
 
-    async def main() -> None:
-        with ferroloop.Monitor(stall_after=0.02, on_stall=noting(stalls)):
-            block(lambda: stalls)
-
-    run(loop, main())
+    with ferroloop.Monitor(stall_after=0.02, on_stall=noting(stalls)):
+        block(lambda: stalls)
     assert stalls[0].ended
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
-def test_an_eager_task_is_named_too(loop: ferroloop.Loop) -> None:
+async def test_an_eager_task_is_named_too(loop: ferroloop.Loop) -> None:
     stalls: list[ferroloop.Stall] = []
 
     async def eager() -> None:
         block(lambda: stalls)
 
-    async def main() -> None:
-        with ferroloop.Monitor(stall_after=0.02, on_stall=noting(stalls)):
-            # Not by create_task: some releases name the task after its first step.
-            options: dict[str, Any] = {"name": "eager one", "eager_start": True}
-            await asyncio.Task(eager(), loop=loop, **options)
-
-    run(loop, main())
+    with ferroloop.Monitor(stall_after=0.02, on_stall=noting(stalls)):
+        # Not by create_task: some releases name the task after its first step.
+        options: dict[str, Any] = {"name": "eager one", "eager_start": True}
+        await asyncio.Task(eager(), loop=loop, **options)
     assert stalls[0].task_name == "eager one"
 
 
-def test_digest_of_much_data_names_the_function(loop: ferroloop.Loop) -> None:
+async def test_digest_of_much_data_names_the_function(loop: ferroloop.Loop) -> None:
     # C code without a Python function of its own: the innermost frame is who has called it.
     stalls: list[ferroloop.Stall] = []
     data = b"x" * 1_000_000
@@ -377,12 +350,9 @@ def test_digest_of_much_data_names_the_function(loop: ferroloop.Loop) -> None:
         while not stalls and time.monotonic() < deadline:
             hashlib.sha256(data).digest()
 
-    async def main() -> None:
-        with ferroloop.Monitor(stall_after=0.02, on_stall=noting(stalls, "digest")):
-            loop.call_soon(digest)
-            await until(lambda: stalls and stalls[0].ended)
-
-    run(loop, main())
+    with ferroloop.Monitor(stall_after=0.02, on_stall=noting(stalls, "digest")):
+        loop.call_soon(digest)
+        await until(lambda: stalls and stalls[0].ended)
     assert stalls[0].stack[-1].name == "digest"
 
 
@@ -398,7 +368,7 @@ def test_reports_of_stalls_are_kept_up_to_a_hundred() -> None:
     loop.close()
 
 
-def test_what_a_blocked_callback_holds_ends_in_the_loops_thread(
+async def test_what_a_blocked_callback_holds_ends_in_the_loops_thread(
     loop: ferroloop.Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Of a stack only code and lines are kept while source files are read, which may take long.
@@ -421,14 +391,11 @@ def test_what_a_blocked_callback_holds_ends_in_the_loops_thread(
         block(reading.is_set)
         assert isinstance(held, Held)
 
-    async def main() -> None:
-        with ferroloop.Monitor(stall_after=0.02, on_stall=noting(stalls)):
-            loop.call_soon(handler)
-            await until(reading.is_set)
-            await turns(2)
-            over.set()
-            await until(lambda: ends)
-
     monkeypatch.setattr("linecache.checkcache", checkcache)
-    run(loop, main())
+    with ferroloop.Monitor(stall_after=0.02, on_stall=noting(stalls)):
+        loop.call_soon(handler)
+        await until(reading.is_set)
+        await turns(2)
+        over.set()
+        await until(lambda: ends)
     assert ends == [threading.get_ident()]

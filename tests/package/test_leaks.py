@@ -309,29 +309,27 @@ def test_an_open_transport_of_a_dead_loop_is_collected(new_loop: Factory) -> Non
     far.close()
 
 
-def test_cancelled_waits_do_not_pile_up_anything(loop: Loop) -> None:
-    async def main() -> None:
-        event = asyncio.Event()
+async def test_cancelled_waits_do_not_pile_up_anything(loop: Loop) -> None:
 
-        async def once() -> None:
-            task = loop.create_task(event.wait())
-            await asyncio.sleep(0)
-            task.cancel()
-            try:
-                await task
-            except asyncio.CancelledError:
-                pass
+    event = asyncio.Event()
 
-        for _ in range(100):
-            await once()
-        gc.collect()
-        before = len(gc.get_objects())
-        for _ in range(1000):
-            await once()
-        gc.collect()
-        assert len(gc.get_objects()) - before < 200
+    async def once() -> None:
+        task = loop.create_task(event.wait())
+        await asyncio.sleep(0)
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            pass
 
-    run(loop, main())
+    for _ in range(100):
+        await once()
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(1000):
+        await once()
+    gc.collect()
+    assert len(gc.get_objects()) - before < 200
 
 
 def test_closing_the_loop_drops_what_callbacks_hold(new_loop: Factory) -> None:

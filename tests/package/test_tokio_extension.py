@@ -74,94 +74,76 @@ def tokio(built: Any, _nothing_left_open: None) -> Iterator[Any]:
     assert built.alive() == 0
 
 
-def test_a_future_of_rusts_is_awaited(loop: Loop, tokio: Any) -> None:
-    async def main() -> None:
-        future = tokio.sleep(0.001, "slept")
-        assert isinstance(future, asyncio.Future) and future.get_loop() is loop
-        assert await future == "slept"
-        thing = object()
-        assert await tokio.echo(thing) is thing
+async def test_a_future_of_rusts_is_awaited(loop: Loop, tokio: Any) -> None:
 
-    run(loop, main())
+    future = tokio.sleep(0.001, "slept")
+    assert isinstance(future, asyncio.Future) and future.get_loop() is loop
+    assert await future == "slept"
+    thing = object()
+    assert await tokio.echo(thing) is thing
 
 
-def test_a_thousand_futures_at_once(loop: Loop, tokio: Any) -> None:
-    async def main() -> None:
-        numbers = await asyncio.gather(*(tokio.sleep(0.001, number) for number in range(1000)))
-        assert numbers == list(range(1000))
+async def test_a_thousand_futures_at_once(loop: Loop, tokio: Any) -> None:
 
-    run(loop, main())
+    numbers = await asyncio.gather(*(tokio.sleep(0.001, number) for number in range(1000)))
+    assert numbers == list(range(1000))
 
 
-def test_tokio_talks_to_a_server_of_the_loop(loop: Loop, tokio: Any) -> None:
+async def test_tokio_talks_to_a_server_of_the_loop(loop: Loop, tokio: Any) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write((await reader.readline()).upper())
         writer.close()
 
-    async def main() -> None:
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        lines = [f"line {number}\n".encode() for number in range(20)]
-        answers = await asyncio.gather(*(tokio.ask("127.0.0.1", port, line) for line in lines))
-        assert answers == [line.upper() for line in lines]
-        server.close()
-        await server.wait_closed()
-        with pytest.raises(ConnectionRefusedError):
-            await tokio.ask("127.0.0.1", port, b"nobody\n")
-
-    run(loop, main())
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    lines = [f"line {number}\n".encode() for number in range(20)]
+    answers = await asyncio.gather(*(tokio.ask("127.0.0.1", port, line) for line in lines))
+    assert answers == [line.upper() for line in lines]
+    server.close()
+    await server.wait_closed()
+    with pytest.raises(ConnectionRefusedError):
+        await tokio.ask("127.0.0.1", port, b"nobody\n")
 
 
-def test_rusts_errors_are_exceptions(loop: Loop, tokio: Any) -> None:
-    async def main() -> None:
-        with pytest.raises(ValueError, match="^from Rust$"):
-            await tokio.fail("from Rust")
+async def test_rusts_errors_are_exceptions(loop: Loop, tokio: Any) -> None:
 
-    run(loop, main())
+    with pytest.raises(ValueError, match="^from Rust$"):
+        await tokio.fail("from Rust")
 
 
-def test_a_panic_is_an_exception_and_the_loop_goes_on(
+async def test_a_panic_is_an_exception_and_the_loop_goes_on(
     loop: Loop, tokio: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    async def main() -> None:
-        with pytest.raises(Exception, match="rust future panicked") as caught:
-            await tokio.panic("too much")
-        assert type(caught.value).__name__ == "RustPanic"
-        assert await tokio.echo(1) == 1
 
-    run(loop, main())
+    with pytest.raises(Exception, match="rust future panicked") as caught:
+        await tokio.panic("too much")
+    assert type(caught.value).__name__ == "RustPanic"
+    assert await tokio.echo(1) == 1
     assert "too much" in capfd.readouterr().err
 
 
-def test_cancelling_in_python_drops_the_future_in_rust(loop: Loop, tokio: Any) -> None:
-    async def main() -> None:
-        task = asyncio.ensure_future(asyncio.wait_for(tokio.sleep(1000, None), 1000))
-        await asyncio.sleep(0)
-        await until(lambda: tokio.alive() == 1)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await until(lambda: tokio.alive() == 0)
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(tokio.sleep(1000, None), 0.001)
-        await until(lambda: tokio.alive() == 0)
+async def test_cancelling_in_python_drops_the_future_in_rust(loop: Loop, tokio: Any) -> None:
 
-    run(loop, main())
+    task = asyncio.ensure_future(asyncio.wait_for(tokio.sleep(1000, None), 1000))
+    await asyncio.sleep(0)
+    await until(lambda: tokio.alive() == 1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until(lambda: tokio.alive() == 0)
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(tokio.sleep(1000, None), 0.001)
+    await until(lambda: tokio.alive() == 0)
 
 
-def test_rust_awaits_coroutines(loop: Loop, tokio: Any) -> None:
+async def test_rust_awaits_coroutines(loop: Loop, tokio: Any) -> None:
     async def double(number: int) -> int:
         assert asyncio.get_running_loop() is loop
         await asyncio.sleep(0.001)
         return number * 2
 
-    async def main() -> None:
-        assert await tokio.call(lambda: double(21)) == 42
-        assert await tokio.gather([double(number) for number in range(50)]) == list(
-            range(0, 100, 2)
-        )
-
-    run(loop, main())
+    assert await tokio.call(lambda: double(21)) == 42
+    assert await tokio.gather([double(number) for number in range(50)]) == list(range(0, 100, 2))
 
 
 def test_rust_and_python_await_each_other_in_turns(loop: Loop, tokio: Any) -> None:
@@ -174,7 +156,7 @@ def test_rust_and_python_await_each_other_in_turns(loop: Loop, tokio: Any) -> No
     assert run(loop, deeper(20)) == 20
 
 
-def test_exceptions_go_through_rust(loop: Loop, tokio: Any) -> None:
+async def test_exceptions_go_through_rust(loop: Loop, tokio: Any) -> None:
     class Boom(Exception):
         pass
 
@@ -184,18 +166,15 @@ def test_exceptions_go_through_rust(loop: Loop, tokio: Any) -> None:
     def not_even_a_coroutine() -> Any:
         raise Boom("at once")
 
-    async def main() -> None:
-        with pytest.raises(Boom, match="in Python"):
-            await tokio.call(fail)
-        with pytest.raises(Boom, match="at once"):
-            await tokio.call(not_even_a_coroutine)
-        with pytest.raises(Boom, match="in Python"):
-            await tokio.gather([asyncio.sleep(0), fail()])
-
-    run(loop, main())
+    with pytest.raises(Boom, match="in Python"):
+        await tokio.call(fail)
+    with pytest.raises(Boom, match="at once"):
+        await tokio.call(not_even_a_coroutine)
+    with pytest.raises(Boom, match="in Python"):
+        await tokio.gather([asyncio.sleep(0), fail()])
 
 
-def test_rust_cancels_a_coroutine(loop: Loop, tokio: Any) -> None:
+async def test_rust_cancels_a_coroutine(loop: Loop, tokio: Any) -> None:
     cancelled = asyncio.Event()
 
     async def forever() -> None:
@@ -204,16 +183,15 @@ def test_rust_cancels_a_coroutine(loop: Loop, tokio: Any) -> None:
         finally:
             cancelled.set()
 
-    async def main() -> None:
-        with pytest.raises(TimeoutError, match="tokio's timer"):
-            await tokio.within(0.001, forever())
-        await cancelled.wait()
-        assert await tokio.within(1000, asyncio.sleep(0, "in time")) == "in time"
-
-    run(loop, main())
+    with pytest.raises(TimeoutError, match="tokio's timer"):
+        await tokio.within(0.001, forever())
+    await cancelled.wait()
+    assert await tokio.within(1000, asyncio.sleep(0, "in time")) == "in time"
 
 
-def test_cancelling_in_python_reaches_the_coroutine_behind_rust(loop: Loop, tokio: Any) -> None:
+async def test_cancelling_in_python_reaches_the_coroutine_behind_rust(
+    loop: Loop, tokio: Any
+) -> None:
     begun, cancelled = asyncio.Event(), asyncio.Event()
 
     async def forever() -> None:
@@ -223,26 +201,20 @@ def test_cancelling_in_python_reaches_the_coroutine_behind_rust(loop: Loop, toki
         finally:
             cancelled.set()
 
-    async def main() -> None:
-        task = asyncio.ensure_future(tokio.within(1000, forever()))
-        await begun.wait()
-        task.cancel()
-        await cancelled.wait()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    run(loop, main())
+    task = asyncio.ensure_future(tokio.within(1000, forever()))
+    await begun.wait()
+    task.cancel()
+    await cancelled.wait()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
-def test_a_coroutine_that_cancels_itself_is_told_to_rust(loop: Loop, tokio: Any) -> None:
+async def test_a_coroutine_that_cancels_itself_is_told_to_rust(loop: Loop, tokio: Any) -> None:
     async def give_up() -> None:
         raise asyncio.CancelledError
 
-    async def main() -> None:
-        with pytest.raises(asyncio.CancelledError):
-            await tokio.call(give_up)
-
-    run(loop, main())
+    with pytest.raises(asyncio.CancelledError):
+        await tokio.call(give_up)
 
 
 def test_context_variables_reach_the_coroutine_behind_rust(loop: Loop, tokio: Any) -> None:

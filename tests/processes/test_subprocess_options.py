@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from support.loops import run
 from support.net.pipes import emptied
 from support.programs import run_code
 
@@ -21,16 +20,14 @@ PIPE = asyncio.subprocess.PIPE
 GONE = (asyncio.CancelledError, ProcessLookupError)
 
 
-def test_what_cannot_be_started_raises_and_leaves_nothing(loop: Loop) -> None:
-    async def main() -> None:
-        with pytest.raises(FileNotFoundError, match="no-such-program"):
-            await asyncio.create_subprocess_exec("/no-such-program", stdin=PIPE, stdout=PIPE)
-        with pytest.raises(NotADirectoryError):
-            await asyncio.create_subprocess_exec("true", cwd="/dev/null")
-        with pytest.raises(TypeError, match="no_such_option"):
-            await asyncio.create_subprocess_exec("true", no_such_option=1)  # type: ignore[call-arg]  # on purpose
+async def test_what_cannot_be_started_raises_and_leaves_nothing(loop: Loop) -> None:
 
-    run(loop, main())
+    with pytest.raises(FileNotFoundError, match="no-such-program"):
+        await asyncio.create_subprocess_exec("/no-such-program", stdin=PIPE, stdout=PIPE)
+    with pytest.raises(NotADirectoryError):
+        await asyncio.create_subprocess_exec("true", cwd="/dev/null")
+    with pytest.raises(TypeError, match="no_such_option"):
+        await asyncio.create_subprocess_exec("true", no_such_option=1)  # type: ignore[call-arg]  # on purpose
 
 
 @pytest.mark.parametrize(
@@ -44,20 +41,18 @@ def test_what_cannot_be_started_raises_and_leaves_nothing(loop: Loop) -> None:
         ("errors", "strict", "errors must be None"),
     ],
 )
-def test_text_is_refused(loop: Loop, argument: str, value: Any, text: str) -> None:
-    async def main() -> None:
-        with pytest.raises(ValueError, match=f"^{text}$"):
-            await loop.subprocess_exec(asyncio.SubprocessProtocol, "true", **{argument: value})
-        if argument == "shell":
-            with pytest.raises(ValueError, match="^shell must be True$"):
-                await loop.subprocess_shell(asyncio.SubprocessProtocol, "true", shell=False)  # type: ignore[arg-type]  # on purpose
-            with pytest.raises(ValueError, match="^cmd must be a string$"):
-                await loop.subprocess_shell(asyncio.SubprocessProtocol, ["true"])  # type: ignore[arg-type]  # on purpose
-        else:
-            with pytest.raises(ValueError, match=f"^{text}$"):
-                await loop.subprocess_shell(asyncio.SubprocessProtocol, "true", **{argument: value})
+async def test_text_is_refused(loop: Loop, argument: str, value: Any, text: str) -> None:
 
-    run(loop, main())
+    with pytest.raises(ValueError, match=f"^{text}$"):
+        await loop.subprocess_exec(asyncio.SubprocessProtocol, "true", **{argument: value})
+    if argument == "shell":
+        with pytest.raises(ValueError, match="^shell must be True$"):
+            await loop.subprocess_shell(asyncio.SubprocessProtocol, "true", shell=False)  # type: ignore[arg-type]  # on purpose
+        with pytest.raises(ValueError, match="^cmd must be a string$"):
+            await loop.subprocess_shell(asyncio.SubprocessProtocol, ["true"])  # type: ignore[arg-type]  # on purpose
+    else:
+        with pytest.raises(ValueError, match=f"^{text}$"):
+            await loop.subprocess_shell(asyncio.SubprocessProtocol, "true", **{argument: value})
 
 
 async def output_of(*args: Any, **kwargs: Any) -> bytes:
@@ -65,23 +60,19 @@ async def output_of(*args: Any, **kwargs: Any) -> bytes:
     return (await process.communicate())[0]
 
 
-def test_options_of_popen_pass_through(loop: Loop, tmp_path: Path) -> None:
-    async def main() -> None:
-        assert await output_of("/usr/bin/env", env={}) == b""
-        assert await output_of("/usr/bin/env", env={"A": "1"}) == b"A=1\n"
-        assert b"PATH=" in await output_of("/usr/bin/env", env=None)
-        assert await output_of("pwd", cwd=tmp_path) == f"{tmp_path}\n".encode()
-        assert await output_of("sh", "-c", "umask", umask=0o27) == b"0027\n"
-        assert (
-            await output_of("anything", "-c", "echo $0", "name", executable="/bin/sh") == b"name\n"
-        )
-        group = await output_of("sh", "-c", "ps -o pgid= $$ || cut -d' ' -f5 /proc/$$/stat")
-        assert int(group) == os.getpgid(0)
-        session = b"cut -d' ' -f6 /proc/$$/stat; echo $$"
-        first, second = (await output_of("sh", "-c", session, start_new_session=True)).split()
-        assert first == second
+async def test_options_of_popen_pass_through(loop: Loop, tmp_path: Path) -> None:
 
-    run(loop, main())
+    assert await output_of("/usr/bin/env", env={}) == b""
+    assert await output_of("/usr/bin/env", env={"A": "1"}) == b"A=1\n"
+    assert b"PATH=" in await output_of("/usr/bin/env", env=None)
+    assert await output_of("pwd", cwd=tmp_path) == f"{tmp_path}\n".encode()
+    assert await output_of("sh", "-c", "umask", umask=0o27) == b"0027\n"
+    assert await output_of("anything", "-c", "echo $0", "name", executable="/bin/sh") == b"name\n"
+    group = await output_of("sh", "-c", "ps -o pgid= $$ || cut -d' ' -f5 /proc/$$/stat")
+    assert int(group) == os.getpgid(0)
+    session = b"cut -d' ' -f6 /proc/$$/stat; echo $$"
+    first, second = (await output_of("sh", "-c", session, start_new_session=True)).split()
+    assert first == second
 
 
 @pytest.fixture
@@ -95,33 +86,28 @@ def inheritable() -> Iterator[tuple[int, int]]:
     os.close(w)
 
 
-def test_descriptors_are_closed_even_if_inheritable(
+async def test_descriptors_are_closed_even_if_inheritable(
     loop: Loop, inheritable: tuple[int, int]
 ) -> None:
     r, w = inheritable
     is_there = f"for n in {r} {w}; do test -e /proc/self/fd/$n && echo $n; done; true"
 
-    async def main() -> None:
-        assert await output_of("sh", "-c", is_there) == b""
-        assert await output_of("sh", "-c", is_there, pass_fds=(w,)) == b"%d\n" % w
-        assert await output_of("sh", "-c", is_there, close_fds=False) == b"%d\n%d\n" % (r, w)
-
-    run(loop, main())
+    assert await output_of("sh", "-c", is_there) == b""
+    assert await output_of("sh", "-c", is_there, pass_fds=(w,)) == b"%d\n" % w
+    assert await output_of("sh", "-c", is_there, close_fds=False) == b"%d\n%d\n" % (r, w)
 
 
-def test_a_descriptor_that_is_passed_keeps_its_number_and_its_mode(loop: Loop) -> None:
-    async def main() -> None:
-        r, w = os.pipe()
-        os.set_blocking(w, False)
-        assert not os.get_inheritable(w)
-        await output_of("sh", "-c", f"echo passed > /proc/self/fd/{w}", pass_fds=(w,))
-        assert emptied(r) == b"passed\n"
-        assert not os.get_blocking(w)
-        assert not os.get_inheritable(w)
-        os.close(r)
-        os.close(w)
+async def test_a_descriptor_that_is_passed_keeps_its_number_and_its_mode(loop: Loop) -> None:
 
-    run(loop, main())
+    r, w = os.pipe()
+    os.set_blocking(w, False)
+    assert not os.get_inheritable(w)
+    await output_of("sh", "-c", f"echo passed > /proc/self/fd/{w}", pass_fds=(w,))
+    assert emptied(r) == b"passed\n"
+    assert not os.get_blocking(w)
+    assert not os.get_inheritable(w)
+    os.close(r)
+    os.close(w)
 
 
 HOOKS = """
@@ -154,30 +140,26 @@ def test_hooks_of_fork_run_only_where_python_runs_in_the_child(kind: str) -> Non
     assert out.endswith("['before', 'parent']\n")
 
 
-def test_a_function_can_run_before_the_program(loop: Loop) -> None:
-    async def main() -> None:
-        assert await output_of("pwd", preexec_fn=lambda: os.chdir("/")) == b"/\n"
-        with pytest.raises(subprocess.SubprocessError, match="preexec_fn"):
-            await output_of("true", preexec_fn=lambda: 1 / 0)
+async def test_a_function_can_run_before_the_program(loop: Loop) -> None:
 
-    run(loop, main())
+    assert await output_of("pwd", preexec_fn=lambda: os.chdir("/")) == b"/\n"
+    with pytest.raises(subprocess.SubprocessError, match="preexec_fn"):
+        await output_of("true", preexec_fn=lambda: 1 / 0)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="since 3.11")
-def test_a_process_can_have_a_group_of_its_own(loop: Loop) -> None:
-    async def main() -> None:
-        command = "cut -d' ' -f5 /proc/$$/stat; echo $$"
-        first, second = (await output_of("sh", "-c", command, process_group=0)).split()
-        assert first == second
+async def test_a_process_can_have_a_group_of_its_own(loop: Loop) -> None:
 
-    run(loop, main())
+    command = "cut -d' ' -f5 /proc/$$/stat; echo $$"
+    first, second = (await output_of("sh", "-c", command, process_group=0)).split()
+    assert first == second
 
 
-def test_a_stream_that_is_none_is_inherited(loop: Loop, capfd: pytest.CaptureFixture[str]) -> None:
-    async def main() -> None:
-        process = await asyncio.create_subprocess_shell("echo out; echo err >&2")
-        assert (process.stdin, process.stdout, process.stderr) == (None, None, None)
-        await process.wait()
+async def test_a_stream_that_is_none_is_inherited(
+    loop: Loop, capfd: pytest.CaptureFixture[str]
+) -> None:
 
-    run(loop, main())
+    process = await asyncio.create_subprocess_shell("echo out; echo err >&2")
+    assert (process.stdin, process.stdout, process.stderr) == (None, None, None)
+    await process.wait()
     assert capfd.readouterr() == ("out\n", "err\n")

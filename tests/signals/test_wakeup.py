@@ -63,22 +63,19 @@ def test_signals_are_never_written_to_who_got_a_closed_loops_number(kind: str, o
     assert (status, out.split(), err) == (0, ["-1"], "")
 
 
-def test_adding_a_handler_takes_signals_back_from_another_loop(
+async def test_adding_a_handler_takes_signals_back_from_another_loop(
     loop: Loop, new_loop: Factory
 ) -> None:
     got: list[str] = []
 
-    async def main() -> None:
-        loop.add_signal_handler(signal.SIGTERM, got.append, "TERM")
-        other = new_loop()
-        other.add_signal_handler(signal.SIGUSR1, print)
-        loop.add_signal_handler(signal.SIGHUP, got.append, "HUP")
-        os.kill(os.getpid(), signal.SIGHUP)
-        os.kill(os.getpid(), signal.SIGTERM)
-        await until(lambda: sorted(got) == ["HUP", "TERM"])
-        other.close()
-
-    run(loop, main())
+    loop.add_signal_handler(signal.SIGTERM, got.append, "TERM")
+    other = new_loop()
+    other.add_signal_handler(signal.SIGUSR1, print)
+    loop.add_signal_handler(signal.SIGHUP, got.append, "HUP")
+    os.kill(os.getpid(), signal.SIGHUP)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await until(lambda: sorted(got) == ["HUP", "TERM"])
+    other.close()
 
 
 def test_a_closed_descriptor_of_the_program_is_not_put_back(loop: Loop) -> None:

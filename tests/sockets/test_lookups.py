@@ -58,89 +58,77 @@ def begin(loop: Loop, *hosts: str) -> list[asyncio.Task[Any]]:
 
 @pytest.mark.ours_only("asyncio looks names up in the default executor")
 @pytest.mark.parametrize("call", ["getaddrinfo", "getnameinfo"])
-def test_a_busy_executor_delays_no_lookup(loop: Loop, call: str) -> None:
+async def test_a_busy_executor_delays_no_lookup(loop: Loop, call: str) -> None:
     may_end = threading.Event()
     busy = concurrent.futures.ThreadPoolExecutor(1)
     loop.set_default_executor(busy)
 
-    async def main() -> None:
-        work = loop.run_in_executor(None, may_end.wait, 10)
-        if call == "getaddrinfo":
-            assert await loop.getaddrinfo("localhost", 80)
-        else:
-            assert await loop.getnameinfo(("127.0.0.1", 80), socket.NI_NUMERICHOST)
-        assert not work.done()
-        may_end.set()
-        assert await work
-
-    run(loop, main())
+    work = loop.run_in_executor(None, may_end.wait, 10)
+    if call == "getaddrinfo":
+        assert await loop.getaddrinfo("localhost", 80)
+    else:
+        assert await loop.getnameinfo(("127.0.0.1", 80), socket.NI_NUMERICHOST)
+    assert not work.done()
+    may_end.set()
+    assert await work
 
 
 @pytest.mark.ours_only("asyncio looks up once for each call")
-def test_equal_lookups_in_flight_share_one(loop: Loop, slow: Slow) -> None:
-    async def main() -> None:
-        tasks = begin(loop, "some.name", "some.name", "other.name", "some.name")
-        await until(lambda: len(slow.calls) == 2)
-        slow.may_end.set()
-        first, second, other, third = await asyncio.gather(*tasks)
-        assert first == second == third == other == ANSWER
-        assert first is not second  # each may change its own
-        assert sorted(slow.calls) == ["other.name", "some.name"]
-        await loop.getaddrinfo("some.name", 80)
-        assert len(slow.calls) == 3, "an answer is not kept"
+async def test_equal_lookups_in_flight_share_one(loop: Loop, slow: Slow) -> None:
 
-    run(loop, main())
+    tasks = begin(loop, "some.name", "some.name", "other.name", "some.name")
+    await until(lambda: len(slow.calls) == 2)
+    slow.may_end.set()
+    first, second, other, third = await asyncio.gather(*tasks)
+    assert first == second == third == other == ANSWER
+    assert first is not second  # each may change its own
+    assert sorted(slow.calls) == ["other.name", "some.name"]
+    await loop.getaddrinfo("some.name", 80)
+    assert len(slow.calls) == 3, "an answer is not kept"
 
 
 @pytest.mark.ours_only("asyncio looks up once for each call")
-def test_those_who_share_a_failure_get_an_exception_each(loop: Loop, slow: Slow) -> None:
+async def test_those_who_share_a_failure_get_an_exception_each(loop: Loop, slow: Slow) -> None:
     slow.error = socket.gaierror(socket.EAI_NONAME, "no such name")
 
-    async def main() -> None:
-        tasks = begin(loop, "some.name", "some.name")
-        await until(lambda: slow.calls)
-        slow.may_end.set()
-        first, second = await asyncio.gather(*tasks, return_exceptions=True)
-        assert type(first) is type(second) is socket.gaierror
-        assert first.args == second.args == (socket.EAI_NONAME, "no such name")
-        assert first is not second
-        assert len(slow.calls) == 1
-
-    run(loop, main())
+    tasks = begin(loop, "some.name", "some.name")
+    await until(lambda: slow.calls)
+    slow.may_end.set()
+    first, second = await asyncio.gather(*tasks, return_exceptions=True)
+    assert type(first) is type(second) is socket.gaierror
+    assert first.args == second.args == (socket.EAI_NONAME, "no such name")
+    assert first is not second
+    assert len(slow.calls) == 1
 
 
-def test_what_replaces_getaddrinfo_is_found_at_each_call(
+async def test_what_replaces_getaddrinfo_is_found_at_each_call(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def main() -> None:
-        for number in range(3):
-            answer: Any = [(number,)]
-            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, answer=answer: answer)
-            assert answer == await loop.getaddrinfo("some.name", 80)
-        monkeypatch.setattr(socket, "getnameinfo", lambda *_: ("a", "b"))
-        assert await loop.getnameinfo(("127.0.0.1", 80)) == ("a", "b")
 
-    run(loop, main())
+    for number in range(3):
+        answer: Any = [(number,)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, answer=answer: answer)
+        assert answer == await loop.getaddrinfo("some.name", 80)
+    monkeypatch.setattr(socket, "getnameinfo", lambda *_: ("a", "b"))
+    assert await loop.getnameinfo(("127.0.0.1", 80)) == ("a", "b")
 
 
 @pytest.mark.ours_only("asyncio looks up once for each call")
-def test_lookups_by_different_functions_are_not_shared(
+async def test_lookups_by_different_functions_are_not_shared(
     loop: Loop, slow: Slow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def main() -> None:
-        (first,) = begin(loop, "some.name")
-        await until(lambda: slow.calls)
-        other: Any = [("other",)]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: other)
-        assert other == await loop.getaddrinfo("some.name", 80)
-        assert not first.done()
-        slow.may_end.set()
-        assert await first == ANSWER
 
-    run(loop, main())
+    (first,) = begin(loop, "some.name")
+    await until(lambda: slow.calls)
+    other: Any = [("other",)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: other)
+    assert other == await loop.getaddrinfo("some.name", 80)
+    assert not first.done()
+    slow.may_end.set()
+    assert await first == ANSWER
 
 
-def test_arguments_that_have_no_hash_are_looked_up(
+async def test_arguments_that_have_no_hash_are_looked_up(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
@@ -151,15 +139,12 @@ def test_arguments_that_have_no_hash_are_looked_up(
 
     monkeypatch.setattr(socket, "getaddrinfo", note)
 
-    async def main() -> None:
-        await asyncio.gather(*[loop.getaddrinfo(bytearray(b"name"), 80) for _ in range(2)])  # type: ignore[arg-type]
-        assert seen == [bytearray(b"name")] * 2
-
-    run(loop, main())
+    await asyncio.gather(*[loop.getaddrinfo(bytearray(b"name"), 80) for _ in range(2)])  # type: ignore[arg-type]
+    assert seen == [bytearray(b"name")] * 2
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_a_replaced_run_in_executor_is_called(
+async def test_a_replaced_run_in_executor_is_called(
     loop: Loop, slow: Slow, monkeypatch: pytest.MonkeyPatch, debug: bool
 ) -> None:
     """Test tools replace it, to wait for threads or to have none."""
@@ -175,12 +160,9 @@ def test_a_replaced_run_in_executor_is_called(
 
     monkeypatch.setattr(loop, "run_in_executor", at_once)
 
-    async def main() -> None:
-        assert await loop.getaddrinfo("some.name", 80) == ANSWER
-        assert used == [None]
-        assert slow.threads == [threading.current_thread().name]
-
-    run(loop, main())
+    assert await loop.getaddrinfo("some.name", 80) == ANSWER
+    assert used == [None]
+    assert slow.threads == [threading.current_thread().name]
 
 
 def test_no_name_is_looked_up_after_the_executors_end(loop: Loop) -> None:
@@ -229,40 +211,35 @@ def test_the_threads_end_with_the_loop(loop: Loop) -> None:
 
 
 @pytest.mark.ours_only("asyncio's executor runs what is queued")
-def test_a_lookup_that_was_given_up_in_the_queue_does_not_run(
+async def test_a_lookup_that_was_given_up_in_the_queue_does_not_run(
     loop: Loop, slow: Slow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: -3)  # one thread
 
-    async def main() -> None:
-        (first,) = begin(loop, "first")
-        await until(lambda: slow.calls)
-        (second,) = begin(loop, "second")
-        await turns()
-        second.cancel()
-        await turns()
-        (third, again) = begin(loop, "third", "second")
-        await turns()
-        slow.may_end.set()
-        await asyncio.gather(first, third, again)
-        assert slow.calls == ["first", "third", "second"]
-
-    run(loop, main())
+    (first,) = begin(loop, "first")
+    await until(lambda: slow.calls)
+    (second,) = begin(loop, "second")
+    await turns()
+    second.cancel()
+    await turns()
+    (third, again) = begin(loop, "third", "second")
+    await turns()
+    slow.may_end.set()
+    await asyncio.gather(first, third, again)
+    assert slow.calls == ["first", "third", "second"]
 
 
 @pytest.mark.ours_only("asyncio looks up once for each call")
-def test_one_that_gives_up_does_not_take_it_from_the_others(loop: Loop, slow: Slow) -> None:
-    async def main() -> None:
-        first, second = begin(loop, "some.name", "some.name")
-        await until(lambda: slow.calls)
-        first.cancel()
-        await turns()
-        slow.may_end.set()
-        assert await second == ANSWER
-        assert first.cancelled()
-        assert len(slow.calls) == 1
+async def test_one_that_gives_up_does_not_take_it_from_the_others(loop: Loop, slow: Slow) -> None:
 
-    run(loop, main())
+    first, second = begin(loop, "some.name", "some.name")
+    await until(lambda: slow.calls)
+    first.cancel()
+    await turns()
+    slow.may_end.set()
+    assert await second == ANSWER
+    assert first.cancelled()
+    assert len(slow.calls) == 1
 
 
 def test_a_loop_is_closed_while_a_lookup_runs(loop: Loop, slow: Slow) -> None:

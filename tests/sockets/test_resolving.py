@@ -50,7 +50,7 @@ def answer(function: Any, *arguments: Any, **keywords: Any) -> Any:
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=repr)
-def test_every_combination_is_answered_as_libc_does(loop: Loop, host: Any) -> None:
+async def test_every_combination_is_answered_as_libc_does(loop: Loop, host: Any) -> None:
     differences: list[Any] = []
 
     async def ask(*arguments: Any, **keywords: Any) -> Any:
@@ -59,29 +59,24 @@ def test_every_combination_is_answered_as_libc_does(loop: Loop, host: Any) -> No
         except Exception as error:
             return type(error), str(error)
 
-    async def main() -> None:
-        for port, family, kind in itertools.product(PORTS, FAMILIES, TYPES):
-            keywords: dict[str, Any] = {"family": family, "type": kind}
-            expected = answer(socket.getaddrinfo, host, port, **keywords)
-            if (found := await ask(host, port, **keywords)) != expected:
-                differences.append((port, keywords, expected, found))
-        for kind, proto, flags in itertools.product(TYPES, PROTOS, FLAGS):
-            keywords = {"type": kind, "proto": proto, "flags": flags}
-            expected = answer(socket.getaddrinfo, host, 80, **keywords)
-            if (found := await ask(host, 80, **keywords)) != expected:
-                differences.append((80, keywords, expected, found))
-
-    run(loop, main())
+    for port, family, kind in itertools.product(PORTS, FAMILIES, TYPES):
+        keywords: dict[str, Any] = {"family": family, "type": kind}
+        expected = answer(socket.getaddrinfo, host, port, **keywords)
+        if (found := await ask(host, port, **keywords)) != expected:
+            differences.append((port, keywords, expected, found))
+    for kind, proto, flags in itertools.product(TYPES, PROTOS, FLAGS):
+        keywords = {"type": kind, "proto": proto, "flags": flags}
+        expected = answer(socket.getaddrinfo, host, 80, **keywords)
+        if (found := await ask(host, 80, **keywords)) != expected:
+            differences.append((80, keywords, expected, found))
     assert not differences, f"{len(differences)} differ, first: {differences[0]}"
 
 
-def test_the_families_are_enumerations(loop: Loop) -> None:
-    async def main() -> None:
-        for family, kind, *_ in await loop.getaddrinfo("127.0.0.1", 80):
-            assert type(family) is socket.AddressFamily
-            assert type(kind) is socket.SocketKind
+async def test_the_families_are_enumerations(loop: Loop) -> None:
 
-    run(loop, main())
+    for family, kind, *_ in await loop.getaddrinfo("127.0.0.1", 80):
+        assert type(family) is socket.AddressFamily
+        assert type(kind) is socket.SocketKind
 
 
 @pytest.mark.parametrize("bad", [5, 1.5, object(), ["127.0.0.1"]])
@@ -118,7 +113,7 @@ def test_names_are_those_of_the_socket_module(loop: Loop, address: Any, flags: i
     assert run(loop, main()) == answer(socket.getnameinfo, address, flags)
 
 
-def test_a_replaced_resolver_is_asked(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_replaced_resolver_is_asked(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests and tunnels replace `socket.getaddrinfo`; names go through it."""
     asked: list[Any] = []
 
@@ -128,10 +123,7 @@ def test_a_replaced_resolver_is_asked(loop: Loop, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(socket, "getaddrinfo", own)
 
-    async def main() -> None:
-        assert (await loop.getaddrinfo("some.name", 80))[0][4] == ("127.0.0.1", 1)
-
-    run(loop, main())
+    assert (await loop.getaddrinfo("some.name", 80))[0][4] == ("127.0.0.1", 1)
     assert asked == ["some.name"]
 
 

@@ -51,27 +51,24 @@ async def receive(sock: socket.socket, size: int) -> bytes:
     ("offset", "count"), [(0, None), (1000, None), (0, 5000), (12345, 1 << 20)]
 )
 @pytest.mark.parametrize("way", ["socket", "transport", "fallback"])
-def test_the_wanted_part_is_sent_and_the_file_stands_behind_it(
+async def test_the_wanted_part_is_sent_and_the_file_stands_behind_it(
     loop: Loop, pair: Pair, file: IO[bytes], way: str, offset: int, count: int | None
 ) -> None:
     near, far = pair
     expected = DATA[offset:] if count is None else DATA[offset : offset + count]
 
-    async def main() -> None:
-        receiving = asyncio.ensure_future(receive(far, len(expected)))
-        if way == "socket":
-            sent = await loop.sock_sendfile(near, file, offset, count, fallback=False)
-        else:
-            transport = await attach(near, Recorder())
-            source = file if way == "transport" else io.BytesIO(DATA)
-            sent = await loop.sendfile(transport, source, offset, count, fallback=way == "fallback")
-            transport.close()
-        assert sent == len(expected)
-        assert await receiving == expected
-        if way != "fallback":
-            assert file.tell() == offset + sent
-
-    run(loop, main())
+    receiving = asyncio.ensure_future(receive(far, len(expected)))
+    if way == "socket":
+        sent = await loop.sock_sendfile(near, file, offset, count, fallback=False)
+    else:
+        transport = await attach(near, Recorder())
+        source = file if way == "transport" else io.BytesIO(DATA)
+        sent = await loop.sendfile(transport, source, offset, count, fallback=way == "fallback")
+        transport.close()
+    assert sent == len(expected)
+    assert await receiving == expected
+    if way != "fallback":
+        assert file.tell() == offset + sent
 
 
 class Noted(io.BytesIO):
@@ -85,23 +82,20 @@ class Noted(io.BytesIO):
 
 
 @pytest.mark.parametrize("way", ["socket", "transport"])
-def test_the_fallback_reads_large_parts(loop: Loop, pair: Pair, way: str, kind: str) -> None:
+async def test_the_fallback_reads_large_parts(loop: Loop, pair: Pair, way: str, kind: str) -> None:
     """Each of them costs a turn through the executor."""
     near, far = pair
     source = Noted(DATA)
     source.asked = []
 
-    async def main() -> None:
-        receiving = asyncio.ensure_future(receive(far, len(DATA)))
-        if way == "socket":
-            await loop.sock_sendfile(near, source)
-        else:
-            transport = await attach(near, Recorder())
-            await loop.sendfile(transport, source)
-            transport.close()
-        assert await receiving == DATA
-
-    run(loop, main())
+    receiving = asyncio.ensure_future(receive(far, len(DATA)))
+    if way == "socket":
+        await loop.sock_sendfile(near, source)
+    else:
+        transport = await attach(near, Recorder())
+        await loop.sendfile(transport, source)
+        transport.close()
+    assert await receiving == DATA
     small = kind == "asyncio" and way == "transport"
     assert set(source.asked) == {(16 if small else 256) * 1024}
 
@@ -112,127 +106,111 @@ def test_an_empty_file_sends_nothing(loop: Loop, pair: Pair, tmp_path: Path) -> 
         assert run(loop, loop.sock_sendfile(pair[0], file)) == 0
 
 
-def test_what_was_written_before_comes_first(loop: Loop, pair: Pair, file: IO[bytes]) -> None:
+async def test_what_was_written_before_comes_first(loop: Loop, pair: Pair, file: IO[bytes]) -> None:
     near, far = pair
 
-    async def main() -> None:
-        transport = await attach(near, Recorder())
-        full = fill(near)
-        transport.write(b"head")
-        sending = asyncio.ensure_future(loop.sendfile(transport, file))
-        received = await receive(far, full + 4 + len(DATA))
-        assert received[full:] == b"head" + DATA
-        assert await sending == len(DATA)
-        transport.write(b"tail")
-        assert await receive(far, 4) == b"tail"
-        transport.close()
-
-    run(loop, main())
+    transport = await attach(near, Recorder())
+    full = fill(near)
+    transport.write(b"head")
+    sending = asyncio.ensure_future(loop.sendfile(transport, file))
+    received = await receive(far, full + 4 + len(DATA))
+    assert received[full:] == b"head" + DATA
+    assert await sending == len(DATA)
+    transport.write(b"tail")
+    assert await receive(far, 4) == b"tail"
+    transport.close()
 
 
-def test_nothing_is_written_or_read_meanwhile(loop: Loop, pair: Pair, file: IO[bytes]) -> None:
+async def test_nothing_is_written_or_read_meanwhile(
+    loop: Loop, pair: Pair, file: IO[bytes]
+) -> None:
     near, far = pair
     descriptor = near.fileno()
 
-    async def main() -> None:
-        protocol = Recorder()
-        transport = await attach(near, protocol)
-        fill(near)
-        sending = asyncio.ensure_future(loop.sendfile(transport, file))
-        await asyncio.sleep(0)
-        with pytest.raises(RuntimeError, match="unable to write; sendfile is in progress"):
-            transport.write(b"x")
-        assert not transport.is_reading()
-        far.send(b"later")
-        await until(lambda: arrived(descriptor))
-        await turns()
-        assert not protocol.data
-        sending.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await sending
-        assert transport.is_reading()
-        assert await protocol.wait_data(5) == b"later"
+    protocol = Recorder()
+    transport = await attach(near, protocol)
+    fill(near)
+    sending = asyncio.ensure_future(loop.sendfile(transport, file))
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="unable to write; sendfile is in progress"):
         transport.write(b"x")
-        transport.abort()
-        await protocol.wait_lost()
+    assert not transport.is_reading()
+    far.send(b"later")
+    await until(lambda: arrived(descriptor))
+    await turns()
+    assert not protocol.data
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert transport.is_reading()
+    assert await protocol.wait_data(5) == b"later"
+    transport.write(b"x")
+    transport.abort()
+    await protocol.wait_lost()
 
-    run(loop, main())
 
-
-def test_a_cancelled_wait_on_a_socket_leaves_it_usable(
+async def test_a_cancelled_wait_on_a_socket_leaves_it_usable(
     loop: Loop, pair: Pair, file: IO[bytes]
 ) -> None:
     near, far = pair
 
-    async def main() -> None:
-        full = fill(near)
-        sending = asyncio.ensure_future(loop.sock_sendfile(near, file))
-        await asyncio.sleep(0)
-        sending.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await sending
-        assert await drain_socket(far, full) == full
-        await loop.sock_sendall(near, b"x")
-        assert await receive(far, 1) == b"x"
-
-    run(loop, main())
+    full = fill(near)
+    sending = asyncio.ensure_future(loop.sock_sendfile(near, file))
+    await asyncio.sleep(0)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert await drain_socket(far, full) == full
+    await loop.sock_sendall(near, b"x")
+    assert await receive(far, 1) == b"x"
 
 
 @pytest.mark.parametrize("native", [True, False])
-def test_a_peer_that_goes_away_is_a_connection_error(
+async def test_a_peer_that_goes_away_is_a_connection_error(
     loop: Loop, pair: Pair, file: IO[bytes], native: bool
 ) -> None:
     near, far = pair
 
-    async def main() -> None:
-        protocol = Recorder()
-        transport = await attach(near, protocol)
-        source = file if native else io.BytesIO(DATA * 4)
-        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
-        sending = asyncio.ensure_future(loop.sendfile(transport, source))
-        await receive(far, 1 << 12)
-        far.close()
-        with pytest.raises(ConnectionError):
-            await sending
-        transport.abort()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    protocol = Recorder()
+    transport = await attach(near, protocol)
+    source = file if native else io.BytesIO(DATA * 4)
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
+    sending = asyncio.ensure_future(loop.sendfile(transport, source))
+    await receive(far, 1 << 12)
+    far.close()
+    with pytest.raises(ConnectionError):
+        await sending
+    transport.abort()
+    await protocol.wait_lost()
 
 
-def test_the_protocol_gets_its_place_back_after_a_fallback(loop: Loop, pair: Pair) -> None:
+async def test_the_protocol_gets_its_place_back_after_a_fallback(loop: Loop, pair: Pair) -> None:
     near, far = pair
 
-    async def main() -> None:
-        protocol = Recorder()
-        transport = await attach(near, protocol)
-        sending = asyncio.ensure_future(loop.sendfile(transport, io.BytesIO(DATA)))
-        assert await receive(far, len(DATA)) == DATA
-        assert await sending == len(DATA)
-        assert transport.get_protocol() is protocol
-        assert transport.is_reading()
-        far.send(b"data")
-        assert await protocol.wait_data(4) == b"data"
-        transport.close()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    protocol = Recorder()
+    transport = await attach(near, protocol)
+    sending = asyncio.ensure_future(loop.sendfile(transport, io.BytesIO(DATA)))
+    assert await receive(far, len(DATA)) == DATA
+    assert await sending == len(DATA)
+    assert transport.get_protocol() is protocol
+    assert transport.is_reading()
+    far.send(b"data")
+    assert await protocol.wait_data(4) == b"data"
+    transport.close()
+    await protocol.wait_lost()
 
 
-def test_no_fallback_means_an_error(loop: Loop, pair: Pair) -> None:
+async def test_no_fallback_means_an_error(loop: Loop, pair: Pair) -> None:
     near, _ = pair
 
-    async def main() -> None:
-        with pytest.raises(asyncio.SendfileNotAvailableError, match="not a regular file"):
-            await loop.sock_sendfile(near, io.BytesIO(DATA), fallback=False)
-        transport = await attach(near, Recorder())
-        with pytest.raises(asyncio.SendfileNotAvailableError, match="not a regular file"):
-            await loop.sendfile(transport, io.BytesIO(DATA), fallback=False)
-        assert transport.is_reading()
-        transport.write(b"x")
-        transport.close()
-
-    run(loop, main())
+    with pytest.raises(asyncio.SendfileNotAvailableError, match="not a regular file"):
+        await loop.sock_sendfile(near, io.BytesIO(DATA), fallback=False)
+    transport = await attach(near, Recorder())
+    with pytest.raises(asyncio.SendfileNotAvailableError, match="not a regular file"):
+        await loop.sendfile(transport, io.BytesIO(DATA), fallback=False)
+    assert transport.is_reading()
+    transport.write(b"x")
+    transport.close()
 
 
 def test_a_pipe_falls_back(loop: Loop, pair: Pair) -> None:

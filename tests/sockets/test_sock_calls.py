@@ -67,20 +67,17 @@ def test_data_that_is_there_comes_without_a_turn(loop: Loop, pair: Pair) -> None
     assert caught.value.value == b"data"
 
 
-def test_receiving_waits_for_data_and_then_for_the_end(loop: Loop, pair: Pair) -> None:
+async def test_receiving_waits_for_data_and_then_for_the_end(loop: Loop, pair: Pair) -> None:
     near, far = pair
 
-    async def main() -> None:
-        waiting = asyncio.ensure_future(loop.sock_recv(near, 100))
-        await asyncio.sleep(0)
-        far.send(b"data")
-        assert await waiting == b"data"
-        waiting = asyncio.ensure_future(loop.sock_recv(near, 100))
-        await asyncio.sleep(0)
-        far.close()
-        assert await waiting == b""
-
-    run(loop, main())
+    waiting = asyncio.ensure_future(loop.sock_recv(near, 100))
+    await asyncio.sleep(0)
+    far.send(b"data")
+    assert await waiting == b"data"
+    waiting = asyncio.ensure_future(loop.sock_recv(near, 100))
+    await asyncio.sleep(0)
+    far.close()
+    assert await waiting == b""
 
 
 def test_no_more_is_received_than_asked_for(loop: Loop, pair: Pair) -> None:
@@ -105,22 +102,19 @@ def test_a_buffer_of_wide_items_is_filled_by_bytes(loop: Loop, pair: Pair) -> No
 
 
 @pytest.mark.parametrize("size", [1, 32 * 1024, 65536, 1 << 20])
-def test_large_messages_come_whole(loop: Loop, size: int) -> None:
+async def test_large_messages_come_whole(loop: Loop, size: int) -> None:
     data = os.urandom(3 << 20)
 
-    async def main() -> None:
-        with tcp_pair() as (near, far):
-            sending = asyncio.ensure_future(loop.sock_sendall(far, data))
-            count = 3 << 20 if size > 1 else 1000
-            received = bytearray()
-            while len(received) < count:
-                received += await loop.sock_recv(near, size)
-            assert received == data[: len(received)]
-            sending.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sending
-
-    run(loop, main())
+    with tcp_pair() as (near, far):
+        sending = asyncio.ensure_future(loop.sock_sendall(far, data))
+        count = 3 << 20 if size > 1 else 1000
+        received = bytearray()
+        while len(received) < count:
+            received += await loop.sock_recv(near, size)
+        assert received == data[: len(received)]
+        sending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sending
 
 
 @pytest.mark.parametrize("kind_of_data", [bytes, bytearray, memoryview])
@@ -157,53 +151,44 @@ def test_a_buffer_that_is_being_sent_cannot_be_resized(loop: Loop, pair: Pair) -
     data.clear()
 
 
-def test_both_directions_of_a_socket_wait_at_once(loop: Loop, pair: Pair) -> None:
+async def test_both_directions_of_a_socket_wait_at_once(loop: Loop, pair: Pair) -> None:
     near, far = pair
 
-    async def main() -> None:
-        full = fill(near)
-        sending = asyncio.ensure_future(loop.sock_sendall(near, b"last"))
-        receiving = asyncio.ensure_future(loop.sock_recv(near, 10))
-        await asyncio.sleep(0)
-        far.send(b"here")
-        assert await receiving == b"here"
-        assert not sending.done()
-        assert await drain_socket(far, full + 4) == full + 4
-        await sending
-
-    run(loop, main())
+    full = fill(near)
+    sending = asyncio.ensure_future(loop.sock_sendall(near, b"last"))
+    receiving = asyncio.ensure_future(loop.sock_recv(near, 10))
+    await asyncio.sleep(0)
+    far.send(b"here")
+    assert await receiving == b"here"
+    assert not sending.done()
+    assert await drain_socket(far, full + 4) == full + 4
+    await sending
 
 
-def test_the_second_of_two_readers_gets_the_data(loop: Loop, pair: Pair) -> None:
+async def test_the_second_of_two_readers_gets_the_data(loop: Loop, pair: Pair) -> None:
     near, far = pair
 
-    async def main() -> None:
-        first = asyncio.ensure_future(loop.sock_recv(near, 10))
-        await asyncio.sleep(0)
-        second = asyncio.ensure_future(loop.sock_recv(near, 10))
-        await asyncio.sleep(0)
-        first.cancel()
-        await asyncio.sleep(0)
-        assert first.cancelled()
-        far.send(b"data")
-        assert await second == b"data"
-
-    run(loop, main())
+    first = asyncio.ensure_future(loop.sock_recv(near, 10))
+    await asyncio.sleep(0)
+    second = asyncio.ensure_future(loop.sock_recv(near, 10))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)
+    assert first.cancelled()
+    far.send(b"data")
+    assert await second == b"data"
 
 
-def test_a_cancelled_call_leaves_the_data_to_the_next_one(loop: Loop, pair: Pair) -> None:
+async def test_a_cancelled_call_leaves_the_data_to_the_next_one(loop: Loop, pair: Pair) -> None:
     near, far = pair
 
-    async def main() -> None:
-        waiting = asyncio.ensure_future(loop.sock_recv(near, 10))
-        await asyncio.sleep(0)
-        waiting.cancel()
-        far.send(b"data")
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-        assert await loop.sock_recv(near, 10) == b"data"
-
-    run(loop, main())
+    waiting = asyncio.ensure_future(loop.sock_recv(near, 10))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    far.send(b"data")
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await loop.sock_recv(near, 10) == b"data"
 
 
 @pytest.mark.ours_only("asyncio has received by then, and drops what it received")
@@ -220,74 +205,66 @@ def test_a_call_cancelled_after_its_event_has_taken_nothing(loop: Loop, pair: Pa
         assert near.recv(10) == b"data"
 
 
-def test_a_cancelled_accept_drops_no_connection(loop: Loop) -> None:
-    async def main() -> None:
-        with listening() as listener, socket.socket() as client:
-            listener.setblocking(False)
-            waiting = asyncio.ensure_future(loop.sock_accept(listener))
-            await asyncio.sleep(0)
-            waiting.cancel()
-            client.connect(listener.getsockname())
-            with pytest.raises(asyncio.CancelledError):
-                await waiting
-            accepted, address = await loop.sock_accept(listener)
-            with accepted:
-                assert address == client.getsockname()
+async def test_a_cancelled_accept_drops_no_connection(loop: Loop) -> None:
 
-    run(loop, main())
+    with listening() as listener, socket.socket() as client:
+        listener.setblocking(False)
+        waiting = asyncio.ensure_future(loop.sock_accept(listener))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        client.connect(listener.getsockname())
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        accepted, address = await loop.sock_accept(listener)
+        with accepted:
+            assert address == client.getsockname()
 
 
-def test_an_accepted_socket_is_like_asyncios(loop: Loop) -> None:
-    async def main() -> None:
-        with listening() as listener, socket.socket() as client:
-            listener.setblocking(False)
-            accepting = asyncio.ensure_future(loop.sock_accept(listener))
-            client.setblocking(False)
-            await loop.sock_connect(client, listener.getsockname())
-            accepted, address = await accepting
-            with accepted:
-                assert type(accepted) is socket.socket
-                assert accepted.gettimeout() == 0.0
-                assert not os.get_blocking(accepted.fileno())
-                assert not accepted.get_inheritable()
-                ours = (accepted.family, accepted.type, accepted.proto)
-                assert ours == (listener.family, listener.type, listener.proto)
-                assert address == client.getsockname()
+async def test_an_accepted_socket_is_like_asyncios(loop: Loop) -> None:
 
-    run(loop, main())
+    with listening() as listener, socket.socket() as client:
+        listener.setblocking(False)
+        accepting = asyncio.ensure_future(loop.sock_accept(listener))
+        client.setblocking(False)
+        await loop.sock_connect(client, listener.getsockname())
+        accepted, address = await accepting
+        with accepted:
+            assert type(accepted) is socket.socket
+            assert accepted.gettimeout() == 0.0
+            assert not os.get_blocking(accepted.fileno())
+            assert not accepted.get_inheritable()
+            ours = (accepted.family, accepted.type, accepted.proto)
+            assert ours == (listener.family, listener.type, listener.proto)
+            assert address == client.getsockname()
 
 
-def test_a_unix_listener_accepts(loop: Loop) -> None:
-    async def main() -> None:
-        with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
-            listener.bind("")
-            listener.listen()
-            listener.setblocking(False)
-            client.connect(listener.getsockname())
-            accepted, address = await loop.sock_accept(listener)
-            accepted.close()
-            assert address == ""
+async def test_a_unix_listener_accepts(loop: Loop) -> None:
 
-    run(loop, main())
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+        listener.bind("")
+        listener.listen()
+        listener.setblocking(False)
+        client.connect(listener.getsockname())
+        accepted, address = await loop.sock_accept(listener)
+        accepted.close()
+        assert address == ""
 
 
 @needs_datagram_calls
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
-def test_datagrams_come_with_their_sender(loop: Loop, family: socket.AddressFamily) -> None:
-    async def main() -> None:
-        with datagram_socket(family) as near, datagram_socket(family) as far:
-            waiting = asyncio.ensure_future(newer(loop).sock_recvfrom(near, 100))
-            await asyncio.sleep(0)
-            assert await newer(loop).sock_sendto(far, b"data", near.getsockname()) == 4
-            assert await waiting == (b"data", far.getsockname())
-            space = bytearray(10)
-            into = asyncio.ensure_future(newer(loop).sock_recvfrom_into(near, space))
-            await asyncio.sleep(0)
-            await newer(loop).sock_sendto(far, b"more", near.getsockname())
-            assert await into == (4, far.getsockname())
-            assert space[:4] == b"more"
+async def test_datagrams_come_with_their_sender(loop: Loop, family: socket.AddressFamily) -> None:
 
-    run(loop, main())
+    with datagram_socket(family) as near, datagram_socket(family) as far:
+        waiting = asyncio.ensure_future(newer(loop).sock_recvfrom(near, 100))
+        await asyncio.sleep(0)
+        assert await newer(loop).sock_sendto(far, b"data", near.getsockname()) == 4
+        assert await waiting == (b"data", far.getsockname())
+        space = bytearray(10)
+        into = asyncio.ensure_future(newer(loop).sock_recvfrom_into(near, space))
+        await asyncio.sleep(0)
+        await newer(loop).sock_sendto(far, b"more", near.getsockname())
+        assert await into == (4, far.getsockname())
+        assert space[:4] == b"more"
 
 
 @needs_datagram_calls
@@ -380,87 +357,75 @@ def test_a_descriptor_of_a_transport_is_refused_once_it_would_wait(loop: Loop, p
     run(loop, main())
 
 
-def test_a_number_that_is_another_socket_now_is_watched_anew(loop: Loop) -> None:
-    async def main() -> None:
+async def test_a_number_that_is_another_socket_now_is_watched_anew(loop: Loop) -> None:
+
+    for _ in range(3):
+        with socket_pair() as (near, far):
+            waiting = asyncio.ensure_future(loop.sock_recv(near, 10))
+            await asyncio.sleep(0)
+            far.send(b"data")
+            assert await waiting == b"data"
+
+
+async def test_a_duplicate_that_lives_on_disturbs_nobody(loop: Loop) -> None:
+
+    with contextlib.ExitStack() as kept:
         for _ in range(3):
             with socket_pair() as (near, far):
+                kept.enter_context(near.dup())
                 waiting = asyncio.ensure_future(loop.sock_recv(near, 10))
                 await asyncio.sleep(0)
                 far.send(b"data")
                 assert await waiting == b"data"
 
-    run(loop, main())
 
+async def test_the_loop_does_not_keep_a_forgotten_socket_open(loop: Loop) -> None:
 
-def test_a_duplicate_that_lives_on_disturbs_nobody(loop: Loop) -> None:
-    async def main() -> None:
-        with contextlib.ExitStack() as kept:
-            for _ in range(3):
-                with socket_pair() as (near, far):
-                    kept.enter_context(near.dup())
-                    waiting = asyncio.ensure_future(loop.sock_recv(near, 10))
-                    await asyncio.sleep(0)
-                    far.send(b"data")
-                    assert await waiting == b"data"
-
-    run(loop, main())
-
-
-def test_the_loop_does_not_keep_a_forgotten_socket_open(loop: Loop) -> None:
-    async def main() -> None:
-        near, far = socket.socketpair()
-        near.setblocking(False)
-        # An unclosed socket warns, which is what it is here for.
-        warnings.simplefilter("ignore", ResourceWarning)
-        with far:
-            waiting = asyncio.ensure_future(loop.sock_recv(near, 10))
-            await asyncio.sleep(0)
-            far.send(b"data")
-            assert await waiting == b"data"
-            del near, waiting
-            await asyncio.sleep(0)
-            gc.collect()
-            assert far.recv(10) == b""
-
-    run(loop, main())
-
-
-def test_a_users_writer_does_not_disturb_a_waiting_receive(loop: Loop, pair: Pair) -> None:
-    near, far = pair
-
-    async def main() -> None:
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    # An unclosed socket warns, which is what it is here for.
+    warnings.simplefilter("ignore", ResourceWarning)
+    with far:
         waiting = asyncio.ensure_future(loop.sock_recv(near, 10))
         await asyncio.sleep(0)
-        called: list[int] = []
-        loop.add_writer(near, called.append, 1)
-        await until(lambda: called)
         far.send(b"data")
         assert await waiting == b"data"
-        assert loop.remove_writer(near)
+        del near, waiting
+        await asyncio.sleep(0)
+        gc.collect()
+        assert far.recv(10) == b""
 
-    run(loop, main())
 
-
-def test_a_users_reader_takes_the_place_of_a_waiting_receive(loop: Loop, pair: Pair) -> None:
+async def test_a_users_writer_does_not_disturb_a_waiting_receive(loop: Loop, pair: Pair) -> None:
     near, far = pair
 
-    async def main() -> None:
-        waiting = asyncio.ensure_future(loop.sock_recv(near, 10))
-        await asyncio.sleep(0)
-        seen: list[bytes] = []
-        loop.add_reader(near, lambda: seen.append(near.recv(10)))
-        far.send(b"data")
-        await until(lambda: seen)
-        assert not waiting.done()
-        waiting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await waiting
-        far.send(b"more")
-        await until(lambda: len(seen) == 2)
-        assert loop.remove_reader(near)
-        assert seen == [b"data", b"more"]
+    waiting = asyncio.ensure_future(loop.sock_recv(near, 10))
+    await asyncio.sleep(0)
+    called: list[int] = []
+    loop.add_writer(near, called.append, 1)
+    await until(lambda: called)
+    far.send(b"data")
+    assert await waiting == b"data"
+    assert loop.remove_writer(near)
 
-    run(loop, main())
+
+async def test_a_users_reader_takes_the_place_of_a_waiting_receive(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+
+    waiting = asyncio.ensure_future(loop.sock_recv(near, 10))
+    await asyncio.sleep(0)
+    seen: list[bytes] = []
+    loop.add_reader(near, lambda: seen.append(near.recv(10)))
+    far.send(b"data")
+    await until(lambda: seen)
+    assert not waiting.done()
+    waiting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await waiting
+    far.send(b"more")
+    await until(lambda: len(seen) == 2)
+    assert loop.remove_reader(near)
+    assert seen == [b"data", b"more"]
 
 
 class Renamed(socket.socket):

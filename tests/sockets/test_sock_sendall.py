@@ -57,17 +57,16 @@ def test_others_have_their_turn(loop: Loop, slow: tuple[Slow, socket.socket]) ->
 
 
 @pytest.mark.ours_only("asyncio watches a socket that is gone")
-def test_closing_it_between_two_turns_is_told(loop: Loop, slow: tuple[Slow, socket.socket]) -> None:
+async def test_closing_it_between_two_turns_is_told(
+    loop: Loop, slow: tuple[Slow, socket.socket]
+) -> None:
     near, _ = slow
 
-    async def main() -> None:
-        task = asyncio.ensure_future(loop.sock_sendall(near, bytes(20_000)))
-        await asyncio.sleep(0)
-        near.close()
-        with pytest.raises(OSError, match="Bad file descriptor"):
-            await task
-
-    run(loop, main())
+    task = asyncio.ensure_future(loop.sock_sendall(near, bytes(20_000)))
+    await asyncio.sleep(0)
+    near.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        await task
 
 
 @pytest.mark.ours_only("asyncio sends in the callback of the event")

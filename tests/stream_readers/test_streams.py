@@ -31,105 +31,90 @@ async def close(writer: asyncio.StreamWriter) -> None:
     await writer.wait_closed()
 
 
-def test_every_way_to_read(loop: Loop, streams: ModuleType, pair: Pair) -> None:
+async def test_every_way_to_read(loop: Loop, streams: ModuleType, pair: Pair) -> None:
     near, far = pair
 
-    async def main() -> None:
-        reader, writer = await open_stream(streams, near)
-        far.send(b"line\nfour" + b"upto;rest")
-        assert await reader.readline() == b"line\n"
-        assert await reader.readexactly(4) == b"four"
-        assert await reader.readuntil(b";") == b"upto;"
-        assert await reader.read(2) == b"re"
-        assert await reader.read(100) == b"st"
-        assert not reader.at_eof()
-        far.send(b"tail")
-        far.shutdown(socket.SHUT_WR)
-        assert await reader.read() == b"tail"
-        assert reader.at_eof()
-        assert await reader.readline() == b""
-        await close(writer)
-
-    run(loop, main())
+    reader, writer = await open_stream(streams, near)
+    far.send(b"line\nfour" + b"upto;rest")
+    assert await reader.readline() == b"line\n"
+    assert await reader.readexactly(4) == b"four"
+    assert await reader.readuntil(b";") == b"upto;"
+    assert await reader.read(2) == b"re"
+    assert await reader.read(100) == b"st"
+    assert not reader.at_eof()
+    far.send(b"tail")
+    far.shutdown(socket.SHUT_WR)
+    assert await reader.read() == b"tail"
+    assert reader.at_eof()
+    assert await reader.readline() == b""
+    await close(writer)
 
 
-def test_waiting_readers_are_woken_by_data_and_by_the_end(
+async def test_waiting_readers_are_woken_by_data_and_by_the_end(
     loop: Loop, streams: ModuleType, pair: Pair
 ) -> None:
     near, far = pair
 
-    async def main() -> None:
-        reader, writer = await open_stream(streams, near)
-        waiting = loop.create_task(reader.readline())
-        await asyncio.sleep(0)
-        far.send(b"half")
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert not waiting.done()
-        far.send(b" and half\n")
-        assert await waiting == b"half and half\n"
-        waiting = loop.create_task(reader.readline())
-        await asyncio.sleep(0)
-        far.shutdown(socket.SHUT_WR)
-        assert await waiting == b""
-        await close(writer)
-
-    run(loop, main())
+    reader, writer = await open_stream(streams, near)
+    waiting = loop.create_task(reader.readline())
+    await asyncio.sleep(0)
+    far.send(b"half")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    far.send(b" and half\n")
+    assert await waiting == b"half and half\n"
+    waiting = loop.create_task(reader.readline())
+    await asyncio.sleep(0)
+    far.shutdown(socket.SHUT_WR)
+    assert await waiting == b""
+    await close(writer)
 
 
-def test_the_readers_errors_are_asyncios(loop: Loop, streams: ModuleType, pair: Pair) -> None:
+async def test_the_readers_errors_are_asyncios(loop: Loop, streams: ModuleType, pair: Pair) -> None:
     near, far = pair
 
-    async def main() -> None:
-        reader, writer = await open_stream(streams, near, limit=16)
-        far.send(b"x" * 60 + b"\n")
-        with pytest.raises(ValueError, match="longer than limit|exceed"):
-            await reader.readline()
-        far.send(b"abc")
-        far.shutdown(socket.SHUT_WR)
-        with pytest.raises(asyncio.IncompleteReadError) as caught:
-            await reader.readexactly(1000)
-        assert caught.value.expected == 1000
-        await close(writer)
-
-    run(loop, main())
+    reader, writer = await open_stream(streams, near, limit=16)
+    far.send(b"x" * 60 + b"\n")
+    with pytest.raises(ValueError, match="longer than limit|exceed"):
+        await reader.readline()
+    far.send(b"abc")
+    far.shutdown(socket.SHUT_WR)
+    with pytest.raises(asyncio.IncompleteReadError) as caught:
+        await reader.readexactly(1000)
+    assert caught.value.expected == 1000
+    await close(writer)
 
 
-def test_two_readers_at_once_are_refused(loop: Loop, streams: ModuleType, pair: Pair) -> None:
+async def test_two_readers_at_once_are_refused(loop: Loop, streams: ModuleType, pair: Pair) -> None:
     near, _ = pair
 
-    async def main() -> None:
-        reader, writer = await open_stream(streams, near)
-        first = loop.create_task(reader.read(1))
-        await asyncio.sleep(0)
-        with pytest.raises(RuntimeError, match="called while another coroutine is already waiting"):
-            await reader.read(1)
-        first.cancel()
-        await close(writer)
-
-    run(loop, main())
+    reader, writer = await open_stream(streams, near)
+    first = loop.create_task(reader.read(1))
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="called while another coroutine is already waiting"):
+        await reader.read(1)
+    first.cancel()
+    await close(writer)
 
 
-def test_the_reader_stops_the_sender_at_twice_its_limit(
+async def test_the_reader_stops_the_sender_at_twice_its_limit(
     loop: Loop, streams: ModuleType, pair: Pair
 ) -> None:
     near, far = pair
     far.setblocking(True)
     size = 3_000_000
 
-    async def main() -> None:
-        reader, writer = await open_stream(streams, near, limit=1000)
-        sending = loop.run_in_executor(None, far.sendall, bytes(size))
-        await until(lambda: not transport_of(writer).is_reading())
-        assert not sending.done()
-        received = 0
-        while received < size:
-            received += len(await reader.read(100_000))
-        await sending
-        assert received == size
-        await close(writer)
-
-    run(loop, main())
+    reader, writer = await open_stream(streams, near, limit=1000)
+    sending = loop.run_in_executor(None, far.sendall, bytes(size))
+    await until(lambda: not transport_of(writer).is_reading())
+    assert not sending.done()
+    received = 0
+    while received < size:
+        received += len(await reader.read(100_000))
+    await sending
+    assert received == size
+    await close(writer)
 
 
 def transport_of(writer: asyncio.StreamWriter) -> Any:
@@ -154,31 +139,28 @@ def test_a_reset_reaches_the_reader(loop: Loop, streams: ModuleType) -> None:
         run(loop, main(near, far))
 
 
-def test_drain_after_the_end_says_so(loop: Loop, streams: ModuleType, pair: Pair) -> None:
+async def test_drain_after_the_end_says_so(loop: Loop, streams: ModuleType, pair: Pair) -> None:
     near, far = pair
 
-    async def main() -> None:
-        reader, writer = await open_stream(streams, near)
-        far.close()
-        assert await reader.read() == b""
-        # The peer may have closed one direction only: that he is gone shows in writing.
-        assert not writer.transport.is_closing()
-        deadline = loop.time() + PATIENCE
-        with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            while loop.time() < deadline:
-                writer.write(b"x")
-                await writer.drain()
-                await asyncio.sleep(0)
-        writer.close()
-        try:
-            await writer.wait_closed()
-        except ConnectionError:
-            pass
-
-    run(loop, main())
+    reader, writer = await open_stream(streams, near)
+    far.close()
+    assert await reader.read() == b""
+    # The peer may have closed one direction only: that he is gone shows in writing.
+    assert not writer.transport.is_closing()
+    deadline = loop.time() + PATIENCE
+    with pytest.raises((ConnectionResetError, BrokenPipeError)):
+        while loop.time() < deadline:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0)
+    writer.close()
+    try:
+        await writer.wait_closed()
+    except ConnectionError:
+        pass
 
 
-def test_an_echo_server_serves_many_clients(loop: Loop, streams: ModuleType) -> None:
+async def test_an_echo_server_serves_many_clients(loop: Loop, streams: ModuleType) -> None:
     clients, lines = 40, 25
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -196,17 +178,14 @@ def test_an_echo_server_serves_many_clients(loop: Loop, streams: ModuleType) -> 
             assert await reader.readline() == text
         await close(writer)
 
-    async def main() -> None:
-        server = await streams.start_server(serve, "127.0.0.1", 0)
-        address = server.sockets[0].getsockname()
-        await asyncio.gather(*(client(address, number) for number in range(clients)))
-        server.close()
-        await server.wait_closed()
-
-    run(loop, main())
+    server = await streams.start_server(serve, "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()
+    await asyncio.gather(*(client(address, number) for number in range(clients)))
+    server.close()
+    await server.wait_closed()
 
 
-def test_a_servers_callback_that_fails_is_reported(
+async def test_a_servers_callback_that_fails_is_reported(
     loop: Loop, streams: ModuleType, reports: list[Any]
 ) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -216,38 +195,32 @@ def test_a_servers_callback_that_fails_is_reported(
         finally:
             writer.close()
 
-    async def main() -> None:
-        server = await streams.start_server(serve, "127.0.0.1", 0)
-        reader, writer = await streams.open_connection(*server.sockets[0].getsockname())
-        writer.write(b"x")
-        assert await reader.read() == b""
-        await close(writer)
-        await until(lambda: reports)
-        server.close()
-
-    run(loop, main())
+    server = await streams.start_server(serve, "127.0.0.1", 0)
+    reader, writer = await streams.open_connection(*server.sockets[0].getsockname())
+    writer.write(b"x")
+    assert await reader.read() == b""
+    await close(writer)
+    await until(lambda: reports)
+    server.close()
     assert isinstance(reports.pop()["exception"], LookupError)
 
 
-def test_half_a_connection_can_be_closed(loop: Loop, streams: ModuleType) -> None:
+async def test_half_a_connection_can_be_closed(loop: Loop, streams: ModuleType) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         everything = await reader.read()
         writer.write(b"%d bytes" % len(everything))
         await close(writer)
 
-    async def main() -> None:
-        server = await streams.start_server(serve, "127.0.0.1", 0)
-        reader, writer = await streams.open_connection(*server.sockets[0].getsockname())
-        writer.write(bytes(1_000_000))
-        writer.write_eof()
-        assert await reader.read() == b"1000000 bytes"
-        await close(writer)
-        server.close()
-
-    run(loop, main())
+    server = await streams.start_server(serve, "127.0.0.1", 0)
+    reader, writer = await streams.open_connection(*server.sockets[0].getsockname())
+    writer.write(bytes(1_000_000))
+    writer.write_eof()
+    assert await reader.read() == b"1000000 bytes"
+    await close(writer)
+    server.close()
 
 
-def test_a_subclassed_reader_sees_feed_data_and_feed_eof(
+async def test_a_subclassed_reader_sees_feed_data_and_feed_eof(
     loop: Loop, streams: ModuleType, pair: Pair
 ) -> None:
     near, far = pair
@@ -262,44 +235,38 @@ def test_a_subclassed_reader_sees_feed_data_and_feed_eof(
             seen.append("eof")
             super().feed_eof()
 
-    async def main() -> None:
-        reader = Reader(loop=loop)
-        protocol = streams.StreamReaderProtocol(reader, loop=loop)
-        connect = (
-            loop.create_unix_connection if near.family == socket.AF_UNIX else loop.create_connection
-        )
-        transport, _ = await connect(lambda: protocol, sock=near)
-        far.send(b"data")
-        assert await reader.readexactly(4) == b"data"
-        far.close()
-        assert await reader.read() == b""
-        transport.close()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-
-    run(loop, main())
+    reader = Reader(loop=loop)
+    protocol = streams.StreamReaderProtocol(reader, loop=loop)
+    connect = (
+        loop.create_unix_connection if near.family == socket.AF_UNIX else loop.create_connection
+    )
+    transport, _ = await connect(lambda: protocol, sock=near)
+    far.send(b"data")
+    assert await reader.readexactly(4) == b"data"
+    far.close()
+    assert await reader.read() == b""
+    transport.close()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
     # The end is fed when it is read and once more when the connection is lost.
     assert seen[:2] == [b"data", "eof"]
     assert set(seen[2:]) <= {"eof"}
 
 
-def test_cancelling_a_read_loses_no_data(loop: Loop, streams: ModuleType, pair: Pair) -> None:
+async def test_cancelling_a_read_loses_no_data(loop: Loop, streams: ModuleType, pair: Pair) -> None:
     near, far = pair
 
-    async def main() -> None:
-        reader, writer = await open_stream(streams, near)
-        for number in range(50):
-            task = loop.create_task(reader.readexactly(4))
+    reader, writer = await open_stream(streams, near)
+    for number in range(50):
+        task = loop.create_task(reader.readexactly(4))
+        await asyncio.sleep(0)
+        far.send(b"%04d" % number)
+        if number % 2:
             await asyncio.sleep(0)
-            far.send(b"%04d" % number)
-            if number % 2:
-                await asyncio.sleep(0)
-            task.cancel()
-            try:
-                got = await task
-            except asyncio.CancelledError:
-                got = await reader.readexactly(4)
-            assert got == b"%04d" % number
-        await close(writer)
-
-    run(loop, main())
+        task.cancel()
+        try:
+            got = await task
+        except asyncio.CancelledError:
+            got = await reader.readexactly(4)
+        assert got == b"%04d" % number
+    await close(writer)

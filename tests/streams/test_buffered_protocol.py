@@ -13,25 +13,22 @@ import pytest
 
 from support.attaching import attach
 from support.errors import Reports
-from support.loops import run, until
+from support.loops import until
 from support.net.protocols import BufferedRecorder, Recorder
 from support.net.sockets import Pair
 
 Loop = asyncio.AbstractEventLoop
 
 
-def test_data_lands_in_the_protocols_buffer(loop: Loop, pair: Pair) -> None:
+async def test_data_lands_in_the_protocols_buffer(loop: Loop, pair: Pair) -> None:
     near, far = pair
     protocol = BufferedRecorder()
 
-    async def main() -> None:
-        await attach(near, protocol)
-        far.send(b"some data")
-        await until(lambda: len(protocol.data) == 9)
-        far.close()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    await attach(near, protocol)
+    far.send(b"some data")
+    await until(lambda: len(protocol.data) == 9)
+    far.close()
+    await protocol.wait_lost()
     assert protocol.data == b"some data"
     assert protocol.events == [
         "connection_made",
@@ -44,19 +41,18 @@ def test_data_lands_in_the_protocols_buffer(loop: Loop, pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 4096])
-def test_a_small_buffer_is_filled_as_often_as_needed(loop: Loop, pair: Pair, size: int) -> None:
+async def test_a_small_buffer_is_filled_as_often_as_needed(
+    loop: Loop, pair: Pair, size: int
+) -> None:
     near, far = pair
     protocol = BufferedRecorder(size)
     data = bytes(range(256)) * 4
 
-    async def main() -> None:
-        await attach(near, protocol)
-        far.send(data)
-        await until(lambda: len(protocol.data) == len(data))
-        protocol.transport.abort()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    await attach(near, protocol)
+    far.send(data)
+    await until(lambda: len(protocol.data) == len(data))
+    protocol.transport.abort()
+    await protocol.wait_lost()
     assert protocol.data == data
 
 
@@ -75,7 +71,7 @@ Maker = Callable[[], Any]
     ],
     ids=["bytearray", "memoryview", "part of a memoryview", "array", "wide array", "wide view"],
 )
-def test_any_writable_buffer_will_do(loop: Loop, pair: Pair, make: Maker) -> None:
+async def test_any_writable_buffer_will_do(loop: Loop, pair: Pair, make: Maker) -> None:
     near, far = pair
     received = bytearray()
 
@@ -89,14 +85,11 @@ def test_any_writable_buffer_will_do(loop: Loop, pair: Pair, make: Maker) -> Non
 
     protocol = Protocol()
 
-    async def main() -> None:
-        await attach(near, protocol)
-        far.send(b"some more data")
-        await until(lambda: len(received) == 14)
-        protocol.transport.abort()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    await attach(near, protocol)
+    far.send(b"some more data")
+    await until(lambda: len(received) == 14)
+    protocol.transport.abort()
+    await protocol.wait_lost()
     assert received == b"some more data"
 
 
@@ -105,22 +98,21 @@ class Nothing(ctypes.Structure):
 
 
 @pytest.mark.ours_only("asyncio takes the read of nothing for the peer's end")
-def test_items_without_a_size_are_an_empty_buffer(loop: Loop, pair: Pair, reports: Reports) -> None:
+async def test_items_without_a_size_are_an_empty_buffer(
+    loop: Loop, pair: Pair, reports: Reports
+) -> None:
     near, far = pair
     protocol: Any = BufferedRecorder()
     protocol.get_buffer = lambda _: (Nothing * 5)()
 
-    async def main() -> None:
-        await attach(near, protocol)
-        far.send(b"x")
-        await protocol.wait_lost()
-
-    run(loop, main())
+    await attach(near, protocol)
+    far.send(b"x")
+    await protocol.wait_lost()
     assert isinstance(reports.take()["exception"], RuntimeError)
     assert "eof_received" not in protocol.events
 
 
-def test_a_buffer_may_be_resized_within_buffer_updated(loop: Loop, pair: Pair) -> None:
+async def test_a_buffer_may_be_resized_within_buffer_updated(loop: Loop, pair: Pair) -> None:
     """It is no longer lent then: a bytearray that is exported cannot be resized."""
     near, far = pair
 
@@ -132,14 +124,11 @@ def test_a_buffer_may_be_resized_within_buffer_updated(loop: Loop, pair: Pair) -
 
     protocol = Protocol(8)
 
-    async def main() -> None:
-        await attach(near, protocol)
-        far.send(bytes(100))
-        await until(lambda: len(protocol.data) == 100)
-        protocol.transport.abort()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    await attach(near, protocol)
+    far.send(bytes(100))
+    await until(lambda: len(protocol.data) == 100)
+    protocol.transport.abort()
+    await protocol.wait_lost()
 
 
 def raises(*_: object) -> Any:
@@ -158,19 +147,16 @@ def raises(*_: object) -> Any:
     ],
     ids=["raises", "empty", "none", "number", "bytes", "read-only view"],
 )
-def test_a_bad_buffer_ends_the_connection(
+async def test_a_bad_buffer_ends_the_connection(
     loop: Loop, pair: Pair, reports: Reports, get_buffer: Any, error: Any
 ) -> None:
     near, far = pair
     protocol: Any = BufferedRecorder()
     protocol.get_buffer = get_buffer
 
-    async def main() -> None:
-        await attach(near, protocol)
-        far.send(b"x")
-        await protocol.wait_lost()
-
-    run(loop, main())
+    await attach(near, protocol)
+    far.send(b"x")
+    await protocol.wait_lost()
     context = reports.take()
     assert isinstance(context["exception"], error)
     assert context["protocol"] is protocol
@@ -179,46 +165,40 @@ def test_a_bad_buffer_ends_the_connection(
     assert protocol.lost is context["exception"]
 
 
-def test_an_exception_in_buffer_updated_ends_the_connection(
+async def test_an_exception_in_buffer_updated_ends_the_connection(
     loop: Loop, pair: Pair, reports: Reports
 ) -> None:
     near, far = pair
     protocol: Any = BufferedRecorder()
     protocol.buffer_updated = raises
 
-    async def main() -> None:
-        await attach(near, protocol)
-        far.send(b"x")
-        await protocol.wait_lost()
-
-    run(loop, main())
+    await attach(near, protocol)
+    far.send(b"x")
+    await protocol.wait_lost()
     context = reports.take()
     assert context["message"] == "Fatal error: protocol.buffer_updated() call failed."
     assert isinstance(protocol.lost, LookupError)
 
 
-def test_changing_the_protocols_kind_in_mid_stream(loop: Loop, pair: Pair) -> None:
+async def test_changing_the_protocols_kind_in_mid_stream(loop: Loop, pair: Pair) -> None:
     near, far = pair
     plain, buffered, last = Recorder(), BufferedRecorder(), Recorder()
 
-    async def main() -> None:
-        transport = await attach(near, plain)
-        far.send(b"one")
-        await plain.wait_data(3)
-        transport.set_protocol(buffered)
-        far.send(b"two")
-        await until(lambda: len(buffered.data) == 3)
-        transport.set_protocol(last)
-        far.send(b"three")
-        await last.wait_data(5)
-        transport.abort()
-        await last.wait_lost()
-
-    run(loop, main())
+    transport = await attach(near, plain)
+    far.send(b"one")
+    await plain.wait_data(3)
+    transport.set_protocol(buffered)
+    far.send(b"two")
+    await until(lambda: len(buffered.data) == 3)
+    transport.set_protocol(last)
+    far.send(b"three")
+    await last.wait_data(5)
+    transport.abort()
+    await last.wait_lost()
     assert b",".join((plain.data, buffered.data, last.data)) == b"one,two,three"
 
 
-def test_reading_can_be_paused_within_buffer_updated(loop: Loop, pair: Pair) -> None:
+async def test_reading_can_be_paused_within_buffer_updated(loop: Loop, pair: Pair) -> None:
     near, far = pair
 
     class Protocol(BufferedRecorder):
@@ -231,34 +211,28 @@ def test_reading_can_be_paused_within_buffer_updated(loop: Loop, pair: Pair) -> 
 
     protocol = Protocol(10)
 
-    async def main() -> None:
-        await attach(near, protocol)
-        far.send(bytes(30))
-        for expected in (10, 20, 30):
-            await until(partial(protocol.has, expected))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            assert len(protocol.data) == expected
-            protocol.transport.resume_reading()
-        protocol.transport.abort()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    await attach(near, protocol)
+    far.send(bytes(30))
+    for expected in (10, 20, 30):
+        await until(partial(protocol.has, expected))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(protocol.data) == expected
+        protocol.transport.resume_reading()
+    protocol.transport.abort()
+    await protocol.wait_lost()
 
 
-def test_a_megabyte_arrives_whole(loop: Loop, pair: Pair) -> None:
+async def test_a_megabyte_arrives_whole(loop: Loop, pair: Pair) -> None:
     near, far = pair
     far.setblocking(True)
     protocol = BufferedRecorder(50_000)
     data = bytes(range(250)) * 8000
 
-    async def main() -> None:
-        await attach(near, protocol)
-        sending = loop.run_in_executor(None, far.sendall, data)
-        await until(lambda: len(protocol.data) == len(data))
-        await sending
-        protocol.transport.abort()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    await attach(near, protocol)
+    sending = loop.run_in_executor(None, far.sendall, data)
+    await until(lambda: len(protocol.data) == len(data))
+    await sending
+    protocol.transport.abort()
+    await protocol.wait_lost()
     assert protocol.data == data

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from support.attaching import attach
-from support.loops import run, until
+from support.loops import until
 from support.net.pipes import reading
 from support.net.protocols import BufferedRecorder, Recorder, returning
 from support.net.sockets import Pair, listening
@@ -42,7 +42,7 @@ class Pausing(Recorder):
     ],
 )
 @pytest.mark.parametrize("factory", [Recorder, BufferedRecorder])
-def test_the_last_call_in_connection_made_decides_about_reading(
+async def test_the_last_call_in_connection_made_decides_about_reading(
     loop: Loop, pair: Pair, factory: Any, calls: str, *, reads: bool
 ) -> None:
     near, far = pair
@@ -56,60 +56,52 @@ def test_the_last_call_in_connection_made_decides_about_reading(
 
     protocol = Protocol()
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        assert transport.is_reading() is reads
-        if not reads:
-            for _ in range(5):
-                await asyncio.sleep(0)
-            assert protocol.data == b""
-            transport.resume_reading()
-        await until(lambda: protocol.data == b"early")
-        far.send(b" and late")
-        await until(lambda: protocol.data == b"early and late")
-        transport.pause_reading()
-        far.send(b"!")
+    transport = await attach(near, protocol)
+    assert transport.is_reading() is reads
+    if not reads:
         for _ in range(5):
             await asyncio.sleep(0)
-        assert protocol.data == b"early and late"
-        transport.abort()
-        await protocol.wait_lost()
+        assert protocol.data == b""
+        transport.resume_reading()
+    await until(lambda: protocol.data == b"early")
+    far.send(b" and late")
+    await until(lambda: protocol.data == b"early and late")
+    transport.pause_reading()
+    far.send(b"!")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert protocol.data == b"early and late"
+    transport.abort()
+    await protocol.wait_lost()
 
-    run(loop, main())
+
+async def test_a_reader_of_a_pipe_can_be_paused_in_connection_made(loop: Loop) -> None:
+
+    r, w = os.pipe()
+    os.write(w, b"early")
+    os.close(w)
+    transport, protocol = await reading(r, Pausing())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert protocol.events == ["connection_made"]
+    transport.resume_reading()
+    await protocol.wait_lost()
+    assert protocol.data == b"early"
 
 
-def test_a_reader_of_a_pipe_can_be_paused_in_connection_made(loop: Loop) -> None:
-    async def main() -> None:
-        r, w = os.pipe()
-        os.write(w, b"early")
-        os.close(w)
-        transport, protocol = await reading(r, Pausing())
+async def test_an_accepted_connection_can_be_paused_in_connection_made(loop: Loop) -> None:
+    protocol = Pausing()
+
+    server = await loop.create_server(returning(protocol), sock=listening())
+    with socket.create_connection(server.sockets[0].getsockname()) as client:
+        # It is there before the connection is accepted.
+        client.sendall(b"early")
+        await until(lambda: protocol.events)
         for _ in range(5):
             await asyncio.sleep(0)
         assert protocol.events == ["connection_made"]
-        transport.resume_reading()
+        protocol.transport.resume_reading()
+        await protocol.wait_data(5)
+        protocol.transport.abort()
         await protocol.wait_lost()
-        assert protocol.data == b"early"
-
-    run(loop, main())
-
-
-def test_an_accepted_connection_can_be_paused_in_connection_made(loop: Loop) -> None:
-    protocol = Pausing()
-
-    async def main() -> None:
-        server = await loop.create_server(returning(protocol), sock=listening())
-        with socket.create_connection(server.sockets[0].getsockname()) as client:
-            # It is there before the connection is accepted.
-            client.sendall(b"early")
-            await until(lambda: protocol.events)
-            for _ in range(5):
-                await asyncio.sleep(0)
-            assert protocol.events == ["connection_made"]
-            protocol.transport.resume_reading()
-            await protocol.wait_data(5)
-            protocol.transport.abort()
-            await protocol.wait_lost()
-        server.close()
-
-    run(loop, main())
+    server.close()

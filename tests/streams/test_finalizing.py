@@ -226,32 +226,29 @@ def test_what_was_called_is_told_where_a_warning_is_an_error(
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.parametrize("make", [over_tcp, over_unix, endpoint], ids=lambda make: make.__name__)
-def test_one_that_was_brought_back_can_be_closed(loop: Loop, make: Maker) -> None:
+async def test_one_that_was_brought_back_can_be_closed(loop: Loop, make: Maker) -> None:
     """A paused transport is not held by its loop."""
     if make is endpoint and sys.version_info < (3, 11):
         pytest.skip("endpoints cannot be paused")
     kept: list[Any] = []
 
-    async def main() -> None:
-        protocol = Holder()
-        number, peer = await make(protocol)
-        protocol.transport.pause_reading()
-        Keeper(protocol, kept)
-        del protocol
-        await turns()
-        tidy()
-        assert is_closed(number)
-        (transport,) = kept
-        back = transport.get_protocol()
-        transport.close()
-        assert transport.is_closing()
-        await until(lambda: hasattr(back, "lost"))
-        assert back.lost is None
-        if peer is not None:
-            peer.close()
-        kept.clear()
-
-    run(loop, main())
+    protocol = Holder()
+    number, peer = await make(protocol)
+    protocol.transport.pause_reading()
+    Keeper(protocol, kept)
+    del protocol
+    await turns()
+    tidy()
+    assert is_closed(number)
+    (transport,) = kept
+    back = transport.get_protocol()
+    transport.close()
+    assert transport.is_closing()
+    await until(lambda: hasattr(back, "lost"))
+    assert back.lost is None
+    if peer is not None:
+        peer.close()
+    kept.clear()
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="wait_closed does not wait")
@@ -301,16 +298,14 @@ def test_a_thread_may_run_the_collector(loop: Loop, kind: str) -> None:
         gc.enable()
 
 
-def test_a_method_like_any_other(loop: Loop) -> None:
-    async def main() -> None:
-        protocol = Holder()
-        number, peer = await over_unix(protocol)
-        untyped: Any = protocol.transport
-        with pytest.warns(ResourceWarning, match="unclosed transport"):
-            untyped.__del__()
-        assert is_closed(number)
-        protocol.transport.close()
-        await until(lambda: hasattr(protocol, "lost"))
-        peer.close()
+async def test_a_method_like_any_other(loop: Loop) -> None:
 
-    run(loop, main())
+    protocol = Holder()
+    number, peer = await over_unix(protocol)
+    untyped: Any = protocol.transport
+    with pytest.warns(ResourceWarning, match="unclosed transport"):
+        untyped.__del__()
+    assert is_closed(number)
+    protocol.transport.close()
+    await until(lambda: hasattr(protocol, "lost"))
+    peer.close()

@@ -75,7 +75,7 @@ async def collected(references: list[weakref.ref[Any]]) -> None:
 @pytest.mark.parametrize("pauses", ["made", "data"])
 @pytest.mark.parametrize("written", [0, 10, 1 << 20])
 @pytest.mark.parametrize("goes", [False, True], ids=["stays", "goes"])
-def test_a_paused_connection(
+async def test_a_paused_connection(
     loop: Loop, kind: str, pauses: str, written: int, goes: bool, tmp_path: Any
 ) -> None:
     if kind == "asyncio" and pauses == "made" and sys.version_info < (3, 11):
@@ -87,37 +87,32 @@ def test_a_paused_connection(
         while left:
             left -= len(await loop.sock_recv(peer, 1 << 18))
 
-    async def main() -> None:
-        server = await loop.create_server(
-            lambda: Pausing(pauses, written, paused), sock=listening()
-        )
-        before = len(open_descriptors())
-        peers = [socket.create_connection(server.sockets[0].getsockname()) for _ in range(COUNT)]
-        for peer in peers:
-            peer.setblocking(False)
-            peer.send(b"x")
-        await asyncio.gather(*map(receive, peers))
-        if goes:
-            for peer in peers:
-                peer.close()
-            await until(lambda: len(paused) == COUNT)
-        await collected(paused)
+    server = await loop.create_server(lambda: Pausing(pauses, written, paused), sock=listening())
+    before = len(open_descriptors())
+    peers = [socket.create_connection(server.sockets[0].getsockname()) for _ in range(COUNT)]
+    for peer in peers:
+        peer.setblocking(False)
+        peer.send(b"x")
+    await asyncio.gather(*map(receive, peers))
+    if goes:
         for peer in peers:
             peer.close()
-        assert len(open_descriptors()) == before
-        # asyncio of 3.12 would wait for the forgotten ones.
-        server.close()
-
-    run(loop, main())
+        await until(lambda: len(paused) == COUNT)
+    await collected(paused)
+    for peer in peers:
+        peer.close()
+    assert len(open_descriptors()) == before
+    # asyncio of 3.12 would wait for the forgotten ones.
+    server.close()
 
 
 @pytest.mark.parametrize("size", [1, 1 << 20], ids=["little", "much"])
 @pytest.mark.parametrize("directly", [True, False], ids=["directly", "indirectly"])
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio has another implementation")
-def test_a_paused_tls_connection(loop: Loop, size: int, directly: bool) -> None:
+async def test_a_paused_tls_connection(loop: Loop, size: int, directly: bool) -> None:
     paused: list[weakref.ref[Any]] = []
 
-    async def main() -> None:
+    with calling_openssl(directly=directly):
         server = await loop.create_server(
             lambda: Pausing("data", 0, paused), sock=listening(), ssl=server_context()
         )
@@ -140,55 +135,46 @@ def test_a_paused_tls_connection(loop: Loop, size: int, directly: bool) -> None:
         assert len(open_descriptors()) == before
         server.close()
 
-    with calling_openssl(directly=directly):
-        run(loop, main())
-
 
 @pytest.mark.parametrize("pauses", ["made", "data"])
-def test_a_paused_endpoint(loop: Loop, kind: str, pauses: str) -> None:
+async def test_a_paused_endpoint(loop: Loop, kind: str, pauses: str) -> None:
     if kind == "asyncio" and sys.version_info < (3, 11):
         pytest.skip("endpoints cannot be paused")
     if kind == "asyncio" and pauses == "made":
         pytest.skip("asyncio begins to read in any case")
     paused: list[weakref.ref[Any]] = []
 
-    async def main() -> None:
-        before = len(open_descriptors())
-        with socket.socket(type=socket.SOCK_DGRAM) as peer:
-            for _ in range(COUNT):
-                transport, _ = await loop.create_datagram_endpoint(
-                    lambda: Pausing(pauses, 0, paused),
-                    local_addr=("127.0.0.1", 0),
-                )
-                peer.sendto(b"x", transport.get_extra_info("sockname"))
-            del transport, _
-            await collected(paused)
-        assert len(open_descriptors()) == before
-
-    run(loop, main())
+    before = len(open_descriptors())
+    with socket.socket(type=socket.SOCK_DGRAM) as peer:
+        for _ in range(COUNT):
+            transport, _ = await loop.create_datagram_endpoint(
+                lambda: Pausing(pauses, 0, paused),
+                local_addr=("127.0.0.1", 0),
+            )
+            peer.sendto(b"x", transport.get_extra_info("sockname"))
+        del transport, _
+        await collected(paused)
+    assert len(open_descriptors()) == before
 
 
 @pytest.mark.parametrize("pauses", ["made", "data"])
-def test_a_paused_pipe(loop: Loop, kind: str, pauses: str) -> None:
+async def test_a_paused_pipe(loop: Loop, kind: str, pauses: str) -> None:
     if kind == "asyncio" and pauses == "made" and sys.version_info < (3, 11):
         pytest.skip("pause_reading in connection_made does nothing")
     paused: list[weakref.ref[Any]] = []
 
-    async def main() -> None:
-        before = len(open_descriptors())
-        ends = []
-        for _ in range(COUNT):
-            r, w = os.pipe()
-            os.write(w, b"x")
-            ends.append(w)
-            await loop.connect_read_pipe(lambda: Pausing(pauses, 0, paused), opened(r, "rb"))
-        await until(lambda: len(paused) == COUNT)
-        for w in ends:
-            os.close(w)
-        await collected(paused)
-        assert len(open_descriptors()) == before
-
-    run(loop, main())
+    before = len(open_descriptors())
+    ends = []
+    for _ in range(COUNT):
+        r, w = os.pipe()
+        os.write(w, b"x")
+        ends.append(w)
+        await loop.connect_read_pipe(lambda: Pausing(pauses, 0, paused), opened(r, "rb"))
+    await until(lambda: len(paused) == COUNT)
+    for w in ends:
+        os.close(w)
+    await collected(paused)
+    assert len(open_descriptors()) == before
 
 
 class Writer(asyncio.BaseProtocol):
@@ -232,7 +218,7 @@ def test_a_terminal_to_which_everything_is_written(loop: Loop) -> None:
         os.close(outer)
 
 
-def test_a_reader_that_is_full(loop: Loop, streams: ModuleType) -> None:
+async def test_a_reader_that_is_full(loop: Loop, streams: ModuleType) -> None:
     """A handler that has gone without reading leaves a paused transport behind."""
     handled: list[Any] = []
 
@@ -241,20 +227,17 @@ def test_a_reader_that_is_full(loop: Loop, streams: ModuleType) -> None:
         await until(lambda: not transport.is_reading())
         handled.append(weakref.ref(reader))
 
-    async def main() -> None:
-        server = await streams.start_server(handle, sock=listening(), limit=100)
-        before = len(open_descriptors())
-        peers = [socket.create_connection(server.sockets[0].getsockname()) for _ in range(COUNT)]
-        for peer in peers:
-            peer.send(bytes(1000))
-        await until(lambda: len(handled) == COUNT)
-        for peer in peers:
-            peer.close()
-        await collected(handled)
-        assert len(open_descriptors()) == before
-        server.close()
-
-    run(loop, main())
+    server = await streams.start_server(handle, sock=listening(), limit=100)
+    before = len(open_descriptors())
+    peers = [socket.create_connection(server.sockets[0].getsockname()) for _ in range(COUNT)]
+    for peer in peers:
+        peer.send(bytes(1000))
+    await until(lambda: len(handled) == COUNT)
+    for peer in peers:
+        peer.close()
+    await collected(handled)
+    assert len(open_descriptors()) == before
+    server.close()
 
 
 Act = Callable[[Any], object]

@@ -20,7 +20,9 @@ Loop = asyncio.AbstractEventLoop
 forgotten = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 
-def test_a_kept_end_is_told_once_although_reading_is_resumed_in_the_callback(loop: Loop) -> None:
+async def test_a_kept_end_is_told_once_although_reading_is_resumed_in_the_callback(
+    loop: Loop,
+) -> None:
     ours, peer = socket.socketpair()
 
     class Protocol(Lenient):
@@ -29,7 +31,7 @@ def test_a_kept_end_is_told_once_although_reading_is_resumed_in_the_callback(loo
             self.transport.resume_reading()
             return super().eof_received()
 
-    async def main() -> None:
+    with peer:
         protocol = Protocol()
         await loop.create_connection(lambda: protocol, sock=ours)
         peer.shutdown(socket.SHUT_WR)
@@ -39,9 +41,6 @@ def test_a_kept_end_is_told_once_although_reading_is_resumed_in_the_callback(loo
         assert protocol.events.count("eof_received") == 1
         protocol.transport.abort()
         await protocol.wait_lost()
-
-    with peer:
-        run(loop, main())
 
 
 class Forgetful(asyncio.Protocol):
@@ -67,34 +66,31 @@ class Forgetful(asyncio.Protocol):
 
 @forgotten
 @pytest.mark.parametrize("written", [0, 10, 100_000])
-def test_a_kept_end_that_nobody_holds_is_collected(loop: Loop, written: int) -> None:
+async def test_a_kept_end_that_nobody_holds_is_collected(loop: Loop, written: int) -> None:
     Forgetful.ended = 0
     Forgetful.written = written
 
-    async def main() -> None:
-        peers: list[socket.socket] = []
-        server = await loop.create_server(Forgetful, "127.0.0.1", 0)
-        before = len(open_descriptors())
-        for _ in range(10):
-            peer = socket.create_connection(server.sockets[0].getsockname())
-            peers.append(peer)
-            peer.shutdown(socket.SHUT_WR)
-        await until(lambda: Forgetful.ended == 10)
-        run_once = loop.create_future()
-        loop.call_soon(run_once.set_result, None)
-        await run_once
-        gc.collect()
-        assert len(open_descriptors()) == before + len(peers)
-        for peer in peers:
-            peer.close()
-        # asyncio of 3.12 would wait for the forgotten ones.
-        server.close()
-
-    run(loop, main())
+    peers: list[socket.socket] = []
+    server = await loop.create_server(Forgetful, "127.0.0.1", 0)
+    before = len(open_descriptors())
+    for _ in range(10):
+        peer = socket.create_connection(server.sockets[0].getsockname())
+        peers.append(peer)
+        peer.shutdown(socket.SHUT_WR)
+    await until(lambda: Forgetful.ended == 10)
+    run_once = loop.create_future()
+    loop.call_soon(run_once.set_result, None)
+    await run_once
+    gc.collect()
+    assert len(open_descriptors()) == before + len(peers)
+    for peer in peers:
+        peer.close()
+    # asyncio of 3.12 would wait for the forgotten ones.
+    server.close()
 
 
 @forgotten
-def test_a_handler_of_streams_that_forgets_to_close_leaves_no_descriptor(
+async def test_a_handler_of_streams_that_forgets_to_close_leaves_no_descriptor(
     loop: Loop, streams: ModuleType
 ) -> None:
     handled = 0
@@ -104,23 +100,20 @@ def test_a_handler_of_streams_that_forgets_to_close_leaves_no_descriptor(
         assert await reader.read() == b""
         handled += 1
 
-    async def main() -> None:
-        server = await streams.start_server(handle, "127.0.0.1", 0)
-        before = len(open_descriptors())
-        for _ in range(10):
-            with socket.create_connection(server.sockets[0].getsockname()):
-                pass
-        await until(lambda: handled == 10)
+    server = await streams.start_server(handle, "127.0.0.1", 0)
+    before = len(open_descriptors())
+    for _ in range(10):
+        with socket.create_connection(server.sockets[0].getsockname()):
+            pass
+    await until(lambda: handled == 10)
 
-        def gone() -> bool:
-            gc.collect()
-            return len(open_descriptors()) == before
+    def gone() -> bool:
+        gc.collect()
+        return len(open_descriptors()) == before
 
-        await until(gone)
-        server.close()
-        await server.wait_closed()
-
-    run(loop, main())
+    await until(gone)
+    server.close()
+    await server.wait_closed()
 
 
 @pytest.mark.slow
@@ -162,11 +155,11 @@ def test_a_kept_end_sends_everything_though_the_program_has_let_go_of_it(loop: L
 
 
 @pytest.mark.parametrize("how", ["write", "later"])
-def test_a_kept_end_goes_on_writing(loop: Loop, how: str) -> None:
+async def test_a_kept_end_goes_on_writing(loop: Loop, how: str) -> None:
     ours, peer = socket.socketpair()
     size = 1 << 20
 
-    async def main() -> None:
+    with peer:
         protocol = Lenient()
         await loop.create_connection(lambda: protocol, sock=ours)
         peer.shutdown(socket.SHUT_WR)
@@ -182,9 +175,6 @@ def test_a_kept_end_goes_on_writing(loop: Loop, how: str) -> None:
         await asyncio.sleep(0.002)
         transport.close()
         assert await reading == size
-
-    with peer:
-        run(loop, main())
 
 
 def received(peer: socket.socket) -> int:

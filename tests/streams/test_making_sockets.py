@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from support.loops import run, turns, until
+from support.loops import turns, until
 from support.net.protocols import Recorder, returning
 from support.net.sockets import listening
 from support.programs import run_code
@@ -70,51 +70,46 @@ def asks(transport: Any) -> None:
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-def test_a_write(loop: Loop, meanwhile: Any, before: bool) -> None:
-    async def main() -> None:
-        protocol, peer = await connected()
-        transport = protocol.transport
-        meanwhile(writes, transport, before=before)
-        sock = transport.get_extra_info("socket")
-        transport.write(b" and after")
-        assert transport.get_extra_info("socket") is sock
-        data = b""
-        while len(data) < len(b"meanwhile and after"):
-            data += await loop.sock_recv(peer, 100)
-        assert data == b"meanwhile and after"
-        peer.send(b"x")
-        await protocol.wait_data(1)
-        transport.close()
-        assert await protocol.wait_lost() is None
-        peer.close()
+async def test_a_write(loop: Loop, meanwhile: Any, before: bool) -> None:
 
-    run(loop, main())
+    protocol, peer = await connected()
+    transport = protocol.transport
+    meanwhile(writes, transport, before=before)
+    sock = transport.get_extra_info("socket")
+    transport.write(b" and after")
+    assert transport.get_extra_info("socket") is sock
+    data = b""
+    while len(data) < len(b"meanwhile and after"):
+        data += await loop.sock_recv(peer, 100)
+    assert data == b"meanwhile and after"
+    peer.send(b"x")
+    await protocol.wait_data(1)
+    transport.close()
+    assert await protocol.wait_lost() is None
+    peer.close()
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-def test_the_same_question(loop: Loop, meanwhile: Any, before: bool) -> None:
+async def test_the_same_question(loop: Loop, meanwhile: Any, before: bool) -> None:
     """There is one owner of the descriptor in the end."""
 
-    async def main() -> None:
-        protocol, peer = await connected()
-        transport: Any = protocol.transport
-        meanwhile(asks, transport, before=before)
-        sock = transport.get_extra_info("socket")
-        assert sock is transport.inner
-        number = sock.fileno()
-        assert os.fstat(number)
-        transport.write(b"x")
-        assert await loop.sock_recv(peer, 10) == b"x"
-        transport.close()
-        assert await protocol.wait_lost() is None
-        assert sock.fileno() == -1
-        peer.close()
-
-    run(loop, main())
+    protocol, peer = await connected()
+    transport: Any = protocol.transport
+    meanwhile(asks, transport, before=before)
+    sock = transport.get_extra_info("socket")
+    assert sock is transport.inner
+    number = sock.fileno()
+    assert os.fstat(number)
+    transport.write(b"x")
+    assert await loop.sock_recv(peer, 10) == b"x"
+    transport.close()
+    assert await protocol.wait_lost() is None
+    assert sock.fileno() == -1
+    peer.close()
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-def test_the_end_of_the_connection(loop: Loop, meanwhile: Any, before: bool) -> None:
+async def test_the_end_of_the_connection(loop: Loop, meanwhile: Any, before: bool) -> None:
     """Another file may have the number at once, and nobody closes that."""
     others: list[int] = []
 
@@ -123,62 +118,54 @@ def test_the_end_of_the_connection(loop: Loop, meanwhile: Any, before: bool) -> 
         transport._call_connection_lost(None)
         others.append(os.open(os.devnull, os.O_RDONLY))
 
-    async def main() -> None:
-        protocol, peer = await connected()
-        transport: Any = protocol.transport
-        meanwhile(ends, transport, before=before)
-        sock = transport.get_extra_info("socket")
-        assert sock.fileno() == -1
-        del sock
-        await turns()
-        assert os.fstat(others[0])
-        os.close(others.pop())
-        peer.close()
-
-    run(loop, main())
+    protocol, peer = await connected()
+    transport: Any = protocol.transport
+    meanwhile(ends, transport, before=before)
+    sock = transport.get_extra_info("socket")
+    assert sock.fileno() == -1
+    del sock
+    await turns()
+    assert os.fstat(others[0])
+    os.close(others.pop())
+    peer.close()
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-def test_an_exception(loop: Loop, meanwhile: Any, before: bool) -> None:
+async def test_an_exception(loop: Loop, meanwhile: Any, before: bool) -> None:
     def raises(transport: Any) -> None:
         raise Interruption
 
-    async def main() -> None:
-        protocol, peer = await connected()
-        transport = protocol.transport
-        meanwhile(raises, transport, before=before)
-        with pytest.raises(Interruption):
-            transport.get_extra_info("socket")
-        transport.write(b"x")
-        assert await loop.sock_recv(peer, 10) == b"x"
-        assert transport.get_extra_info("socket").fileno() > 0
-        transport.close()
-        assert await protocol.wait_lost() is None
-        peer.close()
-
-    run(loop, main())
+    protocol, peer = await connected()
+    transport = protocol.transport
+    meanwhile(raises, transport, before=before)
+    with pytest.raises(Interruption):
+        transport.get_extra_info("socket")
+    transport.write(b"x")
+    assert await loop.sock_recv(peer, 10) == b"x"
+    assert transport.get_extra_info("socket").fileno() > 0
+    transport.close()
+    assert await protocol.wait_lost() is None
+    peer.close()
 
 
-def test_a_write_while_the_view_is_made(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def main() -> None:
-        protocol, peer = await connected()
-        transport: Any = protocol.transport
-        own = TransportSocket.__init__
+async def test_a_write_while_the_view_is_made(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
 
-        def init(self: Any, sock: Any) -> None:
-            monkeypatch.setattr(TransportSocket, "__init__", own)
-            writes(transport)
-            asks(transport)
-            own(self, sock)
+    protocol, peer = await connected()
+    transport: Any = protocol.transport
+    own = TransportSocket.__init__
 
-        monkeypatch.setattr(TransportSocket, "__init__", init)
-        assert transport.get_extra_info("socket") is transport.inner
-        assert await loop.sock_recv(peer, 100) == b"meanwhile"
-        transport.close()
-        await protocol.wait_lost()
-        peer.close()
+    def init(self: Any, sock: Any) -> None:
+        monkeypatch.setattr(TransportSocket, "__init__", own)
+        writes(transport)
+        asks(transport)
+        own(self, sock)
 
-    run(loop, main())
+    monkeypatch.setattr(TransportSocket, "__init__", init)
+    assert transport.get_extra_info("socket") is transport.inner
+    assert await loop.sock_recv(peer, 100) == b"meanwhile"
+    transport.close()
+    await protocol.wait_lost()
+    peer.close()
 
 
 def test_an_audit_hook_that_writes() -> None:

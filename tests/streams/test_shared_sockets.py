@@ -23,24 +23,22 @@ from support.programs import run_code
 Loop = asyncio.AbstractEventLoop
 
 
-def test_a_duplicate_of_a_connections_socket_does_not_make_it_block(loop: Loop) -> None:
-    async def main() -> None:
-        accepted = Recorder()
-        server = await loop.create_server(returning(accepted), "127.0.0.1", 0)
-        address = server.sockets[0].getsockname()
-        transport, _ = await loop.create_connection(asyncio.Protocol, *address)
-        await until(lambda: accepted.events)
-        for end in (transport, accepted.transport):
-            sock = end.get_extra_info("socket")
-            assert sock._sock.gettimeout() == 0
-            with sock.dup() as duplicate:
-                assert duplicate.gettimeout() == 0
-            assert not os.get_blocking(sock.fileno())
-        transport.abort()
-        await accepted.wait_lost()
-        server.close()
+async def test_a_duplicate_of_a_connections_socket_does_not_make_it_block(loop: Loop) -> None:
 
-    run(loop, main())
+    accepted = Recorder()
+    server = await loop.create_server(returning(accepted), "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()
+    transport, _ = await loop.create_connection(asyncio.Protocol, *address)
+    await until(lambda: accepted.events)
+    for end in (transport, accepted.transport):
+        sock = end.get_extra_info("socket")
+        assert sock._sock.gettimeout() == 0
+        with sock.dup() as duplicate:
+            assert duplicate.gettimeout() == 0
+        assert not os.get_blocking(sock.fileno())
+    transport.abort()
+    await accepted.wait_lost()
+    server.close()
 
 
 def close_and_reuse(sock: socket.socket, other: socket.socket) -> None:
@@ -51,61 +49,59 @@ def close_and_reuse(sock: socket.socket, other: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("how", ["write", "writelines", "write_eof", "sendfile"])
-def test_nothing_goes_to_the_file_that_has_the_number_of_a_socket_closed_by_its_owner(
+async def test_nothing_goes_to_the_file_that_has_the_number_of_a_socket_closed_by_its_owner(
     loop: Loop, how: str, tmp_path: Path
 ) -> None:
-    async def main() -> None:
-        with tcp_pair() as (mine, _), tcp_pair() as (other, peer):
-            number = mine.fileno()
-            protocol = Recorder()
-            transport, _ = await loop.create_connection(returning(protocol), sock=mine)
-            close_and_reuse(mine, other)
-            try:
-                if how == "write_eof":
-                    with pytest.raises(OSError, match="Bad file descriptor"):
-                        transport.write_eof()
-                    transport.abort()
-                elif how == "sendfile":
-                    path = tmp_path / "secret"
-                    path.write_bytes(b"secret")
-                    with path.open("rb") as file, suppress(OSError, RuntimeError):
-                        await loop.sendfile(transport, file)
-                    transport.abort()
-                else:
-                    getattr(transport, how)(b"secret" if how == "write" else [b"sec", b"ret"])
-                    assert isinstance(await protocol.wait_lost(), OSError)
-                    assert protocol.lost is not None
-                    assert protocol.lost.args[0] == errno.EBADF
-                await protocol.wait_lost()
-                other.send(b"own")
-                wait_readable(peer)
-                assert peer.recv(100) == b"own"
-            finally:
-                os.close(number)
 
-    run(loop, main())
-
-
-def test_no_datagram_goes_to_the_file_that_has_the_number_of_a_closed_socket(loop: Loop) -> None:
-    async def main() -> None:
-        mine, other, peer = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(3))
-        with other, peer:
-            for sock in (mine, other, peer):
-                sock.bind(("127.0.0.1", 0))
-            mine.setblocking(False)
-            number = mine.fileno()
-            transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, sock=mine)
-            close_and_reuse(mine, other)
-            try:
-                transport.sendto(b"secret", peer.getsockname())
+    with tcp_pair() as (mine, _), tcp_pair() as (other, peer):
+        number = mine.fileno()
+        protocol = Recorder()
+        transport, _ = await loop.create_connection(returning(protocol), sock=mine)
+        close_and_reuse(mine, other)
+        try:
+            if how == "write_eof":
+                with pytest.raises(OSError, match="Bad file descriptor"):
+                    transport.write_eof()
                 transport.abort()
-                await asyncio.sleep(0)
-                other.sendto(b"own", peer.getsockname())
-                assert peer.recv(100) == b"own"
-            finally:
-                os.close(number)
+            elif how == "sendfile":
+                path = tmp_path / "secret"
+                path.write_bytes(b"secret")
+                with path.open("rb") as file, suppress(OSError, RuntimeError):
+                    await loop.sendfile(transport, file)
+                transport.abort()
+            else:
+                getattr(transport, how)(b"secret" if how == "write" else [b"sec", b"ret"])
+                assert isinstance(await protocol.wait_lost(), OSError)
+                assert protocol.lost is not None
+                assert protocol.lost.args[0] == errno.EBADF
+            await protocol.wait_lost()
+            other.send(b"own")
+            wait_readable(peer)
+            assert peer.recv(100) == b"own"
+        finally:
+            os.close(number)
 
-    run(loop, main())
+
+async def test_no_datagram_goes_to_the_file_that_has_the_number_of_a_closed_socket(
+    loop: Loop,
+) -> None:
+
+    mine, other, peer = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(3))
+    with other, peer:
+        for sock in (mine, other, peer):
+            sock.bind(("127.0.0.1", 0))
+        mine.setblocking(False)
+        number = mine.fileno()
+        transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, sock=mine)
+        close_and_reuse(mine, other)
+        try:
+            transport.sendto(b"secret", peer.getsockname())
+            transport.abort()
+            await asyncio.sleep(0)
+            other.sendto(b"own", peer.getsockname())
+            assert peer.recv(100) == b"own"
+        finally:
+            os.close(number)
 
 
 async def numeric(loop: Loop, protocol: Recorder, listener: socket.socket) -> socket.socket:
@@ -132,42 +128,37 @@ async def accepted(loop: Loop, protocol: Recorder, listener: socket.socket) -> s
 
 
 @pytest.mark.parametrize("way", [numeric, named, given, accepted])
-def test_both_names_of_a_connection_are_known_after_a_reset(
+async def test_both_names_of_a_connection_are_known_after_a_reset(
     loop: Loop, way: Callable[[Loop, Recorder, socket.socket], Awaitable[socket.socket]]
 ) -> None:
-    async def main() -> None:
-        protocol = Recorder()
-        with listening() as listener:
-            peer = await way(loop, protocol, listener)
-            names = peer.getpeername(), peer.getsockname()
-            reset(peer)
-            await protocol.wait_lost()
-            known = map(protocol.transport.get_extra_info, ("sockname", "peername"))
-            assert tuple(known) == names
 
-    run(loop, main())
+    protocol = Recorder()
+    with listening() as listener:
+        peer = await way(loop, protocol, listener)
+        names = peer.getpeername(), peer.getsockname()
+        reset(peer)
+        await protocol.wait_lost()
+        known = map(protocol.transport.get_extra_info, ("sockname", "peername"))
+        assert tuple(known) == names
 
 
-def test_names_of_a_family_that_only_python_reads(loop: Loop) -> None:
+async def test_names_of_a_family_that_only_python_reads(loop: Loop) -> None:
     try:
         sock = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
         sock.bind((socket.VMADDR_CID_ANY, 0xFFFFFFFF))
     except (AttributeError, OSError) as error:
         pytest.skip(f"this system has no vsock: {error}")
 
-    async def main() -> None:
-        sock.setblocking(False)
-        protocol = Recorder()
-        transport, _ = await loop.create_connection(returning(protocol), sock=sock)
-        assert transport.get_extra_info("sockname") == sock.getsockname()
-        assert transport.get_extra_info("peername") is None
-        transport.abort()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    sock.setblocking(False)
+    protocol = Recorder()
+    transport, _ = await loop.create_connection(returning(protocol), sock=sock)
+    assert transport.get_extra_info("sockname") == sock.getsockname()
+    assert transport.get_extra_info("peername") is None
+    transport.abort()
+    await protocol.wait_lost()
 
 
-def test_the_zone_of_a_link_local_address_is_a_number_only(loop: Loop) -> None:
+async def test_the_zone_of_a_link_local_address_is_a_number_only(loop: Loop) -> None:
     try:
         lines = Path("/proc/net/if_inet6").read_text("ascii").splitlines()
     except OSError:
@@ -178,73 +169,66 @@ def test_the_zone_of_a_link_local_address_is_a_number_only(loop: Loop) -> None:
     digits, index = zones[0][:2]
     groups = ":".join(digits[place : place + 4] for place in range(0, 32, 4))
 
-    async def main() -> None:
-        host = f"{groups}%{socket.if_indextoname(int(index, 16))}"
-        inside = Recorder()
-        server = await loop.create_server(returning(inside), host, 0)
-        port = server.sockets[0].getsockname()[1]
-        transport, _ = await loop.create_connection(Recorder, host, port)
-        await until(lambda: inside.events)
-        for end in (transport, inside.transport):
-            sock = end.get_extra_info("socket")
-            assert end.get_extra_info("sockname") == sock.getsockname()
-            assert end.get_extra_info("peername") == sock.getpeername()
-            assert "%" not in end.get_extra_info("peername")[0]
-        transport.abort()
-        await inside.wait_lost()
-        server.close()
-
-    run(loop, main())
+    host = f"{groups}%{socket.if_indextoname(int(index, 16))}"
+    inside = Recorder()
+    server = await loop.create_server(returning(inside), host, 0)
+    port = server.sockets[0].getsockname()[1]
+    transport, _ = await loop.create_connection(Recorder, host, port)
+    await until(lambda: inside.events)
+    for end in (transport, inside.transport):
+        sock = end.get_extra_info("socket")
+        assert end.get_extra_info("sockname") == sock.getsockname()
+        assert end.get_extra_info("peername") == sock.getpeername()
+        assert "%" not in end.get_extra_info("peername")[0]
+    transport.abort()
+    await inside.wait_lost()
+    server.close()
 
 
-def test_a_listening_socket_that_its_owner_closed_is_left_alone(
+async def test_a_listening_socket_that_its_owner_closed_is_left_alone(
     loop: Loop, reports: Reports
 ) -> None:
-    async def main() -> None:
-        listener = listening()
 
-        def factory() -> asyncio.Protocol:
-            listener.close()
-            recorders.append(Recorder())
-            return recorders[-1]
+    listener = listening()
 
-        recorders: list[Recorder] = []
-        await loop.create_server(factory, sock=listener)
-        with socket.create_connection(listener.getsockname()):
-            await until(lambda: recorders)
-            for _ in range(20):
-                await asyncio.sleep(0)
-        if recorders[0].events:
-            await recorders[0].wait_lost()
+    def factory() -> asyncio.Protocol:
+        listener.close()
+        recorders.append(Recorder())
+        return recorders[-1]
 
-    run(loop, main())
+    recorders: list[Recorder] = []
+    await loop.create_server(factory, sock=listener)
+    with socket.create_connection(listener.getsockname()):
+        await until(lambda: recorders)
+        for _ in range(20):
+            await asyncio.sleep(0)
+    if recorders[0].events:
+        await recorders[0].wait_lost()
     assert not reports
 
 
-def test_connections_that_waited_for_the_server_have_no_delay_either(loop: Loop) -> None:
-    async def main() -> None:
-        # As a service manager hands it over.
-        listener = socket.socket(fileno=listening().detach())
-        recorders: list[Recorder] = []
+async def test_connections_that_waited_for_the_server_have_no_delay_either(loop: Loop) -> None:
 
-        def factory() -> Recorder:
-            recorders.append(Recorder())
-            return recorders[-1]
+    # As a service manager hands it over.
+    listener = socket.socket(fileno=listening().detach())
+    recorders: list[Recorder] = []
 
-        early = [socket.create_connection(listener.getsockname()) for _ in range(3)]
-        server = await loop.create_server(factory, sock=listener)
-        late = socket.create_connection(listener.getsockname())
-        await until(lambda: len(recorders) == 4 and all(it.events for it in recorders))
-        for recorder in recorders:
-            sock = recorder.transport.get_extra_info("socket")
-            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
-        for client in (*early, late):
-            client.close()
-        for recorder in recorders:
-            await recorder.wait_lost()
-        server.close()
+    def factory() -> Recorder:
+        recorders.append(Recorder())
+        return recorders[-1]
 
-    run(loop, main())
+    early = [socket.create_connection(listener.getsockname()) for _ in range(3)]
+    server = await loop.create_server(factory, sock=listener)
+    late = socket.create_connection(listener.getsockname())
+    await until(lambda: len(recorders) == 4 and all(it.events for it in recorders))
+    for recorder in recorders:
+        sock = recorder.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+    for client in (*early, late):
+        client.close()
+    for recorder in recorders:
+        await recorder.wait_lost()
+    server.close()
 
 
 class Pretender:
@@ -423,10 +407,12 @@ def test_a_connection_that_a_child_keeps_does_not_wake_its_parent(loop: Loop) ->
     run_turns(loop)
 
 
-def test_what_was_written_comes_before_what_the_program_does_to_the_socket(loop: Loop) -> None:
+async def test_what_was_written_comes_before_what_the_program_does_to_the_socket(
+    loop: Loop,
+) -> None:
     ours, peer = socket.socketpair()
 
-    async def main() -> None:
+    with peer:
         transport, protocol = await loop.create_connection(Recorder, sock=ours)
         transport.write(b"1")
         os.write(transport.get_extra_info("socket").fileno(), b"2")
@@ -439,11 +425,8 @@ def test_what_was_written_comes_before_what_the_program_does_to_the_socket(loop:
         transport.close()
         assert await protocol.wait_lost() is None
 
-    with peer:
-        run(loop, main())
 
-
-def test_two_socket_objects_of_one_descriptor_can_both_be_waited_for(loop: Loop) -> None:
+async def test_two_socket_objects_of_one_descriptor_can_both_be_waited_for(loop: Loop) -> None:
     ours, peer = socket.socketpair()
     ours.setblocking(False)
     twin = socket.socket(fileno=ours.fileno())
@@ -454,7 +437,7 @@ def test_two_socket_objects_of_one_descriptor_can_both_be_waited_for(loop: Loop)
         while count:
             count -= len(peer.recv(65536))
 
-    async def main() -> None:
+    with peer, ours:
         received = loop.create_task(loop.sock_recv(ours, 10))
         await asyncio.sleep(0)
         sent = loop.create_task(loop.sock_sendall(twin, bytes(size)))
@@ -463,19 +446,16 @@ def test_two_socket_objects_of_one_descriptor_can_both_be_waited_for(loop: Loop)
         await sent
         peer.send(b"back")
         assert await received == b"back"
-
-    with peer, ours:
-        run(loop, main())
         twin.detach()
 
 
-def test_two_waits_by_two_objects_of_one_descriptor_leave_the_loop_asleep(loop: Loop) -> None:
+async def test_two_waits_by_two_objects_of_one_descriptor_leave_the_loop_asleep(loop: Loop) -> None:
     ours, peer = socket.socketpair()
     ours.setblocking(False)
     twin = socket.socket(fileno=ours.fileno())
     twin.setblocking(False)
 
-    async def main() -> None:
+    with peer, ours:
         sent = loop.create_task(loop.sock_sendall(ours, bytes(1 << 22)))
         await asyncio.sleep(0)
         received = loop.create_task(loop.sock_recv(twin, 10))
@@ -488,7 +468,4 @@ def test_two_waits_by_two_objects_of_one_descriptor_leave_the_loop_asleep(loop: 
         for task in (sent, received):
             task.cancel()
         await asyncio.wait([sent, received])
-
-    with peer, ours:
-        run(loop, main())
         twin.detach()

@@ -35,94 +35,82 @@ def test_a_transport_is_what_asyncio_calls_one(loop: Loop, pair: Pair) -> None:
     run_turns(loop, 2)
 
 
-def test_data_goes_both_ways(loop: Loop, pair: Pair) -> None:
+async def test_data_goes_both_ways(loop: Loop, pair: Pair) -> None:
     near, far = pair
     protocol = Recorder()
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        assert protocol.events == ["connection_made"]
-        assert protocol.transport is transport
-        far.send(b"to the loop")
-        assert await protocol.wait_data(11) == b"to the loop"
-        transport.write(b"from the loop")
-        await asyncio.sleep(0)
-        assert receive_exactly(far, 13) == b"from the loop"
-        transport.close()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    transport = await attach(near, protocol)
+    assert protocol.events == ["connection_made"]
+    assert protocol.transport is transport
+    far.send(b"to the loop")
+    assert await protocol.wait_data(11) == b"to the loop"
+    transport.write(b"from the loop")
+    await asyncio.sleep(0)
+    assert receive_exactly(far, 13) == b"from the loop"
+    transport.close()
+    await protocol.wait_lost()
     assert protocol.lost is None
     assert protocol.events == ["connection_made", "data_received", "connection_lost"]
     assert far.recv(10) == b""
 
 
-def test_the_end_of_the_peer_ends_the_connection(loop: Loop, pair: Pair) -> None:
+async def test_the_end_of_the_peer_ends_the_connection(loop: Loop, pair: Pair) -> None:
     near, far = pair
     protocol = Recorder()
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        far.send(b"last words")
-        far.close()
-        assert await protocol.wait_lost() is None
-        assert transport.is_closing()
-
-    run(loop, main())
+    transport = await attach(near, protocol)
+    far.send(b"last words")
+    far.close()
+    assert await protocol.wait_lost() is None
+    assert transport.is_closing()
     assert bytes(protocol.data) == b"last words"
     assert protocol.events[-2:] == ["eof_received", "connection_lost"]
     assert near.fileno() == -1
 
 
-def test_a_protocol_may_keep_writing_after_the_peers_end(loop: Loop, pair: Pair) -> None:
+async def test_a_protocol_may_keep_writing_after_the_peers_end(loop: Loop, pair: Pair) -> None:
     near, far = pair
     protocol = Lenient()
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        far.shutdown(socket.SHUT_WR)
-        await until(lambda: "eof_received" in protocol.events)
-        assert not transport.is_closing()
-        transport.write(b"answer")
-        transport.close()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    transport = await attach(near, protocol)
+    far.shutdown(socket.SHUT_WR)
+    await until(lambda: "eof_received" in protocol.events)
+    assert not transport.is_closing()
+    transport.write(b"answer")
+    transport.close()
+    await protocol.wait_lost()
     assert receive_exactly(far, 6) == b"answer"
     assert far.recv(1) == b""
     assert protocol.events.count("eof_received") == 1
 
 
-def test_what_becomes_readable_and_writable_at_once_is_read_and_written(
+async def test_what_becomes_readable_and_writable_at_once_is_read_and_written(
     loop: Loop, pair: Pair
 ) -> None:
     near, far = pair
     protocol = Recorder()
     size = 1 << 20
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        transport.write(bytes(size))
-        assert transport.get_write_buffer_size()
-        await until(lambda: protocol.events[-1] == "pause_writing")
-        sent = received = 0
-        while received < size:
-            # No turn lies between the two, so the loop finds both at once.
-            received += len(emptied(far.fileno()))
-            far.send(b"data")
-            sent += 4
-            await protocol.wait_data(sent)
-        assert received == size
-        await until(lambda: "resume_writing" in protocol.events)
-        assert not transport.get_write_buffer_size()
-        transport.close()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    transport = await attach(near, protocol)
+    transport.write(bytes(size))
+    assert transport.get_write_buffer_size()
+    await until(lambda: protocol.events[-1] == "pause_writing")
+    sent = received = 0
+    while received < size:
+        # No turn lies between the two, so the loop finds both at once.
+        received += len(emptied(far.fileno()))
+        far.send(b"data")
+        sent += 4
+        await protocol.wait_data(sent)
+    assert received == size
+    await until(lambda: "resume_writing" in protocol.events)
+    assert not transport.get_write_buffer_size()
+    transport.close()
+    await protocol.wait_lost()
 
 
 @pytest.mark.parametrize("end", ["close", "abort"])
-def test_an_end_while_reading_holds_for_the_writing_of_the_same_event(
+async def test_an_end_while_reading_holds_for_the_writing_of_the_same_event(
     loop: Loop, pair: Pair, end: str
 ) -> None:
     near, far = pair
@@ -135,27 +123,24 @@ def test_an_end_while_reading_holds_for_the_writing_of_the_same_event(
     protocol = Protocol()
     size = 1 << 20
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        transport.write(bytes(size))
-        await until(lambda: protocol.events[-1] == "pause_writing")
-        received = len(emptied(far.fileno()))
-        far.send(b"data")
-        await protocol.wait_data(4)
+    transport = await attach(near, protocol)
+    transport.write(bytes(size))
+    await until(lambda: protocol.events[-1] == "pause_writing")
+    received = len(emptied(far.fileno()))
+    far.send(b"data")
+    await protocol.wait_data(4)
 
-        def lost() -> bool:
-            nonlocal received
-            received += len(emptied(far.fileno()))
-            return protocol.is_lost
-
-        await until(lost)
+    def lost() -> bool:
+        nonlocal received
         received += len(emptied(far.fileno()))
-        assert received == size if end == "close" else received < size
-        assert protocol.events.count("connection_lost") == 1
-        if end == "abort":
-            assert protocol.events[-2:] == ["data_received", "connection_lost"]
+        return protocol.is_lost
 
-    run(loop, main())
+    await until(lost)
+    received += len(emptied(far.fileno()))
+    assert received == size if end == "close" else received < size
+    assert protocol.events.count("connection_lost") == 1
+    if end == "abort":
+        assert protocol.events[-2:] == ["data_received", "connection_lost"]
 
 
 def test_a_reset_ends_the_connection_with_its_error(loop: Loop) -> None:
@@ -189,7 +174,7 @@ def test_a_reset_ends_only_its_own_connection(loop: Loop) -> None:
         run(loop, main(one, two))
 
 
-def test_close_comes_after_what_was_written(loop: Loop, pair: Pair) -> None:
+async def test_close_comes_after_what_was_written(loop: Loop, pair: Pair) -> None:
     near, far = pair
     far.setblocking(True)
     protocol = Recorder()
@@ -200,35 +185,29 @@ def test_close_comes_after_what_was_written(loop: Loop, pair: Pair) -> None:
         while part := far.recv(1 << 16):
             received.append(part)
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        transport.write(bytes(size))
-        transport.close()
-        assert transport.is_closing()
-        assert "connection_lost" not in protocol.events
-        await loop.run_in_executor(None, read_all)
-        await protocol.wait_lost()
-
-    run(loop, main())
+    transport = await attach(near, protocol)
+    transport.write(bytes(size))
+    transport.close()
+    assert transport.is_closing()
+    assert "connection_lost" not in protocol.events
+    await loop.run_in_executor(None, read_all)
+    await protocol.wait_lost()
     assert sum(map(len, received)) == size
     assert protocol.lost is None
 
 
-def test_abort_drops_what_was_not_sent(loop: Loop, pair: Pair) -> None:
+async def test_abort_drops_what_was_not_sent(loop: Loop, pair: Pair) -> None:
     near, _ = pair
     protocol = Recorder()
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        transport.write(bytes(10_000_000))
-        assert transport.get_write_buffer_size() > 0
-        transport.abort()
-        assert transport.is_closing()
-        assert "connection_lost" not in protocol.events
-        await protocol.wait_lost()
-        assert transport.get_write_buffer_size() == 0
-
-    run(loop, main())
+    transport = await attach(near, protocol)
+    transport.write(bytes(10_000_000))
+    assert transport.get_write_buffer_size() > 0
+    transport.abort()
+    assert transport.is_closing()
+    assert "connection_lost" not in protocol.events
+    await protocol.wait_lost()
+    assert transport.get_write_buffer_size() == 0
     assert protocol.lost is None
     assert protocol.events.count("connection_lost") == 1
 
@@ -252,21 +231,18 @@ def test_the_connection_is_lost_once(loop: Loop, pair: Pair, first: str, second:
     assert protocol.events.count("connection_lost") == 1
 
 
-def test_nothing_is_read_after_close(loop: Loop, pair: Pair) -> None:
+async def test_nothing_is_read_after_close(loop: Loop, pair: Pair) -> None:
     near, far = pair
     protocol = Recorder()
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        far.send(b"too late")
-        transport.close()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    transport = await attach(near, protocol)
+    far.send(b"too late")
+    transport.close()
+    await protocol.wait_lost()
     assert protocol.data == b""
 
 
-def test_close_within_data_received_stops_the_delivery(loop: Loop, pair: Pair) -> None:
+async def test_close_within_data_received_stops_the_delivery(loop: Loop, pair: Pair) -> None:
     near, far = pair
 
     class Protocol(Recorder):
@@ -276,12 +252,9 @@ def test_close_within_data_received_stops_the_delivery(loop: Loop, pair: Pair) -
 
     protocol = Protocol()
 
-    async def main() -> None:
-        await attach(near, protocol)
-        far.send(bytes(200_000) if far.family == socket.AF_INET else bytes(100_000))
-        await protocol.wait_lost()
-
-    run(loop, main())
+    await attach(near, protocol)
+    far.send(bytes(200_000) if far.family == socket.AF_INET else bytes(100_000))
+    await protocol.wait_lost()
     assert protocol.events.count("data_received") == 1
 
 
@@ -323,53 +296,47 @@ def test_the_addresses_are_there_after_the_end(loop: Loop) -> None:
         run(loop, main(near, far))
 
 
-def test_the_text_of_a_transport_tells_its_state(loop: Loop, pair: Pair) -> None:
+async def test_the_text_of_a_transport_tells_its_state(loop: Loop, pair: Pair) -> None:
     near, _ = pair
 
-    async def main() -> None:
-        protocol = Recorder()
-        transport = await attach(near, protocol)
-        text = repr(transport)
-        assert re.match(rf"<\w+Transport fd={near.fileno()} ", text)
-        assert "read=polling" in text
-        assert "write=<idle, bufsize=0>" in text
-        transport.pause_reading()
-        assert "read=idle" in repr(transport)
-        transport.write(bytes(10_000_000))
-        assert "write=<polling, bufsize=" in repr(transport)
-        transport.close()
-        assert "closing" in repr(transport)
-        transport.abort()
-        await protocol.wait_lost()
-        assert " closed" in repr(transport)
-
-    run(loop, main())
+    protocol = Recorder()
+    transport = await attach(near, protocol)
+    text = repr(transport)
+    assert re.match(rf"<\w+Transport fd={near.fileno()} ", text)
+    assert "read=polling" in text
+    assert "write=<idle, bufsize=0>" in text
+    transport.pause_reading()
+    assert "read=idle" in repr(transport)
+    transport.write(bytes(10_000_000))
+    assert "write=<polling, bufsize=" in repr(transport)
+    transport.close()
+    assert "closing" in repr(transport)
+    transport.abort()
+    await protocol.wait_lost()
+    assert " closed" in repr(transport)
 
 
-def test_a_protocol_can_be_exchanged_in_mid_stream(loop: Loop, pair: Pair) -> None:
+async def test_a_protocol_can_be_exchanged_in_mid_stream(loop: Loop, pair: Pair) -> None:
     near, far = pair
     first, second = Recorder(), Recorder()
 
-    async def main() -> None:
-        transport = await attach(near, first)
-        far.send(b"one")
-        await first.wait_data(3)
-        assert transport.get_protocol() is first
-        transport.set_protocol(second)
-        assert transport.get_protocol() is second
-        far.send(b"two")
-        await second.wait_data(3)
-        transport.close()
-        await second.wait_lost()
-
-    run(loop, main())
+    transport = await attach(near, first)
+    far.send(b"one")
+    await first.wait_data(3)
+    assert transport.get_protocol() is first
+    transport.set_protocol(second)
+    assert transport.get_protocol() is second
+    far.send(b"two")
+    await second.wait_data(3)
+    transport.close()
+    await second.wait_lost()
     assert first.data == b"one" and second.data == b"two"
     assert first.events == ["connection_made", "data_received"]
     # The new one is told what happens from then on, and not that a connection was made.
     assert second.events == ["data_received", "connection_lost"]
 
 
-def test_a_protocol_can_be_exchanged_within_data_received(loop: Loop, pair: Pair) -> None:
+async def test_a_protocol_can_be_exchanged_within_data_received(loop: Loop, pair: Pair) -> None:
     near, far = pair
     second = Recorder()
 
@@ -381,35 +348,29 @@ def test_a_protocol_can_be_exchanged_within_data_received(loop: Loop, pair: Pair
 
     first = First()
 
-    async def main() -> None:
-        await attach(near, first)
-        far.send(b"one")
-        await first.wait_data(3)
-        far.send(b"two")
-        await second.wait_data(15)
-        first.transport.abort()
-        await second.wait_lost()
-
-    run(loop, main())
+    await attach(near, first)
+    far.send(b"one")
+    await first.wait_data(3)
+    far.send(b"two")
+    await second.wait_data(15)
+    first.transport.abort()
+    await second.wait_lost()
     assert second.data == b"handed over,two"
 
 
-def test_connection_made_comes_before_the_first_data(loop: Loop, pair: Pair) -> None:
+async def test_connection_made_comes_before_the_first_data(loop: Loop, pair: Pair) -> None:
     near, far = pair
     far.send(b"early")
     protocol = Recorder()
 
-    async def main() -> None:
-        await attach(near, protocol)
-        await protocol.wait_data(5)
-        protocol.transport.abort()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    await attach(near, protocol)
+    await protocol.wait_data(5)
+    protocol.transport.abort()
+    await protocol.wait_lost()
     assert protocol.events[:2] == ["connection_made", "data_received"]
 
 
-def test_a_connection_may_be_closed_in_connection_made(loop: Loop, pair: Pair) -> None:
+async def test_a_connection_may_be_closed_in_connection_made(loop: Loop, pair: Pair) -> None:
     near, far = pair
     far.send(b"never seen")
 
@@ -420,11 +381,8 @@ def test_a_connection_may_be_closed_in_connection_made(loop: Loop, pair: Pair) -
 
     protocol = Protocol()
 
-    async def main() -> None:
-        await attach(near, protocol)
-        await protocol.wait_lost()
-
-    run(loop, main())
+    await attach(near, protocol)
+    await protocol.wait_lost()
     assert protocol.events == ["connection_made", "connection_lost"]
 
 
@@ -460,15 +418,12 @@ def test_a_transport_that_nobody_closed_complains(loop: Loop, reports: Reports) 
     near.close()
 
 
-def test_a_lost_transport_says_which_number_it_had(loop: Loop, pair: Pair) -> None:
+async def test_a_lost_transport_says_which_number_it_had(loop: Loop, pair: Pair) -> None:
     number = pair[0].fileno()
 
-    async def main() -> None:
-        protocol = Recorder()
-        transport = await attach(pair[0], protocol)
-        transport.write(b"x" * 10_000_000)
-        transport.abort()
-        await protocol.wait_lost()
-        assert repr(transport).endswith(f" closed fd={number}>")
-
-    run(loop, main())
+    protocol = Recorder()
+    transport = await attach(pair[0], protocol)
+    transport.write(b"x" * 10_000_000)
+    transport.abort()
+    await protocol.wait_lost()
+    assert repr(transport).endswith(f" closed fd={number}>")

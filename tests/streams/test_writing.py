@@ -25,23 +25,20 @@ async def end(transport: asyncio.Transport, protocol: Recorder) -> None:
     await protocol.wait_lost()
 
 
-def test_writes_arrive_in_their_order(loop: Loop, pair: Pair) -> None:
+async def test_writes_arrive_in_their_order(loop: Loop, pair: Pair) -> None:
     near, far = pair
     protocol = Recorder()
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        for number in range(500):
-            transport.write(b"%03d" % number)
-        transport.writelines([b"a", b"", b"b", bytearray(b"c"), memoryview(b"d")])
-        transport.write(b"")
-        transport.write(b"end")
-        await asyncio.sleep(0)
-        expected = b"".join(b"%03d" % n for n in range(500)) + b"abcdend"
-        assert await collect(far, len(expected)) == expected
-        await end(transport, protocol)
-
-    run(loop, main())
+    transport = await attach(near, protocol)
+    for number in range(500):
+        transport.write(b"%03d" % number)
+    transport.writelines([b"a", b"", b"b", bytearray(b"c"), memoryview(b"d")])
+    transport.write(b"")
+    transport.write(b"end")
+    await asyncio.sleep(0)
+    expected = b"".join(b"%03d" % n for n in range(500)) + b"abcdend"
+    assert await collect(far, len(expected)) == expected
+    await end(transport, protocol)
 
 
 def test_a_write_from_outside_any_callback_has_left_when_it_returns(loop: Loop, pair: Pair) -> None:
@@ -53,50 +50,43 @@ def test_a_write_from_outside_any_callback_has_left_when_it_returns(loop: Loop, 
     run(loop, end(transport, protocol))
 
 
-def test_a_write_has_left_when_the_callback_returns(loop: Loop, pair: Pair) -> None:
+async def test_a_write_has_left_when_the_callback_returns(loop: Loop, pair: Pair) -> None:
     near, far = pair
     protocol = Recorder()
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        seen: list[bytes] = []
-        loop.call_soon(transport.write, b"one")
-        loop.call_soon(lambda: seen.append(far.recv(100)))
-        loop.call_soon(transport.writelines, [b"two", b"three"])
-        loop.call_soon(lambda: seen.append(far.recv(100)))
-        await asyncio.sleep(0)
-        assert seen == [b"one", b"twothree"]
-        await end(transport, protocol)
-
-    run(loop, main())
+    transport = await attach(near, protocol)
+    seen: list[bytes] = []
+    loop.call_soon(transport.write, b"one")
+    loop.call_soon(lambda: seen.append(far.recv(100)))
+    loop.call_soon(transport.writelines, [b"two", b"three"])
+    loop.call_soon(lambda: seen.append(far.recv(100)))
+    await asyncio.sleep(0)
+    assert seen == [b"one", b"twothree"]
+    await end(transport, protocol)
 
 
-def test_asking_for_the_buffers_size_has_sent_what_could_be_sent(loop: Loop, pair: Pair) -> None:
+async def test_asking_for_the_buffers_size_has_sent_what_could_be_sent(
+    loop: Loop, pair: Pair
+) -> None:
     near, far = pair
     protocol = Recorder()
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        transport.write(b"small")
-        assert transport.get_write_buffer_size() == 0
-        assert far.recv(100) == b"small"
-        await end(transport, protocol)
-
-    run(loop, main())
+    transport = await attach(near, protocol)
+    transport.write(b"small")
+    assert transport.get_write_buffer_size() == 0
+    assert far.recv(100) == b"small"
+    await end(transport, protocol)
 
 
-def test_close_in_the_same_callback_still_sends(loop: Loop, pair: Pair) -> None:
+async def test_close_in_the_same_callback_still_sends(loop: Loop, pair: Pair) -> None:
     near, far = pair
     protocol = Recorder()
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        transport.write(b"header")
-        transport.write(b"body")
-        transport.close()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    transport = await attach(near, protocol)
+    transport.write(b"header")
+    transport.write(b"body")
+    transport.close()
+    await protocol.wait_lost()
     assert receive_exactly(far, 10) == b"headerbody"
     assert far.recv(1) == b""
 
@@ -109,36 +99,30 @@ Maker = Callable[[bytes], Any]
     [bytes, bytearray, memoryview, lambda data: memoryview(bytearray(data))],
     ids=["bytes", "bytearray", "memoryview", "writable memoryview"],
 )
-def test_every_kind_of_bytes_can_be_written(loop: Loop, pair: Pair, make: Maker) -> None:
+async def test_every_kind_of_bytes_can_be_written(loop: Loop, pair: Pair, make: Maker) -> None:
     near, far = pair
     protocol = Recorder()
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        transport.write(make(b"some bytes"))
-        transport.writelines([make(b"more "), make(b"bytes")])
-        await asyncio.sleep(0)
-        assert receive_exactly(far, 20) == b"some bytesmore bytes"
-        await end(transport, protocol)
-
-    run(loop, main())
+    transport = await attach(near, protocol)
+    transport.write(make(b"some bytes"))
+    transport.writelines([make(b"more "), make(b"bytes")])
+    await asyncio.sleep(0)
+    assert receive_exactly(far, 20) == b"some bytesmore bytes"
+    await end(transport, protocol)
 
 
-def test_a_subclass_of_bytes_can_be_written(loop: Loop, pair: Pair) -> None:
+async def test_a_subclass_of_bytes_can_be_written(loop: Loop, pair: Pair) -> None:
     class Own(bytes):
         pass
 
     near, far = pair
     protocol = Recorder()
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        transport.write(Own(b"own"))
-        await asyncio.sleep(0)
-        assert receive_exactly(far, 3) == b"own"
-        await end(transport, protocol)
-
-    run(loop, main())
+    transport = await attach(near, protocol)
+    transport.write(Own(b"own"))
+    await asyncio.sleep(0)
+    assert receive_exactly(far, 3) == b"own"
+    await end(transport, protocol)
 
 
 @pytest.mark.parametrize("bad", ["text", 5, None, [b"x"]])
@@ -163,20 +147,18 @@ def test_what_is_no_bytes_is_refused_with_asyncios_text(loop: Loop, bad: Any) ->
     assert attempt(loop) == expected
 
 
-def test_an_array_is_written_or_refused_but_never_half(loop: Loop) -> None:
-    async def main() -> None:
-        with socket_pair() as (near, far):
-            protocol = Recorder()
-            transport = await attach(near, protocol)
-            data: Any = array.array("i", [1, 2, 3])
-            try:
-                transport.write(memoryview(data))
-                await asyncio.sleep(0)
-                assert receive_exactly(far, 12) == data.tobytes()
-            finally:
-                await end(transport, protocol)
+async def test_an_array_is_written_or_refused_but_never_half(loop: Loop) -> None:
 
-    run(loop, main())
+    with socket_pair() as (near, far):
+        protocol = Recorder()
+        transport = await attach(near, protocol)
+        data: Any = array.array("i", [1, 2, 3])
+        try:
+            transport.write(memoryview(data))
+            await asyncio.sleep(0)
+            assert receive_exactly(far, 12) == data.tobytes()
+        finally:
+            await end(transport, protocol)
 
 
 def test_the_callers_buffer_is_his_again_after_the_write(loop: Loop, pair: Pair) -> None:
@@ -206,44 +188,38 @@ def test_the_callers_buffer_is_his_again_after_the_write(loop: Loop, pair: Pair)
 
 
 @pytest.mark.parametrize("how", ["write", "writelines"])
-def test_much_more_than_the_kernel_takes_arrives(loop: Loop, pair: Pair, how: str) -> None:
+async def test_much_more_than_the_kernel_takes_arrives(loop: Loop, pair: Pair, how: str) -> None:
     near, far = pair
     protocol = Recorder()
     chunk = bytes(range(256)) * 64
     count = 500
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        if how == "write":
-            for _ in range(count):
-                transport.write(chunk)
-        else:
-            transport.writelines([chunk] * count)
-        received = bytearray()
-        while len(received) < len(chunk) * count:
-            try:
-                received += far.recv(1 << 18)
-            except BlockingIOError:
-                await asyncio.sleep(0)
-        assert bytes(received) == chunk * count
-        await end(transport, protocol)
-
-    run(loop, main())
+    transport = await attach(near, protocol)
+    if how == "write":
+        for _ in range(count):
+            transport.write(chunk)
+    else:
+        transport.writelines([chunk] * count)
+    received = bytearray()
+    while len(received) < len(chunk) * count:
+        try:
+            received += far.recv(1 << 18)
+        except BlockingIOError:
+            await asyncio.sleep(0)
+    assert bytes(received) == chunk * count
+    await end(transport, protocol)
 
 
-def test_more_pieces_than_one_system_call_takes_arrive(loop: Loop, pair: Pair) -> None:
+async def test_more_pieces_than_one_system_call_takes_arrive(loop: Loop, pair: Pair) -> None:
     near, far = pair
     protocol = Recorder()
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        transport.writelines([b"%05d" % number for number in range(5000)])
-        await asyncio.sleep(0)
-        received = await collect(far, 25_000)
-        assert received == b"".join(b"%05d" % number for number in range(5000))
-        await end(transport, protocol)
-
-    run(loop, main())
+    transport = await attach(near, protocol)
+    transport.writelines([b"%05d" % number for number in range(5000)])
+    await asyncio.sleep(0)
+    received = await collect(far, 25_000)
+    assert received == b"".join(b"%05d" % number for number in range(5000))
+    await end(transport, protocol)
 
 
 async def collect(sock: socket.socket, size: int) -> bytes:
@@ -256,57 +232,48 @@ async def collect(sock: socket.socket, size: int) -> bytes:
     return bytes(received)
 
 
-def test_a_writelines_that_ends_in_nothing_is_finished(loop: Loop, pair: Pair) -> None:
+async def test_a_writelines_that_ends_in_nothing_is_finished(loop: Loop, pair: Pair) -> None:
     near, far = pair
     protocol = Recorder()
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        transport.writelines([b"x", b""])
-        transport.writelines([])
-        transport.writelines([b""])
-        transport.writelines(iter([b"y"]))
-        transport.close()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    transport = await attach(near, protocol)
+    transport.writelines([b"x", b""])
+    transport.writelines([])
+    transport.writelines([b""])
+    transport.writelines(iter([b"y"]))
+    transport.close()
+    await protocol.wait_lost()
     assert receive_exactly(far, 2) == b"xy"
 
 
-def test_write_eof_comes_after_what_was_written(loop: Loop, pair: Pair) -> None:
+async def test_write_eof_comes_after_what_was_written(loop: Loop, pair: Pair) -> None:
     near, far = pair
     protocol = Recorder()
     size = 2_000_000
 
-    async def main() -> None:
-        transport = await attach(near, protocol)
-        assert transport.can_write_eof() is True
-        transport.write(bytes(size))
-        transport.write_eof()
-        transport.write_eof()
-        assert not transport.is_closing()
-        assert await drain_socket(far, size + 1) == size
-        # The other direction is still open.
-        far.send(b"answer")
-        assert await protocol.wait_data(6) == b"answer"
-        far.close()
-        await protocol.wait_lost()
-
-    run(loop, main())
+    transport = await attach(near, protocol)
+    assert transport.can_write_eof() is True
+    transport.write(bytes(size))
+    transport.write_eof()
+    transport.write_eof()
+    assert not transport.is_closing()
+    assert await drain_socket(far, size + 1) == size
+    # The other direction is still open.
+    far.send(b"answer")
+    assert await protocol.wait_data(6) == b"answer"
+    far.close()
+    await protocol.wait_lost()
 
 
 @pytest.mark.parametrize("method", ["write", "writelines"])
-def test_writing_after_write_eof_is_an_error(loop: Loop, pair: Pair, method: str) -> None:
+async def test_writing_after_write_eof_is_an_error(loop: Loop, pair: Pair, method: str) -> None:
     protocol = Recorder()
 
-    async def main() -> None:
-        transport = await attach(pair[0], protocol)
-        transport.write_eof()
-        with pytest.raises(RuntimeError, match=r"^Cannot call \w+\(\) after write_eof\(\)$"):
-            getattr(transport, method)(b"x" if method == "write" else [b"x"])
-        await end(transport, protocol)
-
-    run(loop, main())
+    transport = await attach(pair[0], protocol)
+    transport.write_eof()
+    with pytest.raises(RuntimeError, match=r"^Cannot call \w+\(\) after write_eof\(\)$"):
+        getattr(transport, method)(b"x" if method == "write" else [b"x"])
+    await end(transport, protocol)
 
 
 @pytest.mark.parametrize("ending", ["close", "abort", "peer", "reset"])
@@ -351,18 +318,15 @@ def test_writing_to_a_finished_connection_warns_and_drops(
         assert texts == {"socket.send() raised exception."}
 
 
-def test_writing_between_close_and_the_loss_is_dropped_or_sent_but_no_error(
+async def test_writing_between_close_and_the_loss_is_dropped_or_sent_but_no_error(
     loop: Loop, pair: Pair
 ) -> None:
     protocol = Recorder()
 
-    async def main() -> None:
-        transport = await attach(pair[0], protocol)
-        transport.close()
-        transport.write(b"late")
-        await protocol.wait_lost()
-
-    run(loop, main())
+    transport = await attach(pair[0], protocol)
+    transport.close()
+    transport.write(b"late")
+    await protocol.wait_lost()
     assert protocol.lost is None
 
 
@@ -399,7 +363,7 @@ def test_write_eof_after_the_peers_reset_is_the_kernels_error_or_nothing(loop: L
         run(loop, main(near, far))
 
 
-def test_a_write_within_each_protocol_call_is_sent(loop: Loop, pair: Pair) -> None:
+async def test_a_write_within_each_protocol_call_is_sent(loop: Loop, pair: Pair) -> None:
     near, far = pair
 
     class Protocol(Recorder):
@@ -418,12 +382,9 @@ def test_a_write_within_each_protocol_call_is_sent(loop: Loop, pair: Pair) -> No
 
     protocol = Protocol()
 
-    async def main() -> None:
-        await attach(near, protocol)
-        far.send(b"x")
-        await protocol.wait_data(1)
-        far.shutdown(socket.SHUT_WR)
-        await until(lambda: protocol.is_lost)
-
-    run(loop, main())
+    await attach(near, protocol)
+    far.send(b"x")
+    await protocol.wait_data(1)
+    far.shutdown(socket.SHUT_WR)
+    await until(lambda: protocol.is_lost)
     assert receive_exactly(far, 13) == b"made,data,eof"

@@ -279,44 +279,41 @@ def test_a_head_that_cannot_be_sent_ends_the_connection(loop: Loop, then: str) -
     assert isinstance(run(loop, main()), (BrokenPipeError, ConnectionResetError))
 
 
-def test_streams_of_either_side_send_at_once(loop: Loop, streams: ModuleType) -> None:
+async def test_streams_of_either_side_send_at_once(loop: Loop, streams: ModuleType) -> None:
     seen: list[bytes] = []
 
-    async def main() -> None:
-        done = loop.create_future()
+    done = loop.create_future()
 
-        async def serve(reader: Any, writer: Any) -> None:
-            while (asked := await reader.read(1)) == b"?":
-                writer.write(HEAD)
-                writer.write(BODY)
-            assert asked == b"!"
-            writer.write(b"served")
-            seen.append(client.receive(6))
-            writer.writelines([b"by", b"pieces"])
-            seen.append(client.receive(8))
+    async def serve(reader: Any, writer: Any) -> None:
+        while (asked := await reader.read(1)) == b"?":
+            writer.write(HEAD)
+            writer.write(BODY)
+        assert asked == b"!"
+        writer.write(b"served")
+        seen.append(client.receive(6))
+        writer.writelines([b"by", b"pieces"])
+        seen.append(client.receive(8))
+        await writer.drain()
+        writer.close()
+        done.set_result(None)
+
+    server = await streams.start_server(serve, sock=listening_without_delay())
+    address = server.sockets[0].getsockname()
+    async with client_in_the_loop("used", address) as client:
+        client.send(STEP)
+        await done
+    server.close()
+    with listening() as listener:
+        _, writer = await streams.open_connection(*listener.getsockname())
+        peer, _ = listener.accept()
+        with peer:
+            writer.write(b"connected")
+            seen.append(receive_exactly(peer, 9))
+            writer.write(HEAD)
             await writer.drain()
+            seen.append(receive_exactly(peer, len(HEAD)))
             writer.close()
-            done.set_result(None)
-
-        server = await streams.start_server(serve, sock=listening_without_delay())
-        address = server.sockets[0].getsockname()
-        async with client_in_the_loop("used", address) as client:
-            client.send(STEP)
-            await done
-        server.close()
-        with listening() as listener:
-            _, writer = await streams.open_connection(*listener.getsockname())
-            peer, _ = listener.accept()
-            with peer:
-                writer.write(b"connected")
-                seen.append(receive_exactly(peer, 9))
-                writer.write(HEAD)
-                await writer.drain()
-                seen.append(receive_exactly(peer, len(HEAD)))
-                writer.close()
-                await writer.wait_closed()
-
-    run(loop, main())
+            await writer.wait_closed()
     assert seen == [b"served", b"bypieces", b"connected", HEAD]
 
 

@@ -26,6 +26,7 @@ def run(
     loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, T], patience: float = PATIENCE
 ) -> T:
     """Run a test's coroutine to its end on the loop, and not longer than it can take."""
+    __tracebackhide__ = True
     return loop.run_until_complete(asyncio.wait_for(main, patience))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.loops import run, until
+from support.loops import until
 from support.net.certificates import client_context, server_context
 from support.net.protocols import Recorder
 from support.net.sockets import listening, reset
@@ -52,208 +52,178 @@ async def still_serves(loop: Loop, server: Any) -> None:
     ],
     ids=["plain http", "zeros", "too long a record", "no handshake message", "data at once"],
 )
-def test_garbage_instead_of_a_handshake_ends_that_connection_only(
+async def test_garbage_instead_of_a_handshake_ends_that_connection_only(
     loop: Loop, garbage: bytes
 ) -> None:
     servers = Servers()
 
-    async def main() -> None:
-        server = await loop.create_server(servers.make, sock=listening(), ssl=server_context())
-        with socket.socket() as sock:
-            sock.setblocking(False)
-            await loop.sock_connect(sock, server.sockets[0].getsockname())
-            await loop.sock_sendall(sock, garbage)
-            try:
-                while await loop.sock_recv(sock, 4096):
-                    pass
-            except ConnectionResetError:
+    server = await loop.create_server(servers.make, sock=listening(), ssl=server_context())
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, server.sockets[0].getsockname())
+        await loop.sock_sendall(sock, garbage)
+        try:
+            while await loop.sock_recv(sock, 4096):
                 pass
-        await still_serves(loop, server)
-        server.close()
-
-    run(loop, main())
+        except ConnectionResetError:
+            pass
+    await still_serves(loop, server)
+    server.close()
     assert servers[0].events == []
 
 
 @pytest.mark.usefixtures("refusals")
 @pytest.mark.parametrize("end", ["close", "reset", "half"])
-def test_a_peer_that_ends_in_the_handshake_is_forgotten(loop: Loop, end: str) -> None:
+async def test_a_peer_that_ends_in_the_handshake_is_forgotten(loop: Loop, end: str) -> None:
     servers = Servers()
 
-    async def main() -> None:
-        server = await loop.create_server(servers.make, sock=listening(), ssl=server_context())
-        sock = socket.socket()
-        sock.setblocking(False)
-        await loop.sock_connect(sock, server.sockets[0].getsockname())
-        peer = Peer(sock)
-        with pytest.raises(ssl.SSLWantReadError):
-            peer.tls.do_handshake()
-        hello = peer.outgoing.read()
-        await peer.send_raw(hello[: len(hello) // 2])
-        await until(lambda: servers)
-        if end == "reset":
-            reset(sock)
-        elif end == "half":
-            sock.shutdown(socket.SHUT_WR)
-            assert await loop.sock_recv(sock, 100) == b""
-        sock.close()
-        await still_serves(loop, server)
-        server.close()
-
-    run(loop, main())
+    server = await loop.create_server(servers.make, sock=listening(), ssl=server_context())
+    sock = socket.socket()
+    sock.setblocking(False)
+    await loop.sock_connect(sock, server.sockets[0].getsockname())
+    peer = Peer(sock)
+    with pytest.raises(ssl.SSLWantReadError):
+        peer.tls.do_handshake()
+    hello = peer.outgoing.read()
+    await peer.send_raw(hello[: len(hello) // 2])
+    await until(lambda: servers)
+    if end == "reset":
+        reset(sock)
+    elif end == "half":
+        sock.shutdown(socket.SHUT_WR)
+        assert await loop.sock_recv(sock, 100) == b""
+    sock.close()
+    await still_serves(loop, server)
+    server.close()
     assert servers[0].events == []
 
 
 @pytest.mark.usefixtures("refusals")
-def test_a_peer_that_stops_in_the_handshake_is_given_up(loop: Loop) -> None:
+async def test_a_peer_that_stops_in_the_handshake_is_given_up(loop: Loop) -> None:
     servers = Servers()
 
-    async def main() -> None:
-        server = await loop.create_server(
-            servers.make, sock=listening(), ssl=server_context(), ssl_handshake_timeout=0.05
-        )
-        with socket.socket() as sock:
-            sock.setblocking(False)
-            await loop.sock_connect(sock, server.sockets[0].getsockname())
-            await loop.sock_sendall(sock, b"\x16\x03\x01")
-            try:
-                assert await loop.sock_recv(sock, 100) == b""
-            except ConnectionResetError:
-                pass
-        await still_serves(loop, server)
-        server.close()
-
-    run(loop, main())
+    server = await loop.create_server(
+        servers.make, sock=listening(), ssl=server_context(), ssl_handshake_timeout=0.05
+    )
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, server.sockets[0].getsockname())
+        await loop.sock_sendall(sock, b"\x16\x03\x01")
+        try:
+            assert await loop.sock_recv(sock, 100) == b""
+        except ConnectionResetError:
+            pass
+    await still_serves(loop, server)
+    server.close()
     assert servers[0].events == []
 
 
-def test_a_record_cut_in_two_is_delivered_when_it_is_whole(loop: Loop) -> None:
+async def test_a_record_cut_in_two_is_delivered_when_it_is_whole(loop: Loop) -> None:
     servers = Servers()
 
-    async def main() -> None:
-        async with peer_of(servers.make) as peer:
-            await peer.handshake()
-            await until(lambda: servers[0].events)
-            record = peer.records(b"in pieces")
-            for at in range(len(record) - 1):
-                await peer.send_raw(record[at : at + 1])
-            await asyncio.sleep(0.01)
-            assert not servers[0].data
-            await peer.send_raw(record[-1:])
-            assert await servers[0].wait_data(9) == b"in pieces"
-            servers[0].transport.abort()
-            await servers[0].wait_lost()
-
-    run(loop, main())
+    async with peer_of(servers.make) as peer:
+        await peer.handshake()
+        await until(lambda: servers[0].events)
+        record = peer.records(b"in pieces")
+        for at in range(len(record) - 1):
+            await peer.send_raw(record[at : at + 1])
+        await asyncio.sleep(0.01)
+        assert not servers[0].data
+        await peer.send_raw(record[-1:])
+        assert await servers[0].wait_data(9) == b"in pieces"
+        servers[0].transport.abort()
+        await servers[0].wait_lost()
 
 
-def test_an_end_within_a_record_delivers_what_was_whole(loop: Loop) -> None:
+async def test_an_end_within_a_record_delivers_what_was_whole(loop: Loop) -> None:
     servers = Servers()
 
-    async def main() -> None:
-        async with peer_of(servers.make) as peer:
-            await peer.handshake()
-            whole, cut = peer.records(b"whole"), peer.records(b"never seen")
-            await peer.send_raw(whole + cut[:-1])
-            peer.sock.shutdown(socket.SHUT_WR)
-            assert await servers[0].wait_lost() is None
-
-    run(loop, main())
+    async with peer_of(servers.make) as peer:
+        await peer.handshake()
+        whole, cut = peer.records(b"whole"), peer.records(b"never seen")
+        await peer.send_raw(whole + cut[:-1])
+        peer.sock.shutdown(socket.SHUT_WR)
+        assert await servers[0].wait_lost() is None
     assert servers[0].data == b"whole"
     assert servers[0].events[-2:] == ["eof_received", "connection_lost"]
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_garbage_in_the_middle_ends_the_connection_with_an_ssl_error(
+async def test_garbage_in_the_middle_ends_the_connection_with_an_ssl_error(
     loop: Loop, together: bool, reports: list[Any], kind: str
 ) -> None:
     if together and kind == "asyncio":
         pytest.skip("asyncio drops what came before in the same batch")
     servers = Servers()
 
-    async def main() -> None:
-        async with peer_of(servers.make) as peer:
-            await peer.handshake()
-            await until(lambda: servers[0].events)
-            good, bad = peer.records(b"good"), bytearray(peer.records(b"bad"))
-            bad[HEADER + 3] ^= 0xFF
-            if together:
-                await peer.send_raw(good + bad)
-            else:
-                await peer.send_raw(good)
-                await servers[0].wait_data(4)
-                await peer.send_raw(bytes(bad))
-            lost = await servers[0].wait_lost()
-            assert isinstance(lost, ssl.SSLError)
-            # The record's code is wrong; newer versions of OpenSSL say less.
-            assert lost.reason in {"DECRYPTION_FAILED_OR_BAD_RECORD_MAC", "RECORD_LAYER_FAILURE"}
-
-    run(loop, main())
+    async with peer_of(servers.make) as peer:
+        await peer.handshake()
+        await until(lambda: servers[0].events)
+        good, bad = peer.records(b"good"), bytearray(peer.records(b"bad"))
+        bad[HEADER + 3] ^= 0xFF
+        if together:
+            await peer.send_raw(good + bad)
+        else:
+            await peer.send_raw(good)
+            await servers[0].wait_data(4)
+            await peer.send_raw(bytes(bad))
+        lost = await servers[0].wait_lost()
+        assert isinstance(lost, ssl.SSLError)
+        # The record's code is wrong; newer versions of OpenSSL say less.
+        assert lost.reason in {"DECRYPTION_FAILED_OR_BAD_RECORD_MAC", "RECORD_LAYER_FAILURE"}
     assert servers[0].data == b"good"
     assert not reports, "an OSError is everyday life"
 
 
-def test_plain_text_after_the_handshake_is_an_ssl_error(loop: Loop) -> None:
+async def test_plain_text_after_the_handshake_is_an_ssl_error(loop: Loop) -> None:
     servers = Servers()
 
-    async def main() -> None:
-        async with peer_of(servers.make) as peer:
-            await peer.handshake()
-            await until(lambda: servers[0].events)
-            await peer.send_raw(b"QUIT\r\n")
-            assert isinstance(await servers[0].wait_lost(), ssl.SSLError)
-
-    run(loop, main())
+    async with peer_of(servers.make) as peer:
+        await peer.handshake()
+        await until(lambda: servers[0].events)
+        await peer.send_raw(b"QUIT\r\n")
+        assert isinstance(await servers[0].wait_lost(), ssl.SSLError)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="the time-out can be given since 3.11")
-def test_a_peer_that_never_answers_goodbye_is_given_up(loop: Loop) -> None:
+async def test_a_peer_that_never_answers_goodbye_is_given_up(loop: Loop) -> None:
     servers = Servers()
 
-    async def main() -> None:
-        async with peer_of(servers.make, ssl_shutdown_timeout=0.05) as peer:
-            await peer.handshake()
-            await until(lambda: servers[0].events)
-            servers[0].transport.close()
-            lost = await servers[0].wait_lost()
-            assert isinstance(lost, asyncio.TimeoutError)
-            assert str(lost) == "SSL shutdown timed out"
-            assert servers[0].transport.is_closing()
-
-    run(loop, main())
+    async with peer_of(servers.make, ssl_shutdown_timeout=0.05) as peer:
+        await peer.handshake()
+        await until(lambda: servers[0].events)
+        servers[0].transport.close()
+        lost = await servers[0].wait_lost()
+        assert isinstance(lost, asyncio.TimeoutError)
+        assert str(lost) == "SSL shutdown timed out"
+        assert servers[0].transport.is_closing()
 
 
-def test_a_reset_is_told(loop: Loop) -> None:
+async def test_a_reset_is_told(loop: Loop) -> None:
     servers = Servers()
 
-    async def main() -> None:
-        async with peer_of(servers.make) as peer:
-            await peer.handshake()
-            await until(lambda: servers[0].events)
-            reset(peer.sock)
-            assert isinstance(await servers[0].wait_lost(), ConnectionResetError)
-            # Writing to it is harmless.
-            for _ in range(8):
-                servers[0].transport.write(b"x")
-
-    run(loop, main())
+    async with peer_of(servers.make) as peer:
+        await peer.handshake()
+        await until(lambda: servers[0].events)
+        reset(peer.sock)
+        assert isinstance(await servers[0].wait_lost(), ConnectionResetError)
+        # Writing to it is harmless.
+        for _ in range(8):
+            servers[0].transport.write(b"x")
 
 
-def test_goodbye_from_the_peer_ends_both_sides(loop: Loop) -> None:
+async def test_goodbye_from_the_peer_ends_both_sides(loop: Loop) -> None:
     servers = Servers()
 
-    async def main() -> None:
-        async with peer_of(servers.make) as peer:
-            await peer.handshake()
-            await until(lambda: servers[0].events)
-            await peer.send_raw(peer.records(b"bye") + peer.goodbye())
-            assert await servers[0].wait_lost() is None
-            # Ours comes back, and then the end.
-            while await peer.receive():
-                pass
-            peer.tls.unwrap()
-
-    run(loop, main())
+    async with peer_of(servers.make) as peer:
+        await peer.handshake()
+        await until(lambda: servers[0].events)
+        await peer.send_raw(peer.records(b"bye") + peer.goodbye())
+        assert await servers[0].wait_lost() is None
+        # Ours comes back, and then the end.
+        while await peer.receive():
+            pass
+        peer.tls.unwrap()
     assert servers[0].data == b"bye"
     assert servers[0].events == [
         "connection_made",
@@ -263,43 +233,40 @@ def test_goodbye_from_the_peer_ends_both_sides(loop: Loop) -> None:
     ]
 
 
-def test_data_after_goodbye_is_not_delivered(loop: Loop) -> None:
+async def test_data_after_goodbye_is_not_delivered(loop: Loop) -> None:
     servers = Servers()
 
-    async def main() -> None:
-        async with peer_of(servers.make) as peer:
-            await peer.handshake()
-            await until(lambda: servers[0].events)
-            late = peer.records(b"late")
-            await peer.send_raw(peer.goodbye() + late)
-            await servers[0].wait_lost()
-
-    run(loop, main())
+    async with peer_of(servers.make) as peer:
+        await peer.handshake()
+        await until(lambda: servers[0].events)
+        late = peer.records(b"late")
+        await peer.send_raw(peer.goodbye() + late)
+        await servers[0].wait_lost()
     assert not servers[0].data
 
 
-def test_a_client_meets_a_server_that_closes_at_once(loop: Loop) -> None:
-    async def main() -> None:
-        with listening() as listener:
-            connecting = loop.create_task(
-                loop.create_connection(
-                    Recorder,
-                    *listener.getsockname(),
-                    ssl=client_context(),
-                    server_hostname="localhost",
-                )
+async def test_a_client_meets_a_server_that_closes_at_once(loop: Loop) -> None:
+
+    with listening() as listener:
+        connecting = loop.create_task(
+            loop.create_connection(
+                Recorder,
+                *listener.getsockname(),
+                ssl=client_context(),
+                server_hostname="localhost",
             )
-            await asyncio.sleep(0.005)
-            accepted, _ = listener.accept()
-            accepted.recv(1 << 16)
-            accepted.close()
-            with pytest.raises(ConnectionResetError):
-                await connecting
+        )
+        await asyncio.sleep(0.005)
+        accepted, _ = listener.accept()
+        accepted.recv(1 << 16)
+        accepted.close()
+        with pytest.raises(ConnectionResetError):
+            await connecting
 
-    run(loop, main())
 
-
-def test_an_exception_of_the_protocol_ends_the_connection(loop: Loop, reports: list[Any]) -> None:
+async def test_an_exception_of_the_protocol_ends_the_connection(
+    loop: Loop, reports: list[Any]
+) -> None:
     class Failing(Recorder):
         def data_received(self, data: bytes) -> None:
             raise ValueError("no such command")
@@ -310,14 +277,11 @@ def test_an_exception_of_the_protocol_ends_the_connection(loop: Loop, reports: l
         protocols.append(Failing())
         return protocols[-1]
 
-    async def main() -> None:
-        async with peer_of(make) as peer:
-            await peer.handshake()
-            await peer.send(b"hello")
-            await until(lambda: protocols[0].is_lost)
-            assert isinstance(protocols[0].lost, ValueError)
-
-    run(loop, main())
+    async with peer_of(make) as peer:
+        await peer.handshake()
+        await peer.send(b"hello")
+        await until(lambda: protocols[0].is_lost)
+        assert isinstance(protocols[0].lost, ValueError)
     (report,) = reports
     assert report["message"] == "Fatal error on SSL protocol"
     assert isinstance(report["exception"], ValueError)

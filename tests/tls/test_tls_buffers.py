@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from support.errors import Reports
-from support.loops import run, until
+from support.loops import until
 from support.net.certificates import server_context
 from support.net.protocols import BufferedRecorder, returning
 from support.net.tls import Peer, peer_of
@@ -68,31 +68,27 @@ async def served(protocol: Lending, peer: Peer, *messages: bytes) -> None:
 
 
 @OF_WIDE_ITEMS
-def test_items_may_be_longer_than_a_byte(loop: Loop, make: Maker) -> None:
-    async def main() -> None:
-        protocol = Lending(make)
-        async with peer_of(returning(protocol)) as peer:
-            await served(protocol, peer, bytes(range(250)) * 20, b"x" * 5000, b"one")
+async def test_items_may_be_longer_than_a_byte(loop: Loop, make: Maker) -> None:
 
-    run(loop, main())
+    protocol = Lending(make)
+    async with peer_of(returning(protocol)) as peer:
+        await served(protocol, peer, bytes(range(250)) * 20, b"x" * 5000, b"one")
 
 
 @OF_WIDE_ITEMS
 @pytest.mark.ours_only("asyncio slices by items, and arrays into copies")
-def test_several_records_follow_each_other_in_wide_items(loop: Loop, make: Maker) -> None:
-    async def main() -> None:
-        protocol = Lending(make)
-        async with peer_of(returning(protocol)) as peer:
-            await peer.handshake()
-            messages = [bytes([number]) * (number * 7 + 1) for number in range(200)]
-            stream = b"".join(messages) + bytes(range(256)) * 200
-            await peer.send_raw(peer.records(*messages, bytes(range(256)) * 200))
-            assert await protocol.wait_data(len(stream)) == stream
-            await peer.send_raw(peer.goodbye())
-            await protocol.wait_lost()
-            assert protocol.events[-2:] == ["eof_received", "connection_lost"]
+async def test_several_records_follow_each_other_in_wide_items(loop: Loop, make: Maker) -> None:
 
-    run(loop, main())
+    protocol = Lending(make)
+    async with peer_of(returning(protocol)) as peer:
+        await peer.handshake()
+        messages = [bytes([number]) * (number * 7 + 1) for number in range(200)]
+        stream = b"".join(messages) + bytes(range(256)) * 200
+        await peer.send_raw(peer.records(*messages, bytes(range(256)) * 200))
+        assert await protocol.wait_data(len(stream)) == stream
+        await peer.send_raw(peer.goodbye())
+        await protocol.wait_lost()
+        assert protocol.events[-2:] == ["eof_received", "connection_lost"]
 
 
 class Nothing(ctypes.Structure):
@@ -100,22 +96,20 @@ class Nothing(ctypes.Structure):
 
 
 @pytest.mark.ours_only("asyncio takes the read of nothing for the peer's end")
-def test_items_without_a_size_are_an_empty_buffer(loop: Loop, reports: Reports) -> None:
-    async def main() -> None:
-        protocol = Lending(Nothing * 5)
-        async with peer_of(returning(protocol)) as peer:
-            await peer.handshake()
-            await peer.send(b"data")
-            assert isinstance(await protocol.wait_lost(), RuntimeError)
-            assert protocol.events == ["connection_made", "connection_lost"]
+async def test_items_without_a_size_are_an_empty_buffer(loop: Loop, reports: Reports) -> None:
 
-    run(loop, main())
+    protocol = Lending(Nothing * 5)
+    async with peer_of(returning(protocol)) as peer:
+        await peer.handshake()
+        await peer.send(b"data")
+        assert isinstance(await protocol.wait_lost(), RuntimeError)
+        assert protocol.events == ["connection_made", "connection_lost"]
     assert str(reports.take()["exception"]) == "get_buffer() returned an empty buffer"
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio of 3.10 lends no buffer")
 @pytest.mark.ours_only("asyncio takes the read of nothing for the peer's end")
-def test_a_buffer_that_is_emptied_in_between_is_not_the_end(loop: Loop) -> None:
+async def test_a_buffer_that_is_emptied_in_between_is_not_the_end(loop: Loop) -> None:
     class Shrinking(BufferedRecorder):
         def get_buffer(self, sizehint: int) -> Any:
             self.buffer = bytearray(100)
@@ -133,14 +127,11 @@ def test_a_buffer_that_is_emptied_in_between_is_not_the_end(loop: Loop) -> None:
     context = server_context()
     context.sslobject_class = Emptying
 
-    async def main() -> None:
-        async with peer_of(returning(protocol), context) as peer:
-            await peer.handshake()
-            await peer.send_raw(peer.records(b"first", b"second"))
-            await until(lambda: protocol.data or "eof_received" in protocol.events)
-            assert protocol.data == b"second"
-            protocol.transport.abort()
-            await protocol.wait_lost()
-            assert "eof_received" not in protocol.events
-
-    run(loop, main())
+    async with peer_of(returning(protocol), context) as peer:
+        await peer.handshake()
+        await peer.send_raw(peer.records(b"first", b"second"))
+        await until(lambda: protocol.data or "eof_received" in protocol.events)
+        assert protocol.data == b"second"
+        protocol.transport.abort()
+        await protocol.wait_lost()
+        assert "eof_received" not in protocol.events

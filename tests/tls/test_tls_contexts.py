@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from support.loops import run, until
+from support.loops import until
 from support.net.certificates import client_context, client_identity, server_context
 from support.net.protocols import Recorder
 from support.net.sockets import listening
@@ -65,101 +65,88 @@ async def exchange(near: Recorder, far: Recorder) -> None:
 
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
-def test_a_version_can_be_asked_for(loop: Loop, version: str) -> None:
-    async def main() -> None:
-        client = client_context()
-        client.minimum_version = client.maximum_version = ssl.TLSVersion[version]
-        async with connected(loop, server_context(), client) as (near, far):
-            await exchange(near, far)
-            for end in (near, far):
-                assert info(end, "ssl_object").version() == version.replace("_", ".")
-                assert info(end, "cipher")[1] in {"TLSv1.2", "TLSv1.3"}
-                assert info(end, "compression") is None
+async def test_a_version_can_be_asked_for(loop: Loop, version: str) -> None:
 
-    run(loop, main())
+    client = client_context()
+    client.minimum_version = client.maximum_version = ssl.TLSVersion[version]
+    async with connected(loop, server_context(), client) as (near, far):
+        await exchange(near, far)
+        for end in (near, far):
+            assert info(end, "ssl_object").version() == version.replace("_", ".")
+            assert info(end, "cipher")[1] in {"TLSv1.2", "TLSv1.3"}
+            assert info(end, "compression") is None
 
 
 @pytest.mark.usefixtures("refusals")
-def test_versions_that_do_not_meet_are_an_error(loop: Loop) -> None:
-    async def main() -> None:
-        server, client = server_context(), client_context()
-        server.minimum_version = ssl.TLSVersion.TLSv1_3
-        client.maximum_version = ssl.TLSVersion.TLSv1_2
-        with pytest.raises((ssl.SSLError, ConnectionResetError)):
-            async with connected(loop, server, client):
-                pass
+async def test_versions_that_do_not_meet_are_an_error(loop: Loop) -> None:
 
-    run(loop, main())
+    server, client = server_context(), client_context()
+    server.minimum_version = ssl.TLSVersion.TLSv1_3
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises((ssl.SSLError, ConnectionResetError)):
+        async with connected(loop, server, client):
+            pass
 
 
-def test_the_sni_callback_switches_contexts(loop: Loop) -> None:
+async def test_the_sni_callback_switches_contexts(loop: Loop) -> None:
     seen: list[tuple[str | None, ssl.SSLContext]] = []
 
-    async def main() -> None:
-        first, second = server_context(), server_context()
-        second.set_alpn_protocols(["second"])
+    first, second = server_context(), server_context()
+    second.set_alpn_protocols(["second"])
 
-        def choose(tls: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
-            seen.append((name, context))
-            tls.context = second
+    def choose(tls: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        seen.append((name, context))
+        tls.context = second
 
-        first.sni_callback = choose
-        client = client_context()
-        client.set_alpn_protocols(["second"])
-        async with connected(loop, first, client) as (near, far):
-            await exchange(near, far)
-            assert info(near, "ssl_object").selected_alpn_protocol() == "second"
-            assert info(far, "ssl_object").context is second
-            assert info(far, "sslcontext") is first
-        assert seen == [("localhost", first)]
-        first.sni_callback = None
-
-    run(loop, main())
+    first.sni_callback = choose
+    client = client_context()
+    client.set_alpn_protocols(["second"])
+    async with connected(loop, first, client) as (near, far):
+        await exchange(near, far)
+        assert info(near, "ssl_object").selected_alpn_protocol() == "second"
+        assert info(far, "ssl_object").context is second
+        assert info(far, "sslcontext") is first
+    assert seen == [("localhost", first)]
+    first.sni_callback = None
 
 
 @pytest.mark.usefixtures("refusals")
-def test_an_sni_callback_can_refuse(loop: Loop) -> None:
-    async def main() -> None:
-        server = server_context()
-        server.sni_callback = lambda *_: ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
-        with pytest.raises((ssl.SSLError, ConnectionResetError)):
-            async with connected(loop, server, client_context()):
-                pass
+async def test_an_sni_callback_can_refuse(loop: Loop) -> None:
 
-    run(loop, main())
+    server = server_context()
+    server.sni_callback = lambda *_: ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+    with pytest.raises((ssl.SSLError, ConnectionResetError)):
+        async with connected(loop, server, client_context()):
+            pass
 
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
-def test_a_client_certificate_is_asked_for_and_told(loop: Loop, version: str) -> None:
-    async def main() -> None:
-        server = server_context()
-        server.maximum_version = ssl.TLSVersion[version]
-        server.verify_mode = ssl.CERT_REQUIRED
-        client = client_context()
-        client_identity(client, server)
-        async with connected(loop, server, client) as (near, far):
-            await exchange(near, far)
-            assert ("DNS", "localhost") in info(far, "peercert")["subjectAltName"]
-            assert info(far, "ssl_object").getpeercert(binary_form=True)
+async def test_a_client_certificate_is_asked_for_and_told(loop: Loop, version: str) -> None:
 
-    run(loop, main())
+    server = server_context()
+    server.maximum_version = ssl.TLSVersion[version]
+    server.verify_mode = ssl.CERT_REQUIRED
+    client = client_context()
+    client_identity(client, server)
+    async with connected(loop, server, client) as (near, far):
+        await exchange(near, far)
+        assert ("DNS", "localhost") in info(far, "peercert")["subjectAltName"]
+        assert info(far, "ssl_object").getpeercert(binary_form=True)
 
 
 @pytest.mark.usefixtures("refusals")
-def test_a_missing_client_certificate_is_refused(loop: Loop) -> None:
-    async def main() -> None:
-        server = server_context()
-        server.maximum_version = ssl.TLSVersion.TLSv1_2
-        server.verify_mode = ssl.CERT_REQUIRED
-        with pytest.raises((ssl.SSLError, ConnectionResetError)):
-            async with connected(loop, server, client_context()):
-                pass
+async def test_a_missing_client_certificate_is_refused(loop: Loop) -> None:
 
-    run(loop, main())
+    server = server_context()
+    server.maximum_version = ssl.TLSVersion.TLSv1_2
+    server.verify_mode = ssl.CERT_REQUIRED
+    with pytest.raises((ssl.SSLError, ConnectionResetError)):
+        async with connected(loop, server, client_context()):
+            pass
 
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
-def test_a_session_is_resumed(loop: Loop, version: str) -> None:
+async def test_a_session_is_resumed(loop: Loop, version: str) -> None:
     class Resuming(ssl.SSLContext):
         """The way for programs to hand a session in: asyncio's calls have no parameter for it."""
 
@@ -168,65 +155,55 @@ def test_a_session_is_resumed(loop: Loop, version: str) -> None:
         def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
             return super().wrap_bio(*args, **{**options, "session": self.session})
 
-    async def main() -> None:
-        server = server_context()
-        trusted = client_context()
-        client = Resuming(ssl.PROTOCOL_TLS_CLIENT)
-        for authority in trusted.get_ca_certs(binary_form=True):
-            client.load_verify_locations(cadata=authority)
-        client.maximum_version = ssl.TLSVersion[version]
-        async with connected(loop, server, client) as (near, far):
-            # TLS 1.3 sends its tickets after the handshake.
-            await exchange(near, far)
-            assert not info(near, "ssl_object").session_reused
-            client.session = info(near, "ssl_object").session
-            assert client.session.has_ticket
-        async with connected(loop, server, client) as (near, far):
-            await exchange(near, far)
-            assert info(near, "ssl_object").session_reused
-        client.session = None
-
-    run(loop, main())
+    server = server_context()
+    trusted = client_context()
+    client = Resuming(ssl.PROTOCOL_TLS_CLIENT)
+    for authority in trusted.get_ca_certs(binary_form=True):
+        client.load_verify_locations(cadata=authority)
+    client.maximum_version = ssl.TLSVersion[version]
+    async with connected(loop, server, client) as (near, far):
+        # TLS 1.3 sends its tickets after the handshake.
+        await exchange(near, far)
+        assert not info(near, "ssl_object").session_reused
+        client.session = info(near, "ssl_object").session
+        assert client.session.has_ticket
+    async with connected(loop, server, client) as (near, far):
+        await exchange(near, far)
+        assert info(near, "ssl_object").session_reused
+    client.session = None
 
 
-def test_keys_are_logged(loop: Loop, tmp_path: Path) -> None:
+async def test_keys_are_logged(loop: Loop, tmp_path: Path) -> None:
     log = tmp_path / "keys"
 
-    async def main() -> None:
-        client = client_context()
-        client.keylog_filename = str(log)
-        async with connected(loop, server_context(), client) as (near, far):
-            await exchange(near, far)
-
-    run(loop, main())
+    client = client_context()
+    client.keylog_filename = str(log)
+    async with connected(loop, server_context(), client) as (near, far):
+        await exchange(near, far)
     assert "CLIENT_TRAFFIC_SECRET_0" in log.read_text(encoding="ascii")
 
 
 @pytest.mark.usefixtures("refusals")
-def test_another_hosts_certificate_is_refused_in_openssls_words(loop: Loop) -> None:
-    async def main() -> None:
-        with pytest.raises(ssl.SSLCertVerificationError) as caught:
-            async with connected(loop, server_context(), client_context(), "another.name"):
-                pass
-        assert caught.value.verify_message == (
-            "Hostname mismatch, certificate is not valid for 'another.name'."
-        )
+async def test_another_hosts_certificate_is_refused_in_openssls_words(loop: Loop) -> None:
 
-    run(loop, main())
+    with pytest.raises(ssl.SSLCertVerificationError) as caught:
+        async with connected(loop, server_context(), client_context(), "another.name"):
+            pass
+    assert caught.value.verify_message == (
+        "Hostname mismatch, certificate is not valid for 'another.name'."
+    )
 
 
 @pytest.mark.usefixtures("refusals")
-def test_an_unknown_authority_is_refused_in_openssls_words(loop: Loop) -> None:
-    async def main() -> None:
-        with pytest.raises(ssl.SSLCertVerificationError) as caught:
-            async with connected(loop, server_context(), ssl.create_default_context()):
-                pass
-        assert "unable to get local issuer certificate" in str(caught.value)
+async def test_an_unknown_authority_is_refused_in_openssls_words(loop: Loop) -> None:
 
-    run(loop, main())
+    with pytest.raises(ssl.SSLCertVerificationError) as caught:
+        async with connected(loop, server_context(), ssl.create_default_context()):
+            pass
+    assert "unable to get local issuer certificate" in str(caught.value)
 
 
-def test_a_class_of_ones_own_makes_the_objects(loop: Loop) -> None:
+async def test_a_class_of_ones_own_makes_the_objects(loop: Loop) -> None:
     class Counting(ssl.SSLObject):
         calls: ClassVar[list[str]] = []
 
@@ -238,38 +215,31 @@ def test_a_class_of_ones_own_makes_the_objects(loop: Loop) -> None:
             self.calls.append("write")
             return super().write(data)
 
-    async def main() -> None:
-        client = client_context()
-        client.sslobject_class = Counting
-        async with connected(loop, server_context(), client) as (near, far):
-            await exchange(near, far)
-            assert type(info(near, "ssl_object")) is Counting
-
-    run(loop, main())
+    client = client_context()
+    client.sslobject_class = Counting
+    async with connected(loop, server_context(), client) as (near, far):
+        await exchange(near, far)
+        assert type(info(near, "ssl_object")) is Counting
     assert {"read", "write"} <= set(Counting.calls)
 
 
 @pytest.mark.usefixtures("refusals")
-def test_the_default_context_is_made_for_true(loop: Loop) -> None:
-    async def main() -> None:
-        with pytest.raises(ssl.SSLCertVerificationError):
-            async with connected(loop, server_context(), True):  # type: ignore[arg-type]
-                pass
-        with pytest.raises(TypeError, match="ssl argument must be an SSLContext or None"):
-            await loop.create_server(Recorder, ssl=True)  # type: ignore[call-overload]
+async def test_the_default_context_is_made_for_true(loop: Loop) -> None:
 
-    run(loop, main())
+    with pytest.raises(ssl.SSLCertVerificationError):
+        async with connected(loop, server_context(), True):  # type: ignore[arg-type]
+            pass
+    with pytest.raises(TypeError, match="ssl argument must be an SSLContext or None"):
+        await loop.create_server(Recorder, ssl=True)  # type: ignore[call-overload]
 
 
 @pytest.mark.ours_only("3.13.0 to 3.13.x and 3.14.0 to 3.14.7 accept any peer (gh-156793)")
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="goes by the patch release before 3.13")
-def test_start_tls_that_is_to_check_a_name_has_to_be_given_one(loop: Loop) -> None:
-    async def main() -> None:
-        near, far = socket.socketpair()
-        with far:
-            transport, protocol = await loop.create_connection(asyncio.Protocol, sock=near)
-            with pytest.raises(ValueError, match="check_hostname requires server_hostname"):
-                await loop.start_tls(transport, protocol, client_context())
-            transport.close()
+async def test_start_tls_that_is_to_check_a_name_has_to_be_given_one(loop: Loop) -> None:
 
-    run(loop, main())
+    near, far = socket.socketpair()
+    with far:
+        transport, protocol = await loop.create_connection(asyncio.Protocol, sock=near)
+        with pytest.raises(ValueError, match="check_hostname requires server_hostname"):
+            await loop.start_tls(transport, protocol, client_context())
+        transport.close()

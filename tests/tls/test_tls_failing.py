@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from support.errors import Reports
-from support.loops import run, until
+from support.loops import until
 from support.net.certificates import server_context
 from support.net.protocols import BufferedRecorder, Recorder, returning
 from support.net.sockets import drain_socket, listening
@@ -102,22 +102,19 @@ def the_failure(reports: Reports, message: str, error: type[BaseException] = Boo
 @pytest.mark.parametrize("factory", [Failing, FailingBuffered])
 @pytest.mark.parametrize("goodbye", [False, True])
 @pytest.mark.parametrize("size", [8, LONG])
-def test_what_was_written_before_a_failure_is_sent(
+async def test_what_was_written_before_a_failure_is_sent(
     loop: Loop, reports: Reports, factory: Any, goodbye: bool, size: int
 ) -> None:
     protocol = factory("data_received", bytes(size))
 
-    async def main() -> None:
-        async with peer_of(returning(protocol)) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
-            end = peer.goodbye if goodbye else bytes
-            await peer.send_raw(peer.records(b"request") + end())
-            # A peer that has said goodbye reads no more.
-            assert await drain_socket(peer.sock, 1 << 20) > size + 16
-            assert isinstance(await protocol.wait_lost(), Boom)
-
-    run(loop, main())
+    async with peer_of(returning(protocol)) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        end = peer.goodbye if goodbye else bytes
+        await peer.send_raw(peer.records(b"request") + end())
+        # A peer that has said goodbye reads no more.
+        assert await drain_socket(peer.sock, 1 << 20) > size + 16
+        assert isinstance(await protocol.wait_lost(), Boom)
     the_failure(reports, "Fatal error on SSL protocol")
 
 
@@ -129,40 +126,34 @@ def test_what_was_written_before_a_failure_is_sent(
         ("connection_made", Boom, "Fatal error: protocol.buffer_updated() call failed."),
     ],
 )
-def test_what_was_written_before_a_failure_can_be_read(
+async def test_what_was_written_before_a_failure_can_be_read(
     loop: Loop, reports: Reports, where: str, error: type[BaseException], message: str
 ) -> None:
     protocol = Failing(where, b"HTTP 500", error)
 
-    async def main() -> None:
-        async with peer_of(returning(protocol)) as peer:
-            await peer.handshake()
-            if where == "data_received":
-                await until(lambda: protocol.events)
-                await peer.send(b"request")
-            assert await everything(peer) == b"HTTP 500"
-            assert isinstance(await protocol.wait_lost(), error)
-
-    run(loop, main())
+    async with peer_of(returning(protocol)) as peer:
+        await peer.handshake()
+        if where == "data_received":
+            await until(lambda: protocol.events)
+            await peer.send(b"request")
+        assert await everything(peer) == b"HTTP 500"
+        assert isinstance(await protocol.wait_lost(), error)
     the_failure(reports, message, error)
 
 
-def test_what_was_written_before_a_failing_end_is_sent(loop: Loop, reports: Reports) -> None:
+async def test_what_was_written_before_a_failing_end_is_sent(loop: Loop, reports: Reports) -> None:
     protocol = Failing("eof_received", b"HTTP 500")
 
-    async def main() -> None:
-        async with peer_of(returning(protocol)) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
-            await peer.send_raw(peer.goodbye())
-            assert await drain_socket(peer.sock, 1 << 20) > len(b"HTTP 500") + 16
-            assert isinstance(await protocol.wait_lost(), Boom)
-
-    run(loop, main())
+    async with peer_of(returning(protocol)) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        await peer.send_raw(peer.goodbye())
+        assert await drain_socket(peer.sock, 1 << 20) > len(b"HTTP 500") + 16
+        assert isinstance(await protocol.wait_lost(), Boom)
     the_failure(reports, "Error calling eof_received()")
 
 
-def test_a_session_that_cannot_be_made_is_reported_with_its_protocol(
+async def test_a_session_that_cannot_be_made_is_reported_with_its_protocol(
     loop: Loop, kind: str, reports: Any
 ) -> None:
     if kind == "asyncio":
@@ -174,16 +165,13 @@ def test_a_session_that_cannot_be_made_is_reported_with_its_protocol(
         made.append(Recorder())
         return made[0]
 
-    async def main() -> None:
-        options: dict[str, Any] = {"ssl": server_context(), "ssl_handshake_timeout": 0}
-        server = await loop.create_server(factory, sock=listening(), **options)
-        with socket.socket() as sock:
-            sock.setblocking(False)
-            await loop.sock_connect(sock, server.sockets[0].getsockname())
-            await until(lambda: reports)
-        server.close()
-
-    run(loop, main())
+    options: dict[str, Any] = {"ssl": server_context(), "ssl_handshake_timeout": 0}
+    server = await loop.create_server(factory, sock=listening(), **options)
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, server.sockets[0].getsockname())
+        await until(lambda: reports)
+    server.close()
     report = reports.take()
     assert set(report) == {"exception", "message", "protocol"}
     assert report["protocol"] is made[0]

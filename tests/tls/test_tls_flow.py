@@ -54,23 +54,20 @@ async def read_until(peer: Peer, end: bytes) -> None:
         data += part
 
 
-def test_what_resume_writing_writes_holds_nothing_up(loop: Loop) -> None:
+async def test_what_resume_writing_writes_holds_nothing_up(loop: Loop) -> None:
     class Writing(Answering):
         def resume_writing(self) -> None:
             super().resume_writing()
             self.transport.write(b"go on;")
 
-    async def main() -> None:
-        async with peer_of(Writing) as peer:
-            await peer.handshake()
-            for number in range(6):
-                await peer.send(b"%d" % number)
-                await read_until(peer, b"to %d;" % number)
-            assert {"pause_writing", "resume_writing"} <= set(Answering.last.events)
-            Answering.last.transport.abort()
-            await Answering.last.wait_lost()
-
-    run(loop, main())
+    async with peer_of(Writing) as peer:
+        await peer.handshake()
+        for number in range(6):
+            await peer.send(b"%d" % number)
+            await read_until(peer, b"to %d;" % number)
+        assert {"pause_writing", "resume_writing"} <= set(Answering.last.events)
+        Answering.last.transport.abort()
+        await Answering.last.wait_lost()
 
 
 @pytest.mark.parametrize("method", ["pause_writing", "resume_writing"])
@@ -176,7 +173,7 @@ class SippingBuffered(Sipping, BufferedRecorder):
 
 @pytest.mark.parametrize("goodbye", [False, True])
 @pytest.mark.parametrize("factory", [SippingPlain, SippingBuffered])
-def test_a_paused_program_reads_everything_that_came_before_the_end(
+async def test_a_paused_program_reads_everything_that_came_before_the_end(
     loop: Loop, kind: str, factory: Any, goodbye: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     if kind == "asyncio" and factory is SippingBuffered:
@@ -185,69 +182,62 @@ def test_a_paused_program_reads_everything_that_came_before_the_end(
     loop.set_debug(True)
     size = 800_000
 
-    async def main() -> None:
-        async with peer_of(factory) as peer:
-            await peer.handshake()
-            await peer.send_raw(peer.records(bytes(size)) + (peer.goodbye() if goodbye else b""))
-            peer.sock.shutdown(socket.SHUT_WR)
-            await until(lambda: "received EOF" in caplog.text)
-            assert not factory.last.data
-            factory.last.transport.resume_reading()
-            assert await factory.last.wait_lost() is None
-            assert len(factory.last.data) == size
-            assert factory.last.events[-2:] == ["eof_received", "connection_lost"]
-
-    run(loop, main())
+    async with peer_of(factory) as peer:
+        await peer.handshake()
+        await peer.send_raw(peer.records(bytes(size)) + (peer.goodbye() if goodbye else b""))
+        peer.sock.shutdown(socket.SHUT_WR)
+        await until(lambda: "received EOF" in caplog.text)
+        assert not factory.last.data
+        factory.last.transport.resume_reading()
+        assert await factory.last.wait_lost() is None
+        assert len(factory.last.data) == size
+        assert factory.last.events[-2:] == ["eof_received", "connection_lost"]
 
 
 @pytest.mark.ours_only("asyncio waits for a resume that need not come")
 @pytest.mark.parametrize("data", [b"", b"unread"])
-def test_closing_ends_a_connection_whose_rest_nobody_reads(
+async def test_closing_ends_a_connection_whose_rest_nobody_reads(
     loop: Loop, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", logger="asyncio")
     loop.set_debug(True)
 
-    async def main() -> None:
-        async with peer_of(SippingPlain) as peer:
-            await peer.handshake()
-            await peer.send_raw(peer.records(data) if data else b"")
-            peer.sock.shutdown(socket.SHUT_WR)
-            await until(lambda: "received EOF" in caplog.text)
-            SippingPlain.last.transport.close()
-            assert await SippingPlain.last.wait_lost() is None
-            assert not SippingPlain.last.data
-
-    run(loop, main())
+    async with peer_of(SippingPlain) as peer:
+        await peer.handshake()
+        await peer.send_raw(peer.records(data) if data else b"")
+        peer.sock.shutdown(socket.SHUT_WR)
+        await until(lambda: "received EOF" in caplog.text)
+        SippingPlain.last.transport.close()
+        assert await SippingPlain.last.wait_lost() is None
+        assert not SippingPlain.last.data
 
 
-def test_what_comes_with_the_end_of_the_handshake_is_delivered_in_one_piece(loop: Loop) -> None:
+async def test_what_comes_with_the_end_of_the_handshake_is_delivered_in_one_piece(
+    loop: Loop,
+) -> None:
     size = 80_000
     server = Recorder()
 
-    async def main() -> None:
-        with socket_pair() as (near, far):
-            accepting = loop.create_task(
-                loop.connect_accepted_socket(returning(server), far, ssl=server_context())
-            )
-            peer = Peer(near)
-            while True:
-                try:
-                    peer.tls.do_handshake()
-                    break
-                except ssl.SSLWantReadError:
-                    await peer.flush()
-                    assert await peer.receive()
-            # The end of the handshake is still here.
-            burst = peer.outgoing.read() + peer.records(bytes(size))
-            assert near.send(burst) == len(burst)
-            transport, _ = await accepting
-            assert len(await server.wait_data(size)) == size
-            assert server.events == ["connection_made", "data_received"]
-            transport.abort()
-            await server.wait_lost()
-
-    run(loop, main())
+    with socket_pair() as (near, far):
+        accepting = loop.create_task(
+            loop.connect_accepted_socket(returning(server), far, ssl=server_context())
+        )
+        peer = Peer(near)
+        while True:
+            try:
+                peer.tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                await peer.flush()
+                assert await peer.receive()
+        # The end of the handshake is still here.
+        burst = peer.outgoing.read() + peer.records(bytes(size))
+        assert near.send(burst) == len(burst)
+        transport, _ = await accepting
+        assert len(await server.wait_data(size)) == size
+        assert server.events == ["connection_made", "data_received"]
+        transport.abort()
+        await server.wait_lost()
 
 
 class Small(BufferedRecorder):
@@ -262,24 +252,21 @@ class Small(BufferedRecorder):
         self.transport.set_protocol(self.following)
 
 
-def test_a_protocol_that_is_exchanged_within_a_record_gets_the_rest(loop: Loop) -> None:
+async def test_a_protocol_that_is_exchanged_within_a_record_gets_the_rest(loop: Loop) -> None:
     following = Recorder()
     first = Small(following)
 
-    async def main() -> None:
-        async with peer_of(returning(first)) as peer:
-            await peer.handshake()
-            await peer.send(b"HEADand the rest")
-            assert await following.wait_data(12) == b"and the rest"
-            first.transport.abort()
-            await following.wait_lost()
-
-    run(loop, main())
+    async with peer_of(returning(first)) as peer:
+        await peer.handshake()
+        await peer.send(b"HEADand the rest")
+        assert await following.wait_data(12) == b"and the rest"
+        first.transport.abort()
+        await following.wait_lost()
     assert first.data == b"HEAD"
     assert first.events == ["connection_made", "buffer_updated"]
 
 
-def test_a_protocol_that_is_exchanged_within_a_batch_gets_the_rest(loop: Loop) -> None:
+async def test_a_protocol_that_is_exchanged_within_a_batch_gets_the_rest(loop: Loop) -> None:
     size = 600_000
     following = BufferedRecorder(65_536)
 
@@ -295,51 +282,45 @@ def test_a_protocol_that_is_exchanged_within_a_batch_gets_the_rest(loop: Loop) -
 
     first = First()
 
-    async def main() -> None:
-        async with peer_of(returning(first)) as peer:
-            await peer.handshake()
-            await peer.send(bytes(size))
-            await until(lambda: first.events)
-            waiting: Any = first.transport
-            await until(lambda: waiting.get_read_buffer_size() > size)
-            waiting.resume_reading()
-            await until(lambda: len(first.data) + len(following.data) == size)
-            waiting.abort()
-            await following.wait_lost()
-
-    run(loop, main())
+    async with peer_of(returning(first)) as peer:
+        await peer.handshake()
+        await peer.send(bytes(size))
+        await until(lambda: first.events)
+        waiting: Any = first.transport
+        await until(lambda: waiting.get_read_buffer_size() > size)
+        waiting.resume_reading()
+        await until(lambda: len(first.data) + len(following.data) == size)
+        waiting.abort()
+        await following.wait_lost()
     assert first.events == ["connection_made", "data_received"]
 
 
 @pytest.mark.parametrize("high", [0, 1000, 4096, 20_000])
-def test_a_record_longer_than_the_read_limits_is_delivered(
+async def test_a_record_longer_than_the_read_limits_is_delivered(
     loop: Loop, kind: str, high: int
 ) -> None:
     if kind == "asyncio" and not high:
         pytest.skip("asyncio stops when nothing waits, and never goes on")
     protocol = Recorder()
 
-    async def main() -> None:
-        async with peer_of(returning(protocol)) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
-            transport: Any = protocol.transport
-            below = transport._ssl_protocol._transport
-            transport.set_read_buffer_limits(high=high, low=0)
-            size = 0
-            for length in (16_000, 16_384, 40_000):
-                records = peer.records(bytes(length))
-                size += length
-                for at in range(0, len(records), 5000):
-                    await peer.send_raw(records[at : at + 5000])
-                    # Nothing is in the kernel that was not read.
-                    await until(lambda: not readable(transport))
-                    assert below.is_reading()
-                await protocol.wait_data(size)
-            transport.abort()
-            await protocol.wait_lost()
-
-    run(loop, main())
+    async with peer_of(returning(protocol)) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        transport: Any = protocol.transport
+        below = transport._ssl_protocol._transport
+        transport.set_read_buffer_limits(high=high, low=0)
+        size = 0
+        for length in (16_000, 16_384, 40_000):
+            records = peer.records(bytes(length))
+            size += length
+            for at in range(0, len(records), 5000):
+                await peer.send_raw(records[at : at + 5000])
+                # Nothing is in the kernel that was not read.
+                await until(lambda: not readable(transport))
+                assert below.is_reading()
+            await protocol.wait_data(size)
+        transport.abort()
+        await protocol.wait_lost()
 
 
 def readable(transport: Any) -> bool:
@@ -348,50 +329,44 @@ def readable(transport: Any) -> bool:
     return bool(ready)
 
 
-def test_closing_sees_a_goodbye_that_came_while_the_program_had_paused(loop: Loop) -> None:
+async def test_closing_sees_a_goodbye_that_came_while_the_program_had_paused(loop: Loop) -> None:
     protocol = Recorder()
 
-    async def main() -> None:
-        # Not the time-out's end: that would outlast the test.
-        options: dict[str, Any] = {"ssl_shutdown_timeout": 60}
-        if sys.version_info < (3, 11):
-            options.clear()
-        async with peer_of(returning(protocol), **options) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
-            transport: Any = protocol.transport
-            transport.pause_reading()
-            await peer.send_raw(peer.goodbye())
-            await until(lambda: transport.get_read_buffer_size() > 0)
-            transport.close()
-            assert await protocol.wait_lost() is None
-
-    run(loop, main())
+    # Not the time-out's end: that would outlast the test.
+    options: dict[str, Any] = {"ssl_shutdown_timeout": 60}
+    if sys.version_info < (3, 11):
+        options.clear()
+    async with peer_of(returning(protocol), **options) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        transport: Any = protocol.transport
+        transport.pause_reading()
+        await peer.send_raw(peer.goodbye())
+        await until(lambda: transport.get_read_buffer_size() > 0)
+        transport.close()
+        assert await protocol.wait_lost() is None
     assert protocol.events == ["connection_made", "eof_received", "connection_lost"]
 
 
-def test_a_large_write_to_a_broken_connection_is_dropped_quietly(
+async def test_a_large_write_to_a_broken_connection_is_dropped_quietly(
     loop: Loop, caplog: pytest.LogCaptureFixture
 ) -> None:
     protocol = Recorder()
 
-    async def main() -> None:
-        async with peer_of(returning(protocol)) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
-            transport: Any = protocol.transport
-            reset(peer.sock)
-            # Before the loop can see it.
-            transport.write(bytes(5_000_000))
-            assert transport.get_write_buffer_size() == 0
-            assert isinstance(await protocol.wait_lost(), ConnectionError)
-
-    run(loop, main())
+    async with peer_of(returning(protocol)) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        transport: Any = protocol.transport
+        reset(peer.sock)
+        # Before the loop can see it.
+        transport.write(bytes(5_000_000))
+        assert transport.get_write_buffer_size() == 0
+        assert isinstance(await protocol.wait_lost(), ConnectionError)
     assert not caplog.records
 
 
 @pytest.mark.ours_only("asyncio says goodbye before what is being written")
-def test_closing_from_within_openssl_sends_what_was_written_before(loop: Loop) -> None:
+async def test_closing_from_within_openssl_sends_what_was_written_before(loop: Loop) -> None:
     size = 100_000
     protocol = Recorder()
 
@@ -403,13 +378,10 @@ def test_closing_from_within_openssl_sends_what_was_written_before(loop: Loop) -
     context = server_context()
     context.sslobject_class = Closing
 
-    async def main() -> None:
-        async with peer_of(returning(protocol), context) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
-            protocol.transport.write(bytes(size))
-            assert len(await peer.read(size + 1)) == size
-            await peer.send_raw(peer.goodbye())
-            assert await protocol.wait_lost() is None
-
-    run(loop, main())
+    async with peer_of(returning(protocol), context) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        protocol.transport.write(bytes(size))
+        assert len(await peer.read(size + 1)) == size
+        await peer.send_raw(peer.goodbye())
+        assert await protocol.wait_lost() is None

@@ -15,26 +15,23 @@ from support.net.tls import peer_of
 Loop = asyncio.AbstractEventLoop
 
 
-def test_writing_nothing_after_close_counts_as_a_write(
+async def test_writing_nothing_after_close_counts_as_a_write(
     loop: Loop, caplog: pytest.LogCaptureFixture
 ) -> None:
     protocol = Recorder()
 
-    async def main() -> None:
-        async with peer_of(returning(protocol)) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
-            transport: Any = protocol.transport
+    async with peer_of(returning(protocol)) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        transport: Any = protocol.transport
+        transport.writelines([])
+        transport.abort()
+        for _ in range(5):
             transport.writelines([])
-            transport.abort()
-            for _ in range(5):
-                transport.writelines([])
-            assert not caplog.records
-            transport.writelines([b""])
-            transport.writelines(None)
-            await protocol.wait_lost()
-
-    run(loop, main())
+        assert not caplog.records
+        transport.writelines([b""])
+        transport.writelines(None)
+        await protocol.wait_lost()
     assert [record.message for record in caplog.records] == ["SSL connection is closed"] * 2
 
 

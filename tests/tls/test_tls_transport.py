@@ -53,181 +53,162 @@ async def waiting_records(peer: Peer, count: int) -> list[int]:
     return lengths
 
 
-def test_each_write_is_a_record(loop: Loop) -> None:
-    async def main() -> None:
-        async with peer_of(Keeping) as peer:
-            transport = await opened(peer)
-            await peer.send(b"ready")
-            await Keeping.last.wait_data(5)
-            # The tickets of the handshake are read first.
-            transport.write(b"first")
-            assert await peer.read(5) == b"first"
-            for piece in (b"head", b"", bytearray(b"er"), memoryview(b" body")):
-                transport.write(piece)
-            assert len(await waiting_records(peer, 3)) == 3
-            assert await peer.read(11) == b"header body"
-            transport.abort()
-            await Keeping.last.wait_lost()
+async def test_each_write_is_a_record(loop: Loop) -> None:
 
-    run(loop, main())
+    async with peer_of(Keeping) as peer:
+        transport = await opened(peer)
+        await peer.send(b"ready")
+        await Keeping.last.wait_data(5)
+        # The tickets of the handshake are read first.
+        transport.write(b"first")
+        assert await peer.read(5) == b"first"
+        for piece in (b"head", b"", bytearray(b"er"), memoryview(b" body")):
+            transport.write(piece)
+        assert len(await waiting_records(peer, 3)) == 3
+        assert await peer.read(11) == b"header body"
+        transport.abort()
+        await Keeping.last.wait_lost()
 
 
 @pytest.mark.ours_only("asyncio makes a record and a system call of each write")
-def test_head_and_body_are_one_record_and_so_are_the_items_of_writelines(loop: Loop) -> None:
-    async def main() -> None:
-        async with peer_of(Keeping) as peer:
-            transport = await opened(peer)
-            await peer.send(b"ready")
-            await Keeping.last.wait_data(5)
-            transport.write(b"first")
-            assert await peer.read(5) == b"first"
-            transport.write(HEAD)
-            transport.write(BODY)
-            assert len(await waiting_records(peer, 1)) == 1
-            assert await peer.read(len(HEAD + BODY)) == HEAD + BODY
-            transport.writelines([b"a", bytearray(b"b"), memoryview(b"c"), b""])
-            assert len(await waiting_records(peer, 1)) == 1
-            assert await peer.read(3) == b"abc"
-            transport.abort()
-            await Keeping.last.wait_lost()
+async def test_head_and_body_are_one_record_and_so_are_the_items_of_writelines(loop: Loop) -> None:
 
-    run(loop, main())
+    async with peer_of(Keeping) as peer:
+        transport = await opened(peer)
+        await peer.send(b"ready")
+        await Keeping.last.wait_data(5)
+        transport.write(b"first")
+        assert await peer.read(5) == b"first"
+        transport.write(HEAD)
+        transport.write(BODY)
+        assert len(await waiting_records(peer, 1)) == 1
+        assert await peer.read(len(HEAD + BODY)) == HEAD + BODY
+        transport.writelines([b"a", bytearray(b"b"), memoryview(b"c"), b""])
+        assert len(await waiting_records(peer, 1)) == 1
+        assert await peer.read(3) == b"abc"
+        transport.abort()
+        await Keeping.last.wait_lost()
 
 
-def test_a_large_write_arrives_whole_and_in_order(loop: Loop) -> None:
+async def test_a_large_write_arrives_whole_and_in_order(loop: Loop) -> None:
     size = 3_000_000
     data = bytes(range(251)) * (size // 251 + 1)
 
-    async def main() -> None:
-        async with peer_of(Keeping) as peer:
-            transport = await opened(peer)
-            transport.write(b"small")
-            transport.write(data[:size])
-            transport.writelines([b"after", b"wards"])
-            assert await peer.read(5) == b"small"
-            assert await peer.read(size) == data[:size]
-            assert await peer.read(10) == b"afterwards"
-            transport.abort()
-            await Keeping.last.wait_lost()
-
-    run(loop, main())
+    async with peer_of(Keeping) as peer:
+        transport = await opened(peer)
+        transport.write(b"small")
+        transport.write(data[:size])
+        transport.writelines([b"after", b"wards"])
+        assert await peer.read(5) == b"small"
+        assert await peer.read(size) == data[:size]
+        assert await peer.read(10) == b"afterwards"
+        transport.abort()
+        await Keeping.last.wait_lost()
 
 
-def test_a_buffer_may_be_changed_after_it_was_written(loop: Loop, kind: str) -> None:
-    async def main() -> None:
-        async with peer_of(Keeping) as peer:
-            transport = await opened(peer)
-            buffer = bytearray(b"before")
-            transport.write(buffer)
-            buffer[:] = b"behind"
-            assert await peer.read(6) == b"before"
-            transport.write(memoryview(b"abcdef")[::2] if kind != "asyncio" else b"ace")
-            assert await peer.read(3) == b"ace"
-            transport.abort()
-            await Keeping.last.wait_lost()
+async def test_a_buffer_may_be_changed_after_it_was_written(loop: Loop, kind: str) -> None:
 
-    run(loop, main())
+    async with peer_of(Keeping) as peer:
+        transport = await opened(peer)
+        buffer = bytearray(b"before")
+        transport.write(buffer)
+        buffer[:] = b"behind"
+        assert await peer.read(6) == b"before"
+        transport.write(memoryview(b"abcdef")[::2] if kind != "asyncio" else b"ace")
+        assert await peer.read(3) == b"ace"
+        transport.abort()
+        await Keeping.last.wait_lost()
 
 
 @pytest.mark.parametrize("wrong", ["text", 1, None])
-def test_only_bytes_can_be_written(loop: Loop, wrong: Any) -> None:
-    async def main() -> None:
-        async with peer_of(Keeping) as peer:
-            transport = await opened(peer)
-            name = type(wrong).__name__
-            with pytest.raises(TypeError, match=f"expecting a bytes-like instance, got {name}"):
-                transport.write(wrong)
+async def test_only_bytes_can_be_written(loop: Loop, wrong: Any) -> None:
+
+    async with peer_of(Keeping) as peer:
+        transport = await opened(peer)
+        name = type(wrong).__name__
+        with pytest.raises(TypeError, match=f"expecting a bytes-like instance, got {name}"):
+            transport.write(wrong)
+        transport.abort()
+        await Keeping.last.wait_lost()
+
+
+async def test_what_is_written_before_the_handshake_is_sent_after_it(loop: Loop) -> None:
+
+    with listening() as listener:
+        connecting = loop.create_task(
+            loop.create_connection(
+                Keeping,
+                *listener.getsockname(),
+                ssl=client_context(),
+                server_hostname="localhost",
+            )
+        )
+        await asyncio.sleep(0.005)
+        sock, _ = listener.accept()
+        with sock:
+            peer = Peer(sock, server_side=True)
+
+            class Early(Keeping):
+                def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                    super().connection_made(transport)
+                    self.transport.write(b"hello")
+                    self.transport.write(b" there")
+
+            handshake = loop.create_task(peer.handshake())
+            Keeping.last.__class__ = Early
+            transport, _ = await connecting
+            await handshake
+            assert await peer.read(11) == b"hello there"
             transport.abort()
             await Keeping.last.wait_lost()
 
-    run(loop, main())
 
-
-def test_what_is_written_before_the_handshake_is_sent_after_it(loop: Loop) -> None:
-    async def main() -> None:
-        with listening() as listener:
-            connecting = loop.create_task(
-                loop.create_connection(
-                    Keeping,
-                    *listener.getsockname(),
-                    ssl=client_context(),
-                    server_hostname="localhost",
-                )
-            )
-            await asyncio.sleep(0.005)
-            sock, _ = listener.accept()
-            with sock:
-                peer = Peer(sock, server_side=True)
-
-                class Early(Keeping):
-                    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                        super().connection_made(transport)
-                        self.transport.write(b"hello")
-                        self.transport.write(b" there")
-
-                handshake = loop.create_task(peer.handshake())
-                Keeping.last.__class__ = Early
-                transport, _ = await connecting
-                await handshake
-                assert await peer.read(11) == b"hello there"
-                transport.abort()
-                await Keeping.last.wait_lost()
-
-    run(loop, main())
-
-
-def test_writing_after_close_is_dropped_and_logged(
+async def test_writing_after_close_is_dropped_and_logged(
     loop: Loop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def main() -> None:
-        async with peer_of(Keeping) as peer:
-            transport = await opened(peer)
-            transport.write(b"last")
-            transport.close()
-            for _ in range(8):
-                transport.write(b"dropped")
-            assert await peer.read(100) == b"last"
-            await peer.send_raw(peer.goodbye())
-            await Keeping.last.wait_lost()
-            transport.write(b"dropped")
-            transport.close()
 
-    run(loop, main())
+    async with peer_of(Keeping) as peer:
+        transport = await opened(peer)
+        transport.write(b"last")
+        transport.close()
+        for _ in range(8):
+            transport.write(b"dropped")
+        assert await peer.read(100) == b"last"
+        await peer.send_raw(peer.goodbye())
+        await Keeping.last.wait_lost()
+        transport.write(b"dropped")
+        transport.close()
     assert "SSL connection is closed" in caplog.text
 
 
-def test_a_transport_without_half_close(loop: Loop) -> None:
-    async def main() -> None:
-        async with peer_of(Keeping) as peer:
-            transport = await opened(peer)
-            assert transport.can_write_eof() is False
-            with pytest.raises(NotImplementedError):
-                transport.write_eof()
-            transport.abort()
-            assert transport.is_closing()
-            await Keeping.last.wait_lost()
+async def test_a_transport_without_half_close(loop: Loop) -> None:
 
-    run(loop, main())
+    async with peer_of(Keeping) as peer:
+        transport = await opened(peer)
+        assert transport.can_write_eof() is False
+        with pytest.raises(NotImplementedError):
+            transport.write_eof()
+        transport.abort()
+        assert transport.is_closing()
+        await Keeping.last.wait_lost()
 
 
-def test_pausing_stops_delivery_and_resuming_goes_on(loop: Loop) -> None:
-    async def main() -> None:
-        async with peer_of(Keeping) as peer:
-            transport = await opened(peer)
-            transport.pause_reading()
-            assert not transport.is_reading()
-            await peer.send(b"one", b"two")
-            await until(lambda: transport.get_read_buffer_size() > 2 * HEADER)
-            assert not Keeping.last.data
-            transport.resume_reading()
-            assert transport.is_reading()
-            assert not Keeping.last.data, "delivery goes on in a callback of its own"
-            assert await Keeping.last.wait_data(6) == b"onetwo"
-            assert transport.get_read_buffer_size() == 0
-            transport.abort()
-            await Keeping.last.wait_lost()
+async def test_pausing_stops_delivery_and_resuming_goes_on(loop: Loop) -> None:
 
-    run(loop, main())
+    async with peer_of(Keeping) as peer:
+        transport = await opened(peer)
+        transport.pause_reading()
+        assert not transport.is_reading()
+        await peer.send(b"one", b"two")
+        await until(lambda: transport.get_read_buffer_size() > 2 * HEADER)
+        assert not Keeping.last.data
+        transport.resume_reading()
+        assert transport.is_reading()
+        assert not Keeping.last.data, "delivery goes on in a callback of its own"
+        assert await Keeping.last.wait_data(6) == b"onetwo"
+        assert transport.get_read_buffer_size() == 0
+        transport.abort()
+        await Keeping.last.wait_lost()
 
 
 class OneByOne(BufferedRecorder):
@@ -247,26 +228,24 @@ class OneByOne(BufferedRecorder):
         return len(self.data) == count
 
 
-def test_pausing_within_a_batch_stops_after_that_message(loop: Loop) -> None:
-    async def main() -> None:
-        async with peer_of(OneByOne) as peer:
-            await peer.handshake()
-            await peer.send_raw(peer.records(b"one", b"two", b"thr", b"eee"))
-            await until(lambda: len(OneByOne.last.data) == 3)
-            for count in (6, 9, 12):
-                await asyncio.sleep(0.005)
-                assert len(OneByOne.last.data) == count - 3
-                OneByOne.last.transport.resume_reading()
-                await until(partial(OneByOne.last.has, count))
-            assert OneByOne.last.data == b"onetwothreee"
-            OneByOne.last.transport.abort()
-            await OneByOne.last.wait_lost()
+async def test_pausing_within_a_batch_stops_after_that_message(loop: Loop) -> None:
 
-    run(loop, main())
+    async with peer_of(OneByOne) as peer:
+        await peer.handshake()
+        await peer.send_raw(peer.records(b"one", b"two", b"thr", b"eee"))
+        await until(lambda: len(OneByOne.last.data) == 3)
+        for count in (6, 9, 12):
+            await asyncio.sleep(0.005)
+            assert len(OneByOne.last.data) == count - 3
+            OneByOne.last.transport.resume_reading()
+            await until(partial(OneByOne.last.has, count))
+        assert OneByOne.last.data == b"onetwothreee"
+        OneByOne.last.transport.abort()
+        await OneByOne.last.wait_lost()
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000, 16384, 100_000])
-def test_a_protocol_can_lend_its_buffer(loop: Loop, size: int) -> None:
+async def test_a_protocol_can_lend_its_buffer(loop: Loop, size: int) -> None:
     class Lending(BufferedRecorder):
         last: Lending
 
@@ -279,76 +258,67 @@ def test_a_protocol_can_lend_its_buffer(loop: Loop, size: int) -> None:
 
     message = bytes(range(256)) * 100
 
-    async def main() -> None:
-        async with peer_of(Lending) as peer:
-            await peer.handshake()
-            await peer.send_raw(peer.records(message[:5], message[5:20_000], message[20_000:]))
-            await until(lambda: len(Lending.last.data) == len(message))
-            assert Lending.last.data == message
-            Lending.last.transport.abort()
-            await Lending.last.wait_lost()
-
-    run(loop, main())
+    async with peer_of(Lending) as peer:
+        await peer.handshake()
+        await peer.send_raw(peer.records(message[:5], message[5:20_000], message[20_000:]))
+        await until(lambda: len(Lending.last.data) == len(message))
+        assert Lending.last.data == message
+        Lending.last.transport.abort()
+        await Lending.last.wait_lost()
 
 
-def test_the_protocol_can_be_exchanged(loop: Loop) -> None:
-    async def main() -> None:
-        async with peer_of(Keeping) as peer:
-            transport = await opened(peer)
-            first = Keeping.last
-            await peer.send(b"first")
-            await first.wait_data(5)
-            lending = BufferedRecorder()
-            transport.set_protocol(lending)
-            assert transport.get_protocol() is lending
-            await peer.send(b"second")
-            await until(lambda: len(lending.data) == 6)
-            third = Recorder()
-            transport.set_protocol(third)
-            await peer.send(b"third")
-            await third.wait_data(5)
-            transport.abort()
-            await third.wait_lost()
-            assert first.events == ["connection_made", "data_received"]
+async def test_the_protocol_can_be_exchanged(loop: Loop) -> None:
 
-    run(loop, main())
+    async with peer_of(Keeping) as peer:
+        transport = await opened(peer)
+        first = Keeping.last
+        await peer.send(b"first")
+        await first.wait_data(5)
+        lending = BufferedRecorder()
+        transport.set_protocol(lending)
+        assert transport.get_protocol() is lending
+        await peer.send(b"second")
+        await until(lambda: len(lending.data) == 6)
+        third = Recorder()
+        transport.set_protocol(third)
+        await peer.send(b"third")
+        await third.wait_data(5)
+        transport.abort()
+        await third.wait_lost()
+        assert first.events == ["connection_made", "data_received"]
 
 
-def test_limits_follow_from_each_other(loop: Loop) -> None:
-    async def main() -> None:
-        async with peer_of(Keeping) as peer:
-            transport = await opened(peer)
-            assert transport.get_write_buffer_limits() == (128 * 1024, 512 * 1024)
-            assert transport.get_read_buffer_limits() == (64 * 1024, 256 * 1024)
-            transport.set_write_buffer_limits(high=1000)
-            transport.set_read_buffer_limits(low=10)
-            assert transport.get_write_buffer_limits() == (250, 1000)
-            assert transport.get_read_buffer_limits() == (10, 40)
-            for call in (transport.set_write_buffer_limits, transport.set_read_buffer_limits):
-                with pytest.raises(ValueError, match=r"high \(1\) must be >= low \(2\)"):
-                    call(high=1, low=2)
-            transport.abort()
-            await Keeping.last.wait_lost()
+async def test_limits_follow_from_each_other(loop: Loop) -> None:
 
-    run(loop, main())
+    async with peer_of(Keeping) as peer:
+        transport = await opened(peer)
+        assert transport.get_write_buffer_limits() == (128 * 1024, 512 * 1024)
+        assert transport.get_read_buffer_limits() == (64 * 1024, 256 * 1024)
+        transport.set_write_buffer_limits(high=1000)
+        transport.set_read_buffer_limits(low=10)
+        assert transport.get_write_buffer_limits() == (250, 1000)
+        assert transport.get_read_buffer_limits() == (10, 40)
+        for call in (transport.set_write_buffer_limits, transport.set_read_buffer_limits):
+            with pytest.raises(ValueError, match=r"high \(1\) must be >= low \(2\)"):
+                call(high=1, low=2)
+        transport.abort()
+        await Keeping.last.wait_lost()
 
 
-def test_a_full_read_buffer_pauses_the_transport_below(loop: Loop) -> None:
-    async def main() -> None:
-        async with peer_of(Keeping) as peer:
-            transport = await opened(peer)
-            below = transport._ssl_protocol._transport
-            transport.set_read_buffer_limits(high=5000, low=1000)
-            transport.pause_reading()
-            await peer.send(bytes(20_000))
-            await until(lambda: not below.is_reading())
-            transport.resume_reading()
-            assert await Keeping.last.wait_data(20_000) == bytes(20_000)
-            await until(below.is_reading)
-            transport.abort()
-            await Keeping.last.wait_lost()
+async def test_a_full_read_buffer_pauses_the_transport_below(loop: Loop) -> None:
 
-    run(loop, main())
+    async with peer_of(Keeping) as peer:
+        transport = await opened(peer)
+        below = transport._ssl_protocol._transport
+        transport.set_read_buffer_limits(high=5000, low=1000)
+        transport.pause_reading()
+        await peer.send(bytes(20_000))
+        await until(lambda: not below.is_reading())
+        transport.resume_reading()
+        assert await Keeping.last.wait_data(20_000) == bytes(20_000)
+        await until(below.is_reading)
+        transport.abort()
+        await Keeping.last.wait_lost()
 
 
 def test_a_peer_that_does_not_read_pauses_the_protocol(loop: Loop) -> None:
@@ -388,110 +358,95 @@ def test_closing_sends_what_waits_for_a_slow_peer(loop: Loop) -> None:
     run(loop, main(), patience=30)
 
 
-def test_what_the_peer_sent_before_it_saw_our_goodbye_is_delivered(loop: Loop) -> None:
+async def test_what_the_peer_sent_before_it_saw_our_goodbye_is_delivered(loop: Loop) -> None:
     class Closing(Keeping):
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
             self.transport.close()
 
-    async def main() -> None:
-        async with peer_of(Closing) as peer:
-            await opened(peer)
-            await peer.send_raw(peer.records(b"a", b"b"))
-            await peer.read(1)
-            await peer.send_raw(peer.goodbye())
-            assert await Keeping.last.wait_lost() is None
-
-    run(loop, main())
+    async with peer_of(Closing) as peer:
+        await opened(peer)
+        await peer.send_raw(peer.records(b"a", b"b"))
+        await peer.read(1)
+        await peer.send_raw(peer.goodbye())
+        assert await Keeping.last.wait_lost() is None
     assert Keeping.last.data == b"ab"
 
 
-def test_aborting_tells_the_protocol_once(loop: Loop) -> None:
-    async def main() -> None:
-        async with peer_of(Keeping) as peer:
-            transport = await opened(peer)
-            transport.write(b"gone")
-            transport.abort()
-            transport.abort()
-            transport.close()
-            assert await Keeping.last.wait_lost() is None
-            await drain_socket(peer.sock, 1 << 20)
+async def test_aborting_tells_the_protocol_once(loop: Loop) -> None:
 
-    run(loop, main())
+    async with peer_of(Keeping) as peer:
+        transport = await opened(peer)
+        transport.write(b"gone")
+        transport.abort()
+        transport.abort()
+        transport.close()
+        assert await Keeping.last.wait_lost() is None
+        await drain_socket(peer.sock, 1 << 20)
     assert Keeping.last.events.count("connection_lost") == 1
 
 
-def test_closing_the_transport_below_loses_nothing_written_before(loop: Loop) -> None:
-    async def main() -> None:
-        async with peer_of(Keeping) as peer:
-            transport = await opened(peer)
-            transport.write(b"written")
-            transport._ssl_protocol._transport.close()
-            assert await peer.read(7) == b"written"
-            await Keeping.last.wait_lost()
+async def test_closing_the_transport_below_loses_nothing_written_before(loop: Loop) -> None:
 
-    run(loop, main())
+    async with peer_of(Keeping) as peer:
+        transport = await opened(peer)
+        transport.write(b"written")
+        transport._ssl_protocol._transport.close()
+        assert await peer.read(7) == b"written"
+        await Keeping.last.wait_lost()
 
 
-def test_the_loop_says_what_the_session_does_in_debug_mode(
+async def test_the_loop_says_what_the_session_does_in_debug_mode(
     loop: Loop, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", logger="asyncio")
     loop.set_debug(True)
 
-    async def main() -> None:
-        async with peer_of(Keeping) as peer:
-            await opened(peer)
-            peer.sock.shutdown(socket.SHUT_WR)
-            await Keeping.last.wait_lost()
-
-    run(loop, main())
+    async with peer_of(Keeping) as peer:
+        await opened(peer)
+        peer.sock.shutdown(socket.SHUT_WR)
+        await Keeping.last.wait_lost()
     for text in ("starts SSL handshake", "SSL handshake took", "received EOF"):
         assert text in caplog.text
 
 
-def test_a_handshake_that_fails_is_reported_in_debug_mode(loop: Loop, reports: list[Any]) -> None:
+async def test_a_handshake_that_fails_is_reported_in_debug_mode(
+    loop: Loop, reports: list[Any]
+) -> None:
     loop.set_debug(True)
 
-    async def main() -> None:
-        server = await loop.create_server(Recorder, sock=listening(), ssl=server_context())
-        with socket.socket() as sock:
-            sock.setblocking(False)
-            await loop.sock_connect(sock, server.sockets[0].getsockname())
-            await loop.sock_sendall(sock, b"GET / HTTP/1.0\r\n\r\n")
-            await until(lambda: reports)
-        server.close()
-
-    run(loop, main())
+    server = await loop.create_server(Recorder, sock=listening(), ssl=server_context())
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, server.sockets[0].getsockname())
+        await loop.sock_sendall(sock, b"GET / HTTP/1.0\r\n\r\n")
+        await until(lambda: reports)
+    server.close()
     (report,) = reports
     assert report["message"] == "Error on transport creation for incoming connection"
     assert {"exception", "protocol", "transport"} <= set(report)
     reports.clear()
 
 
-def test_it_is_a_transport_to_whoever_asks(loop: Loop) -> None:
-    async def main() -> None:
-        async with peer_of(Keeping) as peer:
-            transport = await opened(peer)
-            assert isinstance(transport, asyncio.Transport)
-            assert "closing" not in repr(transport)
-            transport.abort()
-            assert transport.get_extra_info("nothing", "default") == "default"
-            await Keeping.last.wait_lost()
+async def test_it_is_a_transport_to_whoever_asks(loop: Loop) -> None:
 
-    run(loop, main())
+    async with peer_of(Keeping) as peer:
+        transport = await opened(peer)
+        assert isinstance(transport, asyncio.Transport)
+        assert "closing" not in repr(transport)
+        transport.abort()
+        assert transport.get_extra_info("nothing", "default") == "default"
+        await Keeping.last.wait_lost()
 
 
-def test_the_context_is_there_by_asyncios_private_names(loop: Loop) -> None:
-    async def main() -> None:
-        async with peer_of(Keeping) as peer:
-            transport = await opened(peer)
-            context = transport.get_extra_info("sslcontext")
-            assert context is not None
-            assert transport._ssl_protocol._sslcontext is context
-            if type(transport).__module__.startswith("ferroloop"):
-                assert transport._sslcontext is context
-            transport.abort()
-            await Keeping.last.wait_lost()
+async def test_the_context_is_there_by_asyncios_private_names(loop: Loop) -> None:
 
-    run(loop, main())
+    async with peer_of(Keeping) as peer:
+        transport = await opened(peer)
+        context = transport.get_extra_info("sslcontext")
+        assert context is not None
+        assert transport._ssl_protocol._sslcontext is context
+        if type(transport).__module__.startswith("ferroloop"):
+            assert transport._sslcontext is context
+        transport.abort()
+        await Keeping.last.wait_lost()

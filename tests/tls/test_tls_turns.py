@@ -70,118 +70,105 @@ class Small(BufferedRecorder):
         return bytes(self.data)
 
 
-def test_one_buffer_is_filled_in_a_turn(loop: Loop) -> None:
-    async def main() -> None:
-        protocol = Small()
-        async with peer_of(returning(protocol)) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
-            protocol.counter = Turns()
-            text = bytes(range(200))
-            await peer.send(text[:150], text[150:])
-            assert await protocol.wait_data(200) == text
-            protocol.counter.stop()
-            first = protocol.turns[0]
-            assert protocol.turns == list(range(first, first + 200))
-            protocol.transport.abort()
-            await protocol.wait_lost()
+async def test_one_buffer_is_filled_in_a_turn(loop: Loop) -> None:
 
-    run(loop, main())
+    protocol = Small()
+    async with peer_of(returning(protocol)) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        protocol.counter = Turns()
+        text = bytes(range(200))
+        await peer.send(text[:150], text[150:])
+        assert await protocol.wait_data(200) == text
+        protocol.counter.stop()
+        first = protocol.turns[0]
+        assert protocol.turns == list(range(first, first + 200))
+        protocol.transport.abort()
+        await protocol.wait_lost()
 
 
-def test_reading_on_comes_before_what_the_protocol_queues(loop: Loop) -> None:
-    async def main() -> None:
-        protocol = Small()
-        async with peer_of(returning(protocol)) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
-            protocol.events.clear()
-            protocol.queues = True
-            await peer.send(b"abc")
-            await until(lambda: protocol.events.count("queued") == 3)
-            assert protocol.events == [
-                *("buffer_updated", "buffer_updated", "queued"),
-                *("buffer_updated", "queued", "queued"),
-            ]
-            protocol.transport.abort()
-            await protocol.wait_lost()
+async def test_reading_on_comes_before_what_the_protocol_queues(loop: Loop) -> None:
 
-    run(loop, main())
+    protocol = Small()
+    async with peer_of(returning(protocol)) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        protocol.events.clear()
+        protocol.queues = True
+        await peer.send(b"abc")
+        await until(lambda: protocol.events.count("queued") == 3)
+        assert protocol.events == [
+            *("buffer_updated", "buffer_updated", "queued"),
+            *("buffer_updated", "queued", "queued"),
+        ]
+        protocol.transport.abort()
+        await protocol.wait_lost()
 
 
-def test_reading_on_stops_when_the_program_pauses(loop: Loop) -> None:
-    async def main() -> None:
-        protocol = Small()
-        async with peer_of(returning(protocol)) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
-            text = bytes(range(250))
-            protocol.pauses = True
-            await peer.send(text)
-            await until(lambda: protocol.data)
-            await turns(20)
-            assert protocol.data == text[:1]
-            protocol.pauses = False
-            protocol.transport.resume_reading()
-            assert await protocol.wait_data(250) == text
-            protocol.transport.abort()
-            await protocol.wait_lost()
+async def test_reading_on_stops_when_the_program_pauses(loop: Loop) -> None:
 
-    run(loop, main())
+    protocol = Small()
+    async with peer_of(returning(protocol)) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        text = bytes(range(250))
+        protocol.pauses = True
+        await peer.send(text)
+        await until(lambda: protocol.data)
+        await turns(20)
+        assert protocol.data == text[:1]
+        protocol.pauses = False
+        protocol.transport.resume_reading()
+        assert await protocol.wait_data(250) == text
+        protocol.transport.abort()
+        await protocol.wait_lost()
 
 
-def test_reading_on_stops_with_the_connection(loop: Loop) -> None:
-    async def main() -> None:
-        protocol = Small()
-        async with peer_of(returning(protocol)) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
-            await peer.send(b"some text")
-            await until(lambda: protocol.data)
-            protocol.transport.abort()
-            held = len(protocol.data)
-            await protocol.wait_lost()
-            # What was queued before is called before the end is told.
-            assert len(protocol.data) <= held + 1
+async def test_reading_on_stops_with_the_connection(loop: Loop) -> None:
 
-    run(loop, main())
+    protocol = Small()
+    async with peer_of(returning(protocol)) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        await peer.send(b"some text")
+        await until(lambda: protocol.data)
+        protocol.transport.abort()
+        held = len(protocol.data)
+        await protocol.wait_lost()
+        # What was queued before is called before the end is told.
+        assert len(protocol.data) <= held + 1
 
 
-def test_the_goodbye_comes_behind_what_small_buffers_take(loop: Loop) -> None:
-    async def main() -> None:
-        protocol = Small()
-        async with peer_of(returning(protocol)) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
-            await peer.send_raw(peer.records(b"x" * 100) + peer.goodbye())
-            assert await protocol.wait_lost() is None
-        assert protocol.data == b"x" * 100
-        assert protocol.events[-2:] == ["eof_received", "connection_lost"]
+async def test_the_goodbye_comes_behind_what_small_buffers_take(loop: Loop) -> None:
 
-    run(loop, main())
+    protocol = Small()
+    async with peer_of(returning(protocol)) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        await peer.send_raw(peer.records(b"x" * 100) + peer.goodbye())
+        assert await protocol.wait_lost() is None
+    assert protocol.data == b"x" * 100
+    assert protocol.events[-2:] == ["eof_received", "connection_lost"]
 
 
 @pytest.mark.parametrize("length", [100, 300_000])
 @pytest.mark.ours_only("asyncio drops what the buffer does not hold")
-def test_the_end_comes_behind_what_small_buffers_take(loop: Loop, length: int) -> None:
+async def test_the_end_comes_behind_what_small_buffers_take(loop: Loop, length: int) -> None:
     class Larger(Small):
         size = max(1, length // 300)
 
-    async def main() -> None:
-        protocol = Larger()
-        async with peer_of(returning(protocol)) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
-            await peer.send(b"x" * length)
-            peer.sock.shutdown(socket.SHUT_WR)
-            await protocol.wait_lost()
-        assert len(protocol.data) == length
-        assert protocol.events[-2:] == ["eof_received", "connection_lost"]
-
-    run(loop, main())
+    protocol = Larger()
+    async with peer_of(returning(protocol)) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        await peer.send(b"x" * length)
+        peer.sock.shutdown(socket.SHUT_WR)
+        await protocol.wait_lost()
+    assert len(protocol.data) == length
+    assert protocol.events[-2:] == ["eof_received", "connection_lost"]
 
 
-def test_what_came_while_reading_was_paused_is_one_piece(loop: Loop) -> None:
+async def test_what_came_while_reading_was_paused_is_one_piece(loop: Loop) -> None:
     sizes: list[int] = []
 
     class Pieces(Recorder):
@@ -189,27 +176,24 @@ def test_what_came_while_reading_was_paused_is_one_piece(loop: Loop) -> None:
             super().data_received(data)
             sizes.append(len(data))
 
-    async def main() -> None:
-        protocol = Pieces()
-        async with peer_of(returning(protocol)) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
-            transport: Any = protocol.transport
-            transport.set_read_buffer_limits(high=2_000_000)
-            transport.pause_reading()
-            records = peer.records(*[bytes(10_000)] * 60)
-            await peer.send_raw(records)
-            await until(lambda: transport.get_read_buffer_size() == len(records))
-            transport.resume_reading()
-            await protocol.wait_data(600_000)
-            assert sizes == [600_000]
-            transport.abort()
-            await protocol.wait_lost()
-
-    run(loop, main())
+    protocol = Pieces()
+    async with peer_of(returning(protocol)) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        transport: Any = protocol.transport
+        transport.set_read_buffer_limits(high=2_000_000)
+        transport.pause_reading()
+        records = peer.records(*[bytes(10_000)] * 60)
+        await peer.send_raw(records)
+        await until(lambda: transport.get_read_buffer_size() == len(records))
+        transport.resume_reading()
+        await protocol.wait_data(600_000)
+        assert sizes == [600_000]
+        transport.abort()
+        await protocol.wait_lost()
 
 
-def test_tls_within_tls_is_bounded_too(loop: Loop) -> None:
+async def test_tls_within_tls_is_bounded_too(loop: Loop) -> None:
     """The inner protocol of a TLS connection over another one."""
     sizes: list[int] = []
 
@@ -218,37 +202,34 @@ def test_tls_within_tls_is_bounded_too(loop: Loop) -> None:
             super().data_received(data)
             sizes.append(len(data))
 
-    async def main() -> None:
-        outer, inner = Recorder(), Pieces()
-        async with peer_of(returning(outer)) as peer:
-            await peer.handshake()
-            await until(lambda: outer.events)
-            upgrading = asyncio.ensure_future(
-                loop.start_tls(outer.transport, inner, server_context(), server_side=True)
-            )
-            await asyncio.sleep(0)
-            nested = Peer(peer.sock)
-            while True:
-                done = True
-                try:
-                    nested.tls.do_handshake()
-                except ssl.SSLWantReadError:
-                    done = False
-                data = nested.outgoing.read()
-                if data:
-                    await peer.send(data)
-                if done:
-                    break
-                nested.incoming.write(await peer.read(1) + await _rest(peer))
-            upgraded = await upgrading
-            assert upgraded is not None
-            inner.transport = upgraded
-            await peer.send(nested.records(*[bytes(16_000)] * 12))
-            await inner.wait_data(192_000)
-            inner.transport.abort()
-            await inner.wait_lost()
-
-    run(loop, main())
+    outer, inner = Recorder(), Pieces()
+    async with peer_of(returning(outer)) as peer:
+        await peer.handshake()
+        await until(lambda: outer.events)
+        upgrading = asyncio.ensure_future(
+            loop.start_tls(outer.transport, inner, server_context(), server_side=True)
+        )
+        await asyncio.sleep(0)
+        nested = Peer(peer.sock)
+        while True:
+            done = True
+            try:
+                nested.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                done = False
+            data = nested.outgoing.read()
+            if data:
+                await peer.send(data)
+            if done:
+                break
+            nested.incoming.write(await peer.read(1) + await _rest(peer))
+        upgraded = await upgrading
+        assert upgraded is not None
+        inner.transport = upgraded
+        await peer.send(nested.records(*[bytes(16_000)] * 12))
+        await inner.wait_data(192_000)
+        inner.transport.abort()
+        await inner.wait_lost()
 
 
 async def _rest(peer: Peer) -> bytes:
@@ -346,7 +327,9 @@ def test_broken_records_are_logged_as_by_asyncio(
 
 
 @pytest.mark.parametrize("packages", [asyncio, ferroloop], ids=["asyncio's", "ferroloop's"])
-def test_streams_over_tls_get_what_came_in_one_piece(loop: Loop, packages: ModuleType) -> None:
+async def test_streams_over_tls_get_what_came_in_one_piece(
+    loop: Loop, packages: ModuleType
+) -> None:
     done: asyncio.Future[bytes]
 
     async def serve(reader: Any, writer: Any) -> None:
@@ -356,15 +339,11 @@ def test_streams_over_tls_get_what_came_in_one_piece(loop: Loop, packages: Modul
         done.set_result(data)
         writer.close()
 
-    async def main() -> None:
-        nonlocal done
-        done = loop.create_future()
-        server = await packages.start_server(serve, "127.0.0.1", 0, ssl=server_context())
-        with socket.create_connection(server.sockets[0].getsockname()) as sock:
-            peer = Peer(sock)
-            await peer.handshake()
-            await peer.send_raw(peer.records(*[b"y" * 1000] * 50) + peer.goodbye())
-            assert await done == b"y" * 50_000
-        server.close()
-
-    run(loop, main())
+    done = loop.create_future()
+    server = await packages.start_server(serve, "127.0.0.1", 0, ssl=server_context())
+    with socket.create_connection(server.sockets[0].getsockname()) as sock:
+        peer = Peer(sock)
+        await peer.handshake()
+        await peer.send_raw(peer.records(*[b"y" * 1000] * 50) + peer.goodbye())
+        assert await done == b"y" * 50_000
+    server.close()

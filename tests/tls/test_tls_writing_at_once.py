@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from support.counting import sends, strace
-from support.loops import PATIENCE, run
+from support.loops import PATIENCE
 from support.net.certificates import client_context, server_context
 from support.net.protocols import Recorder
 from support.net.responses import (
@@ -153,36 +153,32 @@ def test_without_a_mark_the_program_is_told_of_a_head(loop: Loop, listener: sock
     assert serve_tls(loop, listener, "fresh", step) == HEAD
 
 
-def test_a_client_sends_at_once_too(loop: Loop) -> None:
-    async def main() -> None:
-        near, far = socket.socketpair()
-        near.setblocking(False)
-        peer = Peer(far, server_side=True)
-        protocol = Recorder()
-        connecting = asyncio.ensure_future(
-            loop.create_connection(
-                lambda: protocol, sock=near, ssl=client_context(), server_hostname="localhost"
-            )
+async def test_a_client_sends_at_once_too(loop: Loop) -> None:
+
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    peer = Peer(far, server_side=True)
+    protocol = Recorder()
+    connecting = asyncio.ensure_future(
+        loop.create_connection(
+            lambda: protocol, sock=near, ssl=client_context(), server_hostname="localhost"
         )
-        await peer.handshake()
-        transport, _ = await connecting
+    )
+    await peer.handshake()
+    transport, _ = await connecting
 
-        def received() -> bytes:
-            peer.incoming.write(far.recv(1 << 16))
-            return peer.tls.read(1 << 14)
+    def received() -> bytes:
+        peer.incoming.write(far.recv(1 << 16))
+        return peer.tls.read(1 << 14)
 
-        transport.write(b"x")
-        assert received() == b"x"
-        transport.write(HEAD)
-        transport.write(BODY)
-        assert (
-            received() == HEAD + BODY if type(loop).__module__ == "ferroloop._loop.loop" else HEAD
-        )
-        transport.abort()
-        await protocol.wait_lost()
-        far.close()
-
-    run(loop, main())
+    transport.write(b"x")
+    assert received() == b"x"
+    transport.write(HEAD)
+    transport.write(BODY)
+    assert received() == HEAD + BODY if type(loop).__module__ == "ferroloop._loop.loop" else HEAD
+    transport.abort()
+    await protocol.wait_lost()
+    far.close()
 
 
 SERVER = """

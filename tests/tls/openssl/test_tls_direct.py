@@ -441,25 +441,23 @@ def test_an_error_is_not_left_for_the_next_connection() -> None:
     loop.close()
 
 
-def test_a_program_may_use_the_ssl_object_itself(loop: asyncio.AbstractEventLoop) -> None:
-    async def main() -> None:
-        recorder = Recorder()
-        async with peer_of(lambda: recorder) as peer:
-            await peer.handshake()
-            await until(lambda: recorder.events)
-            tls = recorder.transport.get_extra_info("ssl_object")
-            assert tls.version() == peer.tls.version()
-            assert tls.pending() == 0
-            await peer.send(b"to the protocol")
-            await recorder.wait_data(15)
-            tls.write(b"past the transport, ")
-            recorder.transport.write(b"through it")
-            assert await peer.read(30) == b"past the transport, through it"
-            with pytest.raises(ssl.SSLWantReadError):
-                tls.read(1)
-            await peer.send(b"!")
-            assert await recorder.wait_data(16) == b"to the protocol!"
-            recorder.transport.abort()
-            await recorder.wait_lost()
+async def test_a_program_may_use_the_ssl_object_itself(loop: asyncio.AbstractEventLoop) -> None:
 
-    run(loop, main())
+    recorder = Recorder()
+    async with peer_of(lambda: recorder) as peer:
+        await peer.handshake()
+        await until(lambda: recorder.events)
+        tls = recorder.transport.get_extra_info("ssl_object")
+        assert tls.version() == peer.tls.version()
+        assert tls.pending() == 0
+        await peer.send(b"to the protocol")
+        await recorder.wait_data(15)
+        tls.write(b"past the transport, ")
+        recorder.transport.write(b"through it")
+        assert await peer.read(30) == b"past the transport, through it"
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.read(1)
+        await peer.send(b"!")
+        assert await recorder.wait_data(16) == b"to the protocol!"
+        recorder.transport.abort()
+        await recorder.wait_lost()

@@ -8,7 +8,7 @@ import ssl
 
 import pytest
 
-from support.loops import run, until
+from support.loops import until
 from support.net.certificates import server_context
 from support.net.protocols import BufferedRecorder, Recorder, returning
 from support.net.tls import peer_of
@@ -40,35 +40,31 @@ def context_of(version: ssl.TLSVersion) -> ssl.SSLContext:
 
 @BOTH
 @pytest.mark.parametrize("factory", [Recorder, BufferedRecorder])
-def test_the_peers_goodbye_is_one(
+async def test_the_peers_goodbye_is_one(
     loop: Loop, version: ssl.TLSVersion, factory: type[Recorder | BufferedRecorder]
 ) -> None:
-    async def main() -> None:
-        protocol = factory()
-        async with peer_of(returning(protocol), context_of(version)) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
-            await peer.send_raw(peer.records(b"last") + peer.goodbye())
-            leave_an_error()
-            assert await protocol.wait_lost() is None
-            assert protocol.data == b"last"
-            assert protocol.events[-2:] == ["eof_received", "connection_lost"]
 
-    run(loop, main())
+    protocol = factory()
+    async with peer_of(returning(protocol), context_of(version)) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        await peer.send_raw(peer.records(b"last") + peer.goodbye())
+        leave_an_error()
+        assert await protocol.wait_lost() is None
+        assert protocol.data == b"last"
+        assert protocol.events[-2:] == ["eof_received", "connection_lost"]
 
 
 @BOTH
-def test_closing_waits_for_the_peers_goodbye(loop: Loop, version: ssl.TLSVersion) -> None:
-    async def main() -> None:
-        protocol = Recorder()
-        async with peer_of(returning(protocol), context_of(version)) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
-            leave_an_error()
-            protocol.transport.close()
-            assert await peer.read(1) == b""
-            await peer.send_raw(peer.goodbye())
-            leave_an_error()
-            assert await protocol.wait_lost() is None
+async def test_closing_waits_for_the_peers_goodbye(loop: Loop, version: ssl.TLSVersion) -> None:
 
-    run(loop, main())
+    protocol = Recorder()
+    async with peer_of(returning(protocol), context_of(version)) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        leave_an_error()
+        protocol.transport.close()
+        assert await peer.read(1) == b""
+        await peer.send_raw(peer.goodbye())
+        leave_an_error()
+        assert await protocol.wait_lost() is None

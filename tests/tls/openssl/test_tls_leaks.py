@@ -302,23 +302,22 @@ def test_an_idle_connection_takes_little(loop: Loop, kind: str) -> None:
 
 
 @pytest.mark.usefixtures("refusals")
-def test_a_socket_that_goes_away_in_the_handshake_leaves_no_timer(loop: Loop, kind: str) -> None:
+async def test_a_socket_that_goes_away_in_the_handshake_leaves_no_timer(
+    loop: Loop, kind: str
+) -> None:
     if kind == "asyncio":
         pytest.skip("looks at our queue of timers")
 
-    async def main() -> None:
-        untyped: Any = loop
+    untyped: Any = loop
 
-        def timers() -> int:
-            return sum(not timer.cancelled() for timer in untyped._scheduled)
+    def timers() -> int:
+        return sum(not timer.cancelled() for timer in untyped._scheduled)
 
-        server = await loop.create_server(Recorder, sock=listening(), ssl=server_context())
-        before = timers()
-        with socket.socket() as sock:
-            sock.setblocking(False)
-            await loop.sock_connect(sock, server.sockets[0].getsockname())
-            await until(lambda: timers() > before)
-        await until(lambda: timers() == before)
-        server.close()
-
-    run(loop, main())
+    server = await loop.create_server(Recorder, sock=listening(), ssl=server_context())
+    before = timers()
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, server.sockets[0].getsockname())
+        await until(lambda: timers() > before)
+    await until(lambda: timers() == before)
+    server.close()

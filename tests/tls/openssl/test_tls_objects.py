@@ -47,34 +47,30 @@ class Short(ssl.SSLObject):
         return super().read(len)
 
 
-def test_a_read_may_take_a_length_only(loop: Loop) -> None:
-    async def main() -> None:
-        protocol = Recorder()
-        async with peer_of(returning(protocol), context_of(Short)) as peer:
-            await peer.handshake()
-            await peer.send(b"one", b"two")
-            assert await protocol.wait_data(6) == b"onetwo"
-            protocol.transport.write(b"answer")
-            assert await peer.read(6) == b"answer"
-            await peer.send_raw(peer.goodbye())
-            assert await protocol.wait_lost() is None
-        assert protocol.events[-2:] == ["eof_received", "connection_lost"]
+async def test_a_read_may_take_a_length_only(loop: Loop) -> None:
 
-    run(loop, main())
+    protocol = Recorder()
+    async with peer_of(returning(protocol), context_of(Short)) as peer:
+        await peer.handshake()
+        await peer.send(b"one", b"two")
+        assert await protocol.wait_data(6) == b"onetwo"
+        protocol.transport.write(b"answer")
+        assert await peer.read(6) == b"answer"
+        await peer.send_raw(peer.goodbye())
+        assert await protocol.wait_lost() is None
+    assert protocol.events[-2:] == ["eof_received", "connection_lost"]
 
 
 @LATE
-def test_a_read_without_a_buffer_does_not_do_for_a_buffered_protocol(
+async def test_a_read_without_a_buffer_does_not_do_for_a_buffered_protocol(
     loop: Loop, reports: Reports
 ) -> None:
-    async def main() -> None:
-        protocol = ViewRecorder()
-        async with peer_of(returning(protocol), context_of(Short)) as peer:
-            await peer.handshake()
-            await peer.send(b"data")
-            assert isinstance(await protocol.wait_lost(), TypeError)
 
-    run(loop, main())
+    protocol = ViewRecorder()
+    async with peer_of(returning(protocol), context_of(Short)) as peer:
+        await peer.handshake()
+        await peer.send(b"data")
+        assert isinstance(await protocol.wait_lost(), TypeError)
     assert reports.take()["message"] == "Fatal error on SSL protocol"
 
 
@@ -125,83 +121,76 @@ class Calls(ssl.SSLObject):
 
 
 @LATE
-def test_the_calls_are_those_of_asyncio(loop: Loop) -> None:
-    async def main() -> None:
-        Calls.seen = []
-        protocol = Recorder()
-        async with peer_of(returning(protocol), context_of(Calls)) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
-            Calls.seen.clear()
-            await peer.send(b"one", b"two")
-            await protocol.wait_data(6)
-            protocol.transport.write(b"a")
-            protocol.transport.writelines([b"b", b"c" * 40_000])
-            protocol.transport.write(b"")
-            assert await peer.read(40_002) == b"ab" + b"c" * 40_000
-            assert Calls.seen == [
-                ("read", MOST, b"one"),
-                ("read", MOST, b"two"),
-                ("read", MOST, "nothing"),
-                ("write", b"a"),
-                ("write", b"b"),
-                ("write", b"c" * 40_000),
-            ]
-            Calls.seen.clear()
-            await peer.send_raw(peer.records(b"last") + peer.goodbye())
-            await protocol.wait_lost()
-            assert Calls.seen[:2] == [("read", MOST, b"last"), ("read", MOST, b"")]
-        assert protocol.data == b"onetwolast"
+async def test_the_calls_are_those_of_asyncio(loop: Loop) -> None:
 
-    run(loop, main())
+    Calls.seen = []
+    protocol = Recorder()
+    async with peer_of(returning(protocol), context_of(Calls)) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        Calls.seen.clear()
+        await peer.send(b"one", b"two")
+        await protocol.wait_data(6)
+        protocol.transport.write(b"a")
+        protocol.transport.writelines([b"b", b"c" * 40_000])
+        protocol.transport.write(b"")
+        assert await peer.read(40_002) == b"ab" + b"c" * 40_000
+        assert Calls.seen == [
+            ("read", MOST, b"one"),
+            ("read", MOST, b"two"),
+            ("read", MOST, "nothing"),
+            ("write", b"a"),
+            ("write", b"b"),
+            ("write", b"c" * 40_000),
+        ]
+        Calls.seen.clear()
+        await peer.send_raw(peer.records(b"last") + peer.goodbye())
+        await protocol.wait_lost()
+        assert Calls.seen[:2] == [("read", MOST, b"last"), ("read", MOST, b"")]
+    assert protocol.data == b"onetwolast"
 
 
 @LATE
-def test_the_calls_for_a_buffered_protocol_are_those_of_asyncio(loop: Loop) -> None:
-    async def main() -> None:
-        Calls.seen = []
-        protocol = ViewRecorder(10)
-        async with peer_of(returning(protocol), context_of(Calls)) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
-            Calls.seen.clear()
-            await peer.send_raw(peer.records(b"one", b"twotwo", b"three"))
-            await protocol.wait_data(14)
-            assert Calls.seen == [
-                ("read", 10, ("memoryview", 10), 3),
-                ("read", 7, ("memoryview", 7), 6),
-                ("read", 1, ("memoryview", 1), 1),
-                ("read", 10, ("memoryview", 10), 4),
-                ("read", 6, ("memoryview", 6), "nothing"),
-            ]
-            assert protocol.data == b"onetwotwothree"
-            protocol.transport.abort()
-            await protocol.wait_lost()
+async def test_the_calls_for_a_buffered_protocol_are_those_of_asyncio(loop: Loop) -> None:
 
-    run(loop, main())
+    Calls.seen = []
+    protocol = ViewRecorder(10)
+    async with peer_of(returning(protocol), context_of(Calls)) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        Calls.seen.clear()
+        await peer.send_raw(peer.records(b"one", b"twotwo", b"three"))
+        await protocol.wait_data(14)
+        assert Calls.seen == [
+            ("read", 10, ("memoryview", 10), 3),
+            ("read", 7, ("memoryview", 7), 6),
+            ("read", 1, ("memoryview", 1), 1),
+            ("read", 10, ("memoryview", 10), 4),
+            ("read", 6, ("memoryview", 6), "nothing"),
+        ]
+        assert protocol.data == b"onetwotwothree"
+        protocol.transport.abort()
+        await protocol.wait_lost()
 
 
-def test_a_negative_count_writes_the_end_again(loop: Loop) -> None:
+async def test_a_negative_count_writes_the_end_again(loop: Loop) -> None:
     counts = iter([-2, 0])
 
     class Lying(ssl.SSLObject):
         def write(self, data: Any) -> int:
             return next(counts, super().write(data))
 
-    async def main() -> None:
-        protocol = Recorder()
-        async with peer_of(returning(protocol), context_of(Lying)) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
-            protocol.transport.write(b"answer")
-            assert await peer.read(10) == b"answererer"
-            protocol.transport.abort()
-            await protocol.wait_lost()
-
-    run(loop, main())
+    protocol = Recorder()
+    async with peer_of(returning(protocol), context_of(Lying)) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        protocol.transport.write(b"answer")
+        assert await peer.read(10) == b"answererer"
+        protocol.transport.abort()
+        await protocol.wait_lost()
 
 
-def test_what_a_program_keeps_shows_nothing_of_other_connections(loop: Loop) -> None:
+async def test_what_a_program_keeps_shows_nothing_of_other_connections(loop: Loop) -> None:
     kept: list[Any] = []
 
     class Keeping(ssl.SSLObject):
@@ -225,19 +214,16 @@ def test_what_a_program_keeps_shows_nothing_of_other_connections(loop: Loop) -> 
             protocol.transport.abort()
             await protocol.wait_lost()
 
-    async def main() -> None:
-        await exchange(context_of(Keeping), Recorder(), b"mine")
-        await exchange(context_of(Keeping), ViewRecorder(), b"mine")
-        assert kept
-        await exchange(server_context(), Recorder(), b"secret")
-        await exchange(server_context(), ViewRecorder(), b"secret")
-
-    run(loop, main())
+    await exchange(context_of(Keeping), Recorder(), b"mine")
+    await exchange(context_of(Keeping), ViewRecorder(), b"mine")
+    assert kept
+    await exchange(server_context(), Recorder(), b"secret")
+    await exchange(server_context(), ViewRecorder(), b"secret")
     assert b"mine" in b"".join(map(bytes, kept))
     assert b"secret" not in b"".join(map(bytes, kept))
 
 
-def test_what_a_program_writes_is_called_for_at_once(loop: Loop) -> None:
+async def test_what_a_program_writes_is_called_for_at_once(loop: Loop) -> None:
     """Whatever the transport below has asked for: the object may count on it."""
     sizes: list[int] = []
 
@@ -246,23 +232,20 @@ def test_what_a_program_writes_is_called_for_at_once(loop: Loop) -> None:
             sizes.append(len(data))
             return super().write(data)
 
-    async def main() -> None:
-        protocol = Recorder()
-        async with peer_of(returning(protocol), context_of(Counting)) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
-            total = 0
-            while "pause_writing" not in protocol.events:
-                protocol.transport.write(bytes(100_000))
-                total += 100_000
-                assert sum(sizes) == total
-            assert len(await peer.read(total)) == total
-            await until(lambda: "resume_writing" in protocol.events)
+    protocol = Recorder()
+    async with peer_of(returning(protocol), context_of(Counting)) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        total = 0
+        while "pause_writing" not in protocol.events:
+            protocol.transport.write(bytes(100_000))
+            total += 100_000
             assert sum(sizes) == total
-            protocol.transport.abort()
-            await protocol.wait_lost()
-
-    run(loop, main())
+        assert len(await peer.read(total)) == total
+        await until(lambda: "resume_writing" in protocol.events)
+        assert sum(sizes) == total
+        protocol.transport.abort()
+        await protocol.wait_lost()
 
 
 class Wrapped:
@@ -289,7 +272,7 @@ class Wrapped:
     cipher = compression = getpeercert
 
 
-def test_an_object_that_is_no_ssl_object_is_called(loop: Loop) -> None:
+async def test_an_object_that_is_no_ssl_object_is_called(loop: Loop) -> None:
     class Context(ssl.SSLContext):
         def wrap_bio(self, *args: Any, **options: Any) -> Any:
             return Wrapped(super().wrap_bio(*args, **options))
@@ -300,25 +283,22 @@ def test_an_object_that_is_no_ssl_object_is_called(loop: Loop) -> None:
         made.verify_mode = ssl.CERT_NONE
         return made
 
-    async def main() -> None:
-        far = Recorder()
-        server = await loop.create_server(returning(far), "127.0.0.1", 0, ssl=server_context())
-        near = Recorder()
-        host, port = server.sockets[0].getsockname()
-        await loop.create_connection(
-            returning(near), host, port, ssl=context(), server_hostname="localhost"
-        )
-        assert isinstance(near.transport.get_extra_info("ssl_object"), Wrapped)
-        near.transport.write(b"there")
-        assert await far.wait_data(5) == b"there"
-        far.transport.write(b"and back")
-        assert await near.wait_data(8) == b"and back"
-        near.transport.close()
-        assert await near.wait_lost() is None
-        assert await far.wait_lost() is None
-        server.close()
-
-    run(loop, main())
+    far = Recorder()
+    server = await loop.create_server(returning(far), "127.0.0.1", 0, ssl=server_context())
+    near = Recorder()
+    host, port = server.sockets[0].getsockname()
+    await loop.create_connection(
+        returning(near), host, port, ssl=context(), server_hostname="localhost"
+    )
+    assert isinstance(near.transport.get_extra_info("ssl_object"), Wrapped)
+    near.transport.write(b"there")
+    assert await far.wait_data(5) == b"there"
+    far.transport.write(b"and back")
+    assert await near.wait_data(8) == b"and back"
+    near.transport.close()
+    assert await near.wait_lost() is None
+    assert await far.wait_lost() is None
+    server.close()
 
 
 class Memory:
@@ -415,17 +395,17 @@ def test_a_memory_that_lies_breaks_nothing_but_its_connection(
     loop.close()
 
 
-def test_a_memory_of_another_class_is_called(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def main() -> None:
-        Memory.seen.clear()
-        protocol = Recorder()
-        async with in_memories(protocol, monkeypatch) as peer:
-            await peer.send(b"data")
-            await protocol.wait_data(4)
-            protocol.transport.write(b"answer")
-            assert await peer.read(6) == b"answer"
-            protocol.transport.abort()
-            await protocol.wait_lost()
+async def test_a_memory_of_another_class_is_called(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
 
-    run(loop, main())
+    Memory.seen.clear()
+    protocol = Recorder()
+    async with in_memories(protocol, monkeypatch) as peer:
+        await peer.send(b"data")
+        await protocol.wait_data(4)
+        protocol.transport.write(b"answer")
+        assert await peer.read(6) == b"answer"
+        protocol.transport.abort()
+        await protocol.wait_lost()
     assert Memory.seen == {"read", "write", "pending"}
