@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import command_line
 import interpreters
 from environments import SetupError, say
 from release import checks, foreign, musl, native, pure, source, training
@@ -116,12 +117,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--musl-python", type=Path, metavar="PATH", help="a Python that is linked with musl")
     add("--upload", action="store_true", help="build nothing, upload what is there")
     add("--out", type=Path, default=WHEELS, help="where the files go (default: target/wheels)")
-    own, pytest_arguments = arguments, []
-    if "--" in arguments:
-        middle = arguments.index("--")
-        own, pytest_arguments = arguments[:middle], arguments[middle + 1 :]
-    options = parser.parse_args(own)
-    options.pytest_arguments = pytest_arguments
+    options = command_line.parse(parser, arguments)
     options.out = options.out.absolute()
     return options
 

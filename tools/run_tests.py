@@ -22,6 +22,7 @@ from concurrent import futures
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import command_line
 import interpreters
 from environments import ROOT, Environment, SetupError, say
 from stages import STAGES, Outcome, Run, Stage, stop, timed
@@ -130,13 +131,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--stage", action="append", choices=names, help="only this one; may be repeated"
     )
     parser.add_argument("--list", action="store_true", help="show Pythons and stages, run nothing")
-    own, pytest_arguments = arguments, []
-    if "--" in arguments:
-        middle = arguments.index("--")
-        own, pytest_arguments = arguments[:middle], arguments[middle + 1 :]
-    options = parser.parse_args(own)
-    options.pytest_arguments = pytest_arguments
-    return options
+    return command_line.parse(parser, arguments)
 
 
 def choose(

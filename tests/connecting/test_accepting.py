@@ -96,7 +96,6 @@ async def test_out_of_descriptors_it_reports_and_goes_on_a_second_later(
 async def test_a_server_that_is_closed_while_it_backs_off_stays_closed(
     loop: Loop, reports: Reports
 ) -> None:
-
     server = await loop.create_server(Recorder, sock=listening())
     address = server.sockets[0].getsockname()
     client = await refused_for_want_of_descriptors(address, reports)
@@ -111,7 +110,6 @@ async def test_a_server_that_is_closed_while_it_backs_off_stays_closed(
 async def test_a_listener_that_its_owner_closes_while_it_backs_off_takes_nobodys_place(
     loop: Loop, reports: Reports
 ) -> None:
-
     listener = listening()
     await loop.create_server(Recorder, sock=listener)
     client = await refused_for_want_of_descriptors(listener.getsockname(), reports)
@@ -165,7 +163,6 @@ async def test_an_accepted_socket_can_be_handed_over(loop: Loop) -> None:
 
 
 async def test_a_datagram_socket_cannot_be_handed_over(loop: Loop) -> None:
-
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
             await loop.connect_accepted_socket(Recorder, sock)

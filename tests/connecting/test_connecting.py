@@ -70,7 +70,6 @@ async def test_a_local_address_can_be_chosen(loop: Loop) -> None:
 
 
 async def test_a_local_address_in_use_is_named(loop: Loop) -> None:
-
     with listening() as listener, listening() as taken:
         with pytest.raises(OSError, match="error while attempting to bind on address"):
             await loop.create_connection(
@@ -262,7 +261,6 @@ async def test_a_socket_that_blocks_is_made_not_to(loop: Loop) -> None:
 
 
 async def test_a_peer_that_resets_at_once_is_no_error_of_the_loop(loop: Loop) -> None:
-
     with listening() as listener:
         for _ in range(20):
             protocol = Recorder()
@@ -274,7 +272,6 @@ async def test_a_peer_that_resets_at_once_is_no_error_of_the_loop(loop: Loop) ->
 
 @pytest.mark.slow
 async def test_hundreds_of_connections_at_once(loop: Loop) -> None:
-
     accepted: list[Recorder] = []
 
     def factory() -> Recorder:

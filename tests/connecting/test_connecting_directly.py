@@ -95,14 +95,12 @@ def test_an_audit_hook_sees_and_can_forbid_connections(kind: str) -> None:
 
 @pytest.mark.ours_only("asyncio leaves it to the collector before 3.14")
 async def test_a_factory_that_raises_leaves_no_socket(loop: Loop) -> None:
-
     with listening() as listener:
         with pytest.raises(ZeroDivisionError):
             await loop.create_connection(lambda: 1 // 0, *listener.getsockname())  # type: ignore[type-var] # that is the test
 
 
 async def test_a_port_out_of_range_is_told_as_by_the_socket(loop: Loop) -> None:
-
     with pytest.raises(OverflowError, match="port must be 0-65535"):
         await loop.create_connection(Recorder, "127.0.0.1", 65536)
     with pytest.raises(OSError, match="getaddrinfo|Address family|not known|not supported"):

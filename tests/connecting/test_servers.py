@@ -46,7 +46,6 @@ class Serving:
 
 
 async def test_a_server_serves_and_tells_about_itself(loop: Loop) -> None:
-
     serving = Serving()
     server = await serving.start()
     assert server.is_serving()
@@ -68,7 +67,6 @@ async def test_a_server_serves_and_tells_about_itself(loop: Loop) -> None:
 
 
 async def test_a_server_need_not_serve_at_once(loop: Loop) -> None:
-
     serving = Serving()
     server = await serving.start(start_serving=False)
     assert not server.is_serving()
@@ -84,7 +82,6 @@ async def test_a_server_need_not_serve_at_once(loop: Loop) -> None:
 
 
 async def test_closing_stops_accepting_and_leaves_connections(loop: Loop) -> None:
-
     serving = Serving()
     server = await serving.start()
     address = server.sockets[0].getsockname()
@@ -102,7 +99,6 @@ async def test_closing_stops_accepting_and_leaves_connections(loop: Loop) -> Non
 
 @pytest.mark.skipif(sys.version_info < (3, 12, 1), reason="since 3.12.1 it waits (gh-79033)")
 async def test_wait_closed_waits_for_the_connections(loop: Loop) -> None:
-
     serving = Serving()
     server = await serving.start()
     client = await serving.connect()
@@ -120,7 +116,6 @@ async def test_wait_closed_waits_for_the_connections(loop: Loop) -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 12, 1), reason="since 3.12.1 it waits (gh-79033)")
 async def test_a_cancelled_wait_closed_disturbs_nobody(loop: Loop) -> None:
-
     serving = Serving()
     server = await serving.start()
     client = await serving.connect()
@@ -136,7 +131,6 @@ async def test_a_cancelled_wait_closed_disturbs_nobody(loop: Loop) -> None:
 
 
 async def test_serve_forever_serves_until_it_is_cancelled(loop: Loop) -> None:
-
     serving = Serving()
     server = await serving.start(start_serving=False)
     task = loop.create_task(server.serve_forever())
@@ -155,7 +149,6 @@ async def test_serve_forever_serves_until_it_is_cancelled(loop: Loop) -> None:
 
 
 async def test_closing_ends_serve_forever(loop: Loop) -> None:
-
     serving = Serving()
     server = await serving.start()
     task = loop.create_task(server.serve_forever())
@@ -166,7 +159,6 @@ async def test_closing_ends_serve_forever(loop: Loop) -> None:
 
 
 async def test_async_with_closes_the_server(loop: Loop) -> None:
-
     serving = Serving()
     async with await serving.start() as server:
         assert server.is_serving()
@@ -175,7 +167,6 @@ async def test_async_with_closes_the_server(loop: Loop) -> None:
 
 
 async def test_a_connection_that_was_never_there_is_not_counted_out(loop: Loop) -> None:
-
     server: Any = await loop.create_server(Recorder, "127.0.0.1", 0)
     if sys.version_info < (3, 13):
         with pytest.raises(AssertionError):
@@ -194,7 +185,6 @@ async def test_a_connection_that_was_never_there_is_not_counted_out(loop: Loop) 
 
 @since_313
 async def test_close_clients_closes_every_connection(loop: Loop) -> None:
-
     serving = Serving()
     server = await serving.start()
     clients = [await serving.connect() for _ in range(3)]
@@ -227,7 +217,6 @@ async def test_close_clients_lets_them_send_what_they_have(loop: Loop) -> None:
 
 @since_313
 async def test_abort_clients_drops_every_connection(loop: Loop) -> None:
-
     serving = Serving()
     server = await serving.start()
     client = await serving.connect()
@@ -244,7 +233,6 @@ async def test_abort_clients_drops_every_connection(loop: Loop) -> None:
 
 @since_313
 async def test_connections_that_are_gone_are_not_closed_again(loop: Loop) -> None:
-
     serving = Serving()
     server = await serving.start()
     client = await serving.connect()
@@ -258,7 +246,6 @@ async def test_connections_that_are_gone_are_not_closed_again(loop: Loop) -> Non
 
 
 async def test_a_listening_socket_can_be_given(loop: Loop) -> None:
-
     sock = listening()
     server = await loop.create_server(Recorder, sock=sock)
     assert server.sockets[0].getsockname() == sock.getsockname()
@@ -268,7 +255,6 @@ async def test_a_listening_socket_can_be_given(loop: Loop) -> None:
 
 
 async def test_several_hosts_are_served(loop: Loop) -> None:
-
     serving = Serving()
     server: Any = await loop.create_server(serving.factory, ["127.0.0.1", "127.0.0.2"], 0)
     addresses = {sock.getsockname()[0] for sock in server.sockets}
@@ -283,7 +269,6 @@ async def test_several_hosts_are_served(loop: Loop) -> None:
 
 
 async def test_one_host_twice_is_bound_once(loop: Loop) -> None:
-
     server: Any = await loop.create_server(Recorder, ["127.0.0.1", "127.0.0.1"], 0)
     assert len(server.sockets) == 1
     server.close()
@@ -308,7 +293,6 @@ async def on_both_protocols(first: Any, then: Any) -> list[Any]:
 async def test_one_port_is_served_by_one_server_for_each_protocol(
     loop: Loop, first: str, then: str
 ) -> None:
-
     for server in await on_both_protocols(first, then):
         (sock,) = server.sockets
         if sock.family == socket.AF_INET6:
@@ -318,7 +302,6 @@ async def test_one_port_is_served_by_one_server_for_each_protocol(
 
 @pytest.mark.parametrize("host", [None, "", ["::", "0.0.0.0"]])
 async def test_every_interface_means_a_socket_for_each_protocol(loop: Loop, host: Any) -> None:
-
     # The port is free on one of them; nobody else binds it on both in the meantime.
     for attempt in range(20):
         with listening(socket.AF_INET6) as free:
@@ -347,7 +330,6 @@ async def test_every_interface_means_a_socket_for_each_protocol(loop: Loop, host
 
 
 async def test_options_of_sockets(loop: Loop) -> None:
-
     for options, option, expected in (
         ({}, socket.SO_REUSEADDR, True),
         ({"reuse_address": False}, socket.SO_REUSEADDR, False),
@@ -361,14 +343,12 @@ async def test_options_of_sockets(loop: Loop) -> None:
 
 @since_313
 async def test_keep_alive_is_an_option(loop: Loop) -> None:
-
     server = await Serving().start(keep_alive=True)
     assert server.sockets[0].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     server.close()
 
 
 async def test_an_address_in_use_is_named(loop: Loop) -> None:
-
     with listening() as taken:
         address = taken.getsockname()
         with pytest.raises(OSError, match="while attempting to bind on address") as caught:
@@ -379,7 +359,6 @@ async def test_an_address_in_use_is_named(loop: Loop) -> None:
 
 
 async def test_the_backlog_is_accepted_in_one_go(loop: Loop) -> None:
-
     serving = Serving()
     server = await serving.start(backlog=50)
     address = server.sockets[0].getsockname()
@@ -414,7 +393,6 @@ async def test_the_collector_may_run_while_a_transport_is_being_made(loop: Loop)
 
 
 async def test_the_transport_of_a_connection_knows_both_addresses(loop: Loop) -> None:
-
     serving = Serving()
     server = await serving.start()
     client = await serving.connect()

@@ -47,7 +47,6 @@ def test_wrong_arguments_are_refused_in_asyncios_words(
 
 
 async def test_a_socket_of_the_wrong_kind_or_with_options_is_refused(loop: Loop) -> None:
-
     text = "A datagram socket was" if takes_empty else "A UDP Socket was"
     with socket.socket() as stream, pytest.raises(ValueError, match=text):
         await endpoint(sock=stream)

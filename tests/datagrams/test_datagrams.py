@@ -22,7 +22,6 @@ takes_empty = sys.version_info >= (3, 13)
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 async def test_datagrams_go_to_and_fro(loop: Loop, host: str) -> None:
-
     server = await endpoint(local_addr=(host, 0))
     client = await endpoint(remote_addr=server.address[:2])
     client.transport.sendto(b"there")
@@ -66,7 +65,6 @@ async def test_what_a_datagram_makes_ready_runs_before_the_next_datagram(loop: L
 
 
 async def test_nothing_comes_after_close_within_a_burst(loop: Loop) -> None:
-
     server = await endpoint(Endpoint(lambda it: it.transport.close()), local_addr=HERE)
     with socket.socket(type=socket.SOCK_DGRAM) as client:
         for data in (b"1", b"2", b"3"):
@@ -98,7 +96,6 @@ async def test_pausing_within_a_burst_keeps_the_rest(loop: Loop) -> None:
 
 
 async def test_the_largest_datagram_is_not_cut(loop: Loop) -> None:
-
     server = await endpoint(local_addr=HERE)
     client = await endpoint(remote_addr=server.address)
     data = os.urandom(65507)
@@ -111,7 +108,6 @@ async def test_the_largest_datagram_is_not_cut(loop: Loop) -> None:
 
 
 async def test_empty_datagrams_are_sent_since_3_13(loop: Loop) -> None:
-
     server = await endpoint(local_addr=HERE)
     client = await endpoint(remote_addr=server.address)
     client.transport.sendto(b"")
@@ -123,7 +119,6 @@ async def test_empty_datagrams_are_sent_since_3_13(loop: Loop) -> None:
 
 @pytest.mark.parametrize("kind_of_data", [bytearray, memoryview])
 async def test_other_buffers_are_sent(loop: Loop, kind_of_data: Any) -> None:
-
     server = await endpoint(local_addr=HERE)
     client = await endpoint(remote_addr=server.address)
     client.transport.sendto(kind_of_data(b"data"))
@@ -133,7 +128,6 @@ async def test_other_buffers_are_sent(loop: Loop, kind_of_data: Any) -> None:
 
 
 async def test_a_refused_datagram_is_told_and_the_endpoint_lives_on(loop: Loop) -> None:
-
     server = await endpoint(local_addr=HERE)
     address = server.address
     await server.close()
@@ -150,7 +144,6 @@ async def test_a_refused_datagram_is_told_and_the_endpoint_lives_on(loop: Loop) 
 
 
 async def test_an_endpoint_with_a_peer_sends_to_nobody_else(loop: Loop) -> None:
-
     server = await endpoint(local_addr=HERE)
     client = await endpoint(remote_addr=server.address)
     client.transport.sendto(b"1", server.address)
@@ -162,7 +155,6 @@ async def test_an_endpoint_with_a_peer_sends_to_nobody_else(loop: Loop) -> None:
 
 
 async def test_an_ipv6_peer_is_named_with_flow_and_scope(loop: Loop) -> None:
-
     server = await endpoint(local_addr=("::1", 0))
     host, port = server.address[:2]
     client = await endpoint(remote_addr=(host, port))
@@ -237,7 +229,6 @@ async def test_what_is_longer_than_256_kib_is_cut_there(loop: Loop) -> None:
 
 
 async def test_a_name_is_sent_to_as_the_socket_would(loop: Loop) -> None:
-
     server = await endpoint(local_addr=HERE)
     client = await endpoint(family=socket.AF_INET)
     client.transport.sendto(b"data", ("localhost", server.address[1]))
@@ -247,7 +238,6 @@ async def test_a_name_is_sent_to_as_the_socket_would(loop: Loop) -> None:
 
 
 async def test_an_address_that_cannot_be_is_fatal(loop: Loop, reports: Reports) -> None:
-
     client = await endpoint(family=socket.AF_INET)
     client.transport.sendto(b"data", cast("Any", 7))
     await until(lambda: len(client.events) == 2)
@@ -257,7 +247,6 @@ async def test_an_address_that_cannot_be_is_fatal(loop: Loop, reports: Reports) 
 
 
 async def test_only_bytes_are_sent(loop: Loop) -> None:
-
     client = await endpoint(family=socket.AF_INET)
     with pytest.raises(TypeError, match="must be a bytes-like object, not 'str'"):
         client.transport.sendto(cast("Any", "text"), HERE)
@@ -309,7 +298,6 @@ class Full:
 
 
 async def test_a_full_socket_pauses_the_protocol_and_loses_nothing(loop: Loop) -> None:
-
     full = Full()
     with full.peer:
         client = await full.open()
@@ -360,7 +348,6 @@ def test_close_sends_what_waits_and_abort_drops_it(loop: Loop) -> None:
 async def test_sends_after_the_loss_warn_and_are_dropped(
     loop: Loop, caplog: pytest.LogCaptureFixture
 ) -> None:
-
     server = await endpoint(local_addr=HERE)
     client = await endpoint(remote_addr=server.address)
     await client.close()
@@ -374,7 +361,6 @@ async def test_sends_after_the_loss_warn_and_are_dropped(
 
 
 async def test_what_is_known_of_an_endpoint(loop: Loop) -> None:
-
     server = await endpoint(local_addr=HERE)
     client = await endpoint(remote_addr=server.address)
     transport = client.transport
@@ -427,7 +413,6 @@ async def test_abstract_unix_endpoints_answer_each_other(loop: Loop) -> None:
 
 
 async def test_a_broadcasting_endpoint_is_not_connected(loop: Loop) -> None:
-
     server = await endpoint(local_addr=HERE)
     client = await endpoint(remote_addr=server.address, allow_broadcast=True)
     assert client.transport.get_extra_info("peername") is None

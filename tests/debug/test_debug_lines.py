@@ -128,7 +128,6 @@ async def test_a_unix_server(debug_loop: Loop, lines: Lines, tmp_path: Any) -> N
 
 
 async def test_an_accepted_socket(debug_loop: Loop, lines: Lines, pair: Pair) -> None:
-
     protocol = Recorder()
     transport, _ = await debug_loop.connect_accepted_socket(returning(protocol), pair[0])
     transport.close()
@@ -137,7 +136,6 @@ async def test_an_accepted_socket(debug_loop: Loop, lines: Lines, pair: Pair) ->
 
 
 async def test_datagram_endpoints(debug_loop: Loop, lines: Lines) -> None:
-
     protocol = asyncio.DatagramProtocol()
     ways: Any = ({"local_addr": ("127.0.0.1", 0)}, {"remote_addr": ("127.0.0.1", 9)})
     for options in ways:
@@ -153,7 +151,6 @@ async def test_datagram_endpoints(debug_loop: Loop, lines: Lines) -> None:
 
 
 async def test_a_reading_pipe(debug_loop: Loop, lines: Lines) -> None:
-
     reader, writer = os.pipe()
     transport, protocol = await reading(reader)
     transport.pause_reading()
@@ -169,7 +166,6 @@ async def test_a_reading_pipe(debug_loop: Loop, lines: Lines) -> None:
 
 
 async def test_a_writing_pipe(debug_loop: Loop, lines: Lines) -> None:
-
     reader, writer = os.pipe()
     protocol = Recorder()
     await debug_loop.connect_write_pipe(returning(protocol), opened(writer, "wb"))
@@ -183,7 +179,6 @@ async def test_a_writing_pipe(debug_loop: Loop, lines: Lines) -> None:
 
 @pytest.mark.parametrize("shell", [False, True], ids=["exec", "shell"])
 async def test_a_process(debug_loop: Loop, lines: Lines, shell: bool) -> None:
-
     if shell:
         transport, _ = await debug_loop.subprocess_shell(
             asyncio.SubprocessProtocol, "exit 3", stdin=None, stderr=None
@@ -207,7 +202,6 @@ async def test_a_process(debug_loop: Loop, lines: Lines, shell: bool) -> None:
 
 
 async def test_streams_pause_writing(debug_loop: Loop, lines: Lines, streams: Any) -> None:
-
     with socket_pair() as (near, far):
         reader, writer = await streams.open_connection(sock=near)
         fill(near)
@@ -230,7 +224,6 @@ def _drained(sock: socket.socket) -> bool:
 
 
 async def test_a_lookup(debug_loop: Loop, lines: Lines) -> None:
-
     await debug_loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM)
     text = r"127\.0\.0\.1:80, type=.*"
     lines.check(

@@ -55,7 +55,6 @@ def test_cancelled_timers_do_not_count(loop: ferroloop.Loop) -> None:
 
 
 async def test_timers_are_counted_however_they_leave(loop: ferroloop.Loop) -> None:
-
     for number in range(300):
         timers = [loop.call_later(when, int) for when in (3600.0, 0.0, 0.0, 7200.0)]
         timers[number % 4].cancel()

@@ -11,7 +11,7 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,24 +21,10 @@ from support.errors import Reports
 from support.loops import run, run_turns, until
 from support.net.protocols import returning
 from support.net.sockets import socket_pair
-from support.slow import SlowLines, slow_lines
+from support.slow import SlowLines
 
 Loop = asyncio.AbstractEventLoop
 ours = pytest.mark.ours_only("asyncio names its own methods")
-
-
-@pytest.fixture
-def lines() -> Iterator[SlowLines]:
-    with slow_lines() as lines:
-        yield lines
-
-
-@pytest.fixture
-def slow_loop(loop: Loop) -> Loop:
-    """A loop for which everything is slow."""
-    loop.set_debug(True)
-    loop.slow_callback_duration = 0
-    return loop
 
 
 def test_callbacks_have_their_own_names(slow_loop: Loop, lines: SlowLines) -> None:

@@ -22,24 +22,10 @@ from support.net.pipes import opened
 from support.net.protocols import Recorder, returning
 from support.net.sockets import Pair
 from support.net.tls import calling_openssl
-from support.slow import SlowLines, slow_lines
+from support.slow import SlowLines
 
 Loop = asyncio.AbstractEventLoop
 ours = pytest.mark.ours_only("asyncio names its own methods")
-
-
-@pytest.fixture
-def lines() -> Iterator[SlowLines]:
-    with slow_lines() as lines:
-        yield lines
-
-
-@pytest.fixture
-def slow_loop(loop: Loop) -> Loop:
-    """A loop for which everything is slow."""
-    loop.set_debug(True)
-    loop.slow_callback_duration = 0
-    return loop
 
 
 class Server(Recorder):
@@ -176,7 +162,6 @@ async def test_flow_control_is_named(slow_loop: Loop, lines: SlowLines, tls: boo
 async def test_a_unix_connection_has_no_address_to_be_named(
     slow_loop: Loop, lines: SlowLines
 ) -> None:
-
     near, far = socket.socketpair()
     protocol = Server()
     with far:
@@ -207,7 +192,6 @@ class Endpoint(asyncio.DatagramProtocol):
 
 @ours
 async def test_datagrams_are_named_with_their_sender(slow_loop: Loop, lines: SlowLines) -> None:
-
     transport, protocol = await slow_loop.create_datagram_endpoint(
         Endpoint, local_addr=("127.0.0.1", 0)
     )
@@ -226,7 +210,6 @@ async def test_datagrams_are_named_with_their_sender(slow_loop: Loop, lines: Slo
 
 @ours
 async def test_the_error_of_a_datagram_is_named(slow_loop: Loop, lines: SlowLines) -> None:
-
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
         gone.bind(("127.0.0.1", 0))
         address = gone.getsockname()
@@ -241,7 +224,6 @@ async def test_the_error_of_a_datagram_is_named(slow_loop: Loop, lines: SlowLine
 
 @ours
 async def test_pipes_are_named(slow_loop: Loop, lines: SlowLines) -> None:
-
     reader, writer = os.pipe()
     protocol, writing = Server(), Client()
     await slow_loop.connect_read_pipe(returning(protocol), opened(reader, "rb"))
@@ -289,7 +271,6 @@ class Process(asyncio.SubprocessProtocol):
 
 @ours
 async def test_the_callbacks_of_a_process_are_named(slow_loop: Loop, lines: SlowLines) -> None:
-
     transport, protocol = await slow_loop.subprocess_exec(
         Process, sys.executable, "-c", "print(1)", stdin=None, stderr=None
     )

@@ -110,7 +110,6 @@ async def arrived(loop: Loop, far: socket.socket, peer: Peer | None, size: int) 
 async def test_what_is_sent_is_what_the_buffer_holds(
     loop: Loop, make: Callable[[], Any], tls: bool
 ) -> None:
-
     if isinstance(make(), (bytes, bytearray)) and not _is_ours(loop):
         pytest.skip("asyncio believes the length")
     if isinstance(make(), Exporting) and not _is_ours(loop):
@@ -165,7 +164,6 @@ async def test_datagrams_are_what_the_buffer_holds(loop: Loop, make: Callable[[]
 async def test_sock_sendall_sends_what_the_buffer_holds(
     loop: Loop, make: Callable[[], Any]
 ) -> None:
-
     if not _is_ours(loop):
         pytest.skip("asyncio believes the length")
     with socket_pair() as (near, far):
@@ -196,7 +194,6 @@ class Lending(BufferedRecorder):
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 async def test_a_buffer_gets_no_more_than_it_holds(loop: Loop, tls: bool) -> None:
-
     if tls and not _is_ours(loop):
         pytest.skip("asyncio reads what does not fit into a copy")
     protocol = Lending(lambda: LongArray(4))
@@ -261,7 +258,6 @@ async def test_a_buffer_may_be_emptied_when_it_is_filled(loop: Loop, tls: bool) 
 
 
 async def test_sock_recv_into_gets_what_fits(loop: Loop) -> None:
-
     with socket_pair() as (near, far):
         near.setblocking(False)
         far.send(b"12345678")

@@ -16,7 +16,6 @@ Loop = asyncio.AbstractEventLoop
 
 
 async def test_a_function_runs_in_another_thread(loop: Loop) -> None:
-
     thread = await loop.run_in_executor(None, threading.current_thread)
     assert thread is not threading.main_thread()
     assert thread.name.startswith("asyncio_")
@@ -32,7 +31,6 @@ async def test_its_exception_comes_back(loop: Loop) -> None:
 
 
 async def test_an_executor_can_be_given(loop: Loop) -> None:
-
     with concurrent.futures.ThreadPoolExecutor(1, "own") as executor:
         thread = await loop.run_in_executor(executor, threading.current_thread)
     assert thread.name.startswith("own")
@@ -56,7 +54,6 @@ def test_the_default_executor_must_be_a_thread_pool(loop: Loop) -> None:
 
 
 async def test_after_the_shutdown_it_refuses(loop: Loop) -> None:
-
     await loop.run_in_executor(None, int)
     await loop.shutdown_default_executor()
     with pytest.raises(RuntimeError, match="^Executor shutdown has been called$"):
@@ -133,7 +130,6 @@ async def to_await(future: asyncio.Future[None]) -> None:
 
 
 async def test_hundreds_of_calls_all_come_back(loop: Loop) -> None:
-
     futures = [loop.run_in_executor(None, pow, n, 2) for n in range(500)]
     assert await asyncio.gather(*futures) == [n * n for n in range(500)]
 

@@ -110,7 +110,6 @@ async def test_a_child_cannot_use_its_parents_loop(
 
 @pytest.mark.ours_only("asyncio's child shares the parent's epoll set")
 async def test_closing_things_in_a_child_does_not_disturb_the_parent(loop: Loop) -> None:
-
     r, w = os.pipe()
     protocol = Recorder()
     transport, _ = await reading(r, protocol)

@@ -243,7 +243,6 @@ def test_cancelling_from_another_thread_waits_for_a_callback_that_runs(loop: Loo
 
 @pytest.mark.parametrize("debug", [False, True])
 async def test_a_thread_without_a_frame_of_pythons_may_call_it(loop: Loop, debug: bool) -> None:
-
     loop.set_debug(debug)
     done = loop.create_future()
     # The thread runs the method itself, as threads of native libraries do.

@@ -35,7 +35,6 @@ def test_turns_are_counted_with_what_they_took(loop: ferroloop.Loop) -> None:
 
 
 async def test_a_timer_is_late_by_what_ran_before_it(loop: ferroloop.Loop) -> None:
-
     with ferroloop.Monitor() as monitor:
         loop.call_later(0.0, handler)
         time.sleep(0.02)
@@ -44,7 +43,6 @@ async def test_a_timer_is_late_by_what_ran_before_it(loop: ferroloop.Loop) -> No
 
 
 async def test_a_queued_callback_is_late_by_what_ran_before_it(loop: ferroloop.Loop) -> None:
-
     with ferroloop.Monitor() as monitor:
         await turns(2)
         before = monitor.delays.count

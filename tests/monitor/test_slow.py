@@ -68,7 +68,6 @@ def handler(*_args: object) -> None:
 
 
 async def test_callbacks_and_timers_are_named(loop: ferroloop.Loop, seen: Seen) -> None:
-
     before = time.monotonic()
     with watching(loop, seen):
         loop.call_soon(handler)
@@ -102,7 +101,6 @@ async def test_tasks_are_named_with_their_coroutine(loop: ferroloop.Loop, seen: 
 async def test_protocol_calls_are_named_with_their_peer(
     loop: ferroloop.Loop, seen: Seen, tls: bool
 ) -> None:
-
     protocol = Server()
     with watching(loop, seen):
         server = await loop.create_server(
@@ -148,7 +146,6 @@ async def test_datagrams_are_named_with_their_sender(loop: ferroloop.Loop, seen:
 async def test_pipes_readers_signals_and_processes_are_named(
     loop: ferroloop.Loop, seen: Seen, pair: Pair
 ) -> None:
-
     ours, theirs = pair
     with watching(loop, seen):
         loop.add_reader(ours, lambda: ours.recv(10))
@@ -164,7 +161,6 @@ async def test_pipes_readers_signals_and_processes_are_named(
 
 
 async def test_what_a_pipe_brings_is_named(loop: ferroloop.Loop, seen: Seen) -> None:
-
     read_end, write_end = os.pipe()
     with watching(loop, seen):
         transport, _ = await loop.connect_read_pipe(Server, opened(read_end, "rb"))
@@ -212,7 +208,6 @@ async def test_a_threshold_keeps_short_callbacks_out(loop: ferroloop.Loop) -> No
 async def test_a_slow_callback_by_default_is_one_warning(
     loop: ferroloop.Loop, caplog: pytest.LogCaptureFixture
 ) -> None:
-
     with ferroloop.Monitor(slow_after=0.02):
         loop.call_soon(time.sleep, 0.03)
         await turns(2)
@@ -244,7 +239,6 @@ class Nameless:
 async def test_a_callback_that_cannot_be_named_goes_by_its_class(
     loop: ferroloop.Loop, seen: Seen
 ) -> None:
-
     with watching(loop, seen):
         loop.call_soon(Nameless())
         loop.call_soon(handler)

@@ -126,7 +126,6 @@ async def test_each_stall_is_reported_once(loop: ferroloop.Loop) -> None:
 async def test_a_stall_by_default_is_one_warning_with_the_stack(
     loop: ferroloop.Loop, caplog: pytest.LogCaptureFixture
 ) -> None:
-
     with ferroloop.Monitor(stall_after=0.02):
         block(lambda: [it for it in caplog.records if "block(" in it.getMessage()])
         await asyncio.sleep(0)

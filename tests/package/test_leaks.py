@@ -310,7 +310,6 @@ def test_an_open_transport_of_a_dead_loop_is_collected(new_loop: Factory) -> Non
 
 
 async def test_cancelled_waits_do_not_pile_up_anything(loop: Loop) -> None:
-
     event = asyncio.Event()
 
     async def once() -> None:

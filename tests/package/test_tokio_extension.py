@@ -75,7 +75,6 @@ def tokio(built: Any, _nothing_left_open: None) -> Iterator[Any]:
 
 
 async def test_a_future_of_rusts_is_awaited(loop: Loop, tokio: Any) -> None:
-
     future = tokio.sleep(0.001, "slept")
     assert isinstance(future, asyncio.Future) and future.get_loop() is loop
     assert await future == "slept"
@@ -84,7 +83,6 @@ async def test_a_future_of_rusts_is_awaited(loop: Loop, tokio: Any) -> None:
 
 
 async def test_a_thousand_futures_at_once(loop: Loop, tokio: Any) -> None:
-
     numbers = await asyncio.gather(*(tokio.sleep(0.001, number) for number in range(1000)))
     assert numbers == list(range(1000))
 
@@ -106,7 +104,6 @@ async def test_tokio_talks_to_a_server_of_the_loop(loop: Loop, tokio: Any) -> No
 
 
 async def test_rusts_errors_are_exceptions(loop: Loop, tokio: Any) -> None:
-
     with pytest.raises(ValueError, match="^from Rust$"):
         await tokio.fail("from Rust")
 
@@ -114,7 +111,6 @@ async def test_rusts_errors_are_exceptions(loop: Loop, tokio: Any) -> None:
 async def test_a_panic_is_an_exception_and_the_loop_goes_on(
     loop: Loop, tokio: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
-
     with pytest.raises(Exception, match="rust future panicked") as caught:
         await tokio.panic("too much")
     assert type(caught.value).__name__ == "RustPanic"
@@ -123,7 +119,6 @@ async def test_a_panic_is_an_exception_and_the_loop_goes_on(
 
 
 async def test_cancelling_in_python_drops_the_future_in_rust(loop: Loop, tokio: Any) -> None:
-
     task = asyncio.ensure_future(asyncio.wait_for(tokio.sleep(1000, None), 1000))
     await asyncio.sleep(0)
     await until(lambda: tokio.alive() == 1)

@@ -15,15 +15,14 @@ import pytest
 
 from support.errors import Reports
 from support.loops import run, run_turns, turns
-from support.net.pipes import Writing, emptied, opened, reading, writing
-from support.net.protocols import Recorder
+from support.net.pipes import emptied, opened, reading, writing
+from support.net.protocols import Recorder, Remembering
 from support.net.sockets import tcp_pair
 
 Loop = asyncio.AbstractEventLoop
 
 
 async def test_a_fifo_with_a_name_works_in_both_directions(loop: Loop, tmp_path: Path) -> None:
-
     path = tmp_path / "fifo"
     os.mkfifo(path)
     _, reader = await reading(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
@@ -41,12 +40,11 @@ async def test_a_fifo_with_a_name_works_in_both_directions(loop: Loop, tmp_path:
 
 
 async def test_a_terminal_is_read_and_written_through_one_descriptor(loop: Loop) -> None:
-
     master, slave = pty.openpty()
     tty.setraw(slave)
     reader_pipe = opened(slave, "rb")
     writer_pipe: Any = open(slave, "wb", 0, closefd=False)  # noqa: SIM115 - the transport closes it
-    protocol, sender = Recorder(), Writing()
+    protocol, sender = Recorder(), Remembering()
     await loop.connect_read_pipe(lambda: protocol, reader_pipe)
     transport, _ = await loop.connect_write_pipe(lambda: sender, writer_pipe)
     os.write(master, b"in")
@@ -67,7 +65,6 @@ async def test_a_terminal_is_read_and_written_through_one_descriptor(loop: Loop)
 
 
 async def test_every_line_of_a_terminal_arrives(loop: Loop) -> None:
-
     master, slave = pty.openpty()
     os.write(master, b"one\ntwo\nthree\n")
     _, protocol = await reading(slave)
@@ -78,7 +75,6 @@ async def test_every_line_of_a_terminal_arrives(loop: Loop) -> None:
 
 
 async def test_the_end_of_a_terminal_is_an_input_output_error(loop: Loop) -> None:
-
     master, slave = pty.openpty()
     _, protocol = await reading(master)
     os.close(slave)
@@ -88,9 +84,8 @@ async def test_the_end_of_a_terminal_is_an_input_output_error(loop: Loop) -> Non
 
 
 async def test_a_socket_is_a_pipe_too(loop: Loop) -> None:
-
     near, far = socket.socketpair()
-    protocol, sender = Recorder(), Writing()
+    protocol, sender = Recorder(), Remembering()
     await loop.connect_read_pipe(lambda: protocol, near)
     transport, _ = await loop.connect_write_pipe(lambda: sender, far)
     transport.write(b"x" * 500_000)
@@ -101,7 +96,6 @@ async def test_a_socket_is_a_pipe_too(loop: Loop) -> None:
 
 
 async def test_every_message_of_a_datagram_socket_arrives(loop: Loop) -> None:
-
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with far:
         far.send(b"one")
@@ -114,7 +108,6 @@ async def test_every_message_of_a_datagram_socket_arrives(loop: Loop) -> None:
 
 
 async def test_the_null_device_can_be_written(loop: Loop) -> None:
-
     transport, protocol = await writing(os.open("/dev/null", os.O_WRONLY))
     transport.write(b"x" * 1_000_000)
     assert transport.get_write_buffer_size() == 0
@@ -123,7 +116,6 @@ async def test_the_null_device_can_be_written(loop: Loop) -> None:
 
 
 async def test_the_null_device_cannot_be_watched(loop: Loop, reports: Reports) -> None:
-
     transport, protocol = await reading(os.open("/dev/null", os.O_RDONLY))
     transport.close()
     await protocol.wait_lost()
@@ -132,11 +124,10 @@ async def test_the_null_device_cannot_be_watched(loop: Loop, reports: Reports) -
 
 
 async def test_regular_files_are_refused_and_stay_open(loop: Loop, tmp_path: Path) -> None:
-
     path = tmp_path / "file"
     with path.open("wb") as file:
         with pytest.raises(ValueError, match=r"^Pipe transport is only for pipes, sockets and c"):
-            await loop.connect_write_pipe(Writing, file)
+            await loop.connect_write_pipe(Remembering, file)
         assert not file.closed
     with path.open("rb") as file:
         with pytest.raises(ValueError, match=r"^Pipe transport is for pipes/sockets only\.$"):
@@ -146,7 +137,6 @@ async def test_regular_files_are_refused_and_stay_open(loop: Loop, tmp_path: Pat
 
 @pytest.mark.ours_only("asyncio loses the first when the second asks for the same number")
 async def test_the_descriptor_of_a_pipe_is_not_for_add_reader(loop: Loop) -> None:
-
     r, w = os.pipe()
     transport, protocol = await reading(r)
     with pytest.raises(RuntimeError, match="is used by transport"):
@@ -193,7 +183,7 @@ async def test_each_packet_of_a_pipe_is_read(loop: Loop) -> None:
 
 def test_urgent_data_does_not_end_a_pipe_that_writes(loop: Loop) -> None:
     async def main(ours: socket.socket, peer: socket.socket) -> None:
-        protocol = Writing()
+        protocol = Remembering()
         transport, _ = await loop.connect_write_pipe(lambda: protocol, ours)
         peer.send(b"!", socket.MSG_OOB)
         for _ in range(10):

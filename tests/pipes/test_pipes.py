@@ -19,7 +19,6 @@ Loop = asyncio.AbstractEventLoop
 
 
 async def test_a_reader_gets_data_then_the_end(loop: Loop) -> None:
-
     r, w = os.pipe()
     transport, protocol = await reading(r)
     assert isinstance(transport, asyncio.ReadTransport)
@@ -36,7 +35,6 @@ async def test_a_reader_gets_data_then_the_end(loop: Loop) -> None:
 
 
 async def test_more_than_one_read_arrives_whole(loop: Loop) -> None:
-
     r, w = os.pipe()
     _, protocol = await reading(r)
     writer, _ = await writing(w)
@@ -48,7 +46,6 @@ async def test_more_than_one_read_arrives_whole(loop: Loop) -> None:
 
 
 async def test_what_was_written_before_the_writer_left_is_delivered(loop: Loop) -> None:
-
     r, w = os.pipe()
     os.write(w, b"x" * 5000)
     os.close(w)
@@ -58,7 +55,6 @@ async def test_what_was_written_before_the_writer_left_is_delivered(loop: Loop) 
 
 
 async def test_a_paused_reader_gets_nothing_until_it_resumes(loop: Loop) -> None:
-
     r, w = os.pipe()
     transport, protocol = await reading(r)
     transport.pause_reading()
@@ -124,7 +120,6 @@ async def test_an_exception_in_data_received_is_reported_and_reading_goes_on(
 
 
 async def test_closing_a_reader_closes_the_pipe_once(loop: Loop) -> None:
-
     r, w = os.pipe()
     transport, protocol = await reading(r)
     pipe = transport.get_extra_info("pipe")
@@ -142,7 +137,6 @@ async def test_closing_a_reader_closes_the_pipe_once(loop: Loop) -> None:
 
 
 async def test_a_writer_writes_at_once(loop: Loop) -> None:
-
     r, w = os.pipe()
     transport, protocol = await writing(w)
     assert isinstance(transport, asyncio.WriteTransport)
@@ -163,7 +157,6 @@ async def test_a_writer_writes_at_once(loop: Loop) -> None:
 
 @pytest.mark.parametrize("data", ["text", None, 3, [b"x"]])
 async def test_a_writer_takes_bytes_only(loop: Loop, data: Any) -> None:
-
     r, w = os.pipe()
     transport, protocol = await writing(w)
     with pytest.raises(AssertionError):
@@ -174,7 +167,6 @@ async def test_a_writer_takes_bytes_only(loop: Loop, data: Any) -> None:
 
 
 async def test_a_full_pipe_pauses_and_an_empty_one_resumes(loop: Loop) -> None:
-
     r, w = os.pipe()
     transport, protocol = await writing(w)
     transport.set_write_buffer_limits(high=1000)
@@ -200,7 +192,6 @@ async def test_a_full_pipe_pauses_and_an_empty_one_resumes(loop: Loop) -> None:
 
 @pytest.mark.parametrize("limits", [{"high": 1, "low": 2}, {"low": -1}, {"high": -4}])
 async def test_bad_limits_are_refused(loop: Loop, limits: dict[str, int]) -> None:
-
     r, w = os.pipe()
     transport, protocol = await writing(w)
     with pytest.raises(ValueError, match=r"high \(-?\d+\) must be >= low \(-?\d+\) must be"):
@@ -211,7 +202,6 @@ async def test_bad_limits_are_refused(loop: Loop, limits: dict[str, int]) -> Non
 
 
 async def test_closing_a_writer_sends_what_is_left_first(loop: Loop) -> None:
-
     r, w = os.pipe()
     transport, protocol = await writing(w)
     transport.write(b"x" * 200_000)
@@ -224,7 +214,6 @@ async def test_closing_a_writer_sends_what_is_left_first(loop: Loop) -> None:
 
 
 async def test_aborting_a_writer_drops_what_is_left(loop: Loop) -> None:
-
     r, w = os.pipe()
     transport, protocol = await writing(w)
     transport.write(b"x" * 200_000)
@@ -236,7 +225,6 @@ async def test_aborting_a_writer_drops_what_is_left(loop: Loop) -> None:
 
 
 async def test_a_writer_learns_that_its_reader_went(loop: Loop) -> None:
-
     r, w = os.pipe()
     transport, protocol = await writing(w)
     os.close(r)
@@ -245,7 +233,6 @@ async def test_a_writer_learns_that_its_reader_went(loop: Loop) -> None:
 
 
 async def test_a_writer_with_unsent_data_learns_of_a_broken_pipe(loop: Loop) -> None:
-
     r, w = os.pipe()
     transport, protocol = await writing(w)
     transport.write(b"x" * 200_000)
@@ -255,7 +242,6 @@ async def test_a_writer_with_unsent_data_learns_of_a_broken_pipe(loop: Loop) -> 
 
 
 async def test_a_write_that_fails_ends_the_connection(loop: Loop) -> None:
-
     r, w = os.pipe()
     transport, protocol = await writing(w)
     os.close(r)
@@ -266,7 +252,6 @@ async def test_a_write_that_fails_ends_the_connection(loop: Loop) -> None:
 async def test_writes_to_a_lost_pipe_warn_in_the_end(
     loop: Loop, caplog: pytest.LogCaptureFixture
 ) -> None:
-
     r, w = os.pipe()
     os.close(r)
     transport, protocol = await writing(w)
@@ -279,7 +264,6 @@ async def test_writes_to_a_lost_pipe_warn_in_the_end(
 
 
 async def test_a_cancelled_connect_closes_the_pipe(loop: Loop) -> None:
-
     r, w = os.pipe()
     pipe = opened(r, "rb")
     task = asyncio.ensure_future(loop.connect_read_pipe(Recorder, pipe))
@@ -310,7 +294,6 @@ async def reading_of(descriptor: int) -> tuple[Any, Any]:
 
 
 async def test_a_reader_shows_its_state(loop: Loop) -> None:
-
     r, w = os.pipe()
     transport, protocol = await reading(r)
     assert f"ReadPipeTransport fd={r} polling>" in repr(transport)
@@ -325,7 +308,6 @@ async def test_a_reader_shows_its_state(loop: Loop) -> None:
 
 
 async def test_a_writer_shows_its_state(loop: Loop) -> None:
-
     r, w = os.pipe()
     transport, protocol = await writing(w)
     assert f"WritePipeTransport fd={w} idle bufsize=0>" in repr(transport)

@@ -73,7 +73,6 @@ def is_gone(pid: int) -> bool:
 
 @pytest.mark.parametrize(("command", "status"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", -9)])
 async def test_a_process_ends_with_its_status(loop: Loop, command: str, status: int) -> None:
-
     process = await asyncio.create_subprocess_shell(command)
     assert await process.wait() == status
     assert process.returncode == status
@@ -82,7 +81,6 @@ async def test_a_process_ends_with_its_status(loop: Loop, command: str, status: 
 
 
 async def test_a_process_talks_through_its_pipes(loop: Loop) -> None:
-
     data = os.urandom(300_000)
     command = "tee /dev/stderr"
     process = await asyncio.create_subprocess_shell(command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
@@ -91,7 +89,6 @@ async def test_a_process_talks_through_its_pipes(loop: Loop) -> None:
 
 
 async def test_the_protocol_hears_everything_in_order(loop: Loop) -> None:
-
     transport, protocol = await started("cat")
     transport.get_pipe_transport(0).write(b"hello")
     await until(lambda: protocol.data[1] == b"hello")
@@ -108,7 +105,6 @@ async def test_the_protocol_hears_everything_in_order(loop: Loop) -> None:
 @pytest.mark.ours_only("asyncio reports the exit one turn later, and may reap in a thread")
 @pytest.mark.parametrize("size", [10, 60_000, 900_000])
 async def test_all_data_comes_before_the_exit(loop: Loop, size: int) -> None:
-
     command = f"read line; exec head -c {size} /dev/zero"
     transport, protocol = await started("sh", "-c", command, stderr=None, pipesize=1 << 20)
     transport.get_pipe_transport(0).write(b"go\n")
@@ -121,7 +117,6 @@ async def test_all_data_comes_before_the_exit(loop: Loop, size: int) -> None:
 
 
 async def test_an_exit_is_reported_while_a_grandchild_holds_the_pipe(loop: Loop) -> None:
-
     transport, protocol = await started("sh", "-c", "sleep 1000 & echo $!", stderr=None)
     await until(lambda: "exited" in protocol.events and protocol.data[1])
     assert "lost 1" not in protocol.events
@@ -133,7 +128,6 @@ async def test_an_exit_is_reported_while_a_grandchild_holds_the_pipe(loop: Loop)
 
 
 async def test_pipes_show_up_as_transports(loop: Loop) -> None:
-
     process, protocol = await started("cat", stderr=subprocess.STDOUT)
     assert isinstance(process, asyncio.SubprocessTransport)
     transport: Any = process
@@ -154,14 +148,12 @@ async def test_pipes_show_up_as_transports(loop: Loop) -> None:
     ("name", "number"), [("terminate", signal.SIGTERM), ("kill", signal.SIGKILL)]
 )
 async def test_a_process_is_signalled(loop: Loop, name: str, number: int) -> None:
-
     process = await asyncio.create_subprocess_exec("sleep", "1000")
     getattr(process, name)()
     assert await process.wait() == -number
 
 
 async def test_any_signal_can_be_sent(loop: Loop) -> None:
-
     process = await asyncio.create_subprocess_exec("sleep", "1000")
     process.send_signal(signal.SIGHUP)
     assert await process.wait() == -signal.SIGHUP
@@ -179,7 +171,6 @@ async def test_any_signal_can_be_sent(loop: Loop) -> None:
 
 @pytest.mark.ours_only("asyncio's thread may have reaped it")
 async def test_a_signal_between_exit_and_its_report_does_nothing(loop: Loop) -> None:
-
     process = await asyncio.create_subprocess_exec("head", "-c", "1", stdin=PIPE, stdout=-3)
     assert process.stdin is not None
     process.stdin.write(b"x")
@@ -192,7 +183,6 @@ async def test_a_signal_between_exit_and_its_report_does_nothing(loop: Loop) -> 
 async def test_a_child_that_somebody_else_reaped_counts_as_255(
     loop: Loop, caplog: pytest.LogCaptureFixture
 ) -> None:
-
     process = await asyncio.create_subprocess_exec("sleep", "1000")
     os.kill(process.pid, signal.SIGKILL)
     os.waitpid(process.pid, 0)
@@ -284,7 +274,6 @@ def test_a_cancelled_start_leaves_no_process(loop: Loop, monkeypatch: pytest.Mon
 
 
 async def test_closing_the_transport_kills_the_process(loop: Loop) -> None:
-
     transport, protocol = await started("sleep", "1000")
     transport.close()
     transport.close()
@@ -325,7 +314,6 @@ async def test_processes_are_waited_for_without_descriptors_too(
 
 
 async def test_debug_mode_logs_no_arguments(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
-
     loop.set_debug(True)
     with caplog.at_level("DEBUG", logger="asyncio"):
         process = await asyncio.create_subprocess_exec("echo", "secret", stdout=PIPE)

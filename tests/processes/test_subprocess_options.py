@@ -21,7 +21,6 @@ GONE = (asyncio.CancelledError, ProcessLookupError)
 
 
 async def test_what_cannot_be_started_raises_and_leaves_nothing(loop: Loop) -> None:
-
     with pytest.raises(FileNotFoundError, match="no-such-program"):
         await asyncio.create_subprocess_exec("/no-such-program", stdin=PIPE, stdout=PIPE)
     with pytest.raises(NotADirectoryError):
@@ -42,7 +41,6 @@ async def test_what_cannot_be_started_raises_and_leaves_nothing(loop: Loop) -> N
     ],
 )
 async def test_text_is_refused(loop: Loop, argument: str, value: Any, text: str) -> None:
-
     with pytest.raises(ValueError, match=f"^{text}$"):
         await loop.subprocess_exec(asyncio.SubprocessProtocol, "true", **{argument: value})
     if argument == "shell":
@@ -61,7 +59,6 @@ async def output_of(*args: Any, **kwargs: Any) -> bytes:
 
 
 async def test_options_of_popen_pass_through(loop: Loop, tmp_path: Path) -> None:
-
     assert await output_of("/usr/bin/env", env={}) == b""
     assert await output_of("/usr/bin/env", env={"A": "1"}) == b"A=1\n"
     assert b"PATH=" in await output_of("/usr/bin/env", env=None)
@@ -98,7 +95,6 @@ async def test_descriptors_are_closed_even_if_inheritable(
 
 
 async def test_a_descriptor_that_is_passed_keeps_its_number_and_its_mode(loop: Loop) -> None:
-
     r, w = os.pipe()
     os.set_blocking(w, False)
     assert not os.get_inheritable(w)
@@ -141,7 +137,6 @@ def test_hooks_of_fork_run_only_where_python_runs_in_the_child(kind: str) -> Non
 
 
 async def test_a_function_can_run_before_the_program(loop: Loop) -> None:
-
     assert await output_of("pwd", preexec_fn=lambda: os.chdir("/")) == b"/\n"
     with pytest.raises(subprocess.SubprocessError, match="preexec_fn"):
         await output_of("true", preexec_fn=lambda: 1 / 0)
@@ -149,7 +144,6 @@ async def test_a_function_can_run_before_the_program(loop: Loop) -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="since 3.11")
 async def test_a_process_can_have_a_group_of_its_own(loop: Loop) -> None:
-
     command = "cut -d' ' -f5 /proc/$$/stat; echo $$"
     first, second = (await output_of("sh", "-c", command, process_group=0)).split()
     assert first == second
@@ -158,7 +152,6 @@ async def test_a_process_can_have_a_group_of_its_own(loop: Loop) -> None:
 async def test_a_stream_that_is_none_is_inherited(
     loop: Loop, capfd: pytest.CaptureFixture[str]
 ) -> None:
-
     process = await asyncio.create_subprocess_shell("echo out; echo err >&2")
     assert (process.stdin, process.stdout, process.stderr) == (None, None, None)
     await process.wait()

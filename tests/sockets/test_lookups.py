@@ -75,7 +75,6 @@ async def test_a_busy_executor_delays_no_lookup(loop: Loop, call: str) -> None:
 
 @pytest.mark.ours_only("asyncio looks up once for each call")
 async def test_equal_lookups_in_flight_share_one(loop: Loop, slow: Slow) -> None:
-
     tasks = begin(loop, "some.name", "some.name", "other.name", "some.name")
     await until(lambda: len(slow.calls) == 2)
     slow.may_end.set()
@@ -104,7 +103,6 @@ async def test_those_who_share_a_failure_get_an_exception_each(loop: Loop, slow:
 async def test_what_replaces_getaddrinfo_is_found_at_each_call(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-
     for number in range(3):
         answer: Any = [(number,)]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, answer=answer: answer)
@@ -117,7 +115,6 @@ async def test_what_replaces_getaddrinfo_is_found_at_each_call(
 async def test_lookups_by_different_functions_are_not_shared(
     loop: Loop, slow: Slow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-
     (first,) = begin(loop, "some.name")
     await until(lambda: slow.calls)
     other: Any = [("other",)]
@@ -231,7 +228,6 @@ async def test_a_lookup_that_was_given_up_in_the_queue_does_not_run(
 
 @pytest.mark.ours_only("asyncio looks up once for each call")
 async def test_one_that_gives_up_does_not_take_it_from_the_others(loop: Loop, slow: Slow) -> None:
-
     first, second = begin(loop, "some.name", "some.name")
     await until(lambda: slow.calls)
     first.cancel()

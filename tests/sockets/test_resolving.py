@@ -73,7 +73,6 @@ async def test_every_combination_is_answered_as_libc_does(loop: Loop, host: Any)
 
 
 async def test_the_families_are_enumerations(loop: Loop) -> None:
-
     for family, kind, *_ in await loop.getaddrinfo("127.0.0.1", 80):
         assert type(family) is socket.AddressFamily
         assert type(kind) is socket.SocketKind

@@ -16,7 +16,7 @@ from support.attaching import attach
 from support.descriptors import arrived
 from support.loops import run, turns, until
 from support.net.protocols import Recorder
-from support.net.sockets import Pair, drain_socket, fill, tcp_pair
+from support.net.sockets import Pair, drain_socket, fill, receive_in_turns, tcp_pair
 
 Loop = asyncio.AbstractEventLoop
 DATA = bytes(range(256)) * 8192
@@ -36,17 +36,6 @@ def file(tmp_path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
-async def receive(sock: socket.socket, size: int) -> bytes:
-    """So many bytes, while the loop runs."""
-    received = bytearray()
-    while len(received) < size:
-        try:
-            received += sock.recv(1 << 16)
-        except BlockingIOError:
-            await asyncio.sleep(0)
-    return bytes(received)
-
-
 @pytest.mark.parametrize(
     ("offset", "count"), [(0, None), (1000, None), (0, 5000), (12345, 1 << 20)]
 )
@@ -57,7 +46,7 @@ async def test_the_wanted_part_is_sent_and_the_file_stands_behind_it(
     near, far = pair
     expected = DATA[offset:] if count is None else DATA[offset : offset + count]
 
-    receiving = asyncio.ensure_future(receive(far, len(expected)))
+    receiving = asyncio.ensure_future(receive_in_turns(far, len(expected)))
     if way == "socket":
         sent = await loop.sock_sendfile(near, file, offset, count, fallback=False)
     else:
@@ -88,7 +77,7 @@ async def test_the_fallback_reads_large_parts(loop: Loop, pair: Pair, way: str, 
     source = Noted(DATA)
     source.asked = []
 
-    receiving = asyncio.ensure_future(receive(far, len(DATA)))
+    receiving = asyncio.ensure_future(receive_in_turns(far, len(DATA)))
     if way == "socket":
         await loop.sock_sendfile(near, source)
     else:
@@ -113,11 +102,11 @@ async def test_what_was_written_before_comes_first(loop: Loop, pair: Pair, file:
     full = fill(near)
     transport.write(b"head")
     sending = asyncio.ensure_future(loop.sendfile(transport, file))
-    received = await receive(far, full + 4 + len(DATA))
+    received = await receive_in_turns(far, full + 4 + len(DATA))
     assert received[full:] == b"head" + DATA
     assert await sending == len(DATA)
     transport.write(b"tail")
-    assert await receive(far, 4) == b"tail"
+    assert await receive_in_turns(far, 4) == b"tail"
     transport.close()
 
 
@@ -162,7 +151,7 @@ async def test_a_cancelled_wait_on_a_socket_leaves_it_usable(
         await sending
     assert await drain_socket(far, full) == full
     await loop.sock_sendall(near, b"x")
-    assert await receive(far, 1) == b"x"
+    assert await receive_in_turns(far, 1) == b"x"
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -176,7 +165,7 @@ async def test_a_peer_that_goes_away_is_a_connection_error(
     source = file if native else io.BytesIO(DATA * 4)
     near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
     sending = asyncio.ensure_future(loop.sendfile(transport, source))
-    await receive(far, 1 << 12)
+    await receive_in_turns(far, 1 << 12)
     far.close()
     with pytest.raises(ConnectionError):
         await sending
@@ -190,7 +179,7 @@ async def test_the_protocol_gets_its_place_back_after_a_fallback(loop: Loop, pai
     protocol = Recorder()
     transport = await attach(near, protocol)
     sending = asyncio.ensure_future(loop.sendfile(transport, io.BytesIO(DATA)))
-    assert await receive(far, len(DATA)) == DATA
+    assert await receive_in_turns(far, len(DATA)) == DATA
     assert await sending == len(DATA)
     assert transport.get_protocol() is protocol
     assert transport.is_reading()

@@ -206,7 +206,6 @@ def test_a_call_cancelled_after_its_event_has_taken_nothing(loop: Loop, pair: Pa
 
 
 async def test_a_cancelled_accept_drops_no_connection(loop: Loop) -> None:
-
     with listening() as listener, socket.socket() as client:
         listener.setblocking(False)
         waiting = asyncio.ensure_future(loop.sock_accept(listener))
@@ -221,7 +220,6 @@ async def test_a_cancelled_accept_drops_no_connection(loop: Loop) -> None:
 
 
 async def test_an_accepted_socket_is_like_asyncios(loop: Loop) -> None:
-
     with listening() as listener, socket.socket() as client:
         listener.setblocking(False)
         accepting = asyncio.ensure_future(loop.sock_accept(listener))
@@ -239,7 +237,6 @@ async def test_an_accepted_socket_is_like_asyncios(loop: Loop) -> None:
 
 
 async def test_a_unix_listener_accepts(loop: Loop) -> None:
-
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
         listener.bind("")
         listener.listen()
@@ -253,7 +250,6 @@ async def test_a_unix_listener_accepts(loop: Loop) -> None:
 @needs_datagram_calls
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
 async def test_datagrams_come_with_their_sender(loop: Loop, family: socket.AddressFamily) -> None:
-
     with datagram_socket(family) as near, datagram_socket(family) as far:
         waiting = asyncio.ensure_future(newer(loop).sock_recvfrom(near, 100))
         await asyncio.sleep(0)
@@ -358,7 +354,6 @@ def test_a_descriptor_of_a_transport_is_refused_once_it_would_wait(loop: Loop, p
 
 
 async def test_a_number_that_is_another_socket_now_is_watched_anew(loop: Loop) -> None:
-
     for _ in range(3):
         with socket_pair() as (near, far):
             waiting = asyncio.ensure_future(loop.sock_recv(near, 10))
@@ -368,7 +363,6 @@ async def test_a_number_that_is_another_socket_now_is_watched_anew(loop: Loop) -
 
 
 async def test_a_duplicate_that_lives_on_disturbs_nobody(loop: Loop) -> None:
-
     with contextlib.ExitStack() as kept:
         for _ in range(3):
             with socket_pair() as (near, far):
@@ -380,7 +374,6 @@ async def test_a_duplicate_that_lives_on_disturbs_nobody(loop: Loop) -> None:
 
 
 async def test_the_loop_does_not_keep_a_forgotten_socket_open(loop: Loop) -> None:
-
     near, far = socket.socketpair()
     near.setblocking(False)
     # An unclosed socket warns, which is what it is here for.

@@ -20,7 +20,6 @@ Loop = asyncio.AbstractEventLoop
 
 
 async def test_the_classes_are_asyncios(loop: Loop, streams: ModuleType) -> None:
-
     reader = streams.StreamReader(loop=loop)
     protocol = streams.StreamReaderProtocol(reader, loop=loop)
     assert isinstance(reader, asyncio.StreamReader)
@@ -29,7 +28,6 @@ async def test_the_classes_are_asyncios(loop: Loop, streams: ModuleType) -> None
 
 
 async def test_a_reading_coroutine_is_taken_for_one(loop: Loop, streams: ModuleType) -> None:
-
     reader = streams.StreamReader(loop=loop)
     reader.feed_data(b"one\ntwo\nthree\nfour\n")
     coroutine: Any = reader.readline()
@@ -49,7 +47,6 @@ async def test_a_reading_coroutine_is_taken_for_one(loop: Loop, streams: ModuleT
 async def test_nothing_happens_before_a_coroutine_is_awaited(
     loop: Loop, streams: ModuleType
 ) -> None:
-
     reader = streams.StreamReader(loop=loop)
     first, second = reader.readexactly(1), reader.readexactly(1)
     reader.feed_data(b"12")
@@ -58,7 +55,6 @@ async def test_nothing_happens_before_a_coroutine_is_awaited(
 
 
 async def test_a_coroutine_runs_once(loop: Loop, streams: ModuleType) -> None:
-
     reader = streams.StreamReader(loop=loop)
     reader.feed_data(b"12")
     coroutine = reader.read(1)
@@ -71,7 +67,6 @@ async def test_a_coroutine_runs_once(loop: Loop, streams: ModuleType) -> None:
 
 
 async def test_a_coroutine_can_be_driven_by_hand(loop: Loop, streams: ModuleType) -> None:
-
     reader = streams.StreamReader(loop=loop)
     coroutine = reader.read(9)
     with pytest.raises(TypeError, match="can't send non-None value to a just-started coroutine"):
@@ -101,7 +96,6 @@ async def test_a_coroutine_can_be_driven_by_hand(loop: Loop, streams: ModuleType
 async def test_what_is_thrown_may_be_a_class_or_an_instance(
     loop: Loop, streams: ModuleType
 ) -> None:
-
     reader = streams.StreamReader(loop=loop)
     for thrown in (LookupError, LookupError("with a text")):
         coroutine = reader.readline()
@@ -117,7 +111,6 @@ async def test_what_is_thrown_may_be_a_class_or_an_instance(
 async def test_a_coroutine_that_nobody_awaits_warns(
     loop: Loop, streams: ModuleType, name: str
 ) -> None:
-
     reader = streams.StreamReader(loop=loop)
     if name == "drain":
         protocol = streams.StreamReaderProtocol(reader, loop=loop)
@@ -236,7 +229,6 @@ async def test_an_overridden_method_is_called_by_the_others(
 
 
 async def test_arguments_are_refused_as_by_asyncio(loop: Loop, streams: ModuleType) -> None:
-
     reader = streams.StreamReader(loop=loop)
     calls: tuple[tuple[Any, tuple[int, ...], dict[str, int]], ...] = (
         (reader.readexactly, (), {}),
@@ -257,7 +249,6 @@ async def test_arguments_are_refused_as_by_asyncio(loop: Loop, streams: ModuleTy
 
 
 async def test_a_finished_coroutine_keeps_nothing_alive(loop: Loop, streams: ModuleType) -> None:
-
     reader = streams.StreamReader(loop=loop)
     reader.feed_data(b"some\nbytes")
     task = loop.create_task(reader.readline())
@@ -277,7 +268,6 @@ async def test_a_finished_coroutine_keeps_nothing_alive(loop: Loop, streams: Mod
 async def test_a_waiting_coroutine_that_is_dropped_gives_its_place_up(
     loop: Loop, streams: ModuleType
 ) -> None:
-
     reader = streams.StreamReader(loop=loop)
     waiting = reader.readline()
     waiting.send(None)
@@ -313,7 +303,6 @@ async def test_an_exception_set_after_the_wait_does_not_hide_what_came_before(
 
 
 async def test_who_has_the_buffer_sees_what_comes(loop: Loop, streams: ModuleType) -> None:
-
     reader = streams.StreamReader(loop=loop)
     buffer = reader._buffer
     reader.feed_data(b"hello")
@@ -328,7 +317,6 @@ async def test_who_has_the_buffer_sees_what_comes(loop: Loop, streams: ModuleTyp
 
 
 async def test_a_set_invalid_state_error_stays_one(loop: Loop, streams: ModuleType) -> None:
-
     reader = streams.StreamReader(loop=loop)
     task = loop.create_task(reader.read(5))
     await asyncio.sleep(0)
@@ -340,7 +328,6 @@ async def test_a_set_invalid_state_error_stays_one(loop: Loop, streams: ModuleTy
 async def test_a_waiter_that_another_read_replaced_tells_its_own_end(
     loop: Loop, streams: ModuleType
 ) -> None:
-
     reader = streams.StreamReader(loop=loop)
     first = reader.read(5)
     first.send(None).cancel()
@@ -355,7 +342,6 @@ async def test_a_waiter_that_another_read_replaced_tells_its_own_end(
 
 
 async def test_a_coroutine_is_awaited_by_one(loop: Loop, streams: ModuleType) -> None:
-
     reader = streams.StreamReader(loop=loop)
     shared = reader.read(5)
 

@@ -76,7 +76,6 @@ async def test_the_last_call_in_connection_made_decides_about_reading(
 
 
 async def test_a_reader_of_a_pipe_can_be_paused_in_connection_made(loop: Loop) -> None:
-
     r, w = os.pipe()
     os.write(w, b"early")
     os.close(w)

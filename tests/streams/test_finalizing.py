@@ -299,7 +299,6 @@ def test_a_thread_may_run_the_collector(loop: Loop, kind: str) -> None:
 
 
 async def test_a_method_like_any_other(loop: Loop) -> None:
-
     protocol = Holder()
     number, peer = await over_unix(protocol)
     untyped: Any = protocol.transport

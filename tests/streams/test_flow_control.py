@@ -40,7 +40,6 @@ async def test_the_protocol_is_paused_above_high_water_and_resumed_below_low_wat
 
 
 async def test_the_default_limits_are_asyncios(loop: Loop, pair: Pair) -> None:
-
     protocol = Recorder()
     transport: Any = await attach(pair[0], protocol)
     assert transport.get_write_buffer_limits() == (16 * 1024, 64 * 1024)
@@ -62,7 +61,6 @@ async def test_the_default_limits_are_asyncios(loop: Loop, pair: Pair) -> None:
 async def test_impossible_limits_are_refused(
     loop: Loop, pair: Pair, high: int | None, low: int | None
 ) -> None:
-
     protocol = Recorder()
     transport = await attach(pair[0], protocol)
     with pytest.raises(ValueError, match=r"^high \(-?\d+\) must be >= low \(-?\d+\) must be >= 0$"):

@@ -71,7 +71,6 @@ def asks(transport: Any) -> None:
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 async def test_a_write(loop: Loop, meanwhile: Any, before: bool) -> None:
-
     protocol, peer = await connected()
     transport = protocol.transport
     meanwhile(writes, transport, before=before)
@@ -149,7 +148,6 @@ async def test_an_exception(loop: Loop, meanwhile: Any, before: bool) -> None:
 
 
 async def test_a_write_while_the_view_is_made(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-
     protocol, peer = await connected()
     transport: Any = protocol.transport
     own = TransportSocket.__init__

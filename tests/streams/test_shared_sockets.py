@@ -24,7 +24,6 @@ Loop = asyncio.AbstractEventLoop
 
 
 async def test_a_duplicate_of_a_connections_socket_does_not_make_it_block(loop: Loop) -> None:
-
     accepted = Recorder()
     server = await loop.create_server(returning(accepted), "127.0.0.1", 0)
     address = server.sockets[0].getsockname()
@@ -52,7 +51,6 @@ def close_and_reuse(sock: socket.socket, other: socket.socket) -> None:
 async def test_nothing_goes_to_the_file_that_has_the_number_of_a_socket_closed_by_its_owner(
     loop: Loop, how: str, tmp_path: Path
 ) -> None:
-
     with tcp_pair() as (mine, _), tcp_pair() as (other, peer):
         number = mine.fileno()
         protocol = Recorder()
@@ -85,7 +83,6 @@ async def test_nothing_goes_to_the_file_that_has_the_number_of_a_socket_closed_b
 async def test_no_datagram_goes_to_the_file_that_has_the_number_of_a_closed_socket(
     loop: Loop,
 ) -> None:
-
     mine, other, peer = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(3))
     with other, peer:
         for sock in (mine, other, peer):
@@ -131,7 +128,6 @@ async def accepted(loop: Loop, protocol: Recorder, listener: socket.socket) -> s
 async def test_both_names_of_a_connection_are_known_after_a_reset(
     loop: Loop, way: Callable[[Loop, Recorder, socket.socket], Awaitable[socket.socket]]
 ) -> None:
-
     protocol = Recorder()
     with listening() as listener:
         peer = await way(loop, protocol, listener)
@@ -188,7 +184,6 @@ async def test_the_zone_of_a_link_local_address_is_a_number_only(loop: Loop) -> 
 async def test_a_listening_socket_that_its_owner_closed_is_left_alone(
     loop: Loop, reports: Reports
 ) -> None:
-
     listener = listening()
 
     def factory() -> asyncio.Protocol:
@@ -208,7 +203,6 @@ async def test_a_listening_socket_that_its_owner_closed_is_left_alone(
 
 
 async def test_connections_that_waited_for_the_server_have_no_delay_either(loop: Loop) -> None:
-
     # As a service manager hands it over.
     listener = socket.socket(fileno=listening().detach())
     recorders: list[Recorder] = []

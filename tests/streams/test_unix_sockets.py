@@ -101,7 +101,6 @@ def test_a_socket_without_a_name_cannot_listen(loop: Loop, start_serving: bool) 
 
 
 async def test_an_endpoint_on_an_empty_path_has_no_name(loop: Loop) -> None:
-
     transport, _ = await loop.create_datagram_endpoint(
         asyncio.DatagramProtocol, local_addr="", family=socket.AF_UNIX
     )
@@ -168,7 +167,6 @@ async def test_a_file_that_another_server_made_meanwhile_is_kept(
 async def test_nobody_listening_is_an_error_with_the_kernels_number(
     loop: Loop, folder: pathlib.Path
 ) -> None:
-
     with pytest.raises(FileNotFoundError):
         await loop.create_unix_connection(Recorder, str(folder / "nobody"))
     with socket.socket(socket.AF_UNIX) as sock:

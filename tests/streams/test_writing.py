@@ -15,7 +15,15 @@ import pytest
 from support.attaching import attach
 from support.loops import run, until
 from support.net.protocols import Recorder
-from support.net.sockets import Pair, drain_socket, receive_exactly, reset, socket_pair, tcp_pair
+from support.net.sockets import (
+    Pair,
+    drain_socket,
+    receive_exactly,
+    receive_in_turns,
+    reset,
+    socket_pair,
+    tcp_pair,
+)
 
 Loop = asyncio.AbstractEventLoop
 
@@ -37,7 +45,7 @@ async def test_writes_arrive_in_their_order(loop: Loop, pair: Pair) -> None:
     transport.write(b"end")
     await asyncio.sleep(0)
     expected = b"".join(b"%03d" % n for n in range(500)) + b"abcdend"
-    assert await collect(far, len(expected)) == expected
+    assert await receive_in_turns(far, len(expected)) == expected
     await end(transport, protocol)
 
 
@@ -148,7 +156,6 @@ def test_what_is_no_bytes_is_refused_with_asyncios_text(loop: Loop, bad: Any) ->
 
 
 async def test_an_array_is_written_or_refused_but_never_half(loop: Loop) -> None:
-
     with socket_pair() as (near, far):
         protocol = Recorder()
         transport = await attach(near, protocol)
@@ -200,13 +207,7 @@ async def test_much_more_than_the_kernel_takes_arrives(loop: Loop, pair: Pair, h
             transport.write(chunk)
     else:
         transport.writelines([chunk] * count)
-    received = bytearray()
-    while len(received) < len(chunk) * count:
-        try:
-            received += far.recv(1 << 18)
-        except BlockingIOError:
-            await asyncio.sleep(0)
-    assert bytes(received) == chunk * count
+    assert await receive_in_turns(far, len(chunk) * count, 1 << 18) == chunk * count
     await end(transport, protocol)
 
 
@@ -217,19 +218,9 @@ async def test_more_pieces_than_one_system_call_takes_arrive(loop: Loop, pair: P
     transport = await attach(near, protocol)
     transport.writelines([b"%05d" % number for number in range(5000)])
     await asyncio.sleep(0)
-    received = await collect(far, 25_000)
+    received = await receive_in_turns(far, 25_000)
     assert received == b"".join(b"%05d" % number for number in range(5000))
     await end(transport, protocol)
-
-
-async def collect(sock: socket.socket, size: int) -> bytes:
-    received = bytearray()
-    while len(received) < size:
-        try:
-            received += sock.recv(1 << 16)
-        except BlockingIOError:
-            await asyncio.sleep(0)
-    return bytes(received)
 
 
 async def test_a_writelines_that_ends_in_nothing_is_finished(loop: Loop, pair: Pair) -> None:

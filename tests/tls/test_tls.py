@@ -57,7 +57,6 @@ async def wait_lost(protocol: Recorder) -> None:
 
 
 async def test_streams_over_tls(loop: Loop, streams: ModuleType) -> None:
-
     server = await streams.start_server(echo, sock=listening(), ssl=server_context())
     reader, writer = await streams.open_connection(
         *address_of(server), ssl=client_context(), server_hostname="localhost"
@@ -73,7 +72,6 @@ async def test_streams_over_tls(loop: Loop, streams: ModuleType) -> None:
 
 
 async def test_the_transport_tells_about_the_encryption(loop: Loop) -> None:
-
     server = await tls_server()
     _, writer = await asyncio.open_connection(
         *address_of(server), ssl=client_context(), server_hostname="localhost"
@@ -94,7 +92,6 @@ async def test_the_transport_tells_about_the_encryption(loop: Loop) -> None:
 async def test_a_certificate_that_is_not_trusted_is_an_error(
     loop: Loop, reports: list[Any]
 ) -> None:
-
     server = await tls_server()
     before = open_descriptors()
     with pytest.raises(ssl.SSLCertVerificationError):
@@ -129,7 +126,6 @@ async def test_a_peer_that_speaks_no_tls_is_an_error(loop: Loop) -> None:
 
 
 async def test_a_silent_peer_ends_in_the_handshakes_timeout(loop: Loop) -> None:
-
     with listening() as listener:
         with pytest.raises(ConnectionAbortedError, match="SSL handshake is taking longer than"):
             await asyncio.open_connection(
@@ -141,7 +137,6 @@ async def test_a_silent_peer_ends_in_the_handshakes_timeout(loop: Loop) -> None:
 
 
 async def test_a_cancelled_handshake_leaks_nothing(loop: Loop) -> None:
-
     with listening() as listener:
         listener.setblocking(False)
         before = open_descriptors()
@@ -222,7 +217,8 @@ async def test_a_stream_writer_can_be_upgraded(loop: Loop, streams: ModuleType) 
     server.close()
 
 
-async def test_tls_with_protocols_and_flow_control(loop: Loop) -> None:
+async def recording_server(loop: Loop) -> tuple[asyncio.Server, list[Recorder]]:
+    """A TLS server, and the protocols of its connections."""
     protocols: list[Recorder] = []
 
     class Server(Recorder):
@@ -231,6 +227,11 @@ async def test_tls_with_protocols_and_flow_control(loop: Loop) -> None:
             protocols.append(self)
 
     server = await loop.create_server(Server, sock=listening(), ssl=server_context())
+    return server, protocols
+
+
+async def test_tls_with_protocols_and_flow_control(loop: Loop) -> None:
+    server, protocols = await recording_server(loop)
     client = BufferedRecorder(100_000)
     await loop.create_connection(
         lambda: client, *address_of(server), ssl=client_context(), server_hostname="localhost"
@@ -252,14 +253,7 @@ async def test_tls_with_protocols_and_flow_control(loop: Loop) -> None:
 
 
 async def test_an_end_without_goodbye_still_delivers_the_data(loop: Loop) -> None:
-    protocols: list[Recorder] = []
-
-    class Server(Recorder):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)
-            protocols.append(self)
-
-    server = await loop.create_server(Server, sock=listening(), ssl=server_context())
+    server, protocols = await recording_server(loop)
     client = Recorder()
     transport, _ = await loop.create_connection(
         lambda: client, *address_of(server), ssl=client_context(), server_hostname="localhost"
@@ -292,7 +286,6 @@ def test_tls_over_a_unix_socket(loop: Loop) -> None:
 
 
 async def test_alpn_is_negotiated(loop: Loop) -> None:
-
     context = server_context()
     context.set_alpn_protocols(["h2", "http/1.1"])
     server = await asyncio.start_server(echo, sock=listening(), ssl=context)
@@ -308,7 +301,6 @@ async def test_alpn_is_negotiated(loop: Loop) -> None:
 
 
 async def test_an_accepted_socket_can_be_given_to_tls(loop: Loop) -> None:
-
     with listening() as listener:
         server, client = Recorder(), Recorder()
         connecting = loop.create_task(

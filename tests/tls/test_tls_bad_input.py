@@ -246,7 +246,6 @@ async def test_data_after_goodbye_is_not_delivered(loop: Loop) -> None:
 
 
 async def test_a_client_meets_a_server_that_closes_at_once(loop: Loop) -> None:
-
     with listening() as listener:
         connecting = loop.create_task(
             loop.create_connection(

@@ -69,7 +69,6 @@ async def served(protocol: Lending, peer: Peer, *messages: bytes) -> None:
 
 @OF_WIDE_ITEMS
 async def test_items_may_be_longer_than_a_byte(loop: Loop, make: Maker) -> None:
-
     protocol = Lending(make)
     async with peer_of(returning(protocol)) as peer:
         await served(protocol, peer, bytes(range(250)) * 20, b"x" * 5000, b"one")
@@ -78,7 +77,6 @@ async def test_items_may_be_longer_than_a_byte(loop: Loop, make: Maker) -> None:
 @OF_WIDE_ITEMS
 @pytest.mark.ours_only("asyncio slices by items, and arrays into copies")
 async def test_several_records_follow_each_other_in_wide_items(loop: Loop, make: Maker) -> None:
-
     protocol = Lending(make)
     async with peer_of(returning(protocol)) as peer:
         await peer.handshake()
@@ -97,7 +95,6 @@ class Nothing(ctypes.Structure):
 
 @pytest.mark.ours_only("asyncio takes the read of nothing for the peer's end")
 async def test_items_without_a_size_are_an_empty_buffer(loop: Loop, reports: Reports) -> None:
-
     protocol = Lending(Nothing * 5)
     async with peer_of(returning(protocol)) as peer:
         await peer.handshake()

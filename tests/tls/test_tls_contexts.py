@@ -66,7 +66,6 @@ async def exchange(near: Recorder, far: Recorder) -> None:
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
 async def test_a_version_can_be_asked_for(loop: Loop, version: str) -> None:
-
     client = client_context()
     client.minimum_version = client.maximum_version = ssl.TLSVersion[version]
     async with connected(loop, server_context(), client) as (near, far):
@@ -79,7 +78,6 @@ async def test_a_version_can_be_asked_for(loop: Loop, version: str) -> None:
 
 @pytest.mark.usefixtures("refusals")
 async def test_versions_that_do_not_meet_are_an_error(loop: Loop) -> None:
-
     server, client = server_context(), client_context()
     server.minimum_version = ssl.TLSVersion.TLSv1_3
     client.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -112,7 +110,6 @@ async def test_the_sni_callback_switches_contexts(loop: Loop) -> None:
 
 @pytest.mark.usefixtures("refusals")
 async def test_an_sni_callback_can_refuse(loop: Loop) -> None:
-
     server = server_context()
     server.sni_callback = lambda *_: ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
     with pytest.raises((ssl.SSLError, ConnectionResetError)):
@@ -122,7 +119,6 @@ async def test_an_sni_callback_can_refuse(loop: Loop) -> None:
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
 async def test_a_client_certificate_is_asked_for_and_told(loop: Loop, version: str) -> None:
-
     server = server_context()
     server.maximum_version = ssl.TLSVersion[version]
     server.verify_mode = ssl.CERT_REQUIRED
@@ -136,7 +132,6 @@ async def test_a_client_certificate_is_asked_for_and_told(loop: Loop, version: s
 
 @pytest.mark.usefixtures("refusals")
 async def test_a_missing_client_certificate_is_refused(loop: Loop) -> None:
-
     server = server_context()
     server.maximum_version = ssl.TLSVersion.TLSv1_2
     server.verify_mode = ssl.CERT_REQUIRED
@@ -185,7 +180,6 @@ async def test_keys_are_logged(loop: Loop, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("refusals")
 async def test_another_hosts_certificate_is_refused_in_openssls_words(loop: Loop) -> None:
-
     with pytest.raises(ssl.SSLCertVerificationError) as caught:
         async with connected(loop, server_context(), client_context(), "another.name"):
             pass
@@ -196,7 +190,6 @@ async def test_another_hosts_certificate_is_refused_in_openssls_words(loop: Loop
 
 @pytest.mark.usefixtures("refusals")
 async def test_an_unknown_authority_is_refused_in_openssls_words(loop: Loop) -> None:
-
     with pytest.raises(ssl.SSLCertVerificationError) as caught:
         async with connected(loop, server_context(), ssl.create_default_context()):
             pass
@@ -225,7 +218,6 @@ async def test_a_class_of_ones_own_makes_the_objects(loop: Loop) -> None:
 
 @pytest.mark.usefixtures("refusals")
 async def test_the_default_context_is_made_for_true(loop: Loop) -> None:
-
     with pytest.raises(ssl.SSLCertVerificationError):
         async with connected(loop, server_context(), True):  # type: ignore[arg-type]
             pass
@@ -236,7 +228,6 @@ async def test_the_default_context_is_made_for_true(loop: Loop) -> None:
 @pytest.mark.ours_only("3.13.0 to 3.13.x and 3.14.0 to 3.14.7 accept any peer (gh-156793)")
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="goes by the patch release before 3.13")
 async def test_start_tls_that_is_to_check_a_name_has_to_be_given_one(loop: Loop) -> None:
-
     near, far = socket.socketpair()
     with far:
         transport, protocol = await loop.create_connection(asyncio.Protocol, sock=near)

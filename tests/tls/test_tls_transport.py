@@ -54,7 +54,6 @@ async def waiting_records(peer: Peer, count: int) -> list[int]:
 
 
 async def test_each_write_is_a_record(loop: Loop) -> None:
-
     async with peer_of(Keeping) as peer:
         transport = await opened(peer)
         await peer.send(b"ready")
@@ -72,7 +71,6 @@ async def test_each_write_is_a_record(loop: Loop) -> None:
 
 @pytest.mark.ours_only("asyncio makes a record and a system call of each write")
 async def test_head_and_body_are_one_record_and_so_are_the_items_of_writelines(loop: Loop) -> None:
-
     async with peer_of(Keeping) as peer:
         transport = await opened(peer)
         await peer.send(b"ready")
@@ -107,7 +105,6 @@ async def test_a_large_write_arrives_whole_and_in_order(loop: Loop) -> None:
 
 
 async def test_a_buffer_may_be_changed_after_it_was_written(loop: Loop, kind: str) -> None:
-
     async with peer_of(Keeping) as peer:
         transport = await opened(peer)
         buffer = bytearray(b"before")
@@ -122,7 +119,6 @@ async def test_a_buffer_may_be_changed_after_it_was_written(loop: Loop, kind: st
 
 @pytest.mark.parametrize("wrong", ["text", 1, None])
 async def test_only_bytes_can_be_written(loop: Loop, wrong: Any) -> None:
-
     async with peer_of(Keeping) as peer:
         transport = await opened(peer)
         name = type(wrong).__name__
@@ -133,7 +129,6 @@ async def test_only_bytes_can_be_written(loop: Loop, wrong: Any) -> None:
 
 
 async def test_what_is_written_before_the_handshake_is_sent_after_it(loop: Loop) -> None:
-
     with listening() as listener:
         connecting = loop.create_task(
             loop.create_connection(
@@ -166,7 +161,6 @@ async def test_what_is_written_before_the_handshake_is_sent_after_it(loop: Loop)
 async def test_writing_after_close_is_dropped_and_logged(
     loop: Loop, caplog: pytest.LogCaptureFixture
 ) -> None:
-
     async with peer_of(Keeping) as peer:
         transport = await opened(peer)
         transport.write(b"last")
@@ -182,7 +176,6 @@ async def test_writing_after_close_is_dropped_and_logged(
 
 
 async def test_a_transport_without_half_close(loop: Loop) -> None:
-
     async with peer_of(Keeping) as peer:
         transport = await opened(peer)
         assert transport.can_write_eof() is False
@@ -194,7 +187,6 @@ async def test_a_transport_without_half_close(loop: Loop) -> None:
 
 
 async def test_pausing_stops_delivery_and_resuming_goes_on(loop: Loop) -> None:
-
     async with peer_of(Keeping) as peer:
         transport = await opened(peer)
         transport.pause_reading()
@@ -229,7 +221,6 @@ class OneByOne(BufferedRecorder):
 
 
 async def test_pausing_within_a_batch_stops_after_that_message(loop: Loop) -> None:
-
     async with peer_of(OneByOne) as peer:
         await peer.handshake()
         await peer.send_raw(peer.records(b"one", b"two", b"thr", b"eee"))
@@ -268,7 +259,6 @@ async def test_a_protocol_can_lend_its_buffer(loop: Loop, size: int) -> None:
 
 
 async def test_the_protocol_can_be_exchanged(loop: Loop) -> None:
-
     async with peer_of(Keeping) as peer:
         transport = await opened(peer)
         first = Keeping.last
@@ -289,7 +279,6 @@ async def test_the_protocol_can_be_exchanged(loop: Loop) -> None:
 
 
 async def test_limits_follow_from_each_other(loop: Loop) -> None:
-
     async with peer_of(Keeping) as peer:
         transport = await opened(peer)
         assert transport.get_write_buffer_limits() == (128 * 1024, 512 * 1024)
@@ -306,7 +295,6 @@ async def test_limits_follow_from_each_other(loop: Loop) -> None:
 
 
 async def test_a_full_read_buffer_pauses_the_transport_below(loop: Loop) -> None:
-
     async with peer_of(Keeping) as peer:
         transport = await opened(peer)
         below = transport._ssl_protocol._transport
@@ -374,7 +362,6 @@ async def test_what_the_peer_sent_before_it_saw_our_goodbye_is_delivered(loop: L
 
 
 async def test_aborting_tells_the_protocol_once(loop: Loop) -> None:
-
     async with peer_of(Keeping) as peer:
         transport = await opened(peer)
         transport.write(b"gone")
@@ -387,7 +374,6 @@ async def test_aborting_tells_the_protocol_once(loop: Loop) -> None:
 
 
 async def test_closing_the_transport_below_loses_nothing_written_before(loop: Loop) -> None:
-
     async with peer_of(Keeping) as peer:
         transport = await opened(peer)
         transport.write(b"written")
@@ -429,7 +415,6 @@ async def test_a_handshake_that_fails_is_reported_in_debug_mode(
 
 
 async def test_it_is_a_transport_to_whoever_asks(loop: Loop) -> None:
-
     async with peer_of(Keeping) as peer:
         transport = await opened(peer)
         assert isinstance(transport, asyncio.Transport)
@@ -440,7 +425,6 @@ async def test_it_is_a_transport_to_whoever_asks(loop: Loop) -> None:
 
 
 async def test_the_context_is_there_by_asyncios_private_names(loop: Loop) -> None:
-
     async with peer_of(Keeping) as peer:
         transport = await opened(peer)
         context = transport.get_extra_info("sslcontext")

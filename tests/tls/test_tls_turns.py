@@ -71,7 +71,6 @@ class Small(BufferedRecorder):
 
 
 async def test_one_buffer_is_filled_in_a_turn(loop: Loop) -> None:
-
     protocol = Small()
     async with peer_of(returning(protocol)) as peer:
         await peer.handshake()
@@ -88,7 +87,6 @@ async def test_one_buffer_is_filled_in_a_turn(loop: Loop) -> None:
 
 
 async def test_reading_on_comes_before_what_the_protocol_queues(loop: Loop) -> None:
-
     protocol = Small()
     async with peer_of(returning(protocol)) as peer:
         await peer.handshake()
@@ -106,7 +104,6 @@ async def test_reading_on_comes_before_what_the_protocol_queues(loop: Loop) -> N
 
 
 async def test_reading_on_stops_when_the_program_pauses(loop: Loop) -> None:
-
     protocol = Small()
     async with peer_of(returning(protocol)) as peer:
         await peer.handshake()
@@ -125,7 +122,6 @@ async def test_reading_on_stops_when_the_program_pauses(loop: Loop) -> None:
 
 
 async def test_reading_on_stops_with_the_connection(loop: Loop) -> None:
-
     protocol = Small()
     async with peer_of(returning(protocol)) as peer:
         await peer.handshake()
@@ -140,7 +136,6 @@ async def test_reading_on_stops_with_the_connection(loop: Loop) -> None:
 
 
 async def test_the_goodbye_comes_behind_what_small_buffers_take(loop: Loop) -> None:
-
     protocol = Small()
     async with peer_of(returning(protocol)) as peer:
         await peer.handshake()

@@ -44,7 +44,6 @@ async def finish(near: Any, far: Any, transport: Any) -> None:
 
 
 async def test_both_ends_are_upgraded(loop: Loop) -> None:
-
     near, far = Recorder(), Recorder()
     one, two = await pair(loop, near, far)
     one.write(b"plain")
@@ -61,14 +60,10 @@ async def test_both_ends_are_upgraded(loop: Loop) -> None:
     await finish(near, far, client)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio can since 3.11")
-async def test_tls_over_tls(loop: Loop) -> None:
-    size = 300_000
-
-    near, far = Recorder(), BufferedRecorder(70_000)
-    client, server = await pair(loop, near, far)
-    for _ in range(2):
-        client, server = await upgrade(loop, near, far, client, server)
+async def exchange(
+    near: Recorder, far: BufferedRecorder, client: Any, server: Any, size: int = 300_000
+) -> None:
+    """Send in both directions, then close the client."""
     client.write(bytes(size))
     await until(lambda: len(far.data) == size)
     server.write(b"answer")
@@ -76,6 +71,15 @@ async def test_tls_over_tls(loop: Loop) -> None:
     client.close()
     await near.wait_lost()
     await far.wait_lost()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio can since 3.11")
+async def test_tls_over_tls(loop: Loop) -> None:
+    near, far = Recorder(), BufferedRecorder(70_000)
+    client, server = await pair(loop, near, far)
+    for _ in range(2):
+        client, server = await upgrade(loop, near, far, client, server)
+    await exchange(near, far, client, server)
 
 
 class Wire(asyncio.Transport):
@@ -140,19 +144,11 @@ class Wire(asyncio.Transport):
 
 
 async def test_over_a_transport_that_python_made(loop: Loop) -> None:
-    size = 300_000
-
     near, far = Recorder(), BufferedRecorder(5000)
     one, two = Wire(loop, near), Wire(loop, far)
     one.other, two.other = two, one
     client, server = await upgrade(loop, near, far, one, two)
-    client.write(bytes(size))
-    await until(lambda: len(far.data) == size)
-    server.write(b"answer")
-    await near.wait_data(6)
-    client.close()
-    await near.wait_lost()
-    await far.wait_lost()
+    await exchange(near, far, client, server)
 
 
 async def test_a_server_that_speaks_first_and_a_client_that_answers_at_once(loop: Loop) -> None:
@@ -272,7 +268,6 @@ async def test_an_upgraded_reader_stops_the_sender_and_loses_nothing(
 
 @pytest.mark.ours_only("asyncio fails an assertion")
 async def test_paused_writing_stays_paused(loop: Loop) -> None:
-
     near = Recorder()
     with socket_pair() as (left, right):
         one, _ = await loop.create_connection(lambda: near, sock=left)
@@ -297,7 +292,6 @@ async def test_paused_writing_stays_paused(loop: Loop) -> None:
 
 
 async def test_a_failed_upgrade_closes_the_connection(loop: Loop, reports: list[Any]) -> None:
-
     near, far = Recorder(), Recorder()
     one, two = await pair(loop, near, far)
     two.write(b"this is no TLS at all\n")
@@ -309,7 +303,6 @@ async def test_a_failed_upgrade_closes_the_connection(loop: Loop, reports: list[
 
 
 async def test_a_cancelled_upgrade_closes_the_connection(loop: Loop) -> None:
-
     near, far = Recorder(), Recorder()
     one, two = await pair(loop, near, far)
     task = loop.create_task(
@@ -325,7 +318,6 @@ async def test_a_cancelled_upgrade_closes_the_connection(loop: Loop) -> None:
 
 
 async def test_an_upgrade_that_takes_too_long_is_given_up(loop: Loop) -> None:
-
     near, far = Recorder(), Recorder()
     one, _ = await pair(loop, near, far)
     with pytest.raises(ConnectionAbortedError, match="taking longer than 0.02 seconds"):
@@ -340,7 +332,6 @@ async def test_an_upgrade_that_takes_too_long_is_given_up(loop: Loop) -> None:
 
 
 async def test_what_can_carry_tls_is_checked(loop: Loop) -> None:
-
     near, far = Recorder(), Recorder()
     one, two = await pair(loop, near, far)
     with pytest.raises(TypeError, match="sslcontext is expected to be an instance of"):

@@ -77,7 +77,6 @@ def test_two_peers_that_write_before_they_read_do_not_wait_for_each_other(loop: 
 
 
 async def test_what_the_transport_below_was_given_does_not_count(loop: Loop) -> None:
-
     async with writer() as (protocol, transport, _):
         transport.write(bytes(LARGE))
         assert transport.get_write_buffer_size() == 0
@@ -91,7 +90,6 @@ async def test_what_the_transport_below_was_given_does_not_count(loop: Loop) -> 
 
 
 async def test_the_program_goes_on_when_what_was_written_first_is_sent(loop: Loop) -> None:
-
     async with writer() as (protocol, transport, peer):
         for size in (LARGE, MUCH, MUCH):
             transport.write(bytes(size))
@@ -109,7 +107,6 @@ async def test_the_program_goes_on_when_what_was_written_first_is_sent(loop: Loo
 
 
 async def test_without_a_mark_each_write_and_each_read_tells_the_program(loop: Loop) -> None:
-
     async with writer() as (protocol, transport, peer):
         transport.set_write_buffer_limits(high=0)
         expected = ["pause_writing"]
@@ -129,7 +126,6 @@ async def test_without_a_mark_each_write_and_each_read_tells_the_program(loop: L
 
 
 async def test_closing_behind_a_large_write_asks_nobody_to_pause(loop: Loop) -> None:
-
     async with writer() as (protocol, transport, peer):
         transport.write(bytes(LARGE))
         transport.write(b"end")

@@ -154,7 +154,6 @@ def test_without_a_mark_the_program_is_told_of_a_head(loop: Loop, listener: sock
 
 
 async def test_a_client_sends_at_once_too(loop: Loop) -> None:
-
     near, far = socket.socketpair()
     near.setblocking(False)
     peer = Peer(far, server_side=True)

@@ -13,6 +13,7 @@ from ferroloop._compat import logger
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from ferroloop._loop.base import LoopBase, ProtocolFactory
 
@@ -55,13 +56,7 @@ async def connect_read_pipe(
     owner the caller stays, and OSError for a closed descriptor.
     Mirrors asyncio's `connect_read_pipe`.
     """
-    protocol = protocol_factory()
-    waiter = loop.create_future()
-    transport = loop._make_read_pipe_transport(pipe, protocol, waiter)
-    await _connected(transport, waiter)
-    if loop.get_debug():
-        logger.debug("Read pipe %r connected: (%r, %r)", pipe.fileno(), transport, protocol)
-    return transport, protocol
+    return await _connect(loop, loop._make_read_pipe_transport, protocol_factory, pipe, "Read")
 
 
 async def connect_write_pipe(
@@ -73,22 +68,25 @@ async def connect_write_pipe(
     owner the caller stays, and OSError for a closed descriptor.
     Mirrors asyncio's `connect_write_pipe`.
     """
+    return await _connect(loop, loop._make_write_pipe_transport, protocol_factory, pipe, "Write")
+
+
+async def _connect(
+    loop: LoopBase,
+    make: Callable[..., Any],
+    protocol_factory: ProtocolFactory,
+    pipe: Any,
+    kind: str,
+) -> tuple[Any, Any]:
+    """Make the transport and wait for `connection_made`; close it if the caller is cancelled."""
     protocol = protocol_factory()
     waiter = loop.create_future()
-    transport = loop._make_write_pipe_transport(pipe, protocol, waiter)
-    await _connected(transport, waiter)
-    if loop.get_debug():
-        logger.debug("Write pipe %r connected: (%r, %r)", pipe.fileno(), transport, protocol)
-    return transport, protocol
-
-
-async def _connected(
-    transport: _native.ReadPipeTransport | _native.WritePipeTransport,
-    waiter: asyncio.Future[None],
-) -> None:
-    """Wait until `connection_made` has run; close the transport if the caller is cancelled."""
+    transport = make(pipe, protocol, waiter)
     try:
         await waiter
     except BaseException:
         transport.close()
         raise
+    if loop.get_debug():
+        logger.debug(f"{kind} pipe %r connected: (%r, %r)", pipe.fileno(), transport, protocol)
+    return transport, protocol

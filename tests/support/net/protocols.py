@@ -16,27 +16,15 @@ def returning(protocol: P) -> Callable[[], P]:
     return lambda: protocol
 
 
-class Recorder(asyncio.Protocol):
-    """Remembers events in order, and the bytes."""
+class Remembering(asyncio.BaseProtocol):
+    """Remembers events in order. Holds no transport, so that the test decides who does."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
-        self.data = bytearray()
-        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self.lost: Exception | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.events.append("connection_made")
-        self.transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        assert type(data) is bytes
-        self.events.append("data_received")
-        self.data += data
-
-    def eof_received(self) -> bool | None:
-        self.events.append("eof_received")
-        return None
 
     def pause_writing(self) -> None:
         self.events.append("pause_writing")
@@ -56,9 +44,35 @@ class Recorder(asyncio.Protocol):
         await until(lambda: self.is_lost)
         return self.lost
 
+
+class _Receiving(Remembering):
+    """Remembers its transport, and the bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data = bytearray()
+        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.transport = cast("asyncio.Transport", transport)
+
+    def eof_received(self) -> bool | None:
+        self.events.append("eof_received")
+        return None
+
     async def wait_data(self, size: int) -> bytes:
         await until(lambda: len(self.data) >= size)
         return bytes(self.data)
+
+
+class Recorder(_Receiving, asyncio.Protocol):
+    """Remembers events in order, and the bytes."""
+
+    def data_received(self, data: bytes) -> None:
+        assert type(data) is bytes
+        self.events.append("data_received")
+        self.data += data
 
 
 class Lenient(Recorder):
@@ -69,20 +83,13 @@ class Lenient(Recorder):
         return True
 
 
-class BufferedRecorder(asyncio.BufferedProtocol):
+class BufferedRecorder(_Receiving, asyncio.BufferedProtocol):
     """The same for a protocol that lends its buffer."""
 
     def __init__(self, size: int = 1024) -> None:
+        super().__init__()
         self.buffer = bytearray(size)
         self.hints: list[int] = []
-        self.events: list[str] = []
-        self.data = bytearray()
-        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
-        self.lost: Exception | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.events.append("connection_made")
-        self.transport = cast("asyncio.Transport", transport)
 
     def get_buffer(self, sizehint: int) -> Any:
         self.hints.append(sizehint)
@@ -91,15 +98,3 @@ class BufferedRecorder(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self.events.append("buffer_updated")
         self.data += self.buffer[:nbytes]
-
-    def eof_received(self) -> bool | None:
-        self.events.append("eof_received")
-        return None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.events.append("connection_lost")
-        self.lost = exc
-
-    async def wait_lost(self) -> Exception | None:
-        await until(lambda: "connection_lost" in self.events)
-        return self.lost

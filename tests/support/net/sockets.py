@@ -94,6 +94,17 @@ def receive_exactly(sock: socket.socket, size: int) -> bytes:
     return data
 
 
+async def receive_in_turns(sock: socket.socket, size: int, most: int = 1 << 16) -> bytes:
+    """Receive so many bytes, at most `most` at once, while the loop runs."""
+    received = bytearray()
+    while len(received) < size:
+        try:
+            received += sock.recv(most)
+        except BlockingIOError:
+            await asyncio.sleep(0)
+    return bytes(received)
+
+
 async def drain_socket(sock: socket.socket, size: int) -> int:
     """Read so many bytes while the loop runs; fewer when the peer ends."""
     loop = asyncio.get_running_loop()

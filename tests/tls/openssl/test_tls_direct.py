@@ -442,7 +442,6 @@ def test_an_error_is_not_left_for_the_next_connection() -> None:
 
 
 async def test_a_program_may_use_the_ssl_object_itself(loop: asyncio.AbstractEventLoop) -> None:
-
     recorder = Recorder()
     async with peer_of(lambda: recorder) as peer:
         await peer.handshake()

@@ -43,7 +43,6 @@ def context_of(version: ssl.TLSVersion) -> ssl.SSLContext:
 async def test_the_peers_goodbye_is_one(
     loop: Loop, version: ssl.TLSVersion, factory: type[Recorder | BufferedRecorder]
 ) -> None:
-
     protocol = factory()
     async with peer_of(returning(protocol), context_of(version)) as peer:
         await peer.handshake()
@@ -57,7 +56,6 @@ async def test_the_peers_goodbye_is_one(
 
 @BOTH
 async def test_closing_waits_for_the_peers_goodbye(loop: Loop, version: ssl.TLSVersion) -> None:
-
     protocol = Recorder()
     async with peer_of(returning(protocol), context_of(version)) as peer:
         await peer.handshake()

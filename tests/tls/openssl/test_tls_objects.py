@@ -48,7 +48,6 @@ class Short(ssl.SSLObject):
 
 
 async def test_a_read_may_take_a_length_only(loop: Loop) -> None:
-
     protocol = Recorder()
     async with peer_of(returning(protocol), context_of(Short)) as peer:
         await peer.handshake()
@@ -65,7 +64,6 @@ async def test_a_read_may_take_a_length_only(loop: Loop) -> None:
 async def test_a_read_without_a_buffer_does_not_do_for_a_buffered_protocol(
     loop: Loop, reports: Reports
 ) -> None:
-
     protocol = ViewRecorder()
     async with peer_of(returning(protocol), context_of(Short)) as peer:
         await peer.handshake()
@@ -122,7 +120,6 @@ class Calls(ssl.SSLObject):
 
 @LATE
 async def test_the_calls_are_those_of_asyncio(loop: Loop) -> None:
-
     Calls.seen = []
     protocol = Recorder()
     async with peer_of(returning(protocol), context_of(Calls)) as peer:
@@ -152,7 +149,6 @@ async def test_the_calls_are_those_of_asyncio(loop: Loop) -> None:
 
 @LATE
 async def test_the_calls_for_a_buffered_protocol_are_those_of_asyncio(loop: Loop) -> None:
-
     Calls.seen = []
     protocol = ViewRecorder(10)
     async with peer_of(returning(protocol), context_of(Calls)) as peer:
@@ -398,7 +394,6 @@ def test_a_memory_that_lies_breaks_nothing_but_its_connection(
 async def test_a_memory_of_another_class_is_called(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-
     Memory.seen.clear()
     protocol = Recorder()
     async with in_memories(protocol, monkeypatch) as peer:
