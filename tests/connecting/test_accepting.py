@@ -1,4 +1,4 @@
-"""Accepting: what the kernel may answer, and what becomes of the listener."""
+"""Accepting: errors of accept(2), and closing the listener."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def test_a_server_that_is_closed_while_it_backs_off_stays_closed(
 
 @pytest.mark.slow
 @pytest.mark.ours_only("asyncio reports it once for each place in the backlog")
-async def test_a_listener_that_its_owner_closes_while_it_backs_off_takes_nobodys_place(
+async def test_a_listener_closed_while_it_backs_off_does_not_take_over_a_reused_descriptor(
     loop: Loop, reports: Reports
 ) -> None:
     listener = listening()

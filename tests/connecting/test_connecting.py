@@ -19,7 +19,7 @@ Loop = asyncio.AbstractEventLoop
 
 
 def free_port() -> int:
-    """A port of this machine on which nobody listens."""
+    """A port of this machine without a listener."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
@@ -77,7 +77,7 @@ async def test_a_local_address_in_use_is_named(loop: Loop) -> None:
             )
 
 
-async def test_nobody_listening_is_refused_with_the_address(loop: Loop) -> None:
+async def test_a_closed_port_is_refused_with_the_address(loop: Loop) -> None:
     port = free_port()
 
     with pytest.raises(ConnectionRefusedError) as caught:
@@ -128,7 +128,7 @@ async def test_the_next_address_is_tried_when_one_fails(loop: Loop) -> None:
         await finish(transport, protocol)
 
 
-async def test_every_addresss_error_is_told(loop: Loop) -> None:
+async def test_the_error_of_every_address_is_reported(loop: Loop) -> None:
     first, second = ("127.0.0.1", free_port()), ("127.0.0.2", free_port())
 
     with Resolving(loop, [first, second]):

@@ -1,4 +1,4 @@
-"""create_connection to a numeric address, which native code makes: nobody must notice."""
+"""create_connection to a numeric address, which native code makes: it behaves as for any other address."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_a_factory_that_raises_leaves_no_socket(loop: Loop) -> None:
             await loop.create_connection(lambda: 1 // 0, *listener.getsockname())  # type: ignore[type-var] # that is the test
 
 
-async def test_a_port_out_of_range_is_told_as_by_the_socket(loop: Loop) -> None:
+async def test_a_port_out_of_range_is_the_sockets_own_error(loop: Loop) -> None:
     with pytest.raises(OverflowError, match="port must be 0-65535"):
         await loop.create_connection(Recorder, "127.0.0.1", 65536)
     with pytest.raises(OSError, match="getaddrinfo|Address family|not known|not supported"):

@@ -1,4 +1,4 @@
-"""Servers: every method of theirs, as each version has it."""
+"""Servers: every method, as in each Python version."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ async def test_wait_closed_waits_for_the_connections(loop: Loop) -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12, 1), reason="since 3.12.1 it waits (gh-79033)")
-async def test_a_cancelled_wait_closed_disturbs_nobody(loop: Loop) -> None:
+async def test_a_cancelled_wait_closed_leaves_the_others_waiting(loop: Loop) -> None:
     serving = Serving()
     server = await serving.start()
     client = await serving.connect()
@@ -302,7 +302,7 @@ async def test_one_port_is_served_by_one_server_for_each_protocol(
 
 @pytest.mark.parametrize("host", [None, "", ["::", "0.0.0.0"]])
 async def test_every_interface_means_a_socket_for_each_protocol(loop: Loop, host: Any) -> None:
-    # The port is free on one of them; nobody else binds it on both in the meantime.
+    # The port is free on one of them; no other program binds it on both in the meantime.
     for attempt in range(20):
         with listening(socket.AF_INET6) as free:
             port = free.getsockname()[1]

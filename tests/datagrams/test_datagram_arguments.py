@@ -1,4 +1,4 @@
-"""What create_datagram_endpoint refuses, and what it leaves behind then."""
+"""Arguments that create_datagram_endpoint refuses, without leaving a descriptor open."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ async def test_other_buffers_are_sent(loop: Loop, kind_of_data: Any) -> None:
     await server.close()
 
 
-async def test_a_refused_datagram_is_told_and_the_endpoint_lives_on(loop: Loop) -> None:
+async def test_a_refused_datagram_is_reported_and_the_endpoint_stays_open(loop: Loop) -> None:
     server = await endpoint(local_addr=HERE)
     address = server.address
     await server.close()
@@ -143,7 +143,7 @@ async def test_a_refused_datagram_is_told_and_the_endpoint_lives_on(loop: Loop) 
     await client.close()
 
 
-async def test_an_endpoint_with_a_peer_sends_to_nobody_else(loop: Loop) -> None:
+async def test_an_endpoint_with_a_peer_sends_to_that_peer_only(loop: Loop) -> None:
     server = await endpoint(local_addr=HERE)
     client = await endpoint(remote_addr=server.address)
     client.transport.sendto(b"1", server.address)

@@ -96,7 +96,7 @@ def test_readers_from_another_thread_are_refused(debug_loop: Loop) -> None:
 
         run(debug_loop, main())
         debug_loop.remove_reader(near)
-    # asyncio's selector loop does not check this; whoever does must use the same words.
+    # asyncio's selector loop does not check this. A loop that does must use the same words.
     assert all("Non-thread-safe operation" in str(error) for error in errors)
 
 

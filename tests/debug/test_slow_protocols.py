@@ -108,7 +108,9 @@ async def test_the_calls_of_a_connection_are_named(
     assert_named(lines.only("<Server.eof_received("), "Server.eof_received", kind, peer)
     for name in ("connection_made", "connection_lost"):
         # The class of the protocol, also where the method is inherited.
-        found = re.compile(rf"<Server\.{name}\(|<Handle (?:_Receiving|Remembering)\.{name}\(.* protocol=Server ")
+        found = re.compile(
+            rf"<Server\.{name}\(|<Handle (?:_Receiving|Remembering)\.{name}\(.* protocol=Server "
+        )
         (line,) = filter(found.match, lines.texts)
         assert f" transport=<{kind}" in line, line
         assert line.endswith(f" peer={peer!r}>"), line

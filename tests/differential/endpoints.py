@@ -1,4 +1,4 @@
-"""The sockets of a program: bare descriptors with readers and writers, and transports.
+"""The sockets of a program: descriptors with readers and writers, and transports.
 
 Every pair has a near end, which the loop works with, and a far end, which the program itself reads
 and writes without the loop.  Whatever the far end does is therefore done at once and in one place.

@@ -1,4 +1,4 @@
-"""What happens on ferroloop happens in the order in which it happens on asyncio."""
+"""The same events in the same order on ferroloop and on asyncio."""
 
 from __future__ import annotations
 

@@ -283,7 +283,7 @@ def test_it_is_refused_as_asyncio_refuses_it(loop: Loop, case: Case) -> None:
         ("time", (), {"self": 1}),
     ],
 )
-def test_wrong_arguments_are_told_in_the_words_of_python(
+def test_wrong_arguments_are_reported_in_pythons_words(
     loop: Loop, name: str, arguments: tuple[int, ...], keywords: dict[str, Any]
 ) -> None:
     words = {}

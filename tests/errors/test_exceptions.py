@@ -150,7 +150,7 @@ def test_an_interrupt_in_the_handler_leaves_the_loop(
     run_turns(loop)
 
 
-def test_an_exception_that_nobody_fetched_is_reported(loop: Loop, reports: Reports) -> None:
+def test_an_exception_that_was_never_retrieved_is_reported(loop: Loop, reports: Reports) -> None:
     async def main() -> None:
         raise Boom
 

@@ -1,4 +1,4 @@
-"""Callbacks of protocols that raise: what they wrote before, and what an interrupt must not lose."""
+"""Callbacks of protocols that raise: data written before the exception is sent, and an interrupt loses none."""
 
 from __future__ import annotations
 

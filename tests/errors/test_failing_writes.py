@@ -1,4 +1,4 @@
-"""Writes that fail: the end of the connection comes where asyncio, whose write itself fails, puts it."""
+"""Writes that fail: connection_lost comes in the same turn as on asyncio."""
 
 from __future__ import annotations
 

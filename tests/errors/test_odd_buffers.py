@@ -1,4 +1,4 @@
-"""Buffers that lie about their length, change it, or are kept: what is sent and received is theirs alone."""
+"""Buffers that report a wrong length, change it, or are kept: only their own bytes are sent and received."""
 
 from __future__ import annotations
 

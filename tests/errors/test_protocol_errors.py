@@ -91,7 +91,7 @@ async def test_an_error_in_connection_lost_is_reported_and_the_socket_closed(
 
 
 @pytest.mark.parametrize("method", ["pause_writing", "resume_writing"])
-async def test_an_error_in_flow_control_is_reported_and_the_connection_lives(
+async def test_an_error_in_flow_control_is_reported_and_the_connection_stays_open(
     loop: Loop, pair: Pair, reports: Reports, method: str
 ) -> None:
     near, far = pair

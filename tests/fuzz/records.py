@@ -165,7 +165,7 @@ async def attack(address: tuple[str, int], choices: random.Random) -> None:
                 await peer.send(*messages)
                 await asyncio.wait_for(peer.read(sum(map(len, messages))), PATIENCE)
             if choices.random() < 0.5:
-                await peer.send_raw(peer.goodbye())
+                await peer.send_raw(peer.close_notify())
         except asyncio.TimeoutError:
             pass
 

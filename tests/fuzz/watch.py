@@ -1,4 +1,4 @@
-"""What counts as broken: exceptions that only a fault of the native code can raise."""
+"""Which exceptions count as a fault: those that only broken native code raises."""
 
 from __future__ import annotations
 

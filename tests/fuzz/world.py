@@ -1,4 +1,4 @@
-"""What random actions act on: a loop, and whatever the actions have made so far."""
+"""What random actions act on: a loop, and everything that the actions have made so far."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asynchronous generators: closed by the loop when nobody finishes them."""
+"""Asynchronous generators: closed by the loop when they are not run to their end."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_dropped_generator_is_closed_by_the_loop(loop: Loop) -> None:
     assert ended == ["closed"]
 
 
-def test_a_generator_that_nobody_keeps_is_not_kept_by_the_loop(loop: Loop) -> None:
+def test_an_unreferenced_generator_is_not_kept_by_the_loop(loop: Loop) -> None:
     ended: list[str] = []
 
     async def main() -> weakref.ref[AsyncGenerator[int, None]]:

@@ -1,4 +1,4 @@
-"""Connections that outlive their loop: nothing of them is left when they are ended."""
+"""Connections that outlive their loop are freed when they end."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_tls_ended_after_its_loop_was_closed_ends_the_connection(
     reports.clear()
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="nobody waits before 3.12")
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="wait_closed does not wait before 3.12")
 @pytest.mark.ours_only("asyncio raises and leaves the connection to the collector")
 def test_a_connection_whose_server_is_waited_for_ends_in_silence(loop: Loop) -> None:
     accepted = Recorder()
@@ -127,5 +127,5 @@ def test_a_connection_whose_server_is_waited_for_ends_in_silence(loop: Loop) -> 
         accepted.transport.close()
         far.settimeout(PATIENCE)
         assert far.recv(1) == b""
-    # It is pending for ever, and nobody shall complain.
+    # It stays pending: asyncio must not warn about it.
     waiting[0]._log_destroy_pending = False  # type: ignore[attr-defined]

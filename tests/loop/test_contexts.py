@@ -304,7 +304,7 @@ def test_a_task_of_a_thread_has_the_threads_context(loop: Loop) -> None:
 
 async def test_an_executors_function_is_not_in_the_callers_context(loop: Loop) -> None:
     variable.set("of the caller")
-    # The executor's thread begins with the context of whoever starts it, if Python is told so.
+    # The executor's thread begins with the context of the thread that starts it, if Python is configured so.
     inherits = getattr(sys.flags, "thread_inherit_context", 0)
     seen = await loop.run_in_executor(None, value)
     assert seen == ("of the caller" if inherits else "unset")

@@ -1,4 +1,4 @@
-"""run_in_executor and the default executor's life."""
+"""run_in_executor, and starting and ending the default executor."""
 
 from __future__ import annotations
 

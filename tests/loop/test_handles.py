@@ -88,7 +88,7 @@ def test_a_handle_that_has_run_lets_go_of_nothing_that_its_text_needs(loop: Loop
     assert "callback" in repr(handle)
 
 
-def test_a_handle_that_nobody_keeps_is_freed_after_its_run(loop: Loop) -> None:
+def test_an_unreferenced_handle_is_freed_after_its_run(loop: Loop) -> None:
     argument = Payload()
     gone = weakref.ref(argument)
     loop.call_soon(callback, argument)
@@ -181,10 +181,10 @@ def test_a_handle_can_be_referred_to_weakly(loop: Loop) -> None:
 
 @pytest.mark.parametrize("kept", ["strongly", "weakly", "not at all"])
 @pytest.mark.parametrize("how", ["call_soon", "call_soon_threadsafe"])
-def test_callbacks_run_in_order_whoever_keeps_their_handles(
+def test_callbacks_run_in_order_whether_or_not_their_handles_are_kept(
     loop: Loop, how: str, kept: str
 ) -> None:
-    """A handle that nobody keeps may not exist any more when its callback runs; the others do."""
+    """A handle that is not kept may have been reused when its callback runs; the others exist."""
     call = getattr(loop, how)
     seen: list[tuple[object, ...]] = []
     handles = []
@@ -214,7 +214,7 @@ def test_callbacks_run_in_order_whoever_keeps_their_handles(
 
 
 @pytest.mark.parametrize("how", ["call_soon", "call_soon_threadsafe"])
-def test_a_failed_callback_is_reported_with_a_handle_though_nobody_kept_it(
+def test_a_failed_callback_is_reported_with_a_handle_that_was_not_kept(
     loop: Loop, how: str
 ) -> None:
     call = getattr(loop, how)

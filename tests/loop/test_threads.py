@@ -1,4 +1,4 @@
-"""call_soon_threadsafe: the one door from other threads."""
+"""call_soon_threadsafe: the only call of a loop that other threads may make."""
 
 from __future__ import annotations
 

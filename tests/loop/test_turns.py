@@ -1,4 +1,4 @@
-"""What comes of one poll: each transport is served once a turn, and others have their turn."""
+"""One poll: each transport is served once a turn, and callbacks run in between."""
 
 from __future__ import annotations
 

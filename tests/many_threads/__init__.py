@@ -1,1 +1,1 @@
-"""What loops promise to other threads, and what they survive of them, with several threads at once."""
+"""Loops used from several threads at once: allowed calls work, forbidden ones do not crash."""

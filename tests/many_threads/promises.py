@@ -1,4 +1,4 @@
-"""What any thread may do with a loop, done by several at once."""
+"""Calls that any thread may make, made by several threads at once."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], int]) -> int:
 
 
 def generators_that_other_threads_drop_are_closed_in_their_loop(new_loop: Factory) -> None:
-    """The finalizer hook runs in whatever thread lets go of an asynchronous generator."""
+    """The finalizer hook runs in the thread that drops the last reference to an asynchronous generator."""
     closed: list[int] = []
     count = 200
     dropped: queue.SimpleQueue[object] = queue.SimpleQueue()

@@ -1,4 +1,4 @@
-"""Promises to other threads are kept, and trespasses survived, by several threads at once."""
+"""Allowed calls from other threads work, and forbidden ones do not crash the process."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What no thread but the loop's may do, done all the same: nothing is promised but that the process lives.
+"""Calls that only the loop's thread may make, made from other threads: the process must survive.
 
-Exceptions are as good as success, so they are passed over; what must not happen is that the process dies, that the
+Exceptions are allowed. What must not happen is that the process crashes, that the
 collector finds what it cannot visit, or that the loop cannot be stopped afterwards.
 """
 
@@ -106,7 +106,7 @@ async def _unwatch(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None
 
 
 def _on_transport(transport: Any, protocol: asyncio.BaseProtocol) -> list[Deed]:
-    """Whatever can be called on a transport, except what ends it."""
+    """Every call of a transport except those that end it."""
     return [
         lambda: transport.write(b"data" * random.randrange(100)),
         lambda: transport.write(bytearray(70_000)),
@@ -191,7 +191,7 @@ async def _tls(loop: asyncio.AbstractEventLoop) -> Any:
         transport.abort()
         server.close()
 
-    # Not `read` and `write`: `ssl` itself dies of them while its `MemoryBIO`s are used, without a loop too.
+    # Not `read` and `write`: `ssl` itself crashes on them while its `MemoryBIO`s are used, without a loop too.
     more: list[Deed] = [
         lambda: tls.pending(),
         lambda: tls.getpeercert(True),

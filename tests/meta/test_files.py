@@ -1,4 +1,4 @@
-"""Every file says what it is for, and none grows past what one can hold in mind."""
+"""Every file opens with its purpose, and files and folders stay small."""
 
 from __future__ import annotations
 

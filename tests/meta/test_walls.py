@@ -40,7 +40,7 @@ def _lines(paths: list[Path], pattern: str) -> list[str]:
     ]
 
 
-def test_unsafe_code_lives_in_sys_and_py() -> None:
+def test_unsafe_code_is_in_sys_and_py_only() -> None:
     # `unsafe_code` is the lint's name, `unsafe(...)` an attribute's; `unsafe` alone opens unsafe code.
     assert not _lines(_outside("sys", "py"), r"\bunsafe\b(?!\()")
 

@@ -1,4 +1,4 @@
-"""What a monitor refuses, what it survives, and that it keeps nothing alive."""
+"""Bad arguments and callbacks of monitors; a monitor keeps nothing alive."""
 
 from __future__ import annotations
 

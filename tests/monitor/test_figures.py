@@ -318,7 +318,7 @@ def test_a_function_may_be_given_before_the_start(loop: ferroloop.Loop) -> None:
         run(loop, until(lambda: calls))
 
 
-def test_the_end_is_told(loop: ferroloop.Loop) -> None:
+def test_the_end_is_reported(loop: ferroloop.Loop) -> None:
     ends: list[str] = []
     monitor = ferroloop.Monitor(loop)
     monitor.at_stop(lambda: ends.append(f"closed={loop.is_closed()}"))

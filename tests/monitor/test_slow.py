@@ -171,7 +171,9 @@ async def test_what_a_pipe_brings_is_named(loop: ferroloop.Loop, seen: Seen) -> 
     os.close(write_end)
 
 
-async def test_time_is_told_once_by_the_innermost_call(loop: ferroloop.Loop, pair: Pair) -> None:
+async def test_time_is_reported_once_by_the_innermost_call(
+    loop: ferroloop.Loop, pair: Pair
+) -> None:
     seen = Seen()
     ours, theirs = pair
 

@@ -1,4 +1,4 @@
-"""blockbuster, which raises where a coroutine blocks the loop: our calls need no rules of its own.
+"""blockbuster, which raises where a coroutine blocks the loop, accepts ferroloop's calls without extra rules.
 
 It knows asyncio's own blocking calls by their files and functions. It changes built-in types, so it runs in
 a process of its own, once for all calls.

@@ -1,4 +1,4 @@
-"""One interpreter a process, the main one: others are refused, and disturb nothing."""
+"""Only the main interpreter of a process can import ferroloop; others are refused without side effects."""
 
 from __future__ import annotations
 

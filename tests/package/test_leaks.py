@@ -240,7 +240,7 @@ async def of_a_timeout() -> tuple[Any, ...]:
     ],
     ids=lambda make: make.__name__,
 )
-def test_what_is_finished_is_freed_while_the_loop_lives(loop: Loop, make: Maker) -> None:
+def test_finished_objects_are_freed_while_the_loop_is_open(loop: Loop, make: Maker) -> None:
     async def main() -> list[weakref.ref[Any]]:
         return [weakref.ref(thing) for thing in await make()]
 

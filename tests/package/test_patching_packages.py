@@ -221,7 +221,7 @@ def test_the_loop_calls_no_public_function_of_asyncio(kind: str) -> None:
 
 
 @pytest.mark.ours_only("asyncio's loop calls Handle._run")
-def test_aiodebug_is_never_told(kind: str) -> None:
+def test_aiodebug_is_never_called(kind: str) -> None:
     """docs/compatibility.md says so, and that debug mode and metrics() tell what it would."""
     need("aiodebug")
     source = """

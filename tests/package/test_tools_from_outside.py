@@ -1,4 +1,4 @@
-"""What looks into a running process from outside finds on our loop what it finds on asyncio's.
+"""Debuggers and profilers see the same on ferroloop's loop as on asyncio's.
 
 docs/guides/debuggers-and-profilers.md says how py-spy and austin, which are no part of Python, were tried.
 """

@@ -275,7 +275,7 @@ async def test_a_cancelled_connect_closes_the_pipe(loop: Loop) -> None:
     os.close(w)
 
 
-def test_a_transport_that_nobody_closed_warns_and_closes(new_loop: Factory) -> None:
+def test_an_unclosed_transport_warns_and_closes(new_loop: Factory) -> None:
     r, w = os.pipe()
     loop = new_loop()
     transport, _ = run(loop, reading_of(r))

@@ -49,7 +49,7 @@ def test_a_partly_read_descriptor_is_reported_again(loop: Loop, pair: Pair) -> N
     loop.remove_reader(near)
 
 
-def test_a_descriptor_that_nobody_reads_is_reported_every_turn(loop: Loop, pair: Pair) -> None:
+def test_an_unread_descriptor_is_reported_every_turn(loop: Loop, pair: Pair) -> None:
     near, far = pair
     seen: list[int] = []
     far.send(b"x")

@@ -471,7 +471,7 @@ def test_what_a_python_handler_writes_is_sent(loop: Loop, *, raises: bool) -> No
         loop.call_soon_threadsafe(loop.stop)
 
     def park() -> None:
-        # Nobody but the interrupted wait brings the signal.
+        # Only the interrupted wait reports the signal.
         signal.set_wakeup_fd(-1)
         signal.setitimer(signal.ITIMER_REAL, 0.02)
 

@@ -1,4 +1,4 @@
-"""Look-ups of names: in threads of the loop's own, shared by equal ones, given up when cancelled."""
+"""Name look-ups: they run in the loop's threads, equal ones share a result, cancelled ones are given up."""
 
 from __future__ import annotations
 

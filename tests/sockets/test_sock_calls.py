@@ -362,7 +362,7 @@ async def test_a_number_that_is_another_socket_now_is_watched_anew(loop: Loop) -
             assert await waiting == b"data"
 
 
-async def test_a_duplicate_that_lives_on_disturbs_nobody(loop: Loop) -> None:
+async def test_a_duplicate_that_stays_open_causes_no_events(loop: Loop) -> None:
     with contextlib.ExitStack() as kept:
         for _ in range(3):
             with socket_pair() as (near, far):

@@ -57,7 +57,7 @@ def test_others_have_their_turn(loop: Loop, slow: tuple[Slow, socket.socket]) ->
 
 
 @pytest.mark.ours_only("asyncio watches a socket that is gone")
-async def test_closing_it_between_two_turns_is_told(
+async def test_closing_it_between_two_turns_is_reported(
     loop: Loop, slow: tuple[Slow, socket.socket]
 ) -> None:
     near, _ = slow
@@ -70,7 +70,7 @@ async def test_closing_it_between_two_turns_is_told(
 
 
 @pytest.mark.ours_only("asyncio sends in the callback of the event")
-def test_closing_it_when_it_could_go_on_is_told(loop: Loop) -> None:
+def test_closing_it_when_it_could_go_on_is_reported(loop: Loop) -> None:
     near, far = socket.socketpair()
     near.setblocking(False)
     with near, far:

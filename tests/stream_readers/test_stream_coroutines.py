@@ -1,4 +1,4 @@
-"""What the native streams' coroutines are beside the bytes they return: asyncio's in every way."""
+"""The coroutines of native streams behave as asyncio's: send, throw, close, repr, warnings."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ async def test_what_is_thrown_may_be_a_class_or_an_instance(
 
 
 @pytest.mark.parametrize("name", ["readline", "drain"])
-async def test_a_coroutine_that_nobody_awaits_warns(
+async def test_a_coroutine_that_is_never_awaited_warns(
     loop: Loop, streams: ModuleType, name: str
 ) -> None:
     reader = streams.StreamReader(loop=loop)

@@ -1,4 +1,4 @@
-"""Transports that nobody has closed: reported and closed when the collector finds them."""
+"""Unclosed transports: reported and closed when the collector finds them."""
 
 from __future__ import annotations
 
@@ -254,7 +254,7 @@ async def test_one_that_was_brought_back_can_be_closed(loop: Loop, make: Maker) 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="wait_closed does not wait")
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_a_thread_may_run_the_collector(loop: Loop, kind: str) -> None:
-    """Whoever waits for the server that the connection belongs to goes on."""
+    """A task that waits for the connection's server goes on."""
     collected = threading.Event()
 
     def collect() -> None:

@@ -48,7 +48,7 @@ class Pausing(asyncio.Protocol):
         self._pause("data")
 
     def error_received(self, exc: Exception) -> None:
-        """Nobody has to know."""
+        """Ignored."""
 
     def _pause(self, when: str) -> None:
         if when != self._pauses:
@@ -178,7 +178,7 @@ async def test_a_paused_pipe(loop: Loop, kind: str, pauses: str) -> None:
 
 
 class Writer(asyncio.BaseProtocol):
-    """Holds its transport, and nobody holds it."""
+    """Holds its transport; the test holds neither."""
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport

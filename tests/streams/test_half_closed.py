@@ -66,7 +66,9 @@ class Forgetful(asyncio.Protocol):
 
 @forgotten
 @pytest.mark.parametrize("written", [0, 10, 100_000])
-async def test_a_kept_end_that_nobody_holds_is_collected(loop: Loop, written: int) -> None:
+async def test_an_unreferenced_half_closed_connection_is_collected(
+    loop: Loop, written: int
+) -> None:
     Forgetful.ended = 0
     Forgetful.written = written
 

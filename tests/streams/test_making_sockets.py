@@ -1,4 +1,4 @@
-"""What a program does while a transport makes the Python socket that it is asked for."""
+"""Programs that act on a transport while it makes its Python socket."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ async def test_the_same_question(loop: Loop, meanwhile: Any, before: bool) -> No
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 async def test_the_end_of_the_connection(loop: Loop, meanwhile: Any, before: bool) -> None:
-    """Another file may have the number at once, and nobody closes that."""
+    """Another file may get the number at once, and must stay open."""
     others: list[int] = []
 
     def ends(transport: Any) -> None:

@@ -1,4 +1,4 @@
-"""Sockets that the program holds too: closed, duplicated, forked behind the loop's back."""
+"""Sockets that the program holds too, and closes, duplicates or passes on by fork."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ class Pretender:
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 @pytest.mark.parametrize("datagrams", [False, True])
-def test_a_socket_may_be_something_that_only_says_so(loop: Loop, datagrams: bool) -> None:
+def test_an_object_that_claims_to_be_a_socket_is_accepted(loop: Loop, datagrams: bool) -> None:
     kind = socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM
 
     async def main() -> socket.socket:
@@ -279,7 +279,7 @@ class Told(socket.socket):
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_a_transport_that_nobody_closed_closes_its_socket_as_the_program_would(loop: Loop) -> None:
+def test_an_unclosed_transport_closes_its_socket_as_the_program_would(loop: Loop) -> None:
     async def main() -> Any:
         mine, peer = socket.socketpair()
         sock = Told(fileno=mine.detach())
@@ -455,7 +455,7 @@ async def test_two_waits_by_two_objects_of_one_descriptor_leave_the_loop_asleep(
         received = loop.create_task(loop.sock_recv(twin, 10))
         for _ in range(3):
             await asyncio.sleep(0)
-        # Nothing is queued but this task, turn after turn: nobody is woken for nothing.
+        # Only this task is queued in each turn: the other tasks are not woken without need.
         for _ in range(10):
             assert not list(getattr(loop, "_ready", ()))
             await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Frameworks whose handlers send a piece of a response and then block: each piece arrives before."""
+"""Handlers of frameworks that send a part of a response and then block: the part has arrived before."""
 
 from __future__ import annotations
 

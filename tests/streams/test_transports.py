@@ -1,4 +1,4 @@
-"""Stream transports: their life, from connection_made to connection_lost."""
+"""Stream transports, from connection_made to connection_lost."""
 
 from __future__ import annotations
 
@@ -400,7 +400,7 @@ def test_a_lost_connection_is_let_go(loop: Loop, pair: Pair) -> None:
     assert gone() is None
 
 
-def test_a_transport_that_nobody_closed_complains(loop: Loop, reports: Reports) -> None:
+def test_an_unclosed_transport_warns(loop: Loop, reports: Reports) -> None:
     near, far = socket.socketpair()
     near.setblocking(False)
     with far:

@@ -164,7 +164,7 @@ async def test_a_file_that_another_server_made_meanwhile_is_kept(
     assert not os.path.exists(path)
 
 
-async def test_nobody_listening_is_an_error_with_the_kernels_number(
+async def test_a_closed_port_is_an_error_with_the_kernels_errno(
     loop: Loop, folder: pathlib.Path
 ) -> None:
     with pytest.raises(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""What is written is sent at once: whatever a program does next in the same callback finds it sent.
+"""Written data is sent at once: code that runs later in the same callback finds it sent.
 
 The one exception is the head of a response whose body is to come, which waits for it.
 """

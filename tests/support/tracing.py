@@ -1,4 +1,4 @@
-"""An exception at a chosen step of a program: what Ctrl-C does at a moment that cannot be chosen."""
+"""Raises an exception at a chosen step of a program, as Ctrl-C does at a random one."""
 
 from __future__ import annotations
 

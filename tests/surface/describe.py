@@ -25,7 +25,7 @@ _KINDS = (
     asyncio.StreamWriter,
     contextvars.Context,
 )
-"""Of what a thing may be an instance, the narrowest first; its own class is nobody's business."""
+"""The classes by which a result is described, the narrowest first; its exact class does not matter."""
 
 LONG = 1000
 """Of a text, so many characters count."""

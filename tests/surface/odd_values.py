@@ -1,4 +1,4 @@
-"""Values that calls are not made for, by name, so that each loop gets one of its own."""
+"""Wrong and odd values for arguments, by name; each loop gets new ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Number:
 
 
 class _Refuses:
-    """Something that raises whatever is asked of it."""
+    """An object whose every special method raises."""
 
     def __index__(self) -> int:
         raise ArithmeticError("no index")

@@ -1,4 +1,4 @@
-"""A case's hand: what it calls on one loop, and what is written down about each call.
+"""Runs the steps of a case on one loop and records the result of each.
 
 A case is a function, plain or a coroutine function, that gets a Probe. Plain ones run outside of
 the loop. What they attempt, note, report, warn and log becomes the case's record.

@@ -1,4 +1,4 @@
-"""Whatever a call is given, it answers or refuses as asyncio does, and no descriptor is lost."""
+"""A call with odd arguments returns or raises what asyncio's does, and leaves no descriptor open."""
 
 from __future__ import annotations
 

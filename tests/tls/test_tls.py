@@ -252,7 +252,7 @@ async def test_tls_with_protocols_and_flow_control(loop: Loop) -> None:
     server.close()
 
 
-async def test_an_end_without_goodbye_still_delivers_the_data(loop: Loop) -> None:
+async def test_an_end_without_close_notify_still_delivers_the_data(loop: Loop) -> None:
     server, protocols = await recording_server(loop)
     client = Recorder()
     transport, _ = await loop.create_connection(

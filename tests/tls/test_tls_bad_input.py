@@ -186,7 +186,7 @@ async def test_plain_text_after_the_handshake_is_an_ssl_error(loop: Loop) -> Non
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="the time-out can be given since 3.11")
-async def test_a_peer_that_never_answers_goodbye_is_given_up(loop: Loop) -> None:
+async def test_a_peer_that_never_answers_close_notify_is_aborted(loop: Loop) -> None:
     servers = Servers()
 
     async with peer_of(servers.make, ssl_shutdown_timeout=0.05) as peer:
@@ -199,7 +199,7 @@ async def test_a_peer_that_never_answers_goodbye_is_given_up(loop: Loop) -> None
         assert servers[0].transport.is_closing()
 
 
-async def test_a_reset_is_told(loop: Loop) -> None:
+async def test_a_reset_is_reported(loop: Loop) -> None:
     servers = Servers()
 
     async with peer_of(servers.make) as peer:
@@ -212,13 +212,13 @@ async def test_a_reset_is_told(loop: Loop) -> None:
             servers[0].transport.write(b"x")
 
 
-async def test_goodbye_from_the_peer_ends_both_sides(loop: Loop) -> None:
+async def test_close_notify_from_the_peer_ends_both_sides(loop: Loop) -> None:
     servers = Servers()
 
     async with peer_of(servers.make) as peer:
         await peer.handshake()
         await until(lambda: servers[0].events)
-        await peer.send_raw(peer.records(b"bye") + peer.goodbye())
+        await peer.send_raw(peer.records(b"bye") + peer.close_notify())
         assert await servers[0].wait_lost() is None
         # Ours comes back, and then the end.
         while await peer.receive():
@@ -233,14 +233,14 @@ async def test_goodbye_from_the_peer_ends_both_sides(loop: Loop) -> None:
     ]
 
 
-async def test_data_after_goodbye_is_not_delivered(loop: Loop) -> None:
+async def test_data_after_close_notify_is_not_delivered(loop: Loop) -> None:
     servers = Servers()
 
     async with peer_of(servers.make) as peer:
         await peer.handshake()
         await until(lambda: servers[0].events)
         late = peer.records(b"late")
-        await peer.send_raw(peer.goodbye() + late)
+        await peer.send_raw(peer.close_notify() + late)
         await servers[0].wait_lost()
     assert not servers[0].data
 

@@ -84,7 +84,7 @@ async def test_several_records_follow_each_other_in_wide_items(loop: Loop, make:
         stream = b"".join(messages) + bytes(range(256)) * 200
         await peer.send_raw(peer.records(*messages, bytes(range(256)) * 200))
         assert await protocol.wait_data(len(stream)) == stream
-        await peer.send_raw(peer.goodbye())
+        await peer.send_raw(peer.close_notify())
         await protocol.wait_lost()
         assert protocol.events[-2:] == ["eof_received", "connection_lost"]
 

@@ -100,19 +100,19 @@ def the_failure(reports: Reports, message: str, error: type[BaseException] = Boo
 
 
 @pytest.mark.parametrize("factory", [Failing, FailingBuffered])
-@pytest.mark.parametrize("goodbye", [False, True])
+@pytest.mark.parametrize("close_notify", [False, True])
 @pytest.mark.parametrize("size", [8, LONG])
 async def test_what_was_written_before_a_failure_is_sent(
-    loop: Loop, reports: Reports, factory: Any, goodbye: bool, size: int
+    loop: Loop, reports: Reports, factory: Any, close_notify: bool, size: int
 ) -> None:
     protocol = factory("data_received", bytes(size))
 
     async with peer_of(returning(protocol)) as peer:
         await peer.handshake()
         await until(lambda: protocol.events)
-        end = peer.goodbye if goodbye else bytes
+        end = peer.close_notify if close_notify else bytes
         await peer.send_raw(peer.records(b"request") + end())
-        # A peer that has said goodbye reads no more.
+        # A peer that has sent close_notify reads no more.
         assert await drain_socket(peer.sock, 1 << 20) > size + 16
         assert isinstance(await protocol.wait_lost(), Boom)
     the_failure(reports, "Fatal error on SSL protocol")
@@ -147,7 +147,7 @@ async def test_what_was_written_before_a_failing_end_is_sent(loop: Loop, reports
     async with peer_of(returning(protocol)) as peer:
         await peer.handshake()
         await until(lambda: protocol.events)
-        await peer.send_raw(peer.goodbye())
+        await peer.send_raw(peer.close_notify())
         assert await drain_socket(peer.sock, 1 << 20) > len(b"HTTP 500") + 16
         assert isinstance(await protocol.wait_lost(), Boom)
     the_failure(reports, "Error calling eof_received()")

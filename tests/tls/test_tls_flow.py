@@ -46,7 +46,7 @@ class Answering(Recorder):
 
 
 async def read_until(peer: Peer, end: bytes) -> None:
-    """What comes up to `end`; whatever is in between is taken too."""
+    """Receive until the data ends in `end`."""
     data = b""
     while not data.endswith(end):
         part = await peer.read(1)
@@ -171,10 +171,10 @@ class SippingBuffered(Sipping, BufferedRecorder):
         self.pause()
 
 
-@pytest.mark.parametrize("goodbye", [False, True])
+@pytest.mark.parametrize("close_notify", [False, True])
 @pytest.mark.parametrize("factory", [SippingPlain, SippingBuffered])
 async def test_a_paused_program_reads_everything_that_came_before_the_end(
-    loop: Loop, kind: str, factory: Any, goodbye: bool, caplog: pytest.LogCaptureFixture
+    loop: Loop, kind: str, factory: Any, close_notify: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     if kind == "asyncio" and factory is SippingBuffered:
         pytest.skip("asyncio drops what the first buffer does not hold")
@@ -184,7 +184,9 @@ async def test_a_paused_program_reads_everything_that_came_before_the_end(
 
     async with peer_of(factory) as peer:
         await peer.handshake()
-        await peer.send_raw(peer.records(bytes(size)) + (peer.goodbye() if goodbye else b""))
+        await peer.send_raw(
+            peer.records(bytes(size)) + (peer.close_notify() if close_notify else b"")
+        )
         peer.sock.shutdown(socket.SHUT_WR)
         await until(lambda: "received EOF" in caplog.text)
         assert not factory.last.data
@@ -196,7 +198,7 @@ async def test_a_paused_program_reads_everything_that_came_before_the_end(
 
 @pytest.mark.ours_only("asyncio waits for a resume that need not come")
 @pytest.mark.parametrize("data", [b"", b"unread"])
-async def test_closing_ends_a_connection_whose_rest_nobody_reads(
+async def test_closing_ends_a_connection_with_unread_data(
     loop: Loop, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", logger="asyncio")
@@ -329,7 +331,7 @@ def readable(transport: Any) -> bool:
     return bool(ready)
 
 
-async def test_closing_sees_a_goodbye_that_came_while_the_program_had_paused(loop: Loop) -> None:
+async def test_closing_sees_a_close_notify_that_came_while_reading_was_paused(loop: Loop) -> None:
     protocol = Recorder()
 
     # Not the time-out's end: that would outlast the test.
@@ -341,7 +343,7 @@ async def test_closing_sees_a_goodbye_that_came_while_the_program_had_paused(loo
         await until(lambda: protocol.events)
         transport: Any = protocol.transport
         transport.pause_reading()
-        await peer.send_raw(peer.goodbye())
+        await peer.send_raw(peer.close_notify())
         await until(lambda: transport.get_read_buffer_size() > 0)
         transport.close()
         assert await protocol.wait_lost() is None
@@ -365,7 +367,7 @@ async def test_a_large_write_to_a_broken_connection_is_dropped_quietly(
     assert not caplog.records
 
 
-@pytest.mark.ours_only("asyncio says goodbye before what is being written")
+@pytest.mark.ours_only("asyncio sends close_notify before the data that is being written")
 async def test_closing_from_within_openssl_sends_what_was_written_before(loop: Loop) -> None:
     size = 100_000
     protocol = Recorder()
@@ -383,5 +385,5 @@ async def test_closing_from_within_openssl_sends_what_was_written_before(loop: L
         await until(lambda: protocol.events)
         protocol.transport.write(bytes(size))
         assert len(await peer.read(size + 1)) == size
-        await peer.send_raw(peer.goodbye())
+        await peer.send_raw(peer.close_notify())
         assert await protocol.wait_lost() is None

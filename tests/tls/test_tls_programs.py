@@ -98,7 +98,7 @@ def test_curl_fetches_twice_over_one_connection(version: str) -> None:
     run(main())
 
 
-def test_openssls_client_talks_and_says_goodbye() -> None:
+def test_openssls_client_exchanges_data_and_close_notify() -> None:
     openssl = need_program("openssl")
     lost: list[Exception | None] = []
 

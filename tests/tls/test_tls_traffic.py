@@ -1,4 +1,4 @@
-"""Random traffic over TLS arrives whole and in order, whatever the sizes, pauses and kinds of protocol."""
+"""Random traffic over TLS arrives whole and in order, with random sizes, pauses and kinds of protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The transport that a TLS connection gives: writing, reading, pausing, limits, and its ends."""
+"""The transport of a TLS connection: writing, reading, pausing, limits, closing."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ async def test_writing_after_close_is_dropped_and_logged(
         for _ in range(8):
             transport.write(b"dropped")
         assert await peer.read(100) == b"last"
-        await peer.send_raw(peer.goodbye())
+        await peer.send_raw(peer.close_notify())
         await Keeping.last.wait_lost()
         transport.write(b"dropped")
         transport.close()
@@ -340,13 +340,13 @@ def test_closing_sends_what_waits_for_a_slow_peer(loop: Loop) -> None:
             transport.close()
             await asyncio.sleep(0.01)
             assert len(await peer.read(size + 1)) == size
-            await peer.send_raw(peer.goodbye())
+            await peer.send_raw(peer.close_notify())
             assert await Keeping.last.wait_lost() is None
 
     run(loop, main(), patience=30)
 
 
-async def test_what_the_peer_sent_before_it_saw_our_goodbye_is_delivered(loop: Loop) -> None:
+async def test_data_the_peer_sent_before_it_saw_our_close_notify_is_delivered(loop: Loop) -> None:
     class Closing(Keeping):
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
@@ -356,12 +356,12 @@ async def test_what_the_peer_sent_before_it_saw_our_goodbye_is_delivered(loop: L
         await opened(peer)
         await peer.send_raw(peer.records(b"a", b"b"))
         await peer.read(1)
-        await peer.send_raw(peer.goodbye())
+        await peer.send_raw(peer.close_notify())
         assert await Keeping.last.wait_lost() is None
     assert Keeping.last.data == b"ab"
 
 
-async def test_aborting_tells_the_protocol_once(loop: Loop) -> None:
+async def test_aborting_calls_connection_lost_once(loop: Loop) -> None:
     async with peer_of(Keeping) as peer:
         transport = await opened(peer)
         transport.write(b"gone")
@@ -414,7 +414,7 @@ async def test_a_handshake_that_fails_is_reported_in_debug_mode(
     reports.clear()
 
 
-async def test_it_is_a_transport_to_whoever_asks(loop: Loop) -> None:
+async def test_isinstance_finds_asyncios_transport_classes(loop: Loop) -> None:
     async with peer_of(Keeping) as peer:
         transport = await opened(peer)
         assert isinstance(transport, asyncio.Transport)

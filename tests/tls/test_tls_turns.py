@@ -1,4 +1,4 @@
-"""What one event may do in a turn of the loop: no more over TLS than asyncio does."""
+"""One event of a TLS connection does no more in a turn than on asyncio."""
 
 from __future__ import annotations
 
@@ -135,12 +135,12 @@ async def test_reading_on_stops_with_the_connection(loop: Loop) -> None:
         assert len(protocol.data) <= held + 1
 
 
-async def test_the_goodbye_comes_behind_what_small_buffers_take(loop: Loop) -> None:
+async def test_close_notify_comes_after_the_data_for_small_buffers(loop: Loop) -> None:
     protocol = Small()
     async with peer_of(returning(protocol)) as peer:
         await peer.handshake()
         await until(lambda: protocol.events)
-        await peer.send_raw(peer.records(b"x" * 100) + peer.goodbye())
+        await peer.send_raw(peer.records(b"x" * 100) + peer.close_notify())
         assert await protocol.wait_lost() is None
     assert protocol.data == b"x" * 100
     assert protocol.events[-2:] == ["eof_received", "connection_lost"]
@@ -339,6 +339,6 @@ async def test_streams_over_tls_get_what_came_in_one_piece(
     with socket.create_connection(server.sockets[0].getsockname()) as sock:
         peer = Peer(sock)
         await peer.handshake()
-        await peer.send_raw(peer.records(*[b"y" * 1000] * 50) + peer.goodbye())
+        await peer.send_raw(peer.records(*[b"y" * 1000] * 50) + peer.close_notify())
         assert await done == b"y" * 50_000
     server.close()

@@ -199,7 +199,7 @@ async def test_the_beginning_of_the_handshake_may_sit_in_the_reader(loop: Loop) 
         await peer.handshake()
         await peer.send(b"hello\n")
         assert await peer.read(6) == b"HELLO\n"
-        await peer.send_raw(peer.goodbye())
+        await peer.send_raw(peer.close_notify())
         while await peer.receive():
             pass
     server.close()

@@ -1,4 +1,4 @@
-"""What counts as written over TLS: only what the transport below would not take."""
+"""The write buffer's size over TLS counts only data that the transport below has not taken."""
 
 from __future__ import annotations
 
@@ -125,19 +125,19 @@ async def test_without_a_mark_each_write_and_each_read_tells_the_program(loop: L
         assert protocol.events == expected
 
 
-async def test_closing_behind_a_large_write_asks_nobody_to_pause(loop: Loop) -> None:
+async def test_closing_behind_a_large_write_does_not_pause_writing(loop: Loop) -> None:
     async with writer() as (protocol, transport, peer):
         transport.write(bytes(LARGE))
         transport.write(b"end")
         transport.close()
         assert 0 < transport.get_write_buffer_size() < 200
         assert len(await peer.read(LARGE + 4)) == LARGE + 3
-        await peer.send_raw(peer.goodbye())
+        await peer.send_raw(peer.close_notify())
         assert await protocol.wait_lost() is None
         assert protocol.events == ["eof_received", "connection_lost"]
 
 
-async def test_a_large_write_through_two_layers_of_tls_pauses_nobody(loop: Loop) -> None:
+async def test_a_large_write_through_two_layers_of_tls_pauses_no_protocol(loop: Loop) -> None:
     protocol = Recorder()
 
     if sys.version_info < (3, 11):

@@ -1,4 +1,4 @@
-"""What is written over TLS is encrypted and sent at once, but for the head of a response."""
+"""Data written over TLS is encrypted and sent at once, except the head of a response."""
 
 from __future__ import annotations
 

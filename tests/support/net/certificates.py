@@ -19,7 +19,7 @@ except ImportError:
 
 @functools.cache
 def _files(name: str = "localhost") -> tuple[tempfile.TemporaryDirectory[str], Path, Path]:
-    """A self-signed certificate for `name` with its key; they live as long as the process."""
+    """A self-signed certificate for `name` with its key; they exist as long as the process."""
     folder = tempfile.TemporaryDirectory(prefix="ferroloop-certificate-")
     certificate, key = Path(folder.name) / "certificate.pem", Path(folder.name) / "key.pem"
     if trustme is not None:

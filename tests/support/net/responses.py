@@ -1,4 +1,4 @@
-"""Responses of a head and a body in two writes, and connections that have served many of them."""
+"""Responses whose head and body are two writes, and connections that have served many of them."""
 
 from __future__ import annotations
 

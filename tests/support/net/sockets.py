@@ -57,7 +57,7 @@ def tcp_pair() -> Iterator[Pair]:
             with far:
                 for sock in (near, far):
                     sock.setblocking(False)
-                    # Or the kernel lets them grow until they hold whatever a test writes.
+                    # Otherwise the kernel lets them grow until they hold everything that a test writes.
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 17)
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
                 yield near, far

@@ -92,7 +92,7 @@ class Peer:
         await self.send_raw(self.records(*messages))
 
     async def read(self, size: int) -> bytes:
-        """So many bytes; fewer if the other side says goodbye."""
+        """So many bytes; fewer if the other side sends close_notify."""
         data = b""
         while len(data) < size:
             try:
@@ -107,7 +107,7 @@ class Peer:
             data += part
         return data
 
-    def goodbye(self) -> bytes:
+    def close_notify(self) -> bytes:
         """Our close_notify, not sent yet."""
         with contextlib.suppress(ssl.SSLWantReadError):
             self.tls.unwrap()

@@ -40,7 +40,7 @@ def objects(p: Probe) -> None:
     policy = p.policy()
     if policy is None:
         return
-    if sys.version_info >= (3, 14):  # before, it makes a loop that nobody closes
+    if sys.version_info >= (3, 14):  # before, it makes a loop that stays unclosed
         p.attempt(policy.get_event_loop)
     policy.set_event_loop(None)
     p.attempt(policy.get_event_loop)

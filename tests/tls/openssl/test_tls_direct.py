@@ -236,8 +236,8 @@ async def cut(peer: Peer, _: Any) -> None:
     peer.sock.shutdown(socket.SHUT_WR)
 
 
-async def goodbye(peer: Peer, _: Any) -> None:
-    await peer.send_raw(peer.records(b"last") + peer.goodbye())
+async def close_notify(peer: Peer, _: Any) -> None:
+    await peer.send_raw(peer.records(b"last") + peer.close_notify())
 
 
 @BOTH
@@ -258,7 +258,7 @@ def test_what_openssl_refuses_to_read_is_the_same_exception(
 
 
 @BOTH
-@pytest.mark.parametrize("deed", [cut, goodbye], ids=lambda deed: deed.__name__)
+@pytest.mark.parametrize("deed", [cut, close_notify], ids=lambda deed: deed.__name__)
 def test_ends_are_the_same(deed: Deed, version: ssl.TLSVersion) -> None:
     assert_same(both_ways(deed, context=bound_to(version)), None)
 
@@ -320,7 +320,7 @@ def test_a_certificate_asked_for_late_is_judged_the_same(trusted: bool) -> None:
         assert seen[0].lost.verify_message
 
 
-#: OpenSSL's, which `ssl` has no name for: a full handshake, whatever the client remembers.
+#: OpenSSL's, which `ssl` has no name for: a full handshake, even if the client could resume a session.
 OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION = 0x10000
 
 
@@ -408,7 +408,7 @@ def test_keys_are_logged_either_way(tmp_path: Path) -> None:
         made.keylog_filename = str(next(paths))
         return made
 
-    assert_same(both_ways(goodbye, context=context), None)
+    assert_same(both_ways(close_notify, context=context), None)
     assert all("SERVER_TRAFFIC_SECRET_0" in log.read_text() for log in logs)
 
 

@@ -1,4 +1,4 @@
-"""Errors that other code leaves in OpenSSL's queue, which every use of it in a thread shares, are not a connection's."""
+"""Errors that other code left in the thread's OpenSSL queue do not end a connection."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def context_of(version: ssl.TLSVersion) -> ssl.SSLContext:
 
 @BOTH
 @pytest.mark.parametrize("factory", [Recorder, BufferedRecorder])
-async def test_the_peers_goodbye_is_one(
+async def test_the_peers_close_notify_is_an_end(
     loop: Loop, version: ssl.TLSVersion, factory: type[Recorder | BufferedRecorder]
 ) -> None:
     protocol = factory()
     async with peer_of(returning(protocol), context_of(version)) as peer:
         await peer.handshake()
         await until(lambda: protocol.events)
-        await peer.send_raw(peer.records(b"last") + peer.goodbye())
+        await peer.send_raw(peer.records(b"last") + peer.close_notify())
         leave_an_error()
         assert await protocol.wait_lost() is None
         assert protocol.data == b"last"
@@ -55,7 +55,9 @@ async def test_the_peers_goodbye_is_one(
 
 
 @BOTH
-async def test_closing_waits_for_the_peers_goodbye(loop: Loop, version: ssl.TLSVersion) -> None:
+async def test_closing_waits_for_the_peers_close_notify(
+    loop: Loop, version: ssl.TLSVersion
+) -> None:
     protocol = Recorder()
     async with peer_of(returning(protocol), context_of(version)) as peer:
         await peer.handshake()
@@ -63,6 +65,6 @@ async def test_closing_waits_for_the_peers_goodbye(loop: Loop, version: ssl.TLSV
         leave_an_error()
         protocol.transport.close()
         assert await peer.read(1) == b""
-        await peer.send_raw(peer.goodbye())
+        await peer.send_raw(peer.close_notify())
         leave_an_error()
         assert await protocol.wait_lost() is None

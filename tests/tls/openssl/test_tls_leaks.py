@@ -194,7 +194,7 @@ def test_what_the_collector_finds_it_can_free(loop: Loop) -> None:
     assert seen[0]() is None
 
 
-def test_a_loop_that_nobody_closes_ends_quietly(kind: str) -> None:
+def test_an_unclosed_loop_ends_quietly(kind: str) -> None:
     """The interpreter frees connections, servers and their classes in an order of its own."""
     certificate, key, authority = certificate_files()
     source = f"""

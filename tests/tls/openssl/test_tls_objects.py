@@ -55,7 +55,7 @@ async def test_a_read_may_take_a_length_only(loop: Loop) -> None:
         assert await protocol.wait_data(6) == b"onetwo"
         protocol.transport.write(b"answer")
         assert await peer.read(6) == b"answer"
-        await peer.send_raw(peer.goodbye())
+        await peer.send_raw(peer.close_notify())
         assert await protocol.wait_lost() is None
     assert protocol.events[-2:] == ["eof_received", "connection_lost"]
 
@@ -141,7 +141,7 @@ async def test_the_calls_are_those_of_asyncio(loop: Loop) -> None:
             ("write", b"c" * 40_000),
         ]
         Calls.seen.clear()
-        await peer.send_raw(peer.records(b"last") + peer.goodbye())
+        await peer.send_raw(peer.records(b"last") + peer.close_notify())
         await protocol.wait_lost()
         assert Calls.seen[:2] == [("read", MOST, b"last"), ("read", MOST, b"")]
     assert protocol.data == b"onetwolast"
@@ -220,7 +220,7 @@ async def test_what_a_program_keeps_shows_nothing_of_other_connections(loop: Loo
 
 
 async def test_what_a_program_writes_is_called_for_at_once(loop: Loop) -> None:
-    """Whatever the transport below has asked for: the object may count on it."""
+    """The object may rely on this, whatever size the transport below has asked for."""
     sizes: list[int] = []
 
     class Counting(ssl.SSLObject):

@@ -1,4 +1,4 @@
-"""What the methods of a program's SSLObject return is taken for no length: the outcome is asyncio's."""
+"""The return values of a program's SSLObject are never used as lengths; the outcome is asyncio's."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def _seen(kind: Callable[[], Any], cls: type[ssl.SSLObject]) -> Seen:
         with contextlib.suppress(AssertionError, OSError):
             got.append(await peer.read(100))
         with contextlib.suppress(OSError):
-            await peer.send_raw(peer.goodbye())
+            await peer.send_raw(peer.close_notify())
         await until(lambda: protocol.lost != "not yet")
     return Seen(
         protocol.told,

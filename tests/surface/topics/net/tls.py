@@ -1,4 +1,4 @@
-"""TLS transports: what they tell, refuse and do when they are closed."""
+"""TLS transports: extra info, errors, and calls after closing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stream transports do, also when they are closed."""
+"""Stream transports, open and closed."""
 
 from __future__ import annotations
 
