@@ -358,21 +358,8 @@ async def test_an_address_in_use_is_named(loop: Loop) -> None:
         assert repr(address) in str(caught.value)
 
 
-async def test_the_backlog_is_accepted_in_one_go(loop: Loop) -> None:
-    serving = Serving()
-    server = await serving.start(backlog=50)
-    address = server.sockets[0].getsockname()
-    sockets = [socket.create_connection(address) for _ in range(40)]
-    await until(lambda: len(serving.protocols) == 40)
-    for sock in sockets:
-        sock.close()
-    await until(lambda: all(protocol.is_lost for protocol in serving.protocols))
-    server.close()
-
-
 async def test_the_collector_may_run_while_a_transport_is_being_made(loop: Loop) -> None:
     """CPython collects when it needs an object's dictionary, before the fields are written."""
-
     serving = Serving()
     server = await serving.start(backlog=200)
     address = server.sockets[0].getsockname()
