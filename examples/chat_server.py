@@ -1,4 +1,4 @@
-"""A chat room over TCP, one line a message, on `asyncio.start_server`.
+"""A chat room over TCP, one message a line, on `asyncio.start_server`.
 
     python3 -m ferroloop examples/chat_server.py --port 8888
     nc 127.0.0.1 8888          # in other terminals: give a name, then talk

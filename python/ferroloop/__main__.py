@@ -5,7 +5,7 @@ plain `python`. Main thread only.
 
 asyncio.run, Runner, new_event_loop, get_event_loop and asyncio.EventLoop make ferroloop's loop. So do
 servers that choose a loop by themselves, and processes that multiprocessing starts (`_entry`). A
-program that names another loop (asyncio.SelectorEventLoop(), a policy of its own, uvloop.install())
+program that names another loop (asyncio.SelectorEventLoop(), its own policy, uvloop.install())
 gets that loop, and a line on stderr says so.
 """
 

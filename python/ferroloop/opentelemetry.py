@@ -4,8 +4,8 @@
 
     instrument(loop)
 
-The figures are read when a reader of the meter provider collects, in whatever thread that happens; the
-loop is not asked for anything, so also one that is blocked right now is shown.
+The figures are read when a reader of the meter provider collects, in the thread that does so. The
+loop itself takes no part, so the figures of a blocked loop are current too.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
 
     REGISTRY.register(Collector(loop))
 
-The figures are read when they are scraped, in whatever thread that happens; the loop is not asked for
-anything, so also one that is blocked right now is shown.
+The figures are read when they are scraped, in the thread that does so. The loop itself takes no part, so
+the figures of a blocked loop are current too.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ _VARIABLES = {
 
 
 class Arguments(NamedTuple):
-    """What the command line asks for."""
+    """The parsed command line."""
 
     #: Whether each process is to say which loop it runs.
     which: bool
@@ -62,7 +62,7 @@ class Arguments(NamedTuple):
 
 
 def parse(args: list[str]) -> Arguments:
-    """Read the arguments behind our own name; SystemExit(2) if they are wrong or name no program."""
+    """Read the arguments of `python -m ferroloop`; SystemExit(2) if they are wrong or name no program."""
     which, variables, args = False, {}, list(args)
     while args and args[0].startswith("--"):
         name, equals, value = args.pop(0).partition("=")
@@ -116,6 +116,6 @@ def _refuse_option(name: str) -> NoReturn:
 
 
 def refuse(problem: str) -> NoReturn:
-    """Say on stderr how we are called and what is wrong; raise SystemExit(2)."""
+    """Write the usage and the error to stderr; raise SystemExit(2)."""
     sys.stderr.write(f"{USAGE.partition('Run a')[0].rstrip()}\n\nferroloop: {problem}\n")
     sys.exit(2)

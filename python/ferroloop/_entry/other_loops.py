@@ -90,7 +90,7 @@ def _is_hidden(name: str) -> bool:
 
 def _is_named(name: str) -> bool:
     """Whether a word of the command line or of the environment is the package's name."""
-    # A folder may be called like a loop (VIRTUAL_ENV, PWD): paths name nothing.
+    # A folder may be named like a loop (VIRTUAL_ENV, PWD), so paths do not count.
     texts = [text for text in (*sys.argv, *os.environ.values()) if os.sep not in text]
     return any(re.search(rf"\b{name}\b", text) for text in texts)
 

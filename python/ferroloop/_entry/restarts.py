@@ -56,7 +56,7 @@ class Program:
         return [*arguments[:position], *runner, *program, *arguments[position + size :]]
 
     def _named(self, words: Sequence[str]) -> tuple[int, list[str]] | None:
-        """How many words name this program, and how it is to be named; None for another one."""
+        """Return how many words name this program, and its new name; None for another program."""
         if words[0] == "-m":
             named = len(words) > 1 and words[1] == self._module
             return (2, ["-m", words[1]]) if named else None
@@ -104,7 +104,7 @@ def _mind_exec(program: Program) -> None:
         return execve(path, _changed(program, path, argv), env)
 
     os.execv, os.execve = changed_execv, changed_execve
-    # What os.supports_fd tells is asked of the function itself.
+    # os.supports_fd is looked up by the function itself.
     if execve in os.supports_fd:
         os.supports_fd.add(changed_execve)
 
@@ -112,7 +112,7 @@ def _mind_exec(program: Program) -> None:
 def _changed(program: Program, path: Any, argv: Any) -> Any:
     if not isinstance(path, (str, bytes, os.PathLike)) or not isinstance(argv, (list, tuple)):
         return argv
-    # exec starts `path`, whatever the first argument says.
+    # exec starts `path`; the first argument need not be its name.
     command = program.restarted([path, *argv[1:]])
     return argv if command is None else [argv[0], *command[1:]]
 

@@ -1,4 +1,4 @@
-"""Looking into a running loop: debug mode's slow callbacks, `metrics()`, and `Monitor`.
+"""Observing a running loop: debug mode's slow callbacks, `metrics()`, and `Monitor`.
 
 - `slow`: the log of slow callbacks in debug mode
 - `metrics`: `loop.metrics()`

@@ -28,7 +28,7 @@ _KINDS: tuple[tuple[type[Any], str], ...] = (
 
 
 def tasks(loop: LoopBase) -> dict[str, int]:
-    """How many tasks of `loop` are not done, by the names of their coroutines, most first."""
+    """Count the tasks of `loop` that are not done, by the names of their coroutines, most first."""
     found: Counter[str] = Counter()
     for task in asyncio.all_tasks(loop):
         coroutine = task.get_coro()
@@ -38,7 +38,7 @@ def tasks(loop: LoopBase) -> dict[str, int]:
 
 
 def descriptors(loop: LoopBase) -> dict[str, int]:
-    """How many descriptors `loop` watches, by kind, most first."""
+    """Count the descriptors that `loop` watches, by kind, most first."""
     if loop.is_closed():
         return {}
     sources, watches = loop._watched()
@@ -50,7 +50,7 @@ def descriptors(loop: LoopBase) -> dict[str, int]:
 
 def _kind(source: Any) -> str:
     for kind, word in _KINDS:
-        # Not isinstance: these classes answer for asyncio's.
+        # Not isinstance, which takes ferroloop's classes for asyncio's.
         if kind in type(source).__mro__:
             return word
     return type(source).__qualname__

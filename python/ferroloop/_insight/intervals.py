@@ -16,7 +16,7 @@ __all__ = ("Hook", "checked")
 
 
 class Hook:
-    """A function that is called again and again."""
+    """A function that is called at intervals."""
 
     __slots__ = ("due", "function", "interval")
 

@@ -34,13 +34,13 @@ logger = logging.getLogger("ferroloop.monitor")
 #: How many stalls, and how many slow callbacks, a monitor keeps.
 _KEPT = 100
 
-#: The monitors that run, for a fork and for the end of the interpreter.
+#: The running monitors, for forks and for the end of the interpreter.
 _running: weakref.WeakSet[Monitor] = weakref.WeakSet()
 _hooked: list[int] = []
 
 
 class Monitor:
-    """Sees into a loop while it runs: stalls, slow callbacks, distributions, and what is open.
+    """Observes a loop while it runs: stalls, slow callbacks, distributions, and what is open.
 
     `loop` is the running loop by default. `stall_after` and `slow_after` are seconds: a callback that
     takes longer than the one is reported while it lasts, one that takes as long as the other when it is
@@ -88,7 +88,7 @@ class Monitor:
         self._turns = _native.Histogram()
         self._delays = _native.Histogram()
         self._counted: list[tuple[Any, int, float, float]] = []
-        #: Reentrant: a signal handler may come while it is held.
+        #: Reentrant: a signal handler may run while it is held.
         self._lock = threading.RLock()
         self._number: int | None = None
         self._started: float | None = None
@@ -108,7 +108,7 @@ class Monitor:
     # Starting and stopping
 
     def start(self) -> Self:
-        """Begin to watch the loop, which need not run yet; return the monitor.
+        """Begin to watch the loop, even if it does not run yet, and return the monitor.
 
         Raises RuntimeError if the loop is closed or has a monitor that was started, this one or
         another.
@@ -136,7 +136,7 @@ class Monitor:
         return self
 
     def stop(self) -> None:
-        """Watch the loop no more, and keep what was found. Does nothing if it does not run.
+        """Stop watching the loop, and keep what was found. Does nothing if the monitor does not run.
 
         A stall that goes on counts as over. The loop's close() calls this, and so does the end of the
         interpreter.
@@ -180,14 +180,14 @@ class Monitor:
         )
 
     def _tell_loop(self) -> None:
-        """Have the loop count and time what is wanted."""
+        """Tell the loop what to count and to time."""
         if self._is_running:
             times = (self._turns, self._delays) if self._histograms else None
             stalls = self._stall_after is not None
             self._loop._watch_calls(self._slow_after, times, self._totals, stalls)
 
     def _abandon(self) -> None:
-        """Stop in a forked child, which has neither the loop nor the thread."""
+        """Stop in a forked child, where neither the loop nor the thread exists."""
         self._lock = threading.RLock()
         self._is_running = False
         self._number = self._present = None
@@ -205,39 +205,39 @@ class Monitor:
 
     @property
     def stall_after(self) -> float | None:
-        """From how many seconds on a callback is reported while it lasts."""
+        """A callback that takes longer than this many seconds is reported while it runs."""
         return self._stall_after
 
     @property
     def slow_after(self) -> float | None:
-        """From how many seconds on a callback is reported when it is over."""
+        """A callback that took at least this many seconds is reported when it is over."""
         return self._slow_after
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started and not stopped."""
+        """Whether the monitor was started and not stopped."""
         return self._is_running
 
     @property
     def started(self) -> float | None:
-        """When it was started last, in seconds of `time.monotonic()`; None if it never was."""
+        """When the monitor was last started, in seconds of `time.monotonic()`; None if never."""
         return self._started
 
     # What it found
 
     @property
     def stalls(self) -> list[Stall]:
-        """The last 100 stalls, oldest first, with the one that goes on."""
+        """The last 100 stalls, oldest first, including a current one."""
         return _copied(self._stalls)
 
     @property
     def stall_count(self) -> int:
-        """How many stalls there were, with the one that goes on."""
+        """The number of stalls, including a current one."""
         return self._stall_count
 
     @property
     def stall_seconds(self) -> float:
-        """How many seconds they took together, so far."""
+        """The total length of the stalls in seconds, up to now."""
         with self._lock:
             present = self._present
             return self._past_stalls + (0.0 if present is None else present.seconds)
@@ -249,7 +249,7 @@ class Monitor:
 
     @property
     def slow_count(self) -> int:
-        """How many slow callbacks there were."""
+        """The number of slow callbacks."""
         return self._slow_count
 
     @property
@@ -259,7 +259,7 @@ class Monitor:
 
     @property
     def turns(self) -> _native.Histogram:
-        """How long turns took that ran something, in seconds, without the wait before them."""
+        """How long turns that ran something took, in seconds, without the wait before them."""
         self._count_times()
         return self._turns
 
@@ -280,7 +280,7 @@ class Monitor:
                 self._tell_loop()
 
     def callbacks(self, n: int | None = 10) -> list[CallbackTotal]:
-        """Where the time went: the `n` names with the most seconds, all of them if it is None.
+        """Return where the time went: the `n` names with the most seconds, or all if `n` is None.
 
         They are counted from the first call on, or from the start with `totals=True`. At most 1000
         callbacks are told apart; those that come later count as "(others)".
@@ -305,11 +305,11 @@ class Monitor:
         return ordered if n is None else ordered[: max(n, 0)]
 
     def tasks(self) -> dict[str, int]:
-        """How many tasks are not done, by the names of their coroutines, most first."""
+        """Count the tasks that are not done, by the names of their coroutines, most first."""
         return contents.tasks(self._loop)
 
     def descriptors(self) -> dict[str, int]:
-        """How many descriptors the loop watches, by kind, most first."""
+        """Count the descriptors that the loop watches, by kind, most first."""
         return contents.descriptors(self._loop)
 
     def executor(self) -> ExecutorState | None:
@@ -325,7 +325,7 @@ class Monitor:
     def every(self, seconds: float, function: Callable[[], object]) -> Callable[[], None]:
         """Call `function()` in the monitor's thread about every `seconds` while the monitor runs.
 
-        Returns a function that ends this. What `function` raises goes to the loop's exception handler
+        Returns a function that cancels these calls. What `function` raises goes to the loop's exception handler
         once. Raises ValueError if `seconds` is no positive number, RuntimeError if no thread starts.
         """
         interval = intervals.checked("seconds", seconds)
@@ -356,7 +356,7 @@ class Monitor:
         handle: Any = self._loop._current_handle
         task = asyncio.current_task(self._loop)
         if not stands():
-            # It ended before the GIL could be had: this is the stack of what came after it.
+            # It ended before the thread got the GIL: this stack belongs to a later callback.
             stack, callback, task = [], None, None
         elif handle is not None and callback is None:
             callback = names.of_function(handle._callback)
@@ -375,7 +375,7 @@ class Monitor:
         self._call("on_stall", self._on_stall, stall)
 
     def _stall_ended(self, seconds: float) -> None:
-        """Note how long the stall took that was reported last."""
+        """Record the length of the last reported stall."""
         with self._lock:
             stall, self._present = self._present, None
             if stall is not None:
@@ -383,7 +383,7 @@ class Monitor:
                 self._past_stalls += seconds
 
     def _run_hooks(self, now: float) -> float | None:
-        """Call the functions that are due; return when one is due next."""
+        """Call the functions that are due; return when the next one is due."""
         soonest: float | None = None
         for hook in list(self._hooks):
             if hook.due <= now:
@@ -396,11 +396,11 @@ class Monitor:
     # What the loop's thread calls
 
     def _report_slow(self, seconds: float, subject: tuple[Any, ...]) -> None:
-        """Report what took `seconds` of the loop."""
+        """Report a callback that took `seconds`."""
         try:
             name, peer = names.of_subject(subject)
         except Exception:
-            # A repr() of the program, for instance; what it raises is no error of the loop.
+            # For example a repr() of the program: its exception is no error of the loop.
             name, peer = names.of_class(subject), None
         slow = SlowCallback(seconds, name, peer, time.monotonic())
         self._slow.append(slow)
@@ -452,7 +452,7 @@ def monitor_of(loop: asyncio.AbstractEventLoop) -> Monitor | None:
 
 def _log(found: Stall | SlowCallback) -> None:
     """Log what was found as a warning."""
-    # What a handler formats later says what is true now.
+    # A handler may format it later: keep the present values.
     logger.warning("%s", str(found))
 
 
@@ -466,7 +466,7 @@ def _copied(found: collections.deque[Any]) -> list[Any]:
 
 
 def _register_hooks() -> None:
-    """Have monitors end with the interpreter, and not run in forked children."""
+    """Stop monitors when the interpreter ends, and in forked children."""
     if not _hooked:
         # Two threads that start their first monitors at once register twice, which does no harm.
         _hooked.append(os.getpid())
@@ -484,7 +484,7 @@ def _end() -> None:
 
 
 def _abandon() -> None:
-    """Leave the parent's monitors to the parent."""
+    """Drop the parent's monitors in a forked child."""
     watcher.abandon()
     for monitor in _copied_set():
         monitor._abandon()

@@ -17,7 +17,7 @@ __all__ = ("CallbackTotal", "ExecutorState", "SlowCallback", "Stall")
 
 
 class Stall:
-    """A callback that kept its loop from everything else for longer than `stall_after`."""
+    """A callback that blocked its loop for longer than `stall_after`."""
 
     __slots__ = (
         "__weakref__",
@@ -37,7 +37,7 @@ class Stall:
         callback: str | None,
         task: asyncio.Task[Any] | None,
     ) -> None:
-        """Make the report of a stall that goes on since `started`, in seconds of `time.monotonic()`."""
+        """Make the report of a stall that began at `started`, in seconds of `time.monotonic()`."""
         #: When the callback was first seen to run, in seconds of `time.monotonic()`. It began up to
         #: a tenth of `stall_after` before that: at least 0.001 and at most 0.02 seconds, and more where
         #: the machine was too busy to look in time.
@@ -56,7 +56,7 @@ class Stall:
 
     @property
     def seconds(self) -> float:
-        """How long it has lasted, in seconds; once it is over, how long it was."""
+        """The length of the stall in seconds, up to now while it lasts."""
         if self._seconds is None:
             return time.monotonic() - self.started
         return self._seconds
@@ -68,11 +68,11 @@ class Stall:
 
     @property
     def task(self) -> asyncio.Task[Any] | None:
-        """The task that ran; None if none did, or if it is gone meanwhile."""
+        """The task that ran; None if there was none, or if it was freed."""
         return None if self._task is None else self._task()
 
     def _end(self, seconds: float) -> None:
-        """Note that it is over, and took `seconds`."""
+        """Record that it is over and took `seconds`."""
         if self._seconds is None:
             self._seconds = seconds
 
@@ -93,7 +93,7 @@ class Stall:
 
 
 class SlowCallback(NamedTuple):
-    """Something that the loop ran and that took `slow_after` seconds or more."""
+    """A callback that took `slow_after` seconds or more."""
 
     #: How long it took.
     seconds: float
@@ -111,7 +111,7 @@ class SlowCallback(NamedTuple):
 
 
 class CallbackTotal(NamedTuple):
-    """What callbacks of one name took together."""
+    """The time that the callbacks of one name took together."""
 
     #: As in SlowCallback.
     name: str
@@ -124,7 +124,7 @@ class CallbackTotal(NamedTuple):
 
 
 class ExecutorState(NamedTuple):
-    """The default executor of a loop at one moment."""
+    """The state of a loop's default executor."""
 
     #: Threads that it has started.
     threads: int

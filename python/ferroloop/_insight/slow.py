@@ -86,7 +86,7 @@ def _describe(subject: _Subject) -> str:
     else:
         text = f"{type(target).__qualname__}.{method}()"
         source = None
-        # A protocol may answer for its attributes in code of its own.
+        # Reading an attribute of a protocol may run the program's code.
         with contextlib.suppress(Exception):
             source = function_source(getattr(target, method, None))
         if source:

@@ -60,9 +60,9 @@ def stack_of(thread: int) -> tuple[list[traceback.FrameSummary], str | None]:
 
 
 def _frames_of(thread: int) -> list[tuple[_Frame, int]]:
-    """What is known of the frames of a thread, innermost first, with their lines.
+    """Describe the frames of a thread, innermost first, with their lines.
 
-    The frames themselves are let go at once: what a callback holds would otherwise end in this thread,
+    The frames themselves are released at once: otherwise the callback's objects could be freed in this thread,
     if the callback returns while its source is read.
     """
     found: list[tuple[_Frame, int]] = []

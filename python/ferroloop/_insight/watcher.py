@@ -32,7 +32,7 @@ _PATIENCE = 1.0
 
 
 class Client(Protocol):
-    """Who has a loop watched."""
+    """A monitor, as the watching thread sees it."""
 
     def _stall_began(
         self, since: float, seconds: float | None, stands: Callable[[], bool]
@@ -46,7 +46,7 @@ class Client(Protocol):
 
 
 class _Watching:
-    """A thread and whom it watches for."""
+    """The watching thread and its clients."""
 
     __slots__ = ("clients", "native", "thread")
 
@@ -63,7 +63,7 @@ class _Watching:
         return None if reference is None else reference()
 
 
-#: Reentrant: the collector may come while it is held, and close a loop whose monitor then stops.
+#: Reentrant: the collector may run while it is held, and close a loop whose monitor then stops.
 _lock = threading.RLock()
 _present: _Watching | None = None
 _numbers = itertools.count(1)
@@ -95,7 +95,7 @@ def watch(loop: LoopBase, client: Client, stall_after: float | None) -> int:
 
 
 def unwatch(number: int) -> None:
-    """Watch for the client of that number no more; the last one's end is the thread's."""
+    """Stop watching for the client of that number; the thread ends after the last one."""
     with _lock:
         watching = _present
         if watching is None:
@@ -106,14 +106,14 @@ def unwatch(number: int) -> None:
 
 
 def wake() -> None:
-    """Have the thread ask the clients anew when their next hook is due."""
+    """Have the thread ask the clients again when their next hook is due."""
     watching = _present
     if watching is not None:
         watching.native.wake()
 
 
 def end() -> None:
-    """End the thread and wait until it has, or at most a second."""
+    """End the thread, and wait at most a second for that."""
     with _lock:
         watching = _present
         if watching is None:
@@ -131,7 +131,7 @@ def is_here() -> bool:
 
 
 def abandon() -> None:
-    """Forget the thread, which a forked child does not have."""
+    """Forget the thread, which does not exist in a forked child."""
     global _lock, _present  # noqa: PLW0603 - what the parent's threads hold is held for ever here
     _lock = threading.RLock()
     _present = None
@@ -153,7 +153,7 @@ def _run(watching: _Watching) -> None:
             try:
                 found = watching.native.wait(timeout)
             except MemoryError:
-                # Other programs may give some back; meanwhile the other loops are watched on.
+                # Memory may become free again; the other loops are still watched.
                 time.sleep(_REST)
                 continue
             for number, since, seconds in found:
@@ -173,7 +173,7 @@ def _run(watching: _Watching) -> None:
 
 
 def _tell(watching: _Watching, number: int, since: float | None, seconds: float | None) -> None:
-    """Tell a client what was found. Its stack, task and callback have names that programs make."""
+    """Tell a client what was found. The names in it come from the program."""
     client = watching.client(number)
     if client is None:
         return
@@ -188,7 +188,7 @@ def _tell(watching: _Watching, number: int, since: float | None, seconds: float 
 
 
 def _run_hooks(watching: _Watching) -> float | None:
-    """Run what is due and return in how many seconds something is due next, if anything is."""
+    """Run the hooks that are due; return the seconds until the next one, None without one."""
     soonest: float | None = None
     for number in list(watching.clients):
         client = watching.client(number)

@@ -186,7 +186,7 @@ async def shutdown_default_executor(loop: LoopBase, timeout: float | None = None
 def _join_workers(
     loop: LoopBase, executor: concurrent.futures.Executor, future: asyncio.Future[None]
 ) -> None:
-    """Join the workers, then settle `future`; runs in a thread of its own."""
+    """Join the workers, then settle `future`; runs in a new thread."""
     error: Exception | None = None
     try:
         executor.shutdown(wait=True)

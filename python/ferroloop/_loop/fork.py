@@ -1,6 +1,6 @@
 """Forked children close the loops that they inherit, without disturbing their parent.
 
-Owns the set of loops that live in this process; any thread may add to it, and the hook runs in the
+Owns the set of this process's open loops; any thread may add to it, and the hook runs in the
 one thread that a child has.
 Making the first loop registers the hook; importing does not.
 """

@@ -26,7 +26,7 @@ def create_with_factory(
 ) -> asyncio.Task[Any]:
     """Make a task for `coro` through `factory`, as `loop.create_task` of this Python does.
 
-    Raises whatever the factory raises, and TypeError for a keyword that this version refuses.
+    Raises what the factory raises, and TypeError for a keyword that this version refuses.
     """
     if FACTORIES_GET_THE_NAME:
         return factory(loop, coro, **keywords)

@@ -67,7 +67,7 @@ def stop_serving(loop: LoopBase, sock: socket.socket) -> None:
     sock.close()
 
 
-# Each call waits and forgets by itself: a coroutine of its own for that costs 700 instructions a wait.
+# Each call waits and removes its watch by itself: another coroutine for that costs 700 instructions a wait.
 
 
 async def sock_recv(loop: LoopBase, sock: socket.socket, n: int) -> bytes:

@@ -1,4 +1,4 @@
-"""One loop of the report: its monitor, and what it told so far.
+"""One loop of the report: its monitor, and what the monitor has reported so far.
 
 The monitor's thread samples and brings stalls, the loop's thread brings slow callbacks, whichever thread
 closes the loop ends it, and the page may be written from another: all hold the recorder's lock.
@@ -106,12 +106,12 @@ class Follower:
         return self._sampling.seconds
 
     def _look(self, monitor: Monitor) -> None:
-        """Note what the loop has open, if it runs: after a run there is nothing left."""
+        """Record what the loop has open, if it runs: after a run nothing is left."""
         if monitor.loop.is_running():
             self._open = _look(monitor.loop, monitor, self._moment)
 
     def _finish(self, monitor: Monitor) -> None:
-        """Keep what is known now for good: the loop closes, is collected, or the process ends."""
+        """Take the last record: the loop closes, is collected, or the process ends."""
         with self._lock:
             if self._final is None:
                 self._final = self._until_now(monitor, _last_state(monitor))
@@ -168,7 +168,7 @@ class Follower:
 
 
 class _Ticks:
-    """Has samples taken by the monitor's thread. The monitor holds it, with what cancels it."""
+    """Takes samples in the monitor's thread. The monitor holds it and its cancel function."""
 
     def __init__(self, follower: Follower, monitor: Monitor) -> None:
         self._follower = follower

@@ -27,7 +27,7 @@ _FOLDERS = (
 
 
 def shown_frames(stack: Sequence[traceback.FrameSummary]) -> tuple[Frame, ...]:
-    """Return the frames of a stack as plain data, in its order; not those that run the loop."""
+    """Return the frames of a stack as plain data, in order, without those that run the loop."""
     runs = [number for number, frame in enumerate(stack) if _RUN.search(frame.line or "")]
     return tuple(
         Frame(

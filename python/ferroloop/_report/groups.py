@@ -1,7 +1,7 @@
-"""Stalls and slow callbacks, gathered by where they happened. The caller sees to it that one thread is in here.
+"""Stalls and slow callbacks, gathered by where they happened. The caller makes sure that only one thread at a time is in here.
 
-A program may stall a thousand times at one place, and at thousands of places: a place is kept once, and
-so many places only.
+A program may stall a thousand times at one place, and at thousands of places: each place is kept once, up to
+a limit.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ class StallGroups:
     """The stalls of one loop."""
 
     def __init__(self, moment: Callable[[float], float]) -> None:
-        """Start without any; `moment` makes of a `time.monotonic()` the report's."""
+        """Start without any; `moment` converts a time of `time.monotonic()` into the report's."""
         self._moment = moment
         self._lasting: list[Stall] = []
         self._over = _Gathered()
 
     def add(self, stall: Stall) -> None:
-        """Take a stall in that may go on."""
+        """Add a stall, which may still last."""
         self._settle()
         self._lasting.append(stall)
 
     def _settle(self) -> None:
-        """Gather the stalls that are over."""
+        """Sort the stalls that are over by their places."""
         lasting, self._lasting = self._lasting, []
         for stall in lasting:
             if stall.ended:
@@ -51,9 +51,9 @@ class StallGroups:
                 self._lasting.append(stall)
 
     def until_now(self) -> tuple[tuple[StallGroup, ...], tuple[tuple[float, float], ...], int]:
-        """Return the places, the one that took most first; begin and length of stalls; how many places lack.
+        """Return the places, those with the most seconds first; begin and length of stalls; how many places were left out.
 
-        A stall that goes on is in it as far as it went.
+        A stall that still lasts counts up to now.
         """
         self._settle()
         found = self._over
@@ -75,13 +75,13 @@ class _Gathered:
         self.count = 0
 
     def copy(self) -> _Gathered:
-        """Return the same in an object of its own."""
+        """Return a copy."""
         new = _Gathered()
         new.groups, new.marks, new.count = dict(self.groups), list(self.marks), self.count
         return new
 
     def take(self, stall: Stall, moment: Callable[[float], float]) -> None:
-        """Put one stall to those at its place."""
+        """Add one stall to its place."""
         stack = shown_frames(stall.stack)
         own = own_frame(stack)
         what = stall.callback or ""
@@ -121,7 +121,7 @@ class SlowGroups:
 
     def add(self, slow: SlowCallback) -> None:
         """Take one in."""
-        # Each connection may have a task of its own.
+        # Each connection may have its own task.
         name = _DEFAULT_NAME.sub("", slow.name)
         old = self._groups.get(name)
         if old is None:
@@ -135,10 +135,10 @@ class SlowGroups:
         )
 
     def _forget_shortest(self) -> None:
-        """Drop the half of the names that took least."""
+        """Drop the half of the names that took the least time."""
         kept = sorted(self._groups.values(), key=lambda group: -group.seconds)[: _NAMES // 2]
         self._groups = {group.name: group for group in kept}
 
     def groups(self, most: int) -> tuple[SlowGroup, ...]:
-        """Return the names, the one with the longest callback first."""
+        """Return the names, those with the longest callback first."""
         return tuple(sorted(self._groups.values(), key=lambda group: -group.longest)[:most])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ("placeholder", "render")
 
-#: How many stalls show their stacks without being asked.
+#: How many stalls show their stacks without a click.
 _UNFOLDED = 3
 
 
@@ -51,7 +51,7 @@ def render(report: Report) -> str:
 
 
 def placeholder(program: str, pid: int, began: str) -> str:
-    """Return what stands at the page's place until the process has ended."""
+    """Return the text of the file until the process has ended."""
     text = (
         f"<header><h1>{escaped(program)}</h1><p>This page is written when process {pid} ends, which "
         f"began {escaped(began)}. If that process is gone, something killed it before it could "
@@ -71,7 +71,7 @@ def _document(title: str, body: str) -> str:
 
 
 def _verdict(loops: Sequence[LoopRecord]) -> str:
-    """The page in a sentence: how often something held a loop up, and what did the longest."""
+    """The page in a sentence: how often loops were blocked, and by what for the longest time."""
     if not loops:
         return "No event loop of ferroloop ran in this process."
     if all(loop.stall_after is None for loop in loops):

@@ -1,4 +1,4 @@
-"""One page of this process: the loops that it is about, and when it is written.
+"""One page of this process: its loops, and when it is written.
 
 Any thread makes and closes loops; one lock holds everything, taken again within a signal handler.
 """

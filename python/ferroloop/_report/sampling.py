@@ -1,7 +1,7 @@
-"""The pieces of a loop's time line while they come in. The caller sees to it that one thread is in here.
+"""The pieces of a loop's time line while they come in. The caller makes sure that only one thread at a time is in here.
 
-A loop may live for milliseconds or for months: pieces begin short, and whenever there are too many, each two
-neighbours become one and the pieces to come are twice as long. So memory and the page stay small.
+A loop may run for milliseconds or for months. Pieces begin short. When there are too many, each two neighbours
+are joined and later pieces are twice as long, so memory and the page stay small.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `FERROLOOP_STALL`, `FERROLOOP_SLOW` and `FERROLOOP_REPORT` ask for. Any thread."""
+"""Reads `FERROLOOP_STALL`, `FERROLOOP_SLOW` and `FERROLOOP_REPORT`. Any thread."""
 
 from __future__ import annotations
 

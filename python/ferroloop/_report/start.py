@@ -1,4 +1,4 @@
-"""What the variables ask for, done: a monitor on each loop that is made, and a page at the end.
+"""Applies the variables: starts a monitor on each new loop, and writes a page at the end.
 
 Owns the pages of this process, by path, and the hooks that write them: at the interpreter's exit and on
 SIGTERM, where the program has left that at its default. Any thread makes loops; a forked child starts anew.
@@ -111,7 +111,7 @@ def _write_and_die(number: int, _frame: FrameType | None) -> None:
     try:
         _write_all("SIGTERM ended it")
     finally:
-        # Whatever fails, the signal ends the process, and its parent sees which one did.
+        # Even if the page fails, the signal ends the process, and the parent sees which signal did.
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
 

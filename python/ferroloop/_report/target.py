@@ -1,9 +1,9 @@
 """The file that a page is written to. One object a process and path; any thread.
 
-Several processes may be told the same path: workers inherit the variable. The first that lives has the
-path itself, which it keeps by a lock on the file; every other puts its process id before the suffix,
-`page.4712.html`. The file is tried when the first loop is made, so that a path that cannot be written
-is said at the start, and until the page is written it holds a line that says so.
+Several processes may be told the same path: workers inherit the variable. The first running one uses the
+path itself and keeps a lock on the file; every other one puts its process id before the suffix,
+`page.4712.html`. The file is opened when the first loop is made, so that a path that cannot be written
+is reported at the start. Until the page is written the file holds a line that says so.
 """
 
 from __future__ import annotations
