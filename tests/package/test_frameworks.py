@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import ferroloop
-from support.loops import PATIENCE
+from support.frameworks import exchange_over_websockets, need, run
 from support.programs import finish, start
 
 pytestmark = [
@@ -22,21 +22,6 @@ pytestmark = [
     # Their warnings are theirs.
     pytest.mark.filterwarnings("default"),
 ]
-
-
-def need(name: str) -> Any:
-    """A package, or a skipped test."""
-    if importlib.util.find_spec(name) is None:
-        pytest.skip(f"{name} is not installed")
-    return importlib.import_module(name)
-
-
-def run(main: Any) -> Any:
-    async def limited() -> Any:
-        assert type(asyncio.get_running_loop()) is ferroloop.Loop
-        return await asyncio.wait_for(main, PATIENCE)
-
-    return ferroloop.run(limited())
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -158,24 +143,7 @@ def test_aiohttp_serves_itself() -> None:
 
 def test_websockets_talks_to_itself() -> None:
     need("websockets")
-    server_module = importlib.import_module("websockets.asyncio.server")
-    client_module = importlib.import_module("websockets.asyncio.client")
-
-    async def handler(connection: Any) -> None:
-        async for message in connection:
-            await connection.send(message * 2)
-
-    async def main() -> None:
-        async with server_module.serve(handler, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
-            async with client_module.connect(f"ws://127.0.0.1:{port}") as connection:
-                for size in (0, 1, 1000, 300_000):
-                    await connection.send("x" * size)
-                    assert len(await connection.recv()) == size * 2
-                await connection.send(b"bytes")
-                assert await connection.recv() == b"bytesbytes"
-
-    run(main())
+    run(exchange_over_websockets("ws"))
 
 
 def test_anyio_works_on_the_loop() -> None:

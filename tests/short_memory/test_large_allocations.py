@@ -61,6 +61,15 @@ async def read(far, count):
     while len(data) < count:
         data += await loop.sock_recv(far, 1 << 20)
     return data
+
+async def goes_on(transport, far, waiting):
+    assert transport.get_write_buffer_size() == waiting
+    assert not transport.is_closing()
+    transport.write(b'end')
+    assert (await read(far, 10_000_003)).endswith(b'end')
+    transport.close()
+    far.close()
+    print('done')
 """
 
 
@@ -86,13 +95,7 @@ async def main():
     if sys.version_info < (3, 12) or 'ferroloop' in type(asyncio.get_running_loop()).__module__:
         # asyncio keeps a view of the buffer since 3.12.
         refused(transport.write, big)
-    assert transport.get_write_buffer_size() == waiting
-    assert not transport.is_closing()
-    transport.write(b'end')
-    assert (await read(far, 10_000_003)).endswith(b'end')
-    transport.close()
-    far.close()
-    print('done')
+    await goes_on(transport, far, waiting)
 """,
     )
 
@@ -109,13 +112,7 @@ async def main():
     if sys.version_info < (3, 12) or 'ferroloop' in type(asyncio.get_running_loop()).__module__:
         # asyncio keeps a view of the buffer since 3.12.
         refused(transport.writelines, [b'a', big])
-    assert transport.get_write_buffer_size() == waiting
-    assert not transport.is_closing()
-    transport.write(b'end')
-    assert (await read(far, 10_000_003)).endswith(b'end')
-    transport.close()
-    far.close()
-    print('done')
+    await goes_on(transport, far, waiting)
 """,
     )
 

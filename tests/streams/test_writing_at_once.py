@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,18 +19,19 @@ from typing import Any
 import pytest
 
 from support.attaching import attach
-from support.counting import sends, strace
 from support.loops import PATIENCE, run
 from support.net.protocols import Recorder
 from support.net.responses import (
     BODY,
     HEAD,
     HISTORIES,
+    RESPONSES,
     STEP,
     Client,
     client_in_the_loop,
     client_of,
     listening_without_delay,
+    sends_of,
     serve,
 )
 from support.net.sockets import Pair, listening, receive_exactly
@@ -370,30 +370,10 @@ def test_it_is_not_lost_with_the_process(kind: str, history: str, end: str, writ
             assert process.wait(PATIENCE) == expected
 
 
-RESPONSES = 2000
-
-
 @pytest.mark.slow
 @pytest.mark.ours_only("asyncio sends head and body by themselves")
 def test_head_and_body_of_a_response_are_one_system_call(kind: str, tmp_path: Path) -> None:
-    counting = strace(tmp_path)
     with listening_without_delay() as listener:
         step = "transport.write(b'bye'); loop.stop()"
         arguments = program(kind, listener.fileno(), step)
-        process = subprocess.Popen(
-            [*counting, sys.executable, *arguments],
-            pass_fds=(listener.fileno(),),
-            start_new_session=True,
-        )
-        client = Client(listener.getsockname())
-        try:
-            client.begin(RESPONSES)
-            client.send(STEP)
-            assert client.receive(3) == b"bye"
-            client.close()
-            assert process.wait(PATIENCE) == 0
-        finally:
-            client.close()
-            process.kill()
-            process.wait()
-    assert RESPONSES < sends(tmp_path) <= RESPONSES + 10
+        assert RESPONSES < sends_of(tmp_path, arguments, listener) <= RESPONSES + 10

@@ -41,6 +41,13 @@ PUBLIC: tuple[type, ...] = (
     asyncio.AbstractServer,
 )
 """The classes whose whole surface is called."""
+KINDS = (
+    asyncio.Transport,
+    asyncio.ReadTransport,
+    asyncio.WriteTransport,
+    asyncio.BaseTransport,
+)
+"""What a stream transport is an instance of."""
 NOT_THERE = "(not there)"
 """In place of a step that one loop's record lacks."""
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-import ferroloop
-from support.loops import PATIENCE
+from support.frameworks import exchange_over_websockets, need, run
 from support.net.certificates import certificate_files, client_context, server_context
 from support.net.postgres import postgres
 from support.net.sockets import listening
@@ -27,27 +26,12 @@ pytestmark = [
 BODY = bytes(range(256)) * 4096
 
 
-def need(name: str) -> Any:
-    """A package, or a skipped test."""
-    if importlib.util.find_spec(name) is None:
-        pytest.skip(f"{name} is not installed")
-    return importlib.import_module(name)
-
-
 def need_program(name: str) -> str:
     """A program, or a skipped test."""
     found = shutil.which(name)
     if found is None:
         pytest.skip(f"the program {name} is not installed")
     return found
-
-
-def run(main: Any, patience: float = PATIENCE) -> Any:
-    async def limited() -> Any:
-        assert type(asyncio.get_running_loop()) is ferroloop.Loop
-        return await asyncio.wait_for(main, patience)
-
-    return ferroloop.run(limited())
 
 
 async def output_of(*command: str, stdin: bytes = b"") -> bytes:
@@ -265,22 +249,8 @@ def test_aiohttp_serves_itself_over_tls() -> None:
 
 def test_websockets_talks_to_itself_over_tls() -> None:
     need("websockets")
-    server_module = importlib.import_module("websockets.asyncio.server")
-    client_module = importlib.import_module("websockets.asyncio.client")
-
-    async def handler(connection: Any) -> None:
-        async for message in connection:
-            await connection.send(message * 2)
-
-    async def main() -> None:
-        async with server_module.serve(handler, "127.0.0.1", 0, ssl=server_context()) as server:
-            address = f"wss://localhost:{server.sockets[0].getsockname()[1]}"
-            async with client_module.connect(address, ssl=client_context()) as connection:
-                for size in (0, 1, 1000, 300_000):
-                    await connection.send("x" * size)
-                    assert len(await connection.recv()) == size * 2
-
-    run(main())
+    tls = {"server_tls": server_context(), "ssl": client_context()}
+    run(exchange_over_websockets("wss", **tls))
 
 
 def test_asyncpg_talks_to_postgresql_over_tls() -> None:

@@ -5,25 +5,22 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.counting import sends, strace
-from support.loops import PATIENCE
 from support.net.certificates import client_context, server_context
 from support.net.protocols import Recorder
 from support.net.responses import (
     BODY,
     HEAD,
     HISTORIES,
-    STEP,
+    RESPONSES,
     Client,
     listening_without_delay,
+    sends_of,
     serve,
 )
 from support.net.tls import Peer
@@ -194,7 +191,6 @@ SERVER = """
     loop.run_until_complete(serving)
     loop.run_forever()
 """
-RESPONSES = 2000
 
 
 @pytest.mark.slow
@@ -204,26 +200,10 @@ def test_head_and_body_of_a_response_are_one_system_call(
 ) -> None:
     if kind != "ferroloop":
         pytest.skip("the program in a process of its own calls OpenSSL as it can")
-    counting = strace(tmp_path)
-    number = listener.fileno()
     tests = str(Path(__file__).parents[1])
-    arguments = code(kind, SERVER.format(tests=tests, number=number))
-    process = subprocess.Popen(
-        [*counting, sys.executable, *arguments], pass_fds=(number,), start_new_session=True
-    )
+    arguments = code(kind, SERVER.format(tests=tests, number=listener.fileno()))
     # The other process has certificates of its own.
     context = client_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    client = Client(listener.getsockname(), context)
-    try:
-        client.begin(RESPONSES)
-        client.send(STEP)
-        assert client.receive(3) == b"bye"
-        client.close()
-        assert process.wait(PATIENCE) == 0
-    finally:
-        client.close()
-        process.kill()
-        process.wait()
     # The handshake is a few.
-    assert RESPONSES < sends(tmp_path) <= RESPONSES + 10
+    assert RESPONSES < sends_of(tmp_path, arguments, listener, context) <= RESPONSES + 10

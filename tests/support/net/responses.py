@@ -7,10 +7,14 @@ import contextlib
 import select
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
-from support.loops import run
+from support.counting import sends, strace
+from support.loops import PATIENCE, run
 
 from .sockets import listening, wait_readable
 
@@ -22,6 +26,9 @@ BODY = b"Hello, world!"
 ASK, STEP = b"?", b"!"
 #: How many responses a connection has served that is not fresh.
 MANY = 1000
+
+#: How many requests a counted server answers.
+RESPONSES = 2000
 
 #: What went before on the connection that a test uses: nothing; many responses; nothing, but many on
 #: another connection of the same listener.
@@ -229,3 +236,30 @@ def serve(
         return result
 
     return run(loop, main())
+
+
+def sends_of(
+    folder: Path,
+    arguments: list[str],
+    listener: socket.socket,
+    context: ssl.SSLContext | None = None,
+) -> int:
+    """How often a server program calls send(2) while it answers `RESPONSES` requests and ends."""
+    counting = strace(folder)
+    process = subprocess.Popen(
+        [*counting, sys.executable, *arguments],
+        pass_fds=(listener.fileno(),),
+        start_new_session=True,
+    )
+    client = Client(listener.getsockname(), context)
+    try:
+        client.begin(RESPONSES)
+        client.send(STEP)
+        assert client.receive(3) == b"bye"
+        client.close()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        client.close()
+        process.kill()
+        process.wait()
+    return sends(folder)

@@ -51,6 +51,13 @@ def handlers(p: Probe) -> None:
     p.attempt(loop.call_exception_handler, context)
 
 
+def _fail_with_the_default_handler(p: Probe) -> None:
+    p.loop.set_exception_handler(None)
+    p.loop.call_soon(_boom)
+    p.loop.call_soon(p.loop.stop)
+    p.loop.run_forever()
+
+
 @case
 def callbacks(p: Probe) -> None:
     p.loop.call_soon(_boom)
@@ -60,10 +67,7 @@ def callbacks(p: Probe) -> None:
     p.loop.call_soon(len)
     p.loop.call_later(0.001, p.loop.stop)
     p.loop.run_forever()
-    p.loop.set_exception_handler(None)
-    p.loop.call_soon(_boom)
-    p.loop.call_soon(p.loop.stop)
-    p.loop.run_forever()
+    _fail_with_the_default_handler(p)
 
 
 @debug_case
@@ -71,10 +75,7 @@ def callbacks_in_debug_mode(p: Probe) -> None:
     p.loop.call_soon(_boom, 1)
     p.loop.call_soon(p.loop.stop)
     p.loop.run_forever()
-    p.loop.set_exception_handler(None)
-    p.loop.call_soon(_boom)
-    p.loop.call_soon(p.loop.stop)
-    p.loop.run_forever()
+    _fail_with_the_default_handler(p)
 
 
 @debug_case

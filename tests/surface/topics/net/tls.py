@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from support.net.certificates import client_context, server_context
-from surface.probe import Probe, case
+from surface.probe import KINDS, Probe, case
 
 LOCAL = "127.0.0.1"
 
@@ -69,13 +69,7 @@ async def telling(p: Probe) -> None:
     p.note("version", transport.get_extra_info("ssl_object").version())
     p.attempt(transport.get_extra_info)
     p.attempt(transport.get_extra_info, "none", "default")
-    kinds = (
-        asyncio.Transport,
-        asyncio.ReadTransport,
-        asyncio.WriteTransport,
-        asyncio.BaseTransport,
-    )
-    p.note("kinds", [isinstance(transport, kind) for kind in kinds])
+    p.note("kinds", [isinstance(transport, kind) for kind in KINDS])
     p.attempt(transport.is_closing)
     p.attempt(transport.is_reading)
     p.attempt(transport.can_write_eof)

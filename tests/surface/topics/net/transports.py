@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from surface.probe import Probe, case, debug_case
+from surface.probe import KINDS, Probe, case, debug_case
 
 
 class _Notes(asyncio.Protocol):
@@ -156,13 +156,7 @@ async def telling(p: Probe) -> None:
     p.attempt(transport.get_extra_info, "none", "default")
     p.attempt(transport.get_extra_info, "none", default=5)
     p.attempt(transport.get_extra_info, ["unhashable"])
-    kinds = (
-        asyncio.Transport,
-        asyncio.ReadTransport,
-        asyncio.WriteTransport,
-        asyncio.BaseTransport,
-    )
-    p.note("kinds", [isinstance(transport, kind) for kind in kinds])
+    p.note("kinds", [isinstance(transport, kind) for kind in KINDS])
     sock = transport.get_extra_info("socket")
     p.note("socket", (type(sock), sock.fileno() >= 0, sock.family, sock.type, sock.gettimeout()))
     p.attempt(sock.setblocking, True)
