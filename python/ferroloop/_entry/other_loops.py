@@ -110,7 +110,7 @@ def _source(frame: FrameType) -> str:
     """The text of the module whose code runs; empty where there is none."""
     spec = frame.f_globals.get("__spec__")
     get_source = getattr(getattr(spec, "loader", None), "get_source", None)
-    if get_source is not None:
+    if spec is not None and get_source is not None:
         # The import system reads here, which blockbuster permits.
         with contextlib.suppress(ImportError, OSError, SyntaxError, ValueError):
             return get_source(spec.name) or ""
