@@ -105,6 +105,14 @@ def test_the_release_only_calls_sessions() -> None:
     assert all(re.search(r"\bnox -s (wheels|upload)\b", command) for command in building)
 
 
+def test_the_release_builds_the_parts_that_the_session_builds_unless_told() -> None:
+    workflow = environments.ROOT / ".github" / "workflows" / "release.yml"
+    matrix = re.search(r"part: \[(.*)\]", workflow.read_text(encoding="utf-8"))
+    assert matrix
+    assert sorted(matrix[1].split(", ")) == sorted(build_wheels.RELEASED)
+    assert set(build_wheels.RELEASED) <= set(build_wheels.PARTS)
+
+
 def test_the_parts_of_a_release_say_what_they_are() -> None:
     assert all(build.__doc__ for build in build_wheels.PARTS.values())
     options = build_wheels.parse(["--part", "aarch64", "--", "-k", "timers"])
