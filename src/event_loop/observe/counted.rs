@@ -27,9 +27,6 @@ impl EventLoop {
     }
 
     /// Runs a turn of `count` entries for a monitor; `run` runs so many.
-    ///
-    /// # Errors
-    /// What leaves the loop.
     #[allow(
         clippy::inline_always,
         reason = "it has one caller, which is a function of its own"

@@ -29,9 +29,6 @@ enum Named {
 
 impl EventLoop {
     /// Runs an entry of the ready queue as `run_ready` does, for debug mode and a monitor.
-    ///
-    /// # Errors
-    /// What leaves the loop, and what the reports raise.
     #[cold]
     #[inline(never)]
     pub(crate) fn run_observed(this: &Bound<'_, Self>, ready: Ready) -> PyResult<()> {
