@@ -127,7 +127,13 @@ SUITES = (
         ),
         hide=("starlette",),
     ),
-    Suite("tornado", ("pycurl",), tests=("--pyargs", "tornado.test"), hide=("tornado",)),
+    Suite(
+        "tornado",
+        ("pycurl",),
+        tests=("--pyargs", "tornado.test"),
+        options=("-p", "no:logging"),
+        hide=("tornado",),
+    ),
     Suite(
         "uvicorn",
         (
