@@ -325,3 +325,17 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
+
+
+def no_protocol() -> Any:
+    """A protocol factory that raises."""
+    raise ValueError("no protocol")
+
+
+def raising(base: type[Any], method: str) -> Any:
+    """A class of protocols of which one method raises."""
+
+    def fail(*_: Any) -> None:
+        raise ValueError(method)
+
+    return type("Raises", (base,), {method: fail})

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
-from surface.probe import Probe, case
+from surface.probe import Probe, case, no_protocol, raising
 
 P = asyncio.SubprocessProtocol
 PIPE = subprocess.PIPE
@@ -163,15 +163,9 @@ async def results(p: Probe) -> None:
 
 @case
 async def protocols_that_fail(p: Probe) -> None:
-    def broken() -> Any:
-        raise ValueError("no protocol")
-
-    class Raises(P):
-        def connection_made(self, transport: Any) -> None:
-            raise ValueError("made")
-
-    await p.wait(p.loop.subprocess_exec, broken, "true")
-    made = await p.wait(p.loop.subprocess_exec, Raises, "true")
+    raises = raising(P, "connection_made")
+    await p.wait(p.loop.subprocess_exec, no_protocol, "true")
+    made = await p.wait(p.loop.subprocess_exec, raises, "true")
     # Closed while the process ends, it would be reaped by one of two that race for it.
     await made[0]._wait()
     made[0].close()

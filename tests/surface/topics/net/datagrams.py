@@ -7,7 +7,7 @@ import socket
 import sys
 from typing import Any
 
-from surface.probe import Probe, case
+from surface.probe import Probe, case, raising
 
 P = asyncio.DatagramProtocol
 LOCAL = "127.0.0.1"
@@ -136,24 +136,15 @@ async def transports(p: Probe) -> None:
 
 @case
 async def protocols_that_fail(p: Probe) -> None:
-    def broken() -> Any:
-        raise ValueError("no protocol")
-
-    class Raises(P):
-        def connection_made(self, transport: Any) -> None:
-            raise ValueError("made")
-
-    await p.wait(p.loop.create_datagram_endpoint, Raises, (LOCAL, 0))
+    raises = raising(P, "connection_made")
+    await p.wait(p.loop.create_datagram_endpoint, raises, (LOCAL, 0))
     await asyncio.sleep(0.001)
 
 
 @case
 async def losses_that_fail(p: Probe) -> None:
-    class Raises(P):
-        def connection_lost(self, exc: Exception | None) -> None:
-            raise ValueError("lost")
-
-    transport, _ = await p.loop.create_datagram_endpoint(Raises, (LOCAL, 0))
+    raises = raising(P, "connection_lost")
+    transport, _ = await p.loop.create_datagram_endpoint(raises, (LOCAL, 0))
     transport.close()
     await asyncio.sleep(0.001)
     p.attempt(transport.is_closing)

@@ -5,11 +5,21 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from typing import Any
 
-from surface.probe import Probe, case
+from surface.probe import Probe, case, no_protocol, raising
 
 P = asyncio.Protocol
+
+
+class Writer(asyncio.BaseProtocol):
+    """Notes the loss of a writing end."""
+
+    def __init__(self, p: Probe, lost: asyncio.Event) -> None:
+        self.p, self.lost = p, lost
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.p.note("lost", exc)
+        self.lost.set()
 
 
 @case
@@ -69,14 +79,8 @@ async def reading(p: Probe) -> None:
 @case
 async def writing(p: Probe) -> None:
     lost = asyncio.Event()
-
-    class Writer(asyncio.BaseProtocol):
-        def connection_lost(self, exc: Exception | None) -> None:
-            p.note("lost", exc)
-            lost.set()
-
     other, end = p.pipe()
-    transport, _ = await p.wait(p.loop.connect_write_pipe, Writer, end)
+    transport, _ = await p.wait(p.loop.connect_write_pipe, lambda: Writer(p, lost), end)
     p.note("kind", isinstance(transport, asyncio.WriteTransport))
     for wrong in (None, 5, "text", [1]):
         p.attempt(transport.write, wrong)
@@ -102,14 +106,8 @@ async def writing(p: Probe) -> None:
 @case
 async def the_reader_goes_away(p: Probe) -> None:
     lost = asyncio.Event()
-
-    class Writer(asyncio.BaseProtocol):
-        def connection_lost(self, exc: Exception | None) -> None:
-            p.note("lost", exc)
-            lost.set()
-
     other, end = p.pipe()
-    transport, _ = await p.loop.connect_write_pipe(Writer, end)
+    transport, _ = await p.loop.connect_write_pipe(lambda: Writer(p, lost), end)
     other.close()
     await lost.wait()
     for _ in range(6):
@@ -118,16 +116,10 @@ async def the_reader_goes_away(p: Probe) -> None:
 
 @case
 async def protocols_that_fail(p: Probe) -> None:
-    class Raises(P):
-        def connection_made(self, transport: Any) -> None:
-            raise ValueError("made")
-
-    def broken() -> Any:
-        raise ValueError("no protocol")
-
+    raises = raising(P, "connection_made")
     for number, call in enumerate((p.loop.connect_read_pipe, p.loop.connect_write_pipe)):
-        await p.wait(call, broken, p.pipe()[number])
-        made = await p.wait(call, Raises, p.pipe()[number])
+        await p.wait(call, no_protocol, p.pipe()[number])
+        made = await p.wait(call, raises, p.pipe()[number])
         if made:
             made[0].close()
         await asyncio.sleep(0.001)
@@ -135,12 +127,9 @@ async def protocols_that_fail(p: Probe) -> None:
 
 @case
 async def losses_that_fail(p: Probe) -> None:
-    class Raises(P):
-        def connection_lost(self, exc: Exception | None) -> None:
-            raise ValueError("lost")
-
+    raises = raising(P, "connection_lost")
     for number, call in enumerate((p.loop.connect_read_pipe, p.loop.connect_write_pipe)):
-        transport, _ = await call(Raises, p.pipe()[number])
+        transport, _ = await call(raises, p.pipe()[number])
         transport.close()
         await asyncio.sleep(0.001)
         p.attempt(transport.is_closing)
