@@ -16,9 +16,9 @@ NOTES = """\
 `import` counts what importing the loop adds to a process that has imported asyncio. The rows from `protocol` to `aiohttp` have
 a client in another process, which is not counted, and count one message or request. `own_streams` is the loop's own
 streams where it has some, and asyncio's otherwise; rsloop replaces asyncio's streams when it is imported, by classes that are
-not asyncio's. `run_in_executor` counts the thread too, `spawn` not the child. Loops that run several messages in a turn, or do
-not poll in each turn, have fewer system calls: rloop polls every 250 microseconds while it is busy, zuvloop not while no
-descriptor is watched."""
+not asyncio's. `run_in_executor` counts the thread too, `spawn` not the child. A loop that does not poll
+in each turn has fewer system calls: rloop polls every 250 microseconds while it is busy, zuvloop not while no timer is
+pending."""
 
 
 def merged(documents: list[dict[str, Any]]) -> dict[str, Any]:
