@@ -92,7 +92,7 @@ impl EventLoop {
         let result = if event_loop.insight.wants(TURNS) {
             Self::run_entries_watched(this, count)
         } else {
-            Self::run_entries(this, count)
+            Self::run_entries::<false>(this, count)
         };
         event_loop.core.with(py, |core| core.in_callback = nested);
         result
@@ -102,16 +102,16 @@ impl EventLoop {
     #[cold]
     #[inline(never)]
     fn run_entries_watched(this: &Bound<'_, Self>, count: usize) -> PyResult<()> {
-        Self::run_watched(this, count, |count| Self::run_entries(this, count))
+        Self::run_watched(this, count, |count| Self::run_entries::<true>(this, count))
     }
 
-    /// Runs the first `count` entries of the ready queue.
+    /// Runs the first `count` entries of the ready queue; of a turn that is `WATCHED`, most are measured.
     #[allow(
         clippy::inline_always,
         reason = "the second caller, for monitors, would make it a call of its own for all"
     )]
     #[inline(always)]
-    fn run_entries(this: &Bound<'_, Self>, count: usize) -> PyResult<()> {
+    fn run_entries<const WATCHED: bool>(this: &Bound<'_, Self>, count: usize) -> PyResult<()> {
         let py = this.py();
         let event_loop = this.get();
         for _ in 0..count {
@@ -120,7 +120,11 @@ impl EventLoop {
             };
             event_loop.progress.begin();
             if event_loop.is_observed() {
-                Self::run_observed(this, ready)?;
+                if WATCHED {
+                    Self::run_measured(this, ready)?;
+                } else {
+                    Self::run_observed(this, ready)?;
+                }
             } else {
                 Self::run_ready(this, ready)?;
             }

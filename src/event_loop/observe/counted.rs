@@ -41,7 +41,7 @@ impl EventLoop {
         let insight = &this.get().insight;
         let times = insight.wants(TIMES);
         if insight.wants(SLOW | TOTALS) {
-            insight.follows(py, 0);
+            insight.pause(py);
         }
         let begin = if times { clock::nanoseconds() } else { 0 };
         let (monitor, probe) = if times {

@@ -153,7 +153,7 @@ impl Insight {
         self.want(TOTALS, totals);
         self.want(STALLS, stalls);
         self.want(TIMES | PROBE, times.is_some());
-        self.follows(py, 0);
+        self.pause(py);
         drop(self.times.with(py, |place| std::mem::replace(place, times)));
     }
 
@@ -176,20 +176,22 @@ impl Insight {
         (outer, begin)
     }
 
-    /// Ends what `open` began, and goes on with `outer`: gives back what was timed, and when it ended.
+    /// Ends what `open` began, and goes on with `outer`: gives back what was timed, and when it ended. The next entry
+    /// begins then, unless `pause` is called.
     #[inline]
     pub(crate) fn close(&self, py: Python<'_>, outer: Span) -> (Span, i64) {
         let end = clock::nanoseconds();
-        let span = self
-            .timing
-            .with(py, |timing| std::mem::replace(&mut timing.span, outer));
+        let span = self.timing.with(py, |timing| {
+            timing.ended = end;
+            std::mem::replace(&mut timing.span, outer)
+        });
         (span, end)
     }
 
-    /// Has the next entry begin at `ended`, when one ended that nothing follows before it does; 0 if something may.
+    /// Has the next entry begin when it begins: something else comes before it.
     #[inline]
-    pub(crate) fn follows(&self, py: Python<'_>, ended: i64) {
-        self.timing.with(py, |timing| timing.ended = ended);
+    pub(crate) fn pause(&self, py: Python<'_>) {
+        self.timing.with(py, |timing| timing.ended = 0);
     }
 
     /// Begins to time a call within an entry, if one is timed: gives back what was timed until then.
