@@ -22,6 +22,7 @@ use crate::logic::timer_heap::Sink;
 use crate::py::calling::call;
 use crate::py::calling::names::name;
 use crate::py::lifetime::object;
+use crate::py::lifetime::shelf;
 use crate::py::value::Float;
 use crate::sys::clock;
 use crate::sys::poller::{Events, LONGEST};
@@ -34,6 +35,7 @@ impl EventLoop {
     pub(crate) fn run_turns(this: &Bound<'_, Self>) -> PyResult<()> {
         let event_loop = this.get();
         event_loop.check_process(this.py())?;
+        let _pools = shelf::Opened::begin(this.py());
         let result = loop {
             if let Err(error) = Self::run_once(this) {
                 break Err(error);

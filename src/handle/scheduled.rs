@@ -20,6 +20,7 @@ use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
 use crate::py::lifetime::object;
 use crate::py::lifetime::pool::{self, Pool, Pooled};
+use crate::py::lifetime::shelf::Shelf;
 use crate::py::stdlib::asyncio;
 
 /// What only debug mode and cancelled handles need.
@@ -56,11 +57,16 @@ pub(crate) struct Handle {
     pub(super) state: LoopCell<State>,
 }
 
-static POOL: Pool = Pool::new();
+static POOL: Pool = Pool::new(Shelf::new(0));
 
 impl Pooled for Handle {
     fn pool() -> &'static Pool {
         &POOL
+    }
+
+    #[inline]
+    fn own(this: &Bound<'_, Self>) {
+        this.get().state.inherit();
     }
 
     fn emptied(py: Python<'_>) -> PyResult<Bound<'_, Self>> {

@@ -15,6 +15,7 @@ use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
 use crate::py::lifetime::object;
 use crate::py::lifetime::pool::{self, Pool, Pooled};
+use crate::py::lifetime::shelf::Shelf;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Float};
 
@@ -33,11 +34,17 @@ pub(crate) struct TimerHandle {
     state: LoopCell<State>,
 }
 
-static POOL: Pool = Pool::new();
+static POOL: Pool = Pool::new(Shelf::new(1));
 
 impl Pooled for TimerHandle {
     fn pool() -> &'static Pool {
         &POOL
+    }
+
+    #[inline]
+    fn own(this: &Bound<'_, Self>) {
+        Handle::own(this.as_super());
+        this.get().state.inherit();
     }
 
     fn emptied(py: Python<'_>) -> PyResult<Bound<'_, Self>> {

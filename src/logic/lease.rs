@@ -60,9 +60,9 @@ pub(crate) enum Attempt {
 /// A lock with an optional home. Threads are told apart by an identity that is a multiple of eight.
 ///
 /// # Invariant
-/// `busy` is written only by the thread that is or was at home, of which there is one in the life of
-/// a lease. The word is changed only by a thread that holds the lock, except that the thread which
-/// has made the lease may move out before another one knows of it.
+/// `busy` is written only by the thread that is or was at home, of which there is one for as long as others
+/// know of the lease. The word is changed only by a thread that holds the lock, except that a thread which
+/// alone knows of the lease may move in or out.
 pub(crate) struct Lease<L> {
     /// `NOTHING`, `FREE`, or a thread with `HOME` or with `HELD`.
     word: AtomicUsize,
@@ -200,6 +200,14 @@ impl<L: Exclusive> Lease<L> {
             self.word.store(me | HOME, Ordering::Relaxed);
         }
         self.lock.unlock();
+    }
+
+    /// Gives the lease its home with the thread `me`, which alone knows of it. Nothing uses the value, and
+    /// whoever did is done: the caller has come by the value in an orderly way.
+    #[inline]
+    pub(crate) fn move_in(&self, me: usize) {
+        self.word.store(me | HOME, Ordering::Relaxed);
+        self.home.store(FOREVER, Ordering::Relaxed);
     }
 
     /// Moves the lease away from its home, which is the calling thread, before any other thread

@@ -67,6 +67,13 @@ impl<T> LoopCell<T> {
         self.lease.own();
     }
 
+    /// Has the calling thread own the cell of an object that was another one before: as `owned`. The caller has
+    /// the only reference to it.
+    #[inline]
+    pub(crate) fn inherit(&self) {
+        self.lease.inherit();
+    }
+
     /// Has no thread own the cell, which the calling thread has made.
     #[inline]
     pub(crate) fn share(&self) {
@@ -155,6 +162,9 @@ mod gil {
 
         #[inline]
         pub(super) fn own(&self) {}
+
+        #[inline]
+        pub(super) fn inherit(&self) {}
 
         #[inline]
         pub(super) fn share(&self) {}
@@ -256,6 +266,13 @@ mod threads {
             let me = thread::identity();
             if !self.0.is_home(me) && barrier::is_there() {
                 self.0.come_home(me, thread::number().get());
+            }
+        }
+
+        #[inline]
+        pub(super) fn inherit(&self) {
+            if barrier::is_there() {
+                self.0.move_in(thread::identity());
             }
         }
 

@@ -15,6 +15,7 @@ use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
 use crate::py::lifetime::object;
 use crate::py::lifetime::pool::{self, Pool, Pooled};
+use crate::py::lifetime::shelf::Shelf;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{Count, Text};
 use crate::streams::buffered::{self, Look};
@@ -57,11 +58,16 @@ pub(crate) struct StreamCoroutine {
     pub(super) state: LoopCell<State>,
 }
 
-static POOL: Pool = Pool::new();
+static POOL: Pool = Pool::new(Shelf::new(2));
 
 impl Pooled for StreamCoroutine {
     fn pool() -> &'static Pool {
         &POOL
+    }
+
+    #[inline]
+    fn own(this: &Bound<'_, Self>) {
+        this.get().state.inherit();
     }
 
     fn emptied(py: Python<'_>) -> PyResult<Bound<'_, Self>> {

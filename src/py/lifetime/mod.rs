@@ -2,6 +2,7 @@
 //!
 //! - `object`: reference counts, and tracking by the collector
 //! - `pool`: free lists
+//! - `shelf`: where free lists keep their objects
 //! - `blank`: freeing an object that was never filled in
 //! - `finalizer`: `__del__`
 
@@ -9,3 +10,4 @@ pub(crate) mod blank;
 pub(crate) mod finalizer;
 pub(crate) mod object;
 pub(crate) mod pool;
+pub(crate) mod shelf;

@@ -1,11 +1,13 @@
 //! Free lists for objects that live for one callback.
 //!
-//! Any attached thread may call it; without the GIL there is no pool, and an object is freed when its
-//! last reference goes. A replaced `tp_dealloc` of the class puts an object into the pool: it stays
-//! whole, without its references. Where the pool is empty, a new object is a copy of the bytes of an
+//! Any attached thread may call it. A replaced `tp_dealloc` of the class puts an object into the pool: it
+//! stays whole, without its references. Where the pool is empty, a new object is a copy of the bytes of an
 //! emptied one, which costs half of what making one does.
+//!
+//! Without the GIL each thread has a pool of its own while it runs a loop (`shelf`), and new objects are made
+//! the ordinary way: an emptied one would belong to another thread.
 
-use std::cell::{Cell, RefCell, UnsafeCell};
+use std::cell::{Cell, RefCell};
 use std::ptr::{NonNull, null_mut};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -15,15 +17,15 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 
+use crate::py::lifetime::shelf::Shelf;
 use crate::py::lifetime::{blank, object};
-
-/// How many objects a pool keeps.
-const CAPACITY: usize = 1024;
 
 /// A class whose instances are pooled.
 pub(crate) trait Pooled: PyClass<Frozen = True> + Sync + Sized + 'static {
     /// The pool of this class.
     fn pool() -> &'static Pool;
+    /// Has the calling thread own an instance that it has got from the pool.
+    fn own(this: &Bound<'_, Self>);
     /// A new instance without references to Python objects.
     fn emptied(py: Python<'_>) -> PyResult<Bound<'_, Self>>;
     /// Drops every Python reference that the instance holds; may run Python code.
@@ -40,12 +42,8 @@ pub(crate) trait Pooled: PyClass<Frozen = True> + Sync + Sized + 'static {
 
 /// The free list of one class.
 pub(crate) struct Pool {
-    /// Emptied objects, each with the one reference that the next owner gets.
-    ///
-    /// # Invariant
-    /// Touched only by an attached thread of a build with the GIL, and no Python code runs
-    /// meanwhile.
-    free: UnsafeCell<Vec<*mut ffi::PyObject>>,
+    /// Where emptied objects lie.
+    free: Shelf,
     /// An emptied object that is never handed out.
     ///
     /// # Invariant
@@ -65,37 +63,15 @@ unsafe impl Send for Class {}
 // SAFETY: only compared.
 unsafe impl Sync for Class {}
 
-// SAFETY: see the invariant of `free`.
-unsafe impl Sync for Pool {}
-
 impl Pool {
     /// An empty pool.
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(free: Shelf) -> Self {
         Self {
-            free: UnsafeCell::new(Vec::new()),
+            free,
             template: AtomicPtr::new(null_mut()),
             dealloc: OnceLock::new(),
             class: OnceLock::new(),
         }
-    }
-
-    #[inline]
-    fn has_room(&self) -> bool {
-        // SAFETY: the invariant of `free`: nothing else uses it now.
-        unsafe { &*self.free.get() }.len() < CAPACITY
-    }
-
-    /// Takes an emptied object and the one reference to it.
-    #[inline]
-    fn push(&self, object: *mut ffi::PyObject) {
-        // SAFETY: the invariant of `free`: nothing else uses it now.
-        unsafe { &mut *self.free.get() }.push(object);
-    }
-
-    #[inline]
-    fn pop(&self) -> Option<*mut ffi::PyObject> {
-        // SAFETY: the invariant of `free`: nothing else uses it now.
-        unsafe { &mut *self.free.get() }.pop()
     }
 }
 
@@ -127,17 +103,16 @@ pub(crate) fn install<T: Pooled>(py: Python<'_>) -> PyResult<()> {
 /// An emptied instance of `T`, not tracked by the collector, if the pool has one.
 #[inline]
 pub(crate) fn reuse<T: Pooled>(py: Python<'_>) -> Option<Bound<'_, T>> {
-    if cfg!(Py_GIL_DISABLED) {
-        return None;
-    }
-    let object = match T::pool().pop() {
+    let object = match T::pool().free.pop() {
         Some(object) => object,
         None => copy_template(T::pool())?,
     };
     // SAFETY: a pooled object is whole, and its one reference becomes ours.
     let object = unsafe { Bound::from_owned_ptr(py, object) };
     // SAFETY: the pool of `T` holds instances of exactly `T`.
-    Some(unsafe { object.cast_into_unchecked() })
+    let object = unsafe { object.cast_into_unchecked() };
+    T::own(&object);
+    Some(object)
 }
 
 /// A new emptied object, not tracked by the collector, with one reference.
@@ -188,10 +163,10 @@ pub(crate) fn is_unseen<T: Pooled>(object: &Bound<'_, T>) -> bool {
 )]
 #[inline(always)]
 pub(crate) fn recycle<T: Pooled>(object: Bound<'_, T>) {
-    if !cfg!(Py_GIL_DISABLED) && is_unseen(&object) && T::pool().has_room() {
+    if is_unseen(&object) && T::pool().free.has_room() {
         T::empty(&object);
         // The reference is the pool's now.
-        T::pool().push(object.into_ptr());
+        T::pool().free.push(object.into_ptr());
     }
 }
 
@@ -312,35 +287,59 @@ unsafe fn finish<T: Pooled>(object: *mut ffi::PyObject) {
         // SAFETY: the object is whole.
         std::ptr::eq(unsafe { ffi::Py_TYPE(object) }, class.0)
     });
-    if exact && cfg!(Py_GIL_DISABLED) {
-        // SAFETY: untracked, without references, and emptied: no field needs to be dropped. Its
-        // reference to the class, which lives as long as the process, is kept: CPython counts it in the
-        // thread that made the object, and giving it back here would change a word of all threads.
-        unsafe { ffi::PyObject_GC_Del(object.cast()) };
-        return;
-    }
     if exact {
-        // One whose finalizer has run would have none in its next life.
-        // SAFETY: the object is whole.
-        let finalized =
-            T::FINALIZE.is_some() && unsafe { ffi::PyObject_GC_IsFinalized(object) } != 0;
-        if T::pool().has_room() && !finalized {
-            // SAFETY: the object is whole, and this is the reference that the pool takes.
-            unsafe { ffi::Py_INCREF(object) };
-            T::pool().push(object);
-        } else {
-            // SAFETY: the object is whole.
-            let class = unsafe { ffi::Py_TYPE(object) };
-            // SAFETY: untracked, without references, and emptied: no field needs to be dropped.
-            unsafe { ffi::PyObject_GC_Del(object.cast()) };
-            // SAFETY: instances of a class made at run time hold a reference to it.
-            unsafe { ffi::Py_DECREF(class.cast()) };
-        }
-        return;
+        // SAFETY: whole, untracked, without references, emptied, and of exactly the class of the pool.
+        return unsafe { keep_or_free::<T>(object) };
     }
     if let Some(original) = T::pool().dealloc.get() {
         // SAFETY: this is the destructor that the class was made with.
         unsafe { original(object) };
+    }
+}
+
+/// Puts an emptied object into the pool, or frees it.
+///
+/// # Safety
+/// `object` is whole, untracked, emptied, without references and of exactly the class of the pool.
+#[cfg(not(Py_GIL_DISABLED))]
+unsafe fn keep_or_free<T: Pooled>(object: *mut ffi::PyObject) {
+    // One whose finalizer has run would have none in its next life.
+    // SAFETY: the object is whole.
+    let finalized = T::FINALIZE.is_some() && unsafe { ffi::PyObject_GC_IsFinalized(object) } != 0;
+    if T::pool().free.has_room() && !finalized {
+        // SAFETY: the object is whole, and this is the reference that the pool takes.
+        unsafe { ffi::Py_INCREF(object) };
+        T::pool().free.push(object);
+    } else {
+        // SAFETY: the object is whole.
+        let class = unsafe { ffi::Py_TYPE(object) };
+        // SAFETY: untracked, without references, and emptied: no field needs to be dropped.
+        unsafe { ffi::PyObject_GC_Del(object.cast()) };
+        // SAFETY: instances of a class made at run time hold a reference to it.
+        unsafe { ffi::Py_DECREF(class.cast()) };
+    }
+}
+
+/// The same where threads run at once.
+///
+/// # Safety
+/// As above.
+#[cfg(Py_GIL_DISABLED)]
+unsafe fn keep_or_free<T: Pooled>(object: *mut ffi::PyObject) {
+    unsafe extern "C" {
+        fn _Py_NewReference(object: *mut ffi::PyObject);
+    }
+    if T::pool().free.has_room() {
+        // SAFETY: without references and untracked. CPython begins its life anew with it, as it does with what
+        // its own free lists hold: the object is the calling thread's, has one reference, which the pool takes,
+        // and has not been finalized.
+        unsafe { _Py_NewReference(object) };
+        T::pool().free.push(object);
+    } else {
+        // SAFETY: untracked, without references, and emptied: no field needs to be dropped. Its
+        // reference to the class, which lives as long as the process, is kept: CPython counted it in the
+        // thread that made the object, and giving it back here would change a word of all threads.
+        unsafe { ffi::PyObject_GC_Del(object.cast()) };
     }
 }
 
