@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # typing is slow to import
 
 if TYPE_CHECKING or sys.platform == "linux":
     try:
@@ -28,10 +29,11 @@ if TYPE_CHECKING or sys.platform == "linux":
 else:
     from ferroloop._pure import Loop, new_event_loop
 
-from ferroloop._running.runner import run
+from ferroloop._running.runner import run  # noqa: E402 - after what says that a build is missing
 
 if TYPE_CHECKING:
     import asyncio
+    from typing import Any
 
     from ferroloop._insight.metrics import Metrics
     from ferroloop._insight.monitor import Monitor

@@ -23,15 +23,16 @@ from asyncio import (
 )
 from asyncio.log import logger
 from asyncio.staggered import staggered_race
-from typing import TYPE_CHECKING, Any, cast
 
 try:
     import ssl
 except ImportError:  # a CPython built without OpenSSL
     ssl = None  # type: ignore[assignment]  # as asyncio does it
 
+TYPE_CHECKING = False  # typing is slow to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 __all__ = (
     "CREATE_TASK_TAKES_ANY",
@@ -208,7 +209,7 @@ def take_buffered_bytes(protocol: object) -> bytes:
     reader = getattr(protocol, "_stream_reader", None)
     if reader is None:
         return b""
-    buffer = cast("bytearray", reader._buffer)
+    buffer: Any = reader._buffer
     taken = bytes(buffer)
     buffer.clear()
     return taken

@@ -78,3 +78,13 @@ def test_the_public_names_can_be_imported() -> None:
         "print([name for name in ferroloop.__all__ if not hasattr(ferroloop, name)])"
     )
     assert _run(program).strip() == "[]"
+
+
+def test_importing_ferroloop_imports_nothing_else_that_asyncio_does_not() -> None:
+    """Such a module can cost more than all of ours: typing does, which asyncio does without since 3.14."""
+    program = "import asyncio, sys; had = set(sys.modules); import ferroloop; print(*(set(sys.modules) - had))"
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    others = {name for name in run.stdout.split() if name.partition(".")[0] != "ferroloop"}
+    assert others <= {"__future__", "posix"}

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing is slow to import
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from typing import Any
 
     from ferroloop._loop.base import LoopBase
 

@@ -11,15 +11,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from ferroloop import _native
 
+TYPE_CHECKING = False  # typing is slow to import
 if TYPE_CHECKING:
     import concurrent.futures
     import selectors
     import socket
     from collections.abc import AsyncGenerator, Callable
+    from typing import IO, Any, TypeAlias
 
     from typing_extensions import TypeVarTuple
 

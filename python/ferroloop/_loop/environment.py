@@ -9,8 +9,8 @@ Read when a loop is made, in the thread that makes it; what they need is importe
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # typing is slow to import
 if TYPE_CHECKING:
     from ferroloop._loop.base import LoopBase
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any
 
 from ferroloop._compat import logger
 
+TYPE_CHECKING = False  # typing is slow to import
 if TYPE_CHECKING:
+    from typing import Any
+
     from ferroloop._loop.base import ExceptionHandler, LoopBase
 
 __all__ = (

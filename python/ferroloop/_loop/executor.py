@@ -13,7 +13,6 @@ import functools
 import sys
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from ferroloop._compat import (
     CHAINS_AT_ONCE,
@@ -21,12 +20,16 @@ from ferroloop._compat import (
     is_coroutine_callback,
 )
 
+TYPE_CHECKING = False  # typing is slow to import
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, TypeVar
 
     from typing_extensions import Unpack
 
     from ferroloop._loop.base import LoopBase, Ts
+
+    _T = TypeVar("_T")
 
 __all__ = (
     "check_callback",
@@ -36,7 +39,6 @@ __all__ = (
     "shutdown_default_executor",
 )
 
-_T = TypeVar("_T")
 
 _COUNTERPARTS: dict[type[BaseException], type[BaseException]] = {
     concurrent.futures.CancelledError: asyncio.CancelledError,

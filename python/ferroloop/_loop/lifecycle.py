@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
 
 from ferroloop._compat import future_loop, logger
 from ferroloop._loop import selector as _selector
 from ferroloop._loop import signals as _signals
 
+TYPE_CHECKING = False  # typing is slow to import
 if TYPE_CHECKING:
     import asyncio
+    from typing import Any
 
     from ferroloop._loop.base import LoopBase
 

@@ -9,8 +9,6 @@ Do not set attributes on an instance (see `base`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from ferroloop import _native
 from ferroloop._compat import is_debug_mode
 from ferroloop._loop import asyncgens as _generators
@@ -26,7 +24,10 @@ from ferroloop._loop.base import LoopBase, LoopState
 from ferroloop._loop.later import Topic
 from ferroloop._net import refusals as _refusals
 
+TYPE_CHECKING = False  # typing is slow to import
 if TYPE_CHECKING:
+    from typing import Any
+
     from ferroloop._insight import metrics as _metrics
     from ferroloop._insight import slow as _slow
     from ferroloop._net import connect as _connect

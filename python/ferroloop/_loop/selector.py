@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import selectors
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # typing is slow to import
 if TYPE_CHECKING:
     from ferroloop._loop.base import LoopBase
 

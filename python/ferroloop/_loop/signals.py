@@ -14,14 +14,15 @@ import signal
 import sys
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any
 
 from ferroloop import _native
 from ferroloop._compat import is_coroutine_callback, logger
 
+TYPE_CHECKING = False  # typing is slow to import
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
+    from typing import Any
 
     from typing_extensions import Unpack
 

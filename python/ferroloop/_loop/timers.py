@@ -9,11 +9,12 @@ import asyncio
 import inspect
 import sys
 import time
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing is slow to import
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
+    from typing import Any
 
     from ferroloop._loop.base import LoopBase
 

@@ -8,9 +8,12 @@ methods, which raise NotImplementedError. ferroloop's transports get the same fu
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from ferroloop import _native
+
+TYPE_CHECKING = False  # typing is slow to import
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ("complete_transports",)
 

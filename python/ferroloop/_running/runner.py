@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
 
 if sys.platform == "linux":
     from ferroloop._loop.loop import new_event_loop
 else:
     from ferroloop._pure import new_event_loop
 
+TYPE_CHECKING = False  # typing is slow to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from typing import Any, TypeVar
+
+    _T = TypeVar("_T")
 
 __all__ = ("run",)
-
-_T = TypeVar("_T")
 
 
 def run(
