@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import ferroloop
-from support.loops import PATIENCE, run, turns, until
+from support.loops import PATIENCE, run, run_turns, turns, until
 
 pytestmark = pytest.mark.ours_only("asyncio has no monitor")
 
@@ -308,6 +308,32 @@ def test_one_thread_watches_all_loops_and_ends_with_the_last_monitor() -> None:
     assert len(stalls) == 3
     for loop in loops:
         loop.close()
+
+
+def test_loops_that_are_blocked_at_once_in_their_own_threads_are_all_reported() -> None:
+    stalls: list[ferroloop.Stall] = []
+    seen: set[threading.Thread] = set()
+    count = 4
+
+    def serve() -> None:
+        def main() -> None:
+            # Until each of the others is reported, too.
+            block(lambda: len(stalls) == count)
+            seen.update(watchers())
+
+        loop = ferroloop.new_event_loop()
+        with ferroloop.Monitor(loop, stall_after=0.02, on_stall=noting(stalls)):
+            loop.call_soon(main)
+            run_turns(loop, 1)
+        loop.close()
+
+    threads = [threading.Thread(target=serve) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(stalls) == count
+    assert len(seen) == 1
 
 
 def test_without_a_threshold_there_is_no_thread(loop: ferroloop.Loop) -> None:
