@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 from collections.abc import Iterator
 from functools import partial
 
@@ -112,6 +113,24 @@ def test_a_loop_with_another_order_is_found_out_and_the_program_narrowed_down() 
     assert small.program.size() <= found.program.size()
     assert small.program.size() <= 4
     assert trace_of(reference, small.program) != trace_of(LastFirst, small.program)
+
+
+def in_turn(*factories: Factory) -> Factory:
+    """Makes a loop of each factory, again and again."""
+    following = itertools.cycle(factories)
+    return lambda: next(following)()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_loops_that_leave_the_same_traces_at_different_times_do_not_differ() -> None:
+    prompt, late = asyncio.SelectorEventLoop, LastFirst
+    program = next(
+        program
+        for seed in range(50)
+        if trace_of(prompt, program := generate("callbacks", seed)) != trace_of(late, program)
+    )
+    assert compare(in_turn(prompt, prompt, late, late), in_turn(late, prompt), program) is None
 
 
 def test_a_seed_makes_the_same_program_every_time() -> None:
