@@ -89,7 +89,9 @@ dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; }
 @media (max-width: 60rem) { .tiles { grid-template-columns: repeat(3, 1fr); } }
 @media (max-width: 32rem) {
   .tiles { grid-template-columns: 1fr 1fr; }
-  th, td { padding-left: .6rem; }
+  table { font-size: .8rem; }
+  th { font-size: .75rem; }
+  th, td { padding-left: .5rem; }
 }
 @media print { body { background: none; } .card, .tile { break-inside: avoid; } }
 """
