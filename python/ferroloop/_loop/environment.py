@@ -24,8 +24,8 @@ _KEYS = tuple(os.fsencode(name) for name in (*_WATCH, _STREAMS))
 def follow_environment(loop: LoopBase) -> None:
     """Do what the variables say. Raises nothing that they get wrong."""
     environ = os.environ
-    # Each look-up of a name that is missing raises KeyError twice, a third of what making a loop costs; the
-    # dictionary behind `os.environ` raises none. A program may have put another object in its place.
+    # `os.environ` raises KeyError twice for a name that is missing. The dictionary behind it raises none.
+    # A program may have put another object in the place of `os.environ`.
     kept = getattr(environ, "_data", None)
     if isinstance(kept, dict) and not any(key in kept for key in _KEYS):
         return

@@ -1,4 +1,4 @@
-"""Stalls and slow callbacks, gathered by where they happened. The caller makes sure that only one thread at a time is in here.
+"""Stalls and slow callbacks, gathered by where they happened. The caller lets only one thread in at a time.
 
 A program may stall a thousand times at one place, and at thousands of places: each place is kept once, up to
 a limit.
@@ -51,9 +51,10 @@ class StallGroups:
                 self._lasting.append(stall)
 
     def until_now(self) -> tuple[tuple[StallGroup, ...], tuple[tuple[float, float], ...], int]:
-        """Return the places, those with the most seconds first; begin and length of stalls; how many places were left out.
+        """Return the places, those with the most seconds first, and what else the page shows of stalls.
 
-        A stall that still lasts counts up to now.
+        That is the begin and length of stalls, and how many places were left out. A stall that still
+        lasts counts up to now.
         """
         self._settle()
         found = self._over

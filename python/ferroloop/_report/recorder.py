@@ -34,7 +34,10 @@ class Recorder:
     """Gathers what goes on one page and writes it."""
 
     def __init__(self, path: str, program: str = "") -> None:
-        """Begin the page at `path` of `program`, of the one in `sys.argv` if empty. Raises OSError if it cannot be written."""
+        """Begin the page at `path` of `program`, or of the one in `sys.argv` if that is empty.
+
+        Raises OSError if the page cannot be written.
+        """
         self._lock = threading.RLock()
         self._began = time.monotonic()
         self._began_at = time.strftime("%Y-%m-%d %H:%M:%S %Z")

@@ -1,4 +1,4 @@
-"""The pieces of a loop's time line while they come in. The caller makes sure that only one thread at a time is in here.
+"""The pieces of a loop's time line while they come in. The caller lets only one thread in at a time.
 
 A loop may run for milliseconds or for months. Pieces begin short. When there are too many, each two neighbours
 are joined and later pieces are twice as long, so memory and the page stay small.
@@ -114,7 +114,10 @@ class _Growth:
         self._longest = 0.0
 
     def longest(self) -> float:
-        """The longest time counted since the last call, exact if it is the longest of all; else its bucket's bound."""
+        """The longest time counted since the last call.
+
+        It is exact if it is the longest of all, and else the bound of its bucket.
+        """
         buckets: list[tuple[float, int]] = self._histogram.buckets()
         longest: float = self._histogram.max
         before = self._counts or [0] * len(buckets)

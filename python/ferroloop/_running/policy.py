@@ -52,10 +52,10 @@ def install(*, streams: bool = False) -> None:
 
     Applies to the whole process. With `streams`, asyncio.open_connection, asyncio.start_server and their
     Unix twins make ferroloop's readers and writers on ferroloop's loops, and asyncio's on other loops;
-    a program that has imported one of these four from asyncio before keeps asyncio's. Warns with DeprecationWarning from 3.14 on, because asyncio
-    deprecated policies, and raises RuntimeError from 3.16 on, which has none. Call
-    `ferroloop.run(main())` instead, or pass `loop_factory=ferroloop.new_event_loop` to asyncio.run
-    (3.12) or asyncio.Runner (3.11).
+    a program that has imported one of these four from asyncio before keeps asyncio's.
+    Warns with DeprecationWarning from 3.14 on, because asyncio deprecated policies, and raises
+    RuntimeError from 3.16 on, which has none. Call `ferroloop.run(main())` instead, or pass
+    `loop_factory=ferroloop.new_event_loop` to asyncio.run (3.12) or asyncio.Runner (3.11).
     """
     if sys.version_info >= (3, 14):
         warnings.warn(
