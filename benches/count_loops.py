@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import re
 import shutil
@@ -31,9 +32,13 @@ Said = dict[str, dict[str, Any]]
 """What the child said of each workload."""
 
 
-def _run(command: list[str]) -> tuple[Said, str | None]:
-    """What the child said, and the workload that ended the process."""
-    with subprocess.Popen(command, cwd=FOLDER, stdout=subprocess.PIPE, text=True) as process:
+def _run(command: list[str], caches: Path) -> tuple[Said, str | None]:
+    """What the child said, and the workload that ended the process; `caches` is for its bytecode."""
+    environ = {**os.environ, "PYTHONPYCACHEPREFIX": str(caches)}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    with subprocess.Popen(
+        command, cwd=FOLDER, env=environ, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         said: Said = {}
         began = None
@@ -59,7 +64,8 @@ def instructions(loop: str, names: list[str], folder: Path) -> dict[str, dict[st
             *("valgrind", "-q", "--tool=callgrind", "--dump-before=getppid"),
             f"--callgrind-out-file={output}",
             *_child(loop, names),
-        ]
+        ],
+        folder / "bytecode",
     )
     # A mark ends a part, whose number it has.
     parts: dict[int, int] = {}
@@ -105,7 +111,8 @@ def _calls(trace: Path) -> list[int]:
 def system_calls(loop: str, names: list[str], folder: Path) -> dict[str, float]:
     """System calls of one operation of each workload."""
     trace = folder / "trace"
-    said, _ = _run(["strace", "-f", "-o", str(trace), *_child(loop, names)])
+    command = ["strace", "-f", "-o", str(trace), *_child(loop, names)]
+    said, _ = _run(command, folder / "bytecode")
     counted = _calls(trace)
     found = {}
     for name, line in said.items():
@@ -120,6 +127,8 @@ def count(loop: str, names: list[str]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     while left := [name for name in names if name not in found]:
         with tempfile.TemporaryDirectory() as folder:
+            # Writes the bytecode: otherwise `import` would count the compiler where a loop's has not been written.
+            _run(_child(loop, ["import"]), Path(folder, "bytecode"))
             these = instructions(loop, left, Path(folder))
             for name, calls in system_calls(loop, left, Path(folder)).items():
                 if "instructions" in these.get(name, {}):

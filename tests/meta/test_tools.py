@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shutil
 import sys
@@ -62,6 +63,27 @@ def test_stages_have_names_of_their_own_and_say_what_they_do() -> None:
 
 def test_columns_are_aligned() -> None:
     assert tables.aligned([["", "n"], ["long", "1"], ["x", "10"]]) == "       n\nlong   1\nx     10"
+
+
+def test_a_row_of_counts_is_led_by_the_fewest_instructions_not_by_equal_ratios(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(environments.ROOT / "benches"))
+    counts = importlib.import_module("harness.results.counts")
+
+    def cells(ours: int, uvloops: int) -> dict[str, dict[str, float]]:
+        figures = {"ferroloop": ours, "uvloop": uvloops}
+        return {loop: {"instructions": it, "calls": 1.0} for loop, it in figures.items()}
+
+    document = {
+        "python": "3.14.0",
+        "machine": "x86_64",
+        "loops": {"ferroloop": "1", "uvloop": "2"},
+        "workloads": {"reader": cells(10_001, 10_000), "task": cells(8, 10)},
+    }
+    page = counts.page(document, "3.14")
+    assert "fewest instructions in 1 of 2 rows" in page
+    assert "1.00 (uvloop)" in page
 
 
 def test_a_command_that_hangs_is_stopped(tmp_path: Path) -> None:

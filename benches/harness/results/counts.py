@@ -13,9 +13,9 @@ Cells = dict[str, dict[str, Any]]
 
 #: What the figures that are not self-evident are about.
 NOTES = """\
-`import` counts what importing the loop adds to a process that has imported asyncio. The rows from `protocol` to `aiohttp` have
-a client in another process, which is not counted, and count one message or request. `own_streams` is the loop's own
-streams where it has some, and asyncio's otherwise; rsloop replaces asyncio's streams when it is imported, by classes that are
+`import` counts what importing the loop adds to a process that has imported asyncio, with the bytecode of all modules in
+Python's cache. The rows from `protocol` to `aiohttp` have a client in another process, which is not counted, and count one
+message or request. `own_streams` is the loop's own streams where it has some, and asyncio's otherwise; rsloop replaces asyncio's streams when it is imported, by classes that are
 not asyncio's. `run_in_executor` counts the thread too, `spawn` not the child. A loop that does not poll
 in each turn has fewer system calls: rloop polls every 250 microseconds while it is busy, zuvloop not while no timer is
 pending."""
@@ -32,8 +32,8 @@ def merged(documents: list[dict[str, Any]]) -> dict[str, Any]:
     return whole
 
 
-def _ratio(name: str, cells: Cells, key: str) -> str:
-    """Ours to the best other loop, which is named."""
+def _compared(name: str, cells: Cells, key: str) -> tuple[float, str, float] | None:
+    """Our figure, the best other loop and its figure; None where one of the two is missing."""
     # asyncio is imported before anything is counted.
     left_out = {OURS, "asyncio"} if name == "import" else {OURS}
     others = {
@@ -43,11 +43,26 @@ def _ratio(name: str, cells: Cells, key: str) -> str:
     }
     ours = cells.get(OURS, {}).get(key)
     if ours is None or not others:
-        return "-"
+        return None
     best = min(others, key=lambda loop: others[loop])
+    return ours, best, others[best]
+
+
+def _instructions_ratio(name: str, cells: Cells) -> float | None:
+    """Our instructions to those of the best other loop, not rounded."""
+    found = _compared(name, cells, "instructions")
+    return None if found is None or found[2] <= 0 else found[0] / found[2]
+
+
+def _ratio(name: str, cells: Cells, key: str) -> str:
+    """Ours to the best other loop, which is named."""
+    found = _compared(name, cells, key)
+    if found is None:
+        return "-"
+    ours, best, other = found
     if key == "calls":
-        return f"{ours - others[best]:+.1f} ({best})" if abs(ours - others[best]) >= 0.5 else "="
-    return f"{ours / others[best]:.2f} ({best})" if others[best] > 0 else f"({best})"
+        return f"{ours - other:+.1f} ({best})" if abs(ours - other) >= 0.5 else "="
+    return f"{ours / other:.2f} ({best})" if other > 0 else f"({best})"
 
 
 def _table(document: dict[str, Any], key: str, last: str) -> str:
@@ -62,7 +77,7 @@ def _table(document: dict[str, Any], key: str, last: str) -> str:
             else:
                 line.append(f"{value:,}" if key == "instructions" else f"{max(value, 0):.1f}")
         lines.append([*line, _ratio(name, cells, key)])
-    return aligned(lines)
+    return aligned(lines, texts=1)
 
 
 def _failures(document: dict[str, Any]) -> list[str]:
@@ -77,19 +92,16 @@ def _failures(document: dict[str, Any]) -> list[str]:
 def page(document: dict[str, Any], version: str) -> str:
     """The page."""
     loops = ", ".join(f"{loop} {text}" for loop, text in document["loops"].items() if loop != OURS)
-    ratios = []
-    for name, cells in document["workloads"].items():
-        shown = _ratio(name, cells, "instructions").partition(" ")[0]
-        if shown not in {"-", ""} and not shown.startswith("("):
-            ratios.append(float(shown))
-    least = sum(ratio <= 1 for ratio in ratios)
+    rows = document["workloads"].items()
+    ratios = [ratio for row in rows if (ratio := _instructions_ratio(*row)) is not None]
+    least = sum(ratio < 1 for ratio in ratios)
     middle = statistics.median(ratios) if ratios else 1.0
     parts = [
         f"# Instructions and system calls on CPython {document['python']}",
         f"`benches/publish.py` wrote this page from [{version}-counts.json](../../benches/results/{version}-counts.json), which "
         "`benches/count_loops.py` counted under valgrind and strace: one operation, the whole process, Python included; the "
-        "difference between many operations and few. Other programs on the machine hardly change these figures, so they rank "
-        "loops whose times differ less than times vary.",
+        "difference between many operations and few. Other programs on the machine hardly change these figures, so they also "
+        "show differences that are smaller than the variation of times.",
         f"On {document['machine']}, with {loops}.",
         f"ferroloop executes the fewest instructions in {least} of {len(ratios)} rows; the median ratio to the best other loop is "
         f"{middle:.2f}. [Performance](../performance.md#instructions) has the reasons for the others.",

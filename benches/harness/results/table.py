@@ -91,18 +91,19 @@ def _gain_table(rows: list[Row]) -> str:
     return aligned(lines)
 
 
-def aligned(lines: list[list[str]]) -> str:
-    """A Markdown table of these cells; the first line is the heading."""
+def aligned(lines: list[list[str]], texts: int = 2) -> str:
+    """A Markdown table of these cells; the first line is the heading, the first `texts` columns are text."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    text = [_padded(line, widths) for line in lines]
-    rule = ["-" * widths[0], "-" * widths[1], *("-" * (width - 1) + ":" for width in widths[2:])]
-    text.insert(1, _padded(rule, widths))
+    text = [_padded(line, widths, texts) for line in lines]
+    rule = ["-" * width for width in widths[:texts]]
+    rule += ["-" * (width - 1) + ":" for width in widths[texts:]]
+    text.insert(1, _padded(rule, widths, texts))
     return "\n".join(text)
 
 
-def _padded(cells: list[str], widths: list[int]) -> str:
-    left = [cell.ljust(width) for cell, width in zip(cells[:2], widths[:2], strict=True)]
-    right = [cell.rjust(width) for cell, width in zip(cells[2:], widths[2:], strict=True)]
+def _padded(cells: list[str], widths: list[int], texts: int) -> str:
+    left = [cell.ljust(width) for cell, width in zip(cells[:texts], widths[:texts], strict=True)]
+    right = [cell.rjust(width) for cell, width in zip(cells[texts:], widths[texts:], strict=True)]
     return "| " + " | ".join(left + right) + " |"
 
 
