@@ -52,6 +52,13 @@ def test_links_to_files_and_headings_resolve(path: Path) -> None:
     assert not broken
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=shown)
+def test_files_that_the_prose_names_exist(path: Path) -> None:
+    """Of `tests`, other projects have files too."""
+    named = re.findall(r"`((?:src|python|docs|benches|tools|examples)/[\w./-]+)`", _prose(path))
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
 def test_the_readme_leads_to_files_by_their_full_addresses() -> None:
     """The package index shows the README, where a link relative to the file leads nowhere."""
     text = README.read_text(encoding="utf-8")

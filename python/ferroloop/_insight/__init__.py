@@ -7,6 +7,6 @@
 - `stacks`: the stack of another thread, and which callback it runs
 - `names`: the names of slow callbacks
 - `contents`: what a loop has open: tasks, descriptors, threads, look-ups
-- `watcher`: the one thread that watches the loops of all monitors
+- `watcher`: the one thread that reports for all monitors what their loops do
 - `monitor`: `Monitor`
 """
