@@ -46,7 +46,7 @@ def test_the_usage_names_every_option_and_variable() -> None:
         (["--slow=nan"], "--slow is 'nan'; a positive number of seconds is needed."),
         (["--slow=inf"], "--slow is 'inf'; a positive number of seconds is needed."),
         (["--report="], "argument expected for the --report option."),
-        (["--which=x"], "unknown option --which. Options of the program come after its name."),
+        (["--which=x"], "the option --which takes no argument."),
         (["--whatever"], "unknown option --whatever. Options of the program come after its name."),
         (["-x"], "unknown option -x. Options of the program come after its name."),
     ],

@@ -24,8 +24,8 @@ Run a Python program, unchanged, on ferroloop's asyncio event loop.
 options:
   --which       say on stderr which loop each process of the program runs
   --stall SECONDS
-                log the stack of a callback that has held a loop up for so long, while it does;
-                a loop is made with FERROLOOP_STALL=SECONDS
+                log the stack of a callback that has held a loop up for so long, while it does
+                (FERROLOOP_STALL)
   --slow SECONDS
                 log each callback that took so long or longer (FERROLOOP_SLOW)
   --report FILE write a page (HTML) when the program ends that shows what its loops did; the
@@ -44,6 +44,9 @@ _VARIABLES = {
     "--slow": "FERROLOOP_SLOW",
     "--report": "FERROLOOP_REPORT",
 }
+
+#: The options without an argument.
+_SWITCHES = ("--which", "--native-streams")
 
 
 class Arguments(NamedTuple):
@@ -66,9 +69,11 @@ def parse(args: list[str]) -> Arguments:
     which, variables, args = False, {}, list(args)
     while args and args[0].startswith("--"):
         name, equals, value = args.pop(0).partition("=")
-        if name == "--which" and not equals:
+        if name in _SWITCHES and equals:
+            refuse(f"the option {name} takes no argument.")
+        elif name == "--which":
             which = True
-        elif name == "--native-streams" and not equals:
+        elif name == "--native-streams":
             variables["FERROLOOP_NATIVE_STREAMS"] = "1"
         elif name not in _VARIABLES:
             _refuse_option(name)
