@@ -54,7 +54,9 @@ use crate::py::lifetime::blank;
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     blank::install::<EventLoop>(py);
     set_owner(&owner::Loops);
-    accelerate(&EventLoop::type_object(py))
+    let class = EventLoop::type_object(py);
+    method::<methods::object::SetAttribute>(&class)?;
+    accelerate(&class)
 }
 
 /// Puts the methods that are called for every callback on `cls`, in the fast calling convention.

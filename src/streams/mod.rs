@@ -50,6 +50,8 @@ pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     blank::install::<StreamProtocolBase>(py);
     accelerate_reader(&StreamReaderBase::type_object(py))?;
     accelerate_writer(&StreamWriterBase::type_object(py))?;
+    method::<reader::SetAttribute>(&StreamReaderBase::type_object(py))?;
+    method::<protocol::SetAttribute>(&StreamProtocolBase::type_object(py))?;
     method::<protocol::DataReceived>(&StreamProtocolBase::type_object(py))
 }
 

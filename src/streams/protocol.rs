@@ -165,6 +165,23 @@ fast_method!(
     }
 );
 
+fast_method!(
+    SetAttribute,
+    StreamProtocolBase,
+    "__setattr__",
+    [],
+    c"__setattr__($self, name, value, /)\n--\n\n\
+        As for any object; a method that a program puts on the protocol is called from then on.",
+    |this, arguments| {
+        let [name, value] = arguments.exactly("__setattr__", ["name", "value"])?;
+        object::set_attribute(this.as_any(), &name, &value)?;
+        if field::replaces(&name, METHODS) {
+            this.get().is_exact.store(false, Ordering::Relaxed);
+        }
+        Ok(arguments.py.None().into_bound(arguments.py))
+    }
+);
+
 #[pymethods]
 impl StreamProtocolBase {
     #[new]
@@ -183,23 +200,6 @@ impl StreamProtocolBase {
             is_exact: AtomicBool::new(is_exact),
         };
         Ok(PyClassInitializer::from(NativeProtocol { class }).add_subclass(protocol))
-    }
-
-    /// As for any object; a method that a program puts on the protocol is called from then on.
-    fn __setattr__(
-        this: &Bound<'_, Self>,
-        name: &Bound<'_, PyAny>,
-        value: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        object::set_attribute(this.as_any(), name, Some(value))?;
-        if field::replaces(name, METHODS) {
-            this.get().is_exact.store(false, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    fn __delattr__(this: &Bound<'_, Self>, name: &Bound<'_, PyAny>) -> PyResult<()> {
-        object::set_attribute(this.as_any(), name, None)
     }
 
     #[getter(_stream_reader_wr)]

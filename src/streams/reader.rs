@@ -16,6 +16,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyDict, PyTuple, PyType};
 
 use crate::error::exception;
 use crate::py::calling::call;
+use crate::py::calling::fast_method::fast_method;
 use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
 use crate::py::data::bytearray;
@@ -335,6 +336,23 @@ impl StreamReaderBase {
     }
 }
 
+fast_method!(
+    SetAttribute,
+    StreamReaderBase,
+    "__setattr__",
+    [],
+    c"__setattr__($self, name, value, /)\n--\n\n\
+        As for any object; a method that a program puts on the reader is called from then on.",
+    |this, arguments| {
+        let [name, value] = arguments.exactly("__setattr__", ["name", "value"])?;
+        object::set_attribute(this.as_any(), &name, &value)?;
+        if field::replaces(&name, METHODS) {
+            this.get().is_exact.store(false, Ordering::Relaxed);
+        }
+        Ok(arguments.py.None().into_bound(arguments.py))
+    }
+);
+
 #[pymethods]
 impl StreamReaderBase {
     #[new]
@@ -349,23 +367,6 @@ impl StreamReaderBase {
             state: LoopCell::owned(State::default()),
             is_exact: AtomicBool::new(class.is(asyncio::our_stream_reader(class.py())?)),
         })
-    }
-
-    /// As for any object; a method that a program puts on the reader is called from then on.
-    fn __setattr__(
-        this: &Bound<'_, Self>,
-        name: &Bound<'_, PyAny>,
-        value: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        object::set_attribute(this.as_any(), name, Some(value))?;
-        if field::replaces(name, METHODS) {
-            this.get().is_exact.store(false, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    fn __delattr__(this: &Bound<'_, Self>, name: &Bound<'_, PyAny>) -> PyResult<()> {
-        object::set_attribute(this.as_any(), name, None)
     }
 
     #[getter(_buffer)]

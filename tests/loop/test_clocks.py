@@ -54,6 +54,23 @@ def test_timers_go_by_a_time_that_is_put_on_the_loop(loop: Any) -> None:
     run(loop, asyncio.sleep(0.001))
 
 
+def test_attributes_of_a_loop_can_be_set_by_the_method_of_object(loop: Any) -> None:
+    def set_attribute(self: object, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    object.__setattr__(loop, "own", 1)
+    assert loop.own == 1
+    object.__delattr__(loop, "own")
+    assert not hasattr(loop, "own")
+    derived = type("Derived", (type(loop),), {"__setattr__": set_attribute})()
+    try:
+        derived.own = 1
+        assert derived.own == 1
+        run(derived, asyncio.sleep(0))
+    finally:
+        derived.close()
+
+
 def test_timers_that_wait_already_go_by_a_new_time(loop: Any) -> None:
     seen = fired_by(loop, 3600)
     with mock.patch.object(loop, "time", return_value=time.monotonic() + 4000):

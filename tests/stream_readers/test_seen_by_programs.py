@@ -215,3 +215,28 @@ def test_debug_mode_tells_where_a_forgotten_coroutine_was_made(
         assert await reader.readline() == b"a line\n"
 
     run(loop, main())
+
+
+class Kept:
+    """Has attributes set by the method of `object`, as a class with a `__setattr__` of its own does."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+
+def test_attributes_can_be_set_by_the_method_of_object(loop: Loop, streams: ModuleType) -> None:
+    async def main() -> None:
+        derived = type("Reader", (Kept, streams.StreamReader), {})(loop=loop)
+        derived.feed_data(b"a line\n")
+        assert await derived.readline() == b"a line\n"
+        reader = streams.StreamReader(loop=loop)
+        protocol = streams.StreamReaderProtocol(reader, loop=loop)
+        for one in (reader, protocol):
+            object.__setattr__(one, "own", 1)
+            assert one.own == 1
+            object.__delattr__(one, "own")
+            assert not hasattr(one, "own")
+            with pytest.raises(AttributeError):
+                del one.own
+
+    run(loop, main())

@@ -19,11 +19,31 @@ use crate::event_loop::observe::insight::{DEBUG, Times};
 use crate::event_loop::queue::Ready;
 use crate::event_loop::state::EventLoop;
 use crate::handle::Handle;
+use crate::py::calling::fast_method::fast_method;
 use crate::py::calling::names::name;
 use crate::py::lifetime::object;
 use crate::py::thread;
 use crate::py::value::{self, Float, Int};
 use crate::sys::allocation;
+
+fast_method!(
+    SetAttribute,
+    EventLoop,
+    "__setattr__",
+    [],
+    c"__setattr__($self, name, value, /)\n--\n\n\
+        As for any object; a `time` that a program puts on the loop is what its timers go by then.",
+    |this, arguments| {
+        let py = arguments.py;
+        let [name, value] = arguments.exactly("__setattr__", ["name", "value"])?;
+        object::set_attribute(this.as_any(), &name, &value)?;
+        // Another class may have another `time`.
+        if name.eq(name!(py, time))? || name.eq(name!(py, __class__))? {
+            this.get().own_clock.store(true, Ordering::Relaxed);
+        }
+        Ok(py.None().into_bound(py))
+    }
+);
 
 #[pymethods]
 impl EventLoop {
@@ -117,24 +137,6 @@ impl EventLoop {
             .slots
             .with(py, |slots| std::mem::replace(&mut slots.selector, selector));
         drop(old);
-    }
-
-    /// As for any object; a `time` that a program puts on the loop is what its timers go by then.
-    fn __setattr__(
-        this: &Bound<'_, Self>,
-        name: &Bound<'_, PyAny>,
-        value: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        object::set_attribute(this.as_any(), name, Some(value))?;
-        // Another class may have another `time`.
-        if name.eq(name!(this.py(), time))? || name.eq(name!(this.py(), __class__))? {
-            this.get().own_clock.store(true, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    fn __delattr__(this: &Bound<'_, Self>, name: &Bound<'_, PyAny>) -> PyResult<()> {
-        object::set_attribute(this.as_any(), name, None)
     }
 
     /// Note that the process forks: a child may keep files open that this process closes, and what
