@@ -80,13 +80,10 @@ impl Watcher {
     ) -> PyResult<()> {
         self.start(py)?;
         let progress = Arc::clone(&event_loop.get().progress);
-        let mut shared = self.lookout.lock();
-        shared.watches.try_reserve(1).map_err(|_| no_memory(py))?;
         let watch = StallWatch::new(progress, stall_after);
-        shared.watches.push((number, watch));
-        // So that the thread looks now, and knows how soon to look again.
-        self.lookout.changed.notify_all();
-        Ok(())
+        let added = self.lookout.add(number, watch);
+        // Making an exception may run the collector, and that a finalizer which takes the lock.
+        added.map_err(|_| no_memory(py))
     }
 
     /// Watch the loop of that number no more.
@@ -173,6 +170,16 @@ impl Watcher {
 impl Lookout {
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a loop looked at from now on.
+    fn add(&self, number: u64, watch: StallWatch) -> Result<(), TryReserveError> {
+        let mut shared = self.lock();
+        shared.watches.try_reserve(1)?;
+        shared.watches.push((number, watch));
+        // So that the thread looks now, and knows how soon to look again.
+        self.changed.notify_all();
+        Ok(())
     }
 
     /// Looks at the loops until the thread is to end.
