@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import time
 import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
+
+import pytest
 
 from .loops import PATIENCE
 
@@ -31,9 +35,20 @@ def tidy() -> None:
         gc.collect()
 
 
-def collect_until_freed(gone: weakref.ref[Any]) -> None:
-    """Collect until what is referenced is freed; another thread may hold it for a moment."""
+def collect_until(done: Callable[[], object]) -> None:
+    """Collect until `done` says true; another thread may hold what is to be freed for a moment."""
     deadline = time.monotonic() + PATIENCE
-    while gone() is not None:
+    while not done():
         assert time.monotonic() < deadline, "it is kept alive"
         gc.collect()
+
+
+@contextlib.contextmanager
+def frees_unclosed(loop: weakref.ref[Any]) -> Iterator[None]:
+    """Collects until a loop that its user lets go of in the block has warned of itself, and is freed."""
+    with pytest.warns(ResourceWarning, match="unclosed event loop") as told:
+        yield
+        collect_until(lambda: len(told))
+    # The recorded warning refers to the loop.
+    told.clear()
+    collect_until(lambda: loop() is None)
