@@ -41,7 +41,7 @@ impl<'py> UserCall<'_, 'py> {
     /// `protocol.method()`
     #[inline]
     pub(crate) fn call0(self) -> PyResult<Bound<'py, PyAny>> {
-        if self.event_loop.get().observes_calls() {
+        if self.event_loop.get().observes_calls() && begin_call(self.event_loop) {
             return self.observed0();
         }
         call::method0(self.protocol, self.method)
@@ -50,7 +50,7 @@ impl<'py> UserCall<'_, 'py> {
     /// `protocol.method(argument)`
     #[inline]
     pub(crate) fn call1(self, argument: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        if self.event_loop.get().observes_calls() {
+        if self.event_loop.get().observes_calls() && begin_call(self.event_loop) {
             return self.observed1(argument);
         }
         call::method1(self.protocol, self.method, argument)
@@ -63,7 +63,7 @@ impl<'py> UserCall<'_, 'py> {
         data: &Bound<'py, PyAny>,
         peer: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        if self.event_loop.get().observes_calls() {
+        if self.event_loop.get().observes_calls() && begin_call(self.event_loop) {
             return self.observed2(data, peer);
         }
         call::method2(self.protocol, self.method, data, peer)
@@ -108,6 +108,17 @@ impl<'py> UserCall<'_, 'py> {
     }
 }
 
+/// Notes a call that begins for monitors that look for stalls, unless it is to be observed: true then.
+#[inline]
+fn begin_call(this: &Bound<'_, EventLoop>) -> bool {
+    let event_loop = this.get();
+    if event_loop.is_observed() {
+        return true;
+    }
+    event_loop.progress.step();
+    false
+}
+
 /// Calls `factory` for a connection of `listener` from `peer`.
 #[inline]
 pub(crate) fn call_factory<'py>(
@@ -116,7 +127,7 @@ pub(crate) fn call_factory<'py>(
     listener: &Bound<'py, PyAny>,
     peer: impl Fn() -> Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    if !event_loop.get().is_observed() {
+    if !(event_loop.get().observes_calls() && begin_call(event_loop)) {
         return factory.call0();
     }
     let subject = || Subject {
