@@ -15,11 +15,15 @@ from cases.counted import WORKLOADS
 
 ROUNDS = 10
 
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+PACKAGES = ("aiohttp", "httptools", "trustme", "uvicorn")
+"""What the workloads import, which `REQUIREMENTS` installs."""
+
 
 def main() -> None:
-    """Runs all of them, after installing what the TLS workload makes its certificate with."""
-    if importlib.util.find_spec("trustme") is None:
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "trustme>=1.2"]
+    """Runs all of them, after installing what they import."""
+    if not all(importlib.util.find_spec(package) for package in PACKAGES):
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "-r", str(REQUIREMENTS)]
         subprocess.run(pip, check=True)
     for name, (_, small, _) in WORKLOADS.items():
         command = [sys.executable, "-m", "cases.counted", name, "ferroloop", str(ROUNDS * small)]
