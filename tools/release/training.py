@@ -1,7 +1,8 @@
 """The profile of a release: how often each piece of code runs when `benches/train.py` runs it.
 
 Owns `target/training`, where the counts stay until the sources, the compiler or the workloads change. Functions are
-matched by their names, so the build that counts has the target and the profile settings of the build that uses the counts.
+matched by their names, so the build that counts has the target, the profile settings and the settings of cargo of the
+build that uses the counts.
 """
 
 from __future__ import annotations
@@ -34,6 +35,15 @@ _TRAINED_WITH = (
     "benches/train.py",
     "benches/cases",
 )
+
+
+_AS_WITH_ZIG = {
+    "CARGO_TARGET_APPLIES_TO_HOST": "false",
+    "CARGO_UNSTABLE_TARGET_APPLIES_TO_HOST": "true",
+    "__CARGO_TEST_CHANNEL_OVERRIDE_DO_NOT_USE_THIS": "nightly",
+}
+"""What maturin tells cargo when it links with zig. Build scripts are compiled otherwise then, and the names of all that
+depends on them change."""
 
 
 def profile(tools: Toolbox, interpreter: Interpreter) -> Path:
@@ -96,7 +106,7 @@ def _train(tools: Toolbox, python: Path, folder: Path) -> Path:
     options = ("--release", "--locked", "--compatibility", "linux", "--target", targets.NATIVE)
     command = ("maturin", "build", *options, "--interpreter", python, "--out", folder)
     flags = f"{ENVIRON['RUSTFLAGS']} -Cprofile-generate={raw}"
-    tools.run(*command, environ={**ENVIRON, "RUSTFLAGS": flags})
+    tools.run(*command, environ={**ENVIRON, **_AS_WITH_ZIG, "RUSTFLAGS": flags})
     (wheel,) = folder.glob("*.whl")
     clean = folder / "environment"
     tools.run(python, "-m", "venv", clean)
