@@ -2,10 +2,14 @@
 //!
 //! The thread of the loop. The old value is released last, since that can run Python code.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use crate::py::calling::method::Arguments;
 use crate::py::cell::LoopCell;
+use crate::py::lifetime;
 
 /// The object in the place that `field` names; `None` is Python's None, and in an object that was
 /// never filled in.
@@ -43,9 +47,24 @@ pub(crate) fn set<S>(
     drop(old);
 }
 
-/// Whether `name`, which a program sets on a stream, is one of `methods`, or gives it another class: what is
-/// native would not call the replacement.
-pub(crate) fn replaces(name: &Bound<'_, PyAny>, methods: &[&str]) -> bool {
-    name.cast::<PyString>()
-        .is_ok_and(|name| name.to_str().is_ok_and(|name| methods.contains(&name)))
+/// `__setattr__` of a stream. If it sets one of `methods`, or another class, the stream is no longer exact: native
+/// code would not call the replacement.
+///
+/// # Errors
+/// As `lifetime::object::set_attribute`, and a wrong number of arguments.
+pub(crate) fn set_attribute<'py>(
+    stream: &Bound<'py, PyAny>,
+    arguments: &Arguments<'_, 'py>,
+    methods: &[&str],
+    is_exact: &AtomicBool,
+) -> PyResult<Bound<'py, PyAny>> {
+    let [name, value] = arguments.exactly("__setattr__", ["name", "value"])?;
+    lifetime::object::set_attribute(stream, &name, &value)?;
+    let replaced = name
+        .cast::<PyString>()
+        .is_ok_and(|name| name.to_str().is_ok_and(|name| methods.contains(&name)));
+    if replaced {
+        is_exact.store(false, Ordering::Relaxed);
+    }
+    Ok(arguments.py.None().into_bound(arguments.py))
 }

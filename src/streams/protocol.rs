@@ -22,7 +22,6 @@ use crate::py::cell::LoopCell;
 use crate::py::data::bytearray;
 use crate::py::data::window::Window;
 use crate::py::lifetime::blank::may_be_blank;
-use crate::py::lifetime::object;
 use crate::py::stdlib::asyncio;
 use crate::streams::field;
 use crate::streams::reader::StreamReaderBase;
@@ -173,12 +172,7 @@ fast_method!(
     c"__setattr__($self, name, value, /)\n--\n\n\
         As for any object; a method that a program puts on the protocol is called from then on.",
     |this, arguments| {
-        let [name, value] = arguments.exactly("__setattr__", ["name", "value"])?;
-        object::set_attribute(this.as_any(), &name, &value)?;
-        if field::replaces(&name, METHODS) {
-            this.get().is_exact.store(false, Ordering::Relaxed);
-        }
-        Ok(arguments.py.None().into_bound(arguments.py))
+        field::set_attribute(this.as_any(), arguments, METHODS, &this.get().is_exact)
     }
 );
 

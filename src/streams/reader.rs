@@ -344,12 +344,7 @@ fast_method!(
     c"__setattr__($self, name, value, /)\n--\n\n\
         As for any object; a method that a program puts on the reader is called from then on.",
     |this, arguments| {
-        let [name, value] = arguments.exactly("__setattr__", ["name", "value"])?;
-        object::set_attribute(this.as_any(), &name, &value)?;
-        if field::replaces(&name, METHODS) {
-            this.get().is_exact.store(false, Ordering::Relaxed);
-        }
-        Ok(arguments.py.None().into_bound(arguments.py))
+        field::set_attribute(this.as_any(), arguments, METHODS, &this.get().is_exact)
     }
 );
 
