@@ -41,7 +41,7 @@ impl<'py> UserCall<'_, 'py> {
     /// `protocol.method()`
     #[inline]
     pub(crate) fn call0(self) -> PyResult<Bound<'py, PyAny>> {
-        if self.event_loop.get().observes_calls() && begin_call(self.event_loop) {
+        if begin_call(self.event_loop) {
             return self.observed0();
         }
         call::method0(self.protocol, self.method)
@@ -50,7 +50,7 @@ impl<'py> UserCall<'_, 'py> {
     /// `protocol.method(argument)`
     #[inline]
     pub(crate) fn call1(self, argument: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        if self.event_loop.get().observes_calls() && begin_call(self.event_loop) {
+        if begin_call(self.event_loop) {
             return self.observed1(argument);
         }
         call::method1(self.protocol, self.method, argument)
@@ -63,7 +63,7 @@ impl<'py> UserCall<'_, 'py> {
         data: &Bound<'py, PyAny>,
         peer: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        if self.event_loop.get().observes_calls() && begin_call(self.event_loop) {
+        if begin_call(self.event_loop) {
             return self.observed2(data, peer);
         }
         call::method2(self.protocol, self.method, data, peer)
@@ -108,10 +108,13 @@ impl<'py> UserCall<'_, 'py> {
     }
 }
 
-/// Notes a call that begins for monitors that look for stalls, unless it is to be observed: true then.
+/// Notes that a call begins, for monitors that look for stalls; true if the call is to be observed, which notes it.
 #[inline]
 fn begin_call(this: &Bound<'_, EventLoop>) -> bool {
     let event_loop = this.get();
+    if !event_loop.observes_calls() {
+        return false;
+    }
     if event_loop.is_observed() {
         return true;
     }
@@ -127,7 +130,7 @@ pub(crate) fn call_factory<'py>(
     listener: &Bound<'py, PyAny>,
     peer: impl Fn() -> Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    if !(event_loop.get().observes_calls() && begin_call(event_loop)) {
+    if !begin_call(event_loop) {
         return factory.call0();
     }
     let subject = || Subject {
