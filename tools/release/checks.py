@@ -22,6 +22,18 @@ if TYPE_CHECKING:
 
     from release.toolbox import Toolbox
 
+TESTS = (
+    "loop",
+    "streams",
+    "stream_readers",
+    "connecting",
+    "datagrams",
+    "pipes",
+    "processes",
+    "sockets",
+)
+"""Folders of `tests` that run on a wheel for another system."""
+
 PROGRAM = """
 import asyncio, sys, ferroloop
 async def serve(reader, writer):

@@ -20,17 +20,7 @@ if TYPE_CHECKING:
 
 POLICY = "manylinux2014"
 TARGET = "aarch64-unknown-linux-gnu"
-TESTS = (
-    "loop",
-    "streams",
-    "stream_readers",
-    "connecting",
-    "datagrams",
-    "pipes",
-    "processes",
-    "sockets",
-    "tls",
-)
+TESTS = (*checks.TESTS, "tls")
 """Folders of `tests` that are run under emulation."""
 
 

@@ -20,17 +20,6 @@ if TYPE_CHECKING:
 
 POLICY = "musllinux_1_2"
 TARGET = "x86_64-unknown-linux-musl"
-TESTS = (
-    "loop",
-    "streams",
-    "stream_readers",
-    "connecting",
-    "datagrams",
-    "pipes",
-    "processes",
-    "sockets",
-)
-"""Folders of `tests` that are run."""
 
 
 def build(tools: Toolbox, minors: Sequence[int], out: Path) -> list[Path]:
@@ -48,6 +37,6 @@ def check(
     with tempfile.TemporaryDirectory() as place:
         checks.install_for(tools, wheel, minor, Path(place), (f"{POLICY}_x86_64",))
         tools.run(python.executable, "-c", checks.PROGRAM, environ={"PYTHONPATH": place})
-        paths = pytest_arguments or [str(ROOT / "tests" / name) for name in TESTS]
+        paths = pytest_arguments or [str(ROOT / "tests" / name) for name in checks.TESTS]
         pytest = (python.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
         tools.run(*pytest, *paths, environ={"PYTHONPATH": place})
