@@ -202,8 +202,8 @@ impl<L: Exclusive> Lease<L> {
         self.lock.unlock();
     }
 
-    /// Gives the lease its home with the thread `me`, which alone knows of it. Nothing uses the value, and
-    /// whoever did is done: the caller has come by the value in an orderly way.
+    /// Gives the lease its home with the thread `me`. The caller is the only one that has the value: no other
+    /// thread uses it, and what other threads did with it happened before.
     #[inline]
     pub(crate) fn move_in(&self, me: usize) {
         self.word.store(me | HOME, Ordering::Relaxed);

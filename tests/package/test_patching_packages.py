@@ -94,7 +94,7 @@ def test_gevents_monkey(kind: str, debug: bool) -> None:
 @pytest.mark.parametrize("package", ["nest_asyncio", "nest_asyncio2"])
 @pytest.mark.ours_only("it patches asyncio's loop")
 def test_nested_runs_are_refused_by_the_package_itself(kind: str, package: str) -> None:
-    """docs/compatibility.md says what to do instead."""
+    """docs/compatibility/introspection.md says what to do instead."""
     need(package)
     source = f"""
         import {package}
@@ -222,7 +222,7 @@ def test_the_loop_calls_no_public_function_of_asyncio(kind: str) -> None:
 
 @pytest.mark.ours_only("asyncio's loop calls Handle._run")
 def test_aiodebug_is_never_called(kind: str) -> None:
-    """docs/compatibility.md says so, and that debug mode and metrics() tell what it would."""
+    """docs/compatibility/introspection.md says so, and that debug mode and metrics() tell what it would."""
     need("aiodebug")
     source = """
         import logging, sys, time
@@ -250,7 +250,7 @@ def test_aiodebug_is_never_called(kind: str) -> None:
 
 @pytest.mark.ours_only("asyncio's transports are instances of its classes")
 def test_a_patched_class_of_asyncios_changes_no_transport(kind: str) -> None:
-    """docs/compatibility.md says so; the transport itself can be patched by another of its name."""
+    """docs/compatibility/introspection.md says so; the transport itself can be patched by another of its name."""
     source = """
         import socket
         from unittest import mock

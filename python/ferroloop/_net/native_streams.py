@@ -15,10 +15,7 @@ from ferroloop import _compat as private
 from ferroloop import _native
 from ferroloop._net import streams as ours
 
-__all__ = ("VARIABLE", "install_streams")
-
-#: The variable of the environment that asks for it; every process that the program starts inherits it.
-VARIABLE = "FERROLOOP_NATIVE_STREAMS"
+__all__ = ("install_streams",)
 
 _FUNCTIONS = ("open_connection", "open_unix_connection", "start_server", "start_unix_server")
 
