@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from meta.project import ROOT, files, shown
+from surface.differences import DIFFERENCES
 
 DOCUMENTS = files(".md")
 README = ROOT / "README.md"
@@ -57,6 +58,12 @@ def test_files_that_the_prose_names_exist(path: Path) -> None:
     """Of `tests`, other projects have files too."""
     named = re.findall(r"`((?:src|python|docs|benches|tools|examples)/[\w./-]+)`", _prose(path))
     assert not [name for name in named if not (ROOT / name).exists()]
+
+
+@pytest.mark.parametrize("topic", sorted({entry.topic for entry in DIFFERENCES}))
+def test_a_difference_of_the_surface_is_a_row_of_a_compatibility_page(topic: str) -> None:
+    pages = (ROOT / "docs" / "compatibility").glob("*.md")
+    assert any(f"\n| {topic} |" in page.read_text(encoding="utf-8") for page in pages)
 
 
 def test_the_readme_leads_to_files_by_their_full_addresses() -> None:

@@ -23,23 +23,23 @@ class Difference:
         return self.since <= sys.version_info[:3] < self.until
 
 
-_MENDED = "mended faults of older patch releases"
+_MENDED = "bugs of older patch releases"
 
 DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "datagrams/transports/sendto(b'later'*",
-        "`sendto` on an endpoint that was lost, without an address of its own",
+        "`sendto` on an endpoint that was lost, if the endpoint has no remote address",
         "a lost endpoint counts, warns and drops whether or not it has an address of its own",
     ),
     Difference(
         "pipes/writing/abort()",
-        "`abort` on a pipe that was lost",
+        "`abort` on a lost pipe transport",
         "a lost pipe is aborted for nothing, as a lost socket is",
     ),
     *(
         Difference(
             f"tls/wrong_writing/{step}",
-            "an item of `writelines` over TLS that is no buffer",
+            "an item of `writelines` over TLS that is not a buffer",
             "what cannot be encrypted is refused, and does not end the connection later",
         )
         for step in ("reported*", "writelines(*", "client lost*", "server lost*")
@@ -83,7 +83,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference(
         "odd/*/loop.sock_recv*(* socket, 1099511627776*)",
-        "`sock_recv` and `sock_recvfrom` of more than there is memory",
+        "`sock_recv` and `sock_recvfrom` with a size larger than the available memory",
         "for a size that no memory has, no memory is asked for",
     ),
     Difference(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 
 import pytest
 
 from support.loops import factory_of
 from surface.comparison import compare
-from surface.differences import DIFFERENCES, Difference
 from surface.probe import PUBLIC, Case, run
 from surface.topics import cases
 
@@ -42,9 +40,3 @@ def called() -> set[tuple[str, str]]:
 def test_every_public_name_is_called(surface: type, called: set[tuple[str, str]]) -> None:
     names = {name for name in dir(surface) if not name.startswith("_")}
     assert not names - {name for kind, name in called if kind == surface.__name__}
-
-
-@pytest.mark.parametrize("entry", DIFFERENCES, ids=lambda entry: entry.pattern)
-def test_every_difference_is_documented(entry: Difference) -> None:
-    pages = (Path(__file__).parents[2] / "docs" / "compatibility").glob("*.md")
-    assert any(f"\n| {entry.topic}" in page.read_text(encoding="utf-8") for page in pages)
