@@ -93,20 +93,6 @@ def test_an_audit_hook_sees_and_can_forbid_connections(kind: str) -> None:
     assert (status, out, err) == (0, "socket 127.0.0.1\nsocket 127.0.0.2\nforbidden\n", "")
 
 
-@pytest.mark.ours_only("asyncio leaves it to the collector before 3.14")
-async def test_a_factory_that_raises_leaves_no_socket(loop: Loop) -> None:
-    with listening() as listener:
-        with pytest.raises(ZeroDivisionError):
-            await loop.create_connection(lambda: 1 // 0, *listener.getsockname())  # type: ignore[type-var] # that is the test
-
-
-async def test_a_port_out_of_range_is_the_sockets_own_error(loop: Loop) -> None:
-    with pytest.raises(OverflowError, match="port must be 0-65535"):
-        await loop.create_connection(Recorder, "127.0.0.1", 65536)
-    with pytest.raises(OSError, match="getaddrinfo|Address family|not known|not supported"):
-        await loop.create_connection(Recorder, "::1", 1, family=socket.AF_INET)
-
-
 @pytest.mark.slow
 def test_a_connection_that_has_to_wait_is_made(loop: Loop) -> None:
     protocol = Recorder()

@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import pytest
 
-from support.errors import Reports
 from support.loops import run, until
 from support.net.datagrams import Endpoint, endpoint
 
@@ -127,22 +126,6 @@ async def test_other_buffers_are_sent(loop: Loop, kind_of_data: Any) -> None:
     await server.close()
 
 
-async def test_a_refused_datagram_is_reported_and_the_endpoint_stays_open(loop: Loop) -> None:
-    server = await endpoint(local_addr=HERE)
-    address = server.address
-    await server.close()
-    client = await endpoint(remote_addr=address)
-    client.transport.sendto(b"lost")
-    await until(lambda: client.errors)
-    assert isinstance(client.errors[0], ConnectionRefusedError)
-    assert not client.transport.is_closing()
-    again = await endpoint(local_addr=address)
-    client.transport.sendto(b"arrives")
-    await again.wait_data(b"arrives")
-    await again.close()
-    await client.close()
-
-
 async def test_an_endpoint_with_a_peer_sends_to_that_peer_only(loop: Loop) -> None:
     server = await endpoint(local_addr=HERE)
     client = await endpoint(remote_addr=server.address)
@@ -235,39 +218,6 @@ async def test_a_name_is_sent_to_as_the_socket_would(loop: Loop) -> None:
     await server.wait_data(b"data")
     await client.close()
     await server.close()
-
-
-async def test_an_address_that_cannot_be_is_fatal(loop: Loop, reports: Reports) -> None:
-    client = await endpoint(family=socket.AF_INET)
-    client.transport.sendto(b"data", cast("Any", 7))
-    await until(lambda: len(client.events) == 2)
-    assert "TypeError" in client.events[1]
-    context = reports.take()
-    assert context["message"] == "Fatal write error on datagram transport"
-
-
-async def test_only_bytes_are_sent(loop: Loop) -> None:
-    client = await endpoint(family=socket.AF_INET)
-    with pytest.raises(TypeError, match="must be a bytes-like object, not 'str'"):
-        client.transport.sendto(cast("Any", "text"), HERE)
-    await client.close()
-
-
-async def test_an_exception_in_datagram_received_is_reported_and_the_next_one_comes(
-    loop: Loop, reports: Reports
-) -> None:
-    def fail(server: Endpoint) -> None:
-        if server.data[-1] == b"1":
-            raise ZeroDivisionError
-
-    server = await endpoint(Endpoint(fail), local_addr=HERE)
-    with socket.socket(type=socket.SOCK_DGRAM) as client:
-        for data in (b"1", b"2"):
-            client.sendto(data, server.address)
-        await server.wait_data(b"1", b"2")
-    assert not server.transport.is_closing()
-    await server.close()
-    assert isinstance(reports.take()["exception"], ZeroDivisionError)
 
 
 class Full:

@@ -213,36 +213,6 @@ def test_callbacks_run_in_order_whether_or_not_their_handles_are_kept(
     assert all(reference() is None for reference in references)
 
 
-@pytest.mark.parametrize("how", ["call_soon", "call_soon_threadsafe"])
-def test_a_failed_callback_is_reported_with_a_handle_that_was_not_kept(
-    loop: Loop, how: str
-) -> None:
-    call = getattr(loop, how)
-    reports: list[dict[str, object]] = []
-    loop.set_exception_handler(lambda _loop, context: reports.append(context))
-    variable = contextvars.ContextVar("variable", default="unset")
-    context = contextvars.copy_context()
-    context.run(variable.set, "set")
-
-    def fail(*args: object) -> None:
-        raise ValueError(variable.get(), *args)
-
-    call(fail, 1, 2, context=context)
-    call(fail, 3)
-    kept = call(callback)
-    run_turns(loop)
-    assert [report["exception"].args for report in reports] == [("set", 1, 2), ("unset", 3)]  # type: ignore[attr-defined]
-    for report, args in zip(reports, [(1, 2), (3,)], strict=True):
-        handle = report["handle"]
-        assert isinstance(handle, asyncio.Handle)
-        assert handle.__class__ is kept.__class__
-        assert not handle.cancelled()
-        assert handle._callback is fail  # type: ignore[attr-defined]
-        assert handle._args == args
-        assert "fail(" in str(report["message"])
-        assert "fail(" in repr(handle)
-
-
 def test_what_is_queued_can_be_looked_at_and_cancelled(loop: Loop) -> None:
     seen: list[int] = []
     for number in range(4):

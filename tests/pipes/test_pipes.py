@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from support.errors import Reports
 from support.loops import Factory, run, turns, until
 from support.net.pipes import emptied, opened, reading, writing
 from support.net.protocols import Recorder
@@ -96,29 +95,6 @@ async def test_pausing_inside_data_received_holds_the_rest_back(loop: Loop) -> N
     os.close(w)
 
 
-async def test_an_exception_in_data_received_is_reported_and_reading_goes_on(
-    loop: Loop, reports: Reports
-) -> None:
-    class Failing(Recorder):
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if data == b"bad":
-                raise ZeroDivisionError
-
-    r, w = os.pipe()
-    transport, protocol = await reading(r, Failing())
-    os.write(w, b"bad")
-    await protocol.wait_data(3)
-    os.write(w, b"good")
-    await protocol.wait_data(7)
-    assert not transport.is_closing()
-    os.close(w)
-    await protocol.wait_lost()
-    context = reports.take()
-    assert isinstance(context["exception"], ZeroDivisionError)
-    assert "_read_ready" in context["message"]
-
-
 async def test_closing_a_reader_closes_the_pipe_once(loop: Loop) -> None:
     r, w = os.pipe()
     transport, protocol = await reading(r)
@@ -155,17 +131,6 @@ async def test_a_writer_writes_at_once(loop: Loop) -> None:
     os.close(r)
 
 
-@pytest.mark.parametrize("data", ["text", None, 3, [b"x"]])
-async def test_a_writer_takes_bytes_only(loop: Loop, data: Any) -> None:
-    r, w = os.pipe()
-    transport, protocol = await writing(w)
-    with pytest.raises(AssertionError):
-        transport.write(data)
-    transport.close()
-    await protocol.wait_lost()
-    os.close(r)
-
-
 async def test_a_full_pipe_pauses_and_an_empty_one_resumes(loop: Loop) -> None:
     r, w = os.pipe()
     transport, protocol = await writing(w)
@@ -187,17 +152,6 @@ async def test_a_full_pipe_pauses_and_an_empty_one_resumes(loop: Loop) -> None:
     transport.close()
     await protocol.wait_lost()
     assert protocol.events.count("pause_writing") == 1
-    os.close(r)
-
-
-@pytest.mark.parametrize("limits", [{"high": 1, "low": 2}, {"low": -1}, {"high": -4}])
-async def test_bad_limits_are_refused(loop: Loop, limits: dict[str, int]) -> None:
-    r, w = os.pipe()
-    transport, protocol = await writing(w)
-    with pytest.raises(ValueError, match=r"high \(-?\d+\) must be >= low \(-?\d+\) must be"):
-        transport.set_write_buffer_limits(**limits)
-    transport.close()
-    await protocol.wait_lost()
     os.close(r)
 
 
@@ -230,37 +184,6 @@ async def test_a_writer_learns_that_its_reader_went(loop: Loop) -> None:
     os.close(r)
     assert await protocol.wait_lost() is None
     assert transport.is_closing()
-
-
-async def test_a_writer_with_unsent_data_learns_of_a_broken_pipe(loop: Loop) -> None:
-    r, w = os.pipe()
-    transport, protocol = await writing(w)
-    transport.write(b"x" * 200_000)
-    os.close(r)
-    assert isinstance(await protocol.wait_lost(), BrokenPipeError)
-    transport.write(b"nobody reads this")
-
-
-async def test_a_write_that_fails_ends_the_connection(loop: Loop) -> None:
-    r, w = os.pipe()
-    transport, protocol = await writing(w)
-    os.close(r)
-    transport.write(b"x")
-    assert isinstance(await protocol.wait_lost(), BrokenPipeError)
-
-
-async def test_writes_to_a_lost_pipe_warn_in_the_end(
-    loop: Loop, caplog: pytest.LogCaptureFixture
-) -> None:
-    r, w = os.pipe()
-    os.close(r)
-    transport, protocol = await writing(w)
-    await protocol.wait_lost()
-    for _ in range(5):
-        transport.write(b"x")
-    assert "pipe closed by peer" not in caplog.text
-    transport.write(b"x")
-    assert "pipe closed by peer or os.write(pipe, data) raised exception." in caplog.text
 
 
 async def test_a_cancelled_connect_closes_the_pipe(loop: Loop) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 import asyncio
-import ctypes
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 
 from support.attaching import attach
-from support.errors import Reports
 from support.loops import until
 from support.net.protocols import BufferedRecorder, Recorder
 from support.net.sockets import Pair
@@ -93,25 +91,6 @@ async def test_any_writable_buffer_will_do(loop: Loop, pair: Pair, make: Maker) 
     assert received == b"some more data"
 
 
-class Nothing(ctypes.Structure):
-    """Has no size."""
-
-
-@pytest.mark.ours_only("asyncio takes the read of nothing for the peer's end")
-async def test_items_without_a_size_are_an_empty_buffer(
-    loop: Loop, pair: Pair, reports: Reports
-) -> None:
-    near, far = pair
-    protocol: Any = BufferedRecorder()
-    protocol.get_buffer = lambda _: (Nothing * 5)()
-
-    await attach(near, protocol)
-    far.send(b"x")
-    await protocol.wait_lost()
-    assert isinstance(reports.take()["exception"], RuntimeError)
-    assert "eof_received" not in protocol.events
-
-
 async def test_a_buffer_may_be_resized_within_buffer_updated(loop: Loop, pair: Pair) -> None:
     """It is no longer lent then: a bytearray that is exported cannot be resized."""
     near, far = pair
@@ -131,55 +110,6 @@ async def test_a_buffer_may_be_resized_within_buffer_updated(loop: Loop, pair: P
     await protocol.wait_lost()
 
 
-def raises(*_: object) -> Any:
-    raise LookupError("in get_buffer")
-
-
-@pytest.mark.parametrize(
-    ("get_buffer", "error"),
-    [
-        (raises, LookupError),
-        (lambda _: bytearray(), RuntimeError),
-        (lambda _: None, TypeError),
-        (lambda _: 5, TypeError),
-        (lambda _: b"read-only", (TypeError, BufferError)),
-        (lambda _: memoryview(b"read-only"), (TypeError, BufferError)),
-    ],
-    ids=["raises", "empty", "none", "number", "bytes", "read-only view"],
-)
-async def test_a_bad_buffer_ends_the_connection(
-    loop: Loop, pair: Pair, reports: Reports, get_buffer: Any, error: Any
-) -> None:
-    near, far = pair
-    protocol: Any = BufferedRecorder()
-    protocol.get_buffer = get_buffer
-
-    await attach(near, protocol)
-    far.send(b"x")
-    await protocol.wait_lost()
-    context = reports.take()
-    assert isinstance(context["exception"], error)
-    assert context["protocol"] is protocol
-    assert context["transport"] is protocol.transport
-    assert context["message"].startswith("Fatal ")
-    assert protocol.lost is context["exception"]
-
-
-async def test_an_exception_in_buffer_updated_ends_the_connection(
-    loop: Loop, pair: Pair, reports: Reports
-) -> None:
-    near, far = pair
-    protocol: Any = BufferedRecorder()
-    protocol.buffer_updated = raises
-
-    await attach(near, protocol)
-    far.send(b"x")
-    await protocol.wait_lost()
-    context = reports.take()
-    assert context["message"] == "Fatal error: protocol.buffer_updated() call failed."
-    assert isinstance(protocol.lost, LookupError)
-
-
 async def test_changing_the_protocols_kind_in_mid_stream(loop: Loop, pair: Pair) -> None:
     near, far = pair
     plain, buffered, last = Recorder(), BufferedRecorder(), Recorder()
@@ -196,6 +126,26 @@ async def test_changing_the_protocols_kind_in_mid_stream(loop: Loop, pair: Pair)
     transport.abort()
     await last.wait_lost()
     assert b",".join((plain.data, buffered.data, last.data)) == b"one,two,three"
+
+
+async def test_a_protocol_set_by_get_buffer_hears_of_the_data(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+    second = BufferedRecorder()
+
+    class First(BufferedRecorder):
+        def get_buffer(self, sizehint: int) -> Any:
+            self.transport.set_protocol(second)
+            return self.buffer
+
+    first = First()
+
+    await attach(near, first)
+    far.send(b"x")
+    await until(lambda: second.events)
+    assert second.events == ["buffer_updated"]
+    assert "buffer_updated" not in first.events
+    first.transport.abort()
+    await second.wait_lost()
 
 
 async def test_reading_can_be_paused_within_buffer_updated(loop: Loop, pair: Pair) -> None:

@@ -57,18 +57,6 @@ async def test_the_default_limits_are_asyncios(loop: Loop, pair: Pair) -> None:
     await protocol.wait_lost()
 
 
-@pytest.mark.parametrize(("high", "low"), [(1, 2), (-1, None), (5, -1), (0, 1)])
-async def test_impossible_limits_are_refused(
-    loop: Loop, pair: Pair, high: int | None, low: int | None
-) -> None:
-    protocol = Recorder()
-    transport = await attach(pair[0], protocol)
-    with pytest.raises(ValueError, match=r"^high \(-?\d+\) must be >= low \(-?\d+\) must be >= 0$"):
-        transport.set_write_buffer_limits(high, low)
-    transport.abort()
-    await protocol.wait_lost()
-
-
 async def test_a_high_water_of_zero_pauses_on_the_first_byte_that_stays(
     loop: Loop, pair: Pair
 ) -> None:

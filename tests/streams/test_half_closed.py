@@ -10,9 +10,11 @@ from typing import Any, cast
 
 import pytest
 
+from support.attaching import attach
 from support.descriptors import open_descriptors
 from support.loops import run, run_turns, until
 from support.net.protocols import Lenient, Recorder
+from support.net.sockets import Pair
 
 Loop = asyncio.AbstractEventLoop
 
@@ -185,3 +187,25 @@ def received(peer: socket.socket) -> int:
     while part := peer.recv(1 << 20):
         count += len(part)
     return count
+
+
+@pytest.mark.parametrize("result", [1, "yes", object()])
+async def test_any_true_answer_keeps_the_connection_open(
+    loop: Loop, pair: Pair, result: object
+) -> None:
+    near, far = pair
+    protocol: Any = Recorder()
+
+    def eof_received() -> object:
+        protocol.events.append("eof_received")
+        return result
+
+    protocol.eof_received = eof_received
+
+    transport = await attach(near, protocol)
+    far.shutdown(socket.SHUT_WR)
+    await until(lambda: "eof_received" in protocol.events)
+    await asyncio.sleep(0)
+    assert not transport.is_closing()
+    transport.abort()
+    await protocol.wait_lost()

@@ -358,6 +358,33 @@ async def test_a_protocol_can_be_exchanged_within_data_received(loop: Loop, pair
     assert second.data == b"handed over,two"
 
 
+async def test_methods_set_on_the_instance_or_later_on_the_class_are_called(
+    loop: Loop, pair: Pair
+) -> None:
+    near, far = pair
+
+    class Protocol(Recorder):
+        pass
+
+    protocol = Protocol()
+    seen: list[str] = []
+
+    await attach(near, protocol)
+    far.send(b"1")
+    await protocol.wait_data(1)
+
+    def of_the_class(self: Recorder, data: bytes) -> None:
+        seen.append(f"class {data!r}")
+
+    Protocol.data_received = of_the_class  # type: ignore[method-assign] # what is tested
+    protocol.transport.set_protocol(protocol)
+    far.send(b"2")
+    await until(lambda: seen)
+    protocol.transport.abort()
+    await protocol.wait_lost()
+    assert seen == ["class b'2'"]
+
+
 async def test_connection_made_comes_before_the_first_data(loop: Loop, pair: Pair) -> None:
     near, far = pair
     far.send(b"early")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import array
 import asyncio
-import errno
-import logging
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -20,9 +17,6 @@ from support.net.sockets import (
     drain_socket,
     receive_exactly,
     receive_in_turns,
-    reset,
-    socket_pair,
-    tcp_pair,
 )
 
 Loop = asyncio.AbstractEventLoop
@@ -133,41 +127,6 @@ async def test_a_subclass_of_bytes_can_be_written(loop: Loop, pair: Pair) -> Non
     await end(transport, protocol)
 
 
-@pytest.mark.parametrize("bad", ["text", 5, None, [b"x"]])
-def test_what_is_no_bytes_is_refused_with_asyncios_text(loop: Loop, bad: Any) -> None:
-    def attempt(on: Loop) -> tuple[type[BaseException], str]:
-        async def main() -> tuple[type[BaseException], str]:
-            with socket_pair() as (near, _):
-                protocol = Recorder()
-                transport = await attach(near, protocol)
-                with pytest.raises(TypeError) as caught:
-                    transport.write(bad)
-                await end(transport, protocol)
-                return caught.type, str(caught.value)
-
-        return run(on, main())
-
-    reference = asyncio.SelectorEventLoop()
-    try:
-        expected = attempt(reference)
-    finally:
-        reference.close()
-    assert attempt(loop) == expected
-
-
-async def test_an_array_is_written_or_refused_but_never_half(loop: Loop) -> None:
-    with socket_pair() as (near, far):
-        protocol = Recorder()
-        transport = await attach(near, protocol)
-        data: Any = array.array("i", [1, 2, 3])
-        try:
-            transport.write(memoryview(data))
-            await asyncio.sleep(0)
-            assert receive_exactly(far, 12) == data.tobytes()
-        finally:
-            await end(transport, protocol)
-
-
 def test_the_callers_buffer_is_his_again_after_the_write(loop: Loop, pair: Pair) -> None:
     """Kept data is a snapshot: what the caller does to his buffer afterwards does not show."""
     near, far = pair
@@ -254,104 +213,6 @@ async def test_write_eof_comes_after_what_was_written(loop: Loop, pair: Pair) ->
     assert await protocol.wait_data(6) == b"answer"
     far.close()
     await protocol.wait_lost()
-
-
-@pytest.mark.parametrize("method", ["write", "writelines"])
-async def test_writing_after_write_eof_is_an_error(loop: Loop, pair: Pair, method: str) -> None:
-    protocol = Recorder()
-
-    transport = await attach(pair[0], protocol)
-    transport.write_eof()
-    with pytest.raises(RuntimeError, match=r"^Cannot call \w+\(\) after write_eof\(\)$"):
-        getattr(transport, method)(b"x" if method == "write" else [b"x"])
-    await end(transport, protocol)
-
-
-@pytest.mark.parametrize("ending", ["close", "abort", "peer", "reset"])
-@pytest.mark.parametrize("method", ["write", "writelines"])
-def test_writing_to_a_finished_connection_warns_and_drops(
-    loop: Loop, ending: str, method: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    protocol = Recorder()
-
-    def write(transport: asyncio.Transport) -> None:
-        if method == "write":
-            transport.write(b"dropped")
-        else:
-            transport.writelines([b"dropped", b"too"])
-
-    async def main(near: socket.socket, far: socket.socket) -> None:
-        transport = await attach(near, protocol)
-        if ending == "peer":
-            far.close()
-        elif ending == "reset":
-            reset(far)
-        else:
-            getattr(transport, ending)()
-        await protocol.wait_lost()
-        with caplog.at_level(logging.WARNING, "asyncio"):
-            for _ in range(20):
-                write(transport)
-        assert transport.get_write_buffer_size() == 0
-        await asyncio.sleep(0)
-        transport.write_eof()
-
-    with tcp_pair() as (near, far):
-        try:
-            run(loop, main(near, far))
-        except (AttributeError, OSError, TypeError):
-            # asyncio's own write_eof and, up to 3.13.0, writelines trip over what is gone.
-            if not type(loop).__module__.startswith("asyncio"):
-                raise
-            return
-    texts = {record.getMessage() for record in caplog.records}
-    if not type(loop).__module__.startswith("asyncio"):
-        assert texts == {"socket.send() raised exception."}
-
-
-async def test_writing_between_close_and_the_loss_is_dropped_or_sent_but_no_error(
-    loop: Loop, pair: Pair
-) -> None:
-    protocol = Recorder()
-
-    transport = await attach(pair[0], protocol)
-    transport.close()
-    transport.write(b"late")
-    await protocol.wait_lost()
-    assert protocol.lost is None
-
-
-def test_a_peer_that_went_away_shows_as_an_error_of_the_connection(loop: Loop) -> None:
-    protocol = Recorder()
-
-    async def main(near: socket.socket, far: socket.socket) -> None:
-        transport = await attach(near, protocol)
-        transport.pause_reading()
-        far.close()
-        for _ in range(3):
-            transport.write(b"x")
-            await asyncio.sleep(0.001)
-        await protocol.wait_lost()
-
-    with socket_pair() as (near, far):
-        run(loop, main(near, far))
-    assert isinstance(protocol.lost, (BrokenPipeError, ConnectionResetError))
-
-
-def test_write_eof_after_the_peers_reset_is_the_kernels_error_or_nothing(loop: Loop) -> None:
-    protocol = Recorder()
-
-    async def main(near: socket.socket, far: socket.socket) -> None:
-        transport = await attach(near, protocol)
-        reset(far)
-        try:
-            transport.write_eof()
-        except OSError as error:
-            assert error.errno == errno.ENOTCONN  # noqa: PT017 - asyncio lets it out
-        await protocol.wait_lost()
-
-    with tcp_pair() as (near, far):
-        run(loop, main(near, far))
 
 
 async def test_a_write_within_each_protocol_call_is_sent(loop: Loop, pair: Pair) -> None:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from support.errors import Reports
 from support.loops import until
 from support.net.certificates import client_context, client_identity, server_context
 from support.net.protocols import Recorder
@@ -234,3 +235,27 @@ async def test_start_tls_that_is_to_check_a_name_has_to_be_given_one(loop: Loop)
         with pytest.raises(ValueError, match="check_hostname requires server_hostname"):
             await loop.start_tls(transport, protocol, client_context())
         transport.close()
+
+
+@pytest.mark.ours_only("asyncio leaves the connection to the collector")
+async def test_a_session_that_cannot_be_made_is_reported_with_its_protocol(
+    loop: Loop, reports: Reports
+) -> None:
+    loop.set_debug(True)
+    made: list[Recorder] = []
+
+    def factory() -> Recorder:
+        made.append(Recorder())
+        return made[0]
+
+    options: dict[str, Any] = {"ssl": server_context(), "ssl_handshake_timeout": 0}
+    server = await loop.create_server(factory, sock=listening(), **options)
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, server.sockets[0].getsockname())
+        await until(lambda: reports)
+    server.close()
+    report = reports.take()
+    assert set(report) == {"exception", "message", "protocol"}
+    assert report["protocol"] is made[0]
+    assert isinstance(report["exception"], ValueError)

@@ -20,13 +20,6 @@ from support.net.tls import Peer, peer_of
 Loop = asyncio.AbstractEventLoop
 
 
-@pytest.fixture(autouse=True)
-def _since_3_11(kind: str) -> None:
-    """asyncio's TLS has flow control since 3.11."""
-    if kind == "asyncio" and sys.version_info < (3, 11):
-        pytest.skip("asyncio has read limits and a shutdown since 3.11")
-
-
 class Answering(Recorder):
     """Answers each message, and is asked to pause and to go on at every flush."""
 

@@ -117,17 +117,6 @@ async def test_a_buffer_may_be_changed_after_it_was_written(loop: Loop, kind: st
         await Keeping.last.wait_lost()
 
 
-@pytest.mark.parametrize("wrong", ["text", 1, None])
-async def test_only_bytes_can_be_written(loop: Loop, wrong: Any) -> None:
-    async with peer_of(Keeping) as peer:
-        transport = await opened(peer)
-        name = type(wrong).__name__
-        with pytest.raises(TypeError, match=f"expecting a bytes-like instance, got {name}"):
-            transport.write(wrong)
-        transport.abort()
-        await Keeping.last.wait_lost()
-
-
 async def test_what_is_written_before_the_handshake_is_sent_after_it(loop: Loop) -> None:
     with listening() as listener:
         connecting = loop.create_task(
@@ -287,9 +276,8 @@ async def test_limits_follow_from_each_other(loop: Loop) -> None:
         transport.set_read_buffer_limits(low=10)
         assert transport.get_write_buffer_limits() == (250, 1000)
         assert transport.get_read_buffer_limits() == (10, 40)
-        for call in (transport.set_write_buffer_limits, transport.set_read_buffer_limits):
-            with pytest.raises(ValueError, match=r"high \(1\) must be >= low \(2\)"):
-                call(high=1, low=2)
+        with pytest.raises(ValueError, match=r"high \(1\) must be >= low \(2\)"):
+            transport.set_read_buffer_limits(high=1, low=2)
         transport.abort()
         await Keeping.last.wait_lost()
 

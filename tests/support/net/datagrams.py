@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from support.loops import until
+
+from .sockets import Pair
+
+
+@contextlib.contextmanager
+def datagram_pair() -> Iterator[Pair]:
+    """Two connected Unix datagram sockets that do not block.
+
+    Each has a name, since asyncio takes a socket whose peer has none for one that is not connected.
+    """
+    near, far = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
+    with near, far:
+        for sock in (near, far):
+            sock.setblocking(False)
+            sock.bind("")
+        near.connect(far.getsockname())
+        far.connect(near.getsockname())
+        yield near, far
 
 
 class Endpoint(asyncio.DatagramProtocol):

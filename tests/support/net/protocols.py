@@ -75,6 +75,15 @@ class Recorder(_Receiving, asyncio.Protocol):
         self.data += data
 
 
+class DatagramRecorder(_Receiving, asyncio.DatagramProtocol):
+    """Remembers events in order, and the bytes of all datagrams."""
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        assert type(data) is bytes
+        self.events.append("datagram_received")
+        self.data += data
+
+
 class Lenient(Recorder):
     """Keeps its own side open after the peer's end."""
 

@@ -1,4 +1,4 @@
-"""Bad arguments: the exception and its text are asyncio's, and nothing is left behind.
+"""Bad arguments of a loop's methods: the exception and its text are asyncio's, and nothing is left open.
 
 Each case is called on the loop and on asyncio's own; the two must raise the same.
 """
@@ -11,6 +11,7 @@ import re
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +67,15 @@ def not_awaited(loop: Any, method: str) -> Any:
         made.close()
 
 
+def datagrams(**options: Any) -> Case:
+    """A call of create_datagram_endpoint."""
+    make = asyncio.DatagramProtocol
+    name = f"create_datagram_endpoint {options}"
+    return Case(name, lambda on, _: on.create_datagram_endpoint(make, **options))
+
+
 P = asyncio.Protocol
+D = asyncio.DatagramProtocol
 TLS = ssl.create_default_context()
 
 CASES = [
@@ -84,6 +93,7 @@ CASES = [
     Case("create_task function", lambda on, _: on.create_task(coroutine)),
     Case("set_task_factory number", lambda on, _: on.set_task_factory(5)),
     Case("set_exception_handler number", lambda on, _: on.set_exception_handler(5)),
+    Case("set_exception_handler text", lambda on, _: on.set_exception_handler("text")),
     Case("set_default_executor object", lambda on, _: on.set_default_executor(object())),
     Case("call_exception_handler nothing", lambda on, _: on.call_exception_handler(), text=False),
     # Descriptors.
@@ -141,6 +151,11 @@ CASES = [
     ),
     Case(
         "create_connection port huge", lambda on, _: on.create_connection(P, "127.0.0.1", 1 << 20)
+    ),
+    Case("create_connection port 65536", lambda on, _: on.create_connection(P, "127.0.0.1", 65536)),
+    Case(
+        "create_connection IPv6 to IPv4",
+        lambda on, _: on.create_connection(P, "::1", 1, family=socket.AF_INET),
     ),
     Case("create_connection port -1", lambda on, _: on.create_connection(P, "127.0.0.1", -1)),
     Case(
@@ -206,6 +221,24 @@ CASES = [
     ),
     Case("start_tls bad context", lambda on, _: on.start_tls(None, P(), 5)),
     Case("start_tls bad transport", lambda on, _: on.start_tls(object(), P(), TLS), text=False),
+    # Datagram endpoints.
+    datagrams(),
+    datagrams(local_addr="127.0.0.1"),
+    datagrams(local_addr=("127.0.0.1",)),
+    datagrams(family=socket.AF_UNIX, local_addr=("a", 1)),
+    datagrams(local_addr=("127.0.0.1", 0), remote_addr=("::1", 1)),
+    datagrams(local_addr=("127.0.0.1", 0), family=socket.AF_INET6),
+    datagrams(local_addr=("203.0.113.7", 0)),
+    datagrams(family=9999),
+    Case(
+        "create_datagram_endpoint tcp", lambda on, u: on.create_datagram_endpoint(D, sock=u.open())
+    ),
+    Case(
+        "create_datagram_endpoint sock with options",
+        lambda on, u: on.create_datagram_endpoint(D, sock=u.open(2), family=2, flags=1),
+        # asyncio of 3.10 adds that it was not told `reuse_address`.
+        text=sys.version_info >= (3, 11),
+    ),
     Case("getaddrinfo number", lambda on, _: on.getaddrinfo(5, 80)),
     Case("getnameinfo number", lambda on, _: on.getnameinfo(5)),
     # A closed loop.

@@ -261,28 +261,3 @@ async def test_a_client_meets_a_server_that_closes_at_once(loop: Loop) -> None:
         accepted.close()
         with pytest.raises(ConnectionResetError):
             await connecting
-
-
-async def test_an_exception_of_the_protocol_ends_the_connection(
-    loop: Loop, reports: list[Any]
-) -> None:
-    class Failing(Recorder):
-        def data_received(self, data: bytes) -> None:
-            raise ValueError("no such command")
-
-    protocols: list[Failing] = []
-
-    def make() -> Failing:
-        protocols.append(Failing())
-        return protocols[-1]
-
-    async with peer_of(make) as peer:
-        await peer.handshake()
-        await peer.send(b"hello")
-        await until(lambda: protocols[0].is_lost)
-        assert isinstance(protocols[0].lost, ValueError)
-    (report,) = reports
-    assert report["message"] == "Fatal error on SSL protocol"
-    assert isinstance(report["exception"], ValueError)
-    assert {"transport", "protocol"} <= set(report)
-    reports.clear()

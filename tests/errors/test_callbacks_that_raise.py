@@ -1,16 +1,13 @@
-"""Exceptions of callbacks and what the exception handler is told."""
+"""Callbacks and tasks that raise: what the loop reports of them, and that it goes on."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import gc
-import logging
-import sys
 import weakref
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import pytest
 
@@ -81,75 +78,6 @@ def test_a_readers_exception_is_reported(loop: Loop, reports: Reports) -> None:
     assert isinstance(context["handle"], asyncio.Handle)
 
 
-def test_the_handler_can_be_set_and_taken_away(loop: Loop) -> None:
-    seen: list[tuple[Loop, dict[str, Any]]] = []
-    assert loop.get_exception_handler() is not None
-    loop.set_exception_handler(None)
-    assert loop.get_exception_handler() is None
-
-    def handler(in_loop: Loop, context: dict[str, Any]) -> None:
-        seen.append((in_loop, context))
-
-    loop.set_exception_handler(handler)
-    assert loop.get_exception_handler() is handler
-    loop.call_exception_handler({"message": "hello"})
-    assert seen == [(loop, {"message": "hello"})]
-
-
-@pytest.mark.parametrize("bad", [5, "text"])
-def test_a_handler_must_be_callable(loop: Loop, bad: object) -> None:
-    with pytest.raises(TypeError, match="A callable object or None is expected, got "):
-        loop.set_exception_handler(bad)  # type: ignore[arg-type] # what is tested
-
-
-def test_without_a_handler_it_is_logged(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
-    loop.set_exception_handler(None)
-    loop.call_soon(boom)
-    with caplog.at_level(logging.ERROR, "asyncio"):
-        run_turns(loop)
-    (record,) = caplog.records
-    assert record.name == "asyncio"
-    assert record.getMessage().startswith("Exception in callback boom(")
-    assert record.exc_info is not None and record.exc_info[0] is Boom
-
-
-def test_the_default_handler_logs_every_key(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.ERROR, "asyncio"):
-        loop.default_exception_handler({"message": "the message", "one": 1, "another": "two"})
-        loop.default_exception_handler({})
-    assert caplog.records[0].getMessage() == "the message\nanother: 'two'\none: 1"
-    assert caplog.records[1].getMessage() == "Unhandled exception in event loop"
-
-
-def test_a_handler_that_raises_is_reported_by_the_default_one(
-    loop: Loop, caplog: pytest.LogCaptureFixture
-) -> None:
-    def handler(_: Loop, __: dict[str, Any]) -> None:
-        raise LookupError("in the handler")
-
-    loop.set_exception_handler(handler)
-    loop.call_soon(boom)
-    with caplog.at_level(logging.ERROR, "asyncio"):
-        run_turns(loop)
-    (record,) = caplog.records
-    assert "Unhandled error in exception handler" in record.getMessage()
-    assert record.exc_info is not None and record.exc_info[0] is LookupError
-
-
-@pytest.mark.parametrize("exception", [KeyboardInterrupt, SystemExit])
-def test_an_interrupt_in_the_handler_leaves_the_loop(
-    loop: Loop, exception: type[BaseException]
-) -> None:
-    def handler(_: Loop, __: dict[str, Any]) -> None:
-        raise exception
-
-    loop.set_exception_handler(handler)
-    loop.call_soon(boom)
-    with pytest.raises(exception):
-        run_turns(loop)
-    run_turns(loop)
-
-
 def test_an_exception_that_was_never_retrieved_is_reported(loop: Loop, reports: Reports) -> None:
     async def main() -> None:
         raise Boom
@@ -172,22 +100,6 @@ def test_a_pending_task_that_is_forgotten_is_reported(loop: Loop, reports: Repor
     del task
     gc.collect()
     assert reports.take()["message"] == "Task was destroyed but it is pending!"
-
-
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="since 3.12")
-def test_the_handler_runs_in_the_context_of_what_failed(loop: Loop) -> None:
-    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
-    seen: list[str] = []
-    loop.set_exception_handler(lambda _, __: seen.append(variable.get()))
-
-    def callback() -> None:
-        variable.set("of the callback")
-        boom()
-
-    loop.call_soon(callback)
-    run_turns(loop)
-    assert seen == ["of the callback"]
-    assert variable.get() == "unset"
 
 
 def test_a_done_callbacks_exception_is_reported(loop: Loop, reports: Reports) -> None:
@@ -253,3 +165,60 @@ def test_a_callback_that_cancels_itself_and_raises_is_reported(
         run_turns(loop, 3)
         loop.remove_writer(near)
     assert isinstance(reports.take()["exception"], Boom)
+
+
+@pytest.mark.parametrize("how", ["call_soon", "call_soon_threadsafe"])
+def test_a_failed_callback_is_reported_with_a_handle_that_was_not_kept(
+    loop: Loop, reports: Reports, how: str
+) -> None:
+    call = getattr(loop, how)
+    variable = contextvars.ContextVar("variable", default="unset")
+    context = contextvars.copy_context()
+    context.run(variable.set, "set")
+
+    def fail(*args: object) -> None:
+        raise ValueError(variable.get(), *args)
+
+    call(fail, 1, 2, context=context)
+    call(fail, 3)
+    kept = call(int)
+    run_turns(loop)
+    assert [report["exception"].args for report in reports] == [("set", 1, 2), ("unset", 3)]
+    for report, args in zip(reports, [(1, 2), (3,)], strict=True):
+        handle = report["handle"]
+        assert isinstance(handle, asyncio.Handle)
+        assert handle.__class__ is kept.__class__
+        assert not handle.cancelled()
+        assert handle._callback is fail  # type: ignore[attr-defined]
+        assert handle._args == args
+        assert "fail(" in report["message"]
+        assert "fail(" in repr(handle)
+    reports.clear()
+
+
+def raiser(exception: type[BaseException]) -> Callable[..., None]:
+    def callback(*_: object) -> None:
+        raise exception("from a callback")
+
+    return callback
+
+
+def test_other_base_exceptions_are_reported_and_the_loop_goes_on(
+    loop: Loop, reports: Reports
+) -> None:
+    class Odd(BaseException):
+        pass
+
+    seen: list[int] = []
+    loop.call_soon(raiser(Odd))
+    loop.call_soon(seen.append, 1)
+    run_turns(loop)
+    assert seen == [1]
+    assert isinstance(reports.take()["exception"], Odd)
+
+
+def test_generator_exit_and_cancelled_error_are_reported_too(loop: Loop, reports: Reports) -> None:
+    for exception in (GeneratorExit, asyncio.CancelledError, StopIteration):
+        loop.call_soon(raiser(exception))
+        run_turns(loop)
+        assert isinstance(reports.take()["exception"], exception)

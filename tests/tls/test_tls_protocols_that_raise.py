@@ -1,34 +1,24 @@
-"""TLS connections that fail: in a callback, which has written something, or before they begin."""
+"""Protocols that raise over TLS: what they wrote before is sent, and the connection ends."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
-import sys
 from typing import Any
 
 import pytest
 
 from support.errors import Reports
 from support.loops import until
-from support.net.certificates import server_context
 from support.net.protocols import BufferedRecorder, Recorder, returning
-from support.net.sockets import drain_socket, listening
+from support.net.sockets import drain_socket
 from support.net.tls import Peer, peer_of
 
 Loop = asyncio.AbstractEventLoop
 
-#: More than a few records.
+# More than a few records.
 LONG = 100_000
-
-
-@pytest.fixture(autouse=True)
-def _since_3_11(kind: str) -> None:
-    """asyncio's TLS of 3.10 is another one."""
-    if kind == "asyncio" and sys.version_info < (3, 11):
-        pytest.skip("asyncio's TLS of 3.10 is another one")
 
 
 class Boom(Exception):
@@ -151,28 +141,3 @@ async def test_what_was_written_before_a_failing_end_is_sent(loop: Loop, reports
         assert await drain_socket(peer.sock, 1 << 20) > len(b"HTTP 500") + 16
         assert isinstance(await protocol.wait_lost(), Boom)
     the_failure(reports, "Error calling eof_received()")
-
-
-async def test_a_session_that_cannot_be_made_is_reported_with_its_protocol(
-    loop: Loop, kind: str, reports: Any
-) -> None:
-    if kind == "asyncio":
-        pytest.skip("asyncio leaves the connection to the collector")
-    loop.set_debug(True)
-    made: list[Recorder] = []
-
-    def factory() -> Recorder:
-        made.append(Recorder())
-        return made[0]
-
-    options: dict[str, Any] = {"ssl": server_context(), "ssl_handshake_timeout": 0}
-    server = await loop.create_server(factory, sock=listening(), **options)
-    with socket.socket() as sock:
-        sock.setblocking(False)
-        await loop.sock_connect(sock, server.sockets[0].getsockname())
-        await until(lambda: reports)
-    server.close()
-    report = reports.take()
-    assert set(report) == {"exception", "message", "protocol"}
-    assert report["protocol"] is made[0]
-    assert isinstance(report["exception"], ValueError)
