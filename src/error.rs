@@ -4,9 +4,9 @@
 //! A function that returns `PyResult` fails with `MemoryError` where memory is short, and passes on what
 //! the objects that it calls raise. Its comment has a section `Errors` only for more than that.
 //!
-//! Any thread that is attached to Python may call it. An exception of ours is made at once and not
-//! when Python first looks at it, as PyO3's `new_err` does: where memory is short its `MemoryError`
-//! takes its place, and PyO3 would panic.
+//! Any thread that is attached to Python may call it. Exceptions are made at once. PyO3's `new_err`
+//! makes them when Python first accesses them, and panics if memory is short then; here the caller gets
+//! `MemoryError` instead.
 
 use std::fmt::{self, Display, Write};
 use std::io;
@@ -30,7 +30,7 @@ pub(crate) fn would_block(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PyBlockingIOError>(py) || error.is_instance_of::<PyInterruptedError>(py)
 }
 
-/// The exception `Kind(text)`, or that of making it.
+/// The exception `Kind(text)`, or the one that making it raised.
 #[cold]
 pub(crate) fn exception<Kind: PyTypeInfo>(py: Python<'_>, text: impl Display) -> PyErr {
     let mut written = Written(String::new());
@@ -54,7 +54,7 @@ impl Write for Written {
     }
 }
 
-/// The exception `Kind(*args)`, or that of making it.
+/// The exception `Kind(*args)`, or the one that making it raised.
 pub(crate) fn exception_of<'py, Kind: PyTypeInfo>(
     py: Python<'py>,
     args: impl PyCallArgs<'py>,

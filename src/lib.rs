@@ -21,7 +21,8 @@ use pyo3::prelude::*;
 /// The native half of ferroloop. A free-threaded Python needs no GIL for it: docs/decisions/gil.md.
 #[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    // First: a class that is made in the wrong interpreter stays behind in a static.
+    // This must come first: PyO3 keeps a class in a static, so a class that the wrong interpreter
+    // made would stay there.
     py::interpreter::own(module.py())?;
     export(module)?;
     initialise(module.py())
@@ -64,8 +65,8 @@ fn initialise(py: Python<'_>) -> PyResult<()> {
     // PyO3 panics where it cannot make a class, so no class is made later.
     py.get_type::<py::data::window::Window>();
     py.get_type::<py::context::Snapshot>();
-    // At the interpreter's end nothing can be imported any more, and transports still warn and
-    // close.
+    // Looked up now, because nothing can be imported while the interpreter ends, and transports
+    // still warn and close then.
     py::stdlib::asyncio::warn(py)?;
     py::stdlib::asyncio::c_socket(py)?;
     handle::install(py)?;

@@ -1,8 +1,8 @@
 //! The memory that the transports of a loop share while they receive: windows, the batch of datagrams
 //! and the read buffer.
 //!
-//! Loop thread only. A transport that takes one gives it back. If another transport needs one before
-//! that, a new one is made.
+//! Loop thread only. A transport that takes one puts it back. If another transport needs one meanwhile,
+//! a new one is made.
 
 use crate::error::no_memory;
 use crate::event_loop::state::{EventLoop, Purpose, SCRATCH};
@@ -11,12 +11,12 @@ use crate::sys::allocation;
 use crate::sys::datagram::Batch;
 use pyo3::prelude::*;
 
-/// How much longer a window is, so that whatever is decrypted from `SCRATCH` bytes fits, and a read
-/// always has room for a whole record.
+/// By how much a window is longer than `SCRATCH`, so that everything fits that is decrypted from
+/// `SCRATCH` bytes, and a read always has room for a whole record.
 const SPARE: usize = 32 * 1024;
 
 impl EventLoop {
-    /// The room that is shared for `purpose`, which `give_window` takes back.
+    /// Takes the shared window for `purpose`; `give_window` puts it back.
     #[inline]
     pub(crate) fn take_window<'py>(
         &self,
@@ -32,7 +32,7 @@ impl EventLoop {
         )
     }
 
-    /// Takes that room back.
+    /// Puts the window for `purpose` back.
     #[inline]
     pub(crate) fn give_window(&self, py: Python<'_>, purpose: Purpose, window: Bound<'_, Window>) {
         let window = Some(window.unbind());
@@ -42,7 +42,7 @@ impl EventLoop {
         drop(spare);
     }
 
-    /// The room for datagrams, which `give_batch` takes back.
+    /// Takes the batch for datagrams; `give_batch` puts it back.
     #[inline]
     pub(crate) fn take_batch(&self, py: Python<'_>) -> PyResult<Box<Batch>> {
         match self.core.with(py, |core| core.batch.take()) {
@@ -51,7 +51,7 @@ impl EventLoop {
         }
     }
 
-    /// Takes the room for datagrams back.
+    /// Puts the batch for datagrams back.
     #[inline]
     pub(crate) fn give_batch(&self, py: Python<'_>, batch: Box<Batch>) {
         let spare = self.core.with(py, |core| core.batch.replace(batch));

@@ -14,7 +14,7 @@ use crate::py::thread;
 use crate::py::value::shown;
 
 impl EventLoop {
-    /// Refuses a closed loop, and a loop that was inherited through `fork`.
+    /// Raises for a closed loop, and for a loop that was inherited through `fork`.
     ///
     /// # Errors
     /// `RuntimeError` with asyncio's text.
@@ -26,7 +26,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Refuses a thread that is not the one in which the loop runs; for debug mode.
+    /// Raises in a thread that is not the one in which the loop runs; for debug mode.
     ///
     /// # Errors
     /// `RuntimeError` with asyncio's text.
@@ -46,7 +46,7 @@ impl EventLoop {
         owner != 0 && owner != thread::ident()
     }
 
-    /// Refuses what cannot be a callback; for debug mode.
+    /// Raises for what cannot be a callback; for debug mode.
     ///
     /// # Errors
     /// `TypeError` with asyncio's text, which names `method`.

@@ -1,8 +1,8 @@
 //! What a forked child does with the loops of its parent.
 //!
 //! Any attached thread of the child. The child closes its copies of the loop's descriptors and changes
-//! nothing that it shares with the parent. What is queued is not dropped, because that would run the
-//! parent's `finally` blocks in the child; it stays queued until the child ends.
+//! nothing that it shares with the parent. Queued callbacks are not dropped, because that would run the
+//! parent's `finally` blocks in the child; they stay queued until the child ends.
 
 use std::sync::atomic::Ordering;
 
@@ -21,8 +21,8 @@ impl EventLoop {
         self.process != std::process::id()
     }
 
-    /// Closes this process's copies of the loop's descriptors. The set that the kernel watches
-    /// belongs to the parent too and is left as it is.
+    /// Closes this process's copies of the loop's descriptors. The kernel's epoll set belongs to
+    /// the parent too and is left as it is.
     pub(crate) fn abandon(&self, py: Python<'_>) {
         let runs_here = self.thread.swap(0, Ordering::Relaxed) == thread::ident();
         if runs_here {
@@ -36,9 +36,9 @@ impl EventLoop {
         drop((self.take_poller(py), signals, selector));
     }
 
-    /// Refuses a callback for a closed loop, but not what a task queues when `sys.exit()` or Ctrl-C
-    /// ends it in the callback in which a child was forked: the task would raise that refusal
-    /// instead. It never runs.
+    /// Raises for a callback on a closed loop. It does not raise for a callback that a task queues
+    /// when `sys.exit()` or Ctrl-C ends the task in the callback in which the child was forked,
+    /// because the task would then raise this error instead. That callback never runs.
     ///
     /// # Errors
     /// `RuntimeError` if the loop is closed.
@@ -57,7 +57,7 @@ impl EventLoop {
         Err(self.refusal())
     }
 
-    /// Refuses a run of an inherited loop, also if the fork went by CPython's hooks.
+    /// Raises if an inherited loop is run, also after a fork that did not call CPython's hooks.
     ///
     /// # Errors
     /// `RuntimeError` in a forked child.

@@ -6,12 +6,12 @@
 //! - `state`: `EventLoop` itself: the queues and the flags
 //! - `buffers`: memory that transports share while they receive
 //! - `check`: closed loops, foreign threads, callbacks that are coroutines
-//! - `fork`: what becomes of a loop in a forked child
+//! - `fork`: loops in a forked child
 //! - `registry`: sources under generational keys, delayed writes and resumptions
 //! - `registration`: the place of one source there, and the kernel's watch of its descriptor
-//! - `signals`: what signals write to the loop's pipe
+//! - `signals`: the loop's pipe, to which signals write
 //! - `wakeup`: which loop CPython's signal handler writes to
-//! - `owner`: answers to handles
+//! - `owner`: what handles ask of their loop
 //! - `user_code`: the one place through which user code is called
 //! - `turn`: one turn, and turns until `stop()`
 //! - `observe`: what debug mode and a monitor measure

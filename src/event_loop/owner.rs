@@ -9,7 +9,7 @@ use crate::event_loop::methods::schedule::timer_cancelled;
 use crate::event_loop::state::EventLoop;
 use crate::handle::{Owner, TimerHandle};
 
-/// The one answerer.
+/// The owner of all handles.
 pub(crate) struct Loops;
 
 impl Owner for Loops {

@@ -14,14 +14,15 @@ use crate::logic::inbox::Queue;
 use crate::logic::slab::Key;
 use crate::py::lifetime::object;
 
-/// With room for more than so many entries, an empty queue gives its memory back.
+/// An empty queue with room for more entries than this frees its memory.
 const ROOMY: usize = 4096;
 
 /// One entry of the queue.
 pub(crate) enum Ready {
     /// A callback of `call_soon`, a due timer, or a watched descriptor.
     Handle(Py<Handle>),
-    /// A callback whose handle the program has not kept, the next of `callbacks`, and what kind of handle.
+    /// A callback whose handle the program has not kept, with the class of that handle. The
+    /// callback is the next one of `callbacks`.
     Callback(Flavour),
     /// An event of a source.
     Io(Key, Readiness),
@@ -87,26 +88,26 @@ impl ReadyQueue {
         self.callbacks.push_back(callback);
     }
 
-    /// Takes the first entry out. Of a `Callback`, `take_callback` has to take the rest at once.
+    /// Takes the first entry out. If it is a `Callback`, `take_callback` has to be called at once.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Ready> {
         self.entries.pop_front()
     }
 
-    /// Takes out what belongs to a `Callback` that was taken out.
+    /// Takes out the callback of a `Callback` entry that was taken out.
     #[inline]
     pub(crate) fn take_callback(&mut self) -> Option<Callback> {
         self.callbacks.pop_front()
     }
 
-    /// What `take_callback` takes out next.
+    /// The callback that `take_callback` takes out next.
     #[inline]
     pub(crate) fn first_callback(&self) -> Option<&Callback> {
         self.callbacks.front()
     }
 
-    /// Takes the callback out of the handle that was added last, if nothing else refers to that and there is
-    /// memory for it, and gives the handle back.
+    /// Takes the callback out of the handle that was added last, if nothing else refers to that
+    /// handle and there is memory for the callback, and returns the handle.
     #[inline]
     pub(crate) fn give_up<'py>(&mut self, py: Python<'py>) -> Option<Bound<'py, Handle>> {
         let last = self.entries.back_mut()?;
@@ -122,22 +123,22 @@ impl ReadyQueue {
         }
     }
 
-    /// Makes room for everything of a queue of that `size`.
+    /// Makes room for all entries of a queue of that `size`.
     pub(crate) fn make_room_for(&mut self, size: (usize, usize)) -> Result<(), TryReserveError> {
         if self.is_empty() {
-            // They are exchanged.
+            // `append` swaps the queues then.
             return Ok(());
         }
         self.entries.try_reserve(size.0)?;
         self.callbacks.try_reserve(size.1)
     }
 
-    /// How many entries there are, and how many of them have their callback apart.
+    /// How many entries there are, and how many of them are a `Callback`.
     pub(crate) fn size(&self) -> (usize, usize) {
         (self.entries.len(), self.callbacks.len())
     }
 
-    /// Adds everything of `other`, for which `make_room_for` has made room.
+    /// Appends all entries of `other`, for which `make_room_for` has made room.
     pub(crate) fn append(&mut self, mut other: Self) {
         if self.is_empty() {
             std::mem::swap(self, &mut other);
@@ -155,7 +156,7 @@ impl ReadyQueue {
     }
 
     /// The callbacks that have no handle, in order.
-    pub(crate) fn bare(&self) -> impl Iterator<Item = (&Callback, Flavour)> {
+    pub(crate) fn without_handle(&self) -> impl Iterator<Item = (&Callback, Flavour)> {
         let flavours = self.entries.iter().filter_map(|ready| match ready {
             Ready::Callback(flavour) => Some(*flavour),
             _ => None,
@@ -163,14 +164,14 @@ impl ReadyQueue {
         self.callbacks.iter().zip(flavours)
     }
 
-    /// Replaces the first callbacks by `handles`, which were made for them. The callbacks, which the
-    /// handles hold as well, are given back to be dropped outside any borrow.
-    pub(crate) fn dress(
+    /// Replaces the first callbacks by `handles`, which were made for them. Returns the callbacks,
+    /// which the handles hold as well, to be dropped outside any borrow.
+    pub(crate) fn give_handles(
         &mut self,
         handles: &mut Vec<Py<Handle>>,
     ) -> Result<Vec<Callback>, TryReserveError> {
-        let mut dressed = Vec::new();
-        dressed.try_reserve_exact(handles.len().min(self.callbacks.len()))?;
+        let mut replaced = Vec::new();
+        replaced.try_reserve_exact(handles.len().min(self.callbacks.len()))?;
         let count = handles.len().min(self.callbacks.len());
         let bare = self
             .entries
@@ -179,11 +180,11 @@ impl ReadyQueue {
         for (ready, handle) in bare.zip(handles.drain(..count)) {
             *ready = Ready::Handle(handle);
         }
-        dressed.extend(self.callbacks.drain(..count));
-        Ok(dressed)
+        replaced.extend(self.callbacks.drain(..count));
+        Ok(replaced)
     }
 
-    /// Gives back what a burst has taken, if it is over.
+    /// Frees the memory that a burst has used, if the burst is over.
     #[inline]
     pub(crate) fn shrink(&mut self) {
         if self.entries.capacity() > ROOMY && self.is_empty() {
@@ -224,7 +225,8 @@ fn grow<T>(queue: &mut VecDeque<T>) -> Result<(), TryReserveError> {
     queue.try_reserve(1)
 }
 
-/// Shows a queued handle to the collector: itself, or, since it is not tracked, its content.
+/// Shows a queued handle to the collector: the handle itself, or its content if the collector does
+/// not track it.
 pub(crate) fn visit_handle(
     handle: &Py<Handle>,
     visit: &PyVisit<'_>,

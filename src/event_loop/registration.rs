@@ -1,7 +1,7 @@
 //! `Registration`: the place of a source in the loop's registry, and the kernel's watch of its
 //! descriptor.
 //!
-//! Loop thread only, but for `Registration::drop`, which runs wherever the collector runs. This is
+//! Loop thread only, except for `Registration::drop`, which runs in any thread in which the collector runs. This is
 //! the one file that has the kernel watch a source's descriptor; `add_reader` and `add_writer` have
 //! watches of their own (`methods/watchers.rs`).
 
@@ -90,14 +90,14 @@ impl Place {
     }
 }
 
-/// A registered source, which leaves the registry when this is dropped.
+/// A registered source, which is removed from the registry when this is dropped.
 pub(crate) struct Registration {
     event_loop: Py<EventLoop>,
     place: Place,
 }
 
 impl Registration {
-    /// That of the source at `place`.
+    /// The registration of the source at `place`.
     pub(crate) fn new(event_loop: &Bound<'_, EventLoop>, place: Place) -> Self {
         Self {
             event_loop: event_loop.clone().unbind(),
@@ -105,15 +105,15 @@ impl Registration {
         }
     }
 
-    /// What names the source.
+    /// The place of the source.
     #[inline]
     pub(crate) fn place(&self) -> Place {
         self.place
     }
 
-    /// Takes the source out of the registry and leaves the kernel's watch alone: the caller closes
-    /// the descriptor, which ends that watch. Where a duplicate keeps the file open, an event may
-    /// still come, and finds nothing under the old key.
+    /// Removes the source from the registry without ending the kernel's watch: the caller closes
+    /// the descriptor, which ends it. If a duplicate keeps the file open, an event may still come,
+    /// and finds nothing under the old key.
     pub(crate) fn end_with_descriptor(self, py: Python<'_>) {
         let Place { key, number } = self.place;
         drop(self.event_loop.bind(py).get().leave(py, key, number));

@@ -1,6 +1,6 @@
 //! The registry: sources under generational keys, delayed writes, resumed sources and steps.
 //!
-//! Loop thread only. An edge-triggered event comes once. A source that stops reading early, because its
+//! Loop thread only. The kernel reports an edge once. A source that stops reading early, because its
 //! buffer was full or it was paused, asks to be resumed, and is queued after the next poll, where a
 //! level-triggered poll would report it.
 
@@ -19,7 +19,7 @@ use crate::event_loop::state::{Entry, EventLoop};
 use crate::logic::slab::Key;
 use crate::sys::poller;
 
-/// From this number on a descriptor is looked for before there is room for it.
+/// From this number on, a descriptor has to exist before memory is allocated for it.
 const LARGE: usize = 1 << 16;
 
 impl EventLoop {
@@ -29,7 +29,7 @@ impl EventLoop {
         let place = usize::try_from(number)
             .map_err(|_| exception::<PyOverflowError>(py, "negative file descriptor"))?;
         if place >= LARGE && place >= self.core.with(py, |core| core.descriptors.len()) {
-            // Room is made for numbers that exist, not for any that a program may give.
+            // Memory is allocated only for numbers that exist, not for any that a program may give.
             poller::check_open(number).or_raise()?;
         }
         let entered = self.core.with(py, |core| {
@@ -37,7 +37,7 @@ impl EventLoop {
                 core.descriptors.try_reserve(more).ok()?;
                 core.descriptors.resize(place + 1, None);
             }
-            // Each entry is resumed and delayed once, which never allocates.
+            // Each entry can be resumed and delayed once, which must not allocate.
             let most = core.entries.len() + 1;
             core.resumed
                 .try_reserve(most.saturating_sub(core.resumed.len()))
@@ -82,8 +82,9 @@ impl EventLoop {
         });
     }
 
-    /// Holds the source at `place` from now on by `reference`, a weak one: the loop has nothing to do
-    /// for it, so it is freed when the program drops it, as asyncio's transport that is not watched.
+    /// Holds the source at `place` from now on by the weak `reference`: the loop has nothing to do
+    /// for it, so it is freed when the program drops it, as asyncio's transport that is not
+    /// watched.
     pub(crate) fn loosen(
         &self,
         py: Python<'_>,
@@ -111,13 +112,13 @@ impl EventLoop {
         drop(old);
     }
 
-    /// Which turn this is.
+    /// The number of the current turn.
     #[inline]
     pub(crate) fn turn(&self, py: Python<'_>) -> u64 {
         self.core.with(py, |core| core.turn)
     }
 
-    /// Flushes the source at `place` when the callback that runs now returns. False if none runs.
+    /// Flushes the source at `place` when the current callback returns. False if no callback runs.
     #[inline]
     pub(crate) fn delay(&self, py: Python<'_>, place: Place) -> bool {
         self.core.with(py, |core| {
@@ -128,8 +129,8 @@ impl EventLoop {
         })
     }
 
-    /// The source at `place`, which `delay` was called for, needs no flush any more. It may be
-    /// flushed all the same.
+    /// Cancels the flush of the source at `place`, for which `delay` was called. It may be flushed
+    /// all the same.
     #[inline]
     pub(crate) fn undelay(&self, py: Python<'_>, place: Place) {
         self.core.with(py, |core| {
@@ -140,7 +141,7 @@ impl EventLoop {
         });
     }
 
-    /// Queues a step of `source` behind everything that is queued.
+    /// Queues a step of `source`.
     ///
     /// # Errors
     /// `MemoryError`, unless `make_room` has made room.
@@ -154,7 +155,7 @@ impl EventLoop {
         self.core.with(py, |core| core.entries.get(key)?.source(py))
     }
 
-    /// Whether the descriptor `number` is the one of a source.
+    /// Whether the descriptor `number` belongs to a source.
     pub(crate) fn has_source(&self, py: Python<'_>, number: RawFd) -> bool {
         self.core.with(py, |core| {
             let place = usize::try_from(number).ok();

@@ -33,13 +33,14 @@ impl EventLoop {
             write: false,
         };
         self.poller(py)?
-            .add_level(reader, key.0, directions)
+            .watch_level(reader, key.0, directions, false)
             .or_raise()?;
         self.core.with(py, |core| core.signals = Some(pipe));
         Ok(writer)
     }
 
-    /// Has CPython's signal handler write to our pipe: the number of that, and the one it wrote to.
+    /// Has CPython's signal handler write to our pipe. Returns the number of that, and the number
+    /// to which it wrote before.
     ///
     /// # Errors
     /// `ValueError` outside the main thread.
@@ -48,7 +49,7 @@ impl EventLoop {
         Ok((writer, set_wakeup_fd(py, writer)?))
     }
 
-    /// Says whether `_handle_signals` is to be told about `signal`.
+    /// Sets whether `_handle_signals` is told about `signal`.
     pub(crate) fn watch_signal(&self, py: Python<'_>, signal: u8, watched: bool) {
         let (word, bit) = (usize::from(signal >> 6) & 1, 1_u64 << (signal & 63));
         self.core.with(py, |core| {
@@ -80,7 +81,7 @@ impl EventLoop {
         Ok(handle)
     }
 
-    /// Runs what signals ask for: first Python's own handlers, then `_handle_signals`.
+    /// Handles the signals that came: first Python's own handlers, then `_handle_signals`.
     pub(crate) fn take_signals(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let numbers = this.get().core.with(py, |core| {
@@ -98,14 +99,15 @@ impl EventLoop {
         let handled = py.check_signals();
         if !numbers.is_empty() {
             let numbers = value::bytes(py, &numbers)?;
-            let told = this.call_method1(name!(py, _handle_signals), (numbers,));
-            return handled.and(told.map(drop));
+            let called = this.call_method1(name!(py, _handle_signals), (numbers,));
+            return handled.and(called.map(drop));
         }
         handled
     }
 }
 
-/// `signal.set_wakeup_fd`, quiet when the pipe is full: a full pipe wakes the loop all the same.
+/// `signal.set_wakeup_fd`, without a warning when the pipe is full: a full pipe wakes the loop all
+/// the same.
 pub(super) fn set_wakeup_fd(py: Python<'_>, number: i32) -> PyResult<i32> {
     let keywords = value::dict(py)?;
     keywords.set_item(name!(py, warn_on_full_buffer), false)?;

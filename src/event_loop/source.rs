@@ -1,5 +1,5 @@
-//! `Source`: what the loop knows of a transport or a listener, and `Watch`: what it knows of a
-//! descriptor of `add_reader` and `add_writer`.
+//! `Source`: a transport or a listener as the loop sees it, and `Watch`: a descriptor of `add_reader` and
+//! `add_writer`.
 //!
 //! Loop thread only. An I/O event carries the key of its source and not the source, so an event for a
 //! connection that was closed meanwhile finds nothing.
@@ -32,14 +32,14 @@ pub(crate) trait SourceClass: Sync {
     fn may_be_watched(&self, _object: &Bound<'_, PyAny>) -> bool {
         true
     }
-    /// A program's own watch for `direction` takes the descriptor over. This happens only to a
-    /// source that may be watched.
+    /// Called when a watch of the program for `direction` takes the descriptor over, which happens
+    /// only to a source that may be watched.
     fn displaced(&self, _object: &Bound<'_, PyAny>, _direction: Direction) {}
 }
 
 /// A step that a transport queues for itself.
 pub(crate) enum Step {
-    /// `connection_made` was called: reading begins, and the waiter is woken.
+    /// After `connection_made`: begin to read, and wake the waiter.
     Start,
     /// `connection_lost` is due, with this exception.
     Lost(Option<Py<PyAny>>),
@@ -49,7 +49,7 @@ pub(crate) enum Step {
 pub(crate) struct Source {
     /// The object itself.
     pub(crate) object: Py<PyAny>,
-    /// What to do with it.
+    /// The functions to call with it.
     pub(crate) class: &'static dyn SourceClass,
 }
 
@@ -63,7 +63,7 @@ impl Source {
         }
     }
 
-    /// The same for the object that this one's is a weak reference to, if that lives.
+    /// The object to which this one's weak reference refers, if it lives.
     #[cold]
     pub(crate) fn upgrade(&self, py: Python<'_>) -> Option<Self> {
         let object = self.object.bind(py).cast::<PyWeakrefReference>().ok()?;
@@ -77,8 +77,8 @@ impl Source {
 /// The handles of one descriptor that a user watches.
 #[derive(Default)]
 pub(crate) struct Watch {
-    /// The object given to `add_reader`, if it was no number: once closed, it no longer knows its
-    /// descriptor.
+    /// The object given to `add_reader`, if it was no number: a closed file no longer has its
+    /// number.
     pub(crate) file: Option<Py<PyAny>>,
     /// Runs when the descriptor is readable.
     pub(crate) reader: Option<Py<Handle>>,

@@ -1,8 +1,8 @@
-//! `EventLoop`: the queues, the flags, and what the Python layer keeps in the loop.
+//! `EventLoop`: the queues, the flags, and the state of the Python code.
 //!
 //! The loop's thread, except for the inbox and the flags. Python's `Loop` never
 //! stores an attribute on the instance, because CPython calls `loop.call_soon` fastest while the
-//! instance has no dictionary; what the Python layer needs sits in one slot here.
+//! instance has no dictionary; the state of the Python code is in one slot here.
 //!
 //! Without the GIL the queues and slots belong to the thread that runs the loop, the inbox and the poller
 //! are locked by all, and the flags are atomics: any thread may ask for them.
@@ -36,28 +36,28 @@ use crate::sys::datagram::Batch;
 use crate::sys::poller::{Events, Poller};
 use crate::sys::wakeup::SignalPipe;
 
-/// How much one `recv` asks for at most: asyncio's `max_size`.
+/// The most that one `recv` asks for: asyncio's `max_size`.
 pub(crate) const SCRATCH: usize = 256 * 1024;
 
 /// What a shared window is for.
 #[derive(Clone, Copy)]
 pub(crate) enum Purpose {
-    /// What was received.
+    /// Received data.
     Received = 0,
-    /// What was decrypted, or is to be encrypted.
+    /// Data that was decrypted, or is to be encrypted.
     Plain = 1,
 }
 
-/// What a registered key stands for.
+/// What a registered key refers to.
 pub(crate) enum Entry {
     /// A descriptor of `add_reader` and `add_writer`.
     Watch(Watch),
     /// A transport or a listener.
     Source {
         source: Source,
-        /// Whether it is among those that asked to be resumed.
+        /// Whether it has asked to be resumed.
         resumes: bool,
-        /// Whether its object is a weak reference to that: see `EventLoop::loosen`.
+        /// Whether its object is a weak reference to the source: see `EventLoop::loosen`.
         loose: bool,
     },
     /// The signal pipe.
@@ -65,7 +65,7 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    /// That of a source that was just registered.
+    /// The entry of a source that was just registered.
     pub(crate) fn of(source: Source) -> Self {
         Self::Source {
             source,
@@ -89,14 +89,14 @@ impl Entry {
     }
 }
 
-/// What the loop's thread works on.
+/// The state that the loop's thread uses.
 #[derive(Default)]
 pub(crate) struct Core {
     /// What runs next, in order.
     pub(crate) ready: ReadyQueue,
     /// `TimerHandle`s, as the handles they extend.
     pub(crate) timers: TimerHeap<Py<Handle>>,
-    /// What each registered key stands for.
+    /// What each registered key refers to.
     pub(crate) entries: Slab<Entry>,
     /// The key of each registered descriptor, by its number.
     pub(crate) descriptors: Vec<Option<Key>>,
@@ -106,25 +106,26 @@ pub(crate) struct Core {
     pub(crate) tally: Tally,
     /// Sources that have more to read although no new edge will come.
     pub(crate) resumed: Vec<Key>,
-    /// Sources with a delayed write, which are flushed when the callback that runs now returns.
+    /// Sources with a delayed write, which are flushed when the current callback returns.
     pub(crate) delayed: VecDeque<Key>,
     /// The last captured context, so that equal captures share it.
     pub(crate) contexts: ContextCache,
     /// Whether a callback runs now, at whose end delayed writes are sent.
     pub(crate) in_callback: bool,
-    /// The events of the last wait, while no wait is going on.
+    /// The events of the last wait; `None` during a wait.
     pub(crate) events: Option<Events>,
-    /// Where signals are written to; made when it is first needed.
+    /// The pipe to which signals write; made when it is first needed.
     pub(crate) signals: Option<SignalPipe>,
-    /// The signal numbers that `_handle_signals` is told about.
+    /// The signal numbers of which `_handle_signals` is told.
     pub(crate) watched_signals: [u64; 2],
-    /// Room for reads, while no read is going on.
+    /// The read buffer; `None` during a read.
     pub(crate) scratch: Option<Box<[u8]>>,
-    /// Room for what TLS connections receive and decrypt, while none of them does.
+    /// The windows for what TLS connections receive and decrypt; `None` while one uses them.
     pub(crate) windows: [Option<Py<Window>>; 2],
-    /// Room for datagrams, while none are being received.
+    /// The batch for datagrams; `None` while datagrams are received.
     pub(crate) batch: Option<Box<Batch>>,
-    /// Whether the last `sock_recv` brought much, so that the next asks first how much there is.
+    /// Whether the last `sock_recv` returned much, so that the next one first asks how much there
+    /// is.
     pub(crate) large_receive: bool,
 }
 
@@ -137,7 +138,7 @@ pub(crate) struct Slots {
     pub(crate) task_factory: Option<Py<PyAny>>,
     /// The handle that runs now, in debug mode.
     pub(crate) current: Option<Py<Handle>>,
-    /// What the loop waits by, if a program has taken its waiting over.
+    /// The selector that a program waits with, instead of the loop's own wait.
     pub(crate) selector: Option<Py<PyAny>>,
 }
 
@@ -151,28 +152,28 @@ pub(crate) struct Slots {
 pub(crate) enum Life {
     /// It can.
     Open,
-    /// It was closed, or given up in a forked child.
+    /// It was closed, or abandoned in a forked child.
     Closed,
-    /// It was given up in a forked child whose callback still runs: see `check_exits`.
+    /// It was abandoned in a forked child whose callback still runs: see `check_exits`.
     Unwinding,
 }
 
 /// The native half of `ferroloop.Loop`.
 #[pyclass(frozen, subclass, module = "ferroloop._native")]
 pub(crate) struct EventLoop {
-    /// What the loop's thread works on.
+    /// The state that the loop's thread uses.
     pub(crate) core: LoopCell<Core>,
     /// The Python objects that the loop keeps.
     pub(crate) slots: LoopCell<Slots>,
-    /// `None` once the loop is closed. Shared, because a wait goes on while nothing is borrowed.
+    /// `None` once the loop is closed. Shared, because nothing is borrowed during a wait.
     poller: LoopCell<Option<Arc<Poller>>>,
-    /// What happens within the event that runs, while calls are observed.
+    /// What happens within the current event, while calls are observed.
     pub(crate) frame: LoopCell<Option<Frame>>,
     /// What other threads handed in and the loop has not moved to its ready queue.
     pub(crate) inbox: LoopCell<Inbox<ReadyQueue>>,
-    /// How far the loop has come, which a watcher's thread reads.
+    /// The loop's progress, which a watcher's thread reads.
     pub(crate) progress: Arc<Progress>,
-    /// What debug mode and a monitor want to know.
+    /// What debug mode and a monitor measure.
     pub(crate) insight: Insight,
     /// Whether debug mode is on.
     pub(crate) debug: AtomicBool,
@@ -186,7 +187,7 @@ pub(crate) struct EventLoop {
     pub(crate) wakeup_held: AtomicBool,
     /// The bits of `slow_callback_duration`, in seconds.
     pub(crate) slow: AtomicU64,
-    /// Whether a subclass, or a program, has given the loop a `time`, which timers go by then.
+    /// Whether a subclass, or a program, has given the loop a `time`, which timers use then.
     pub(crate) own_clock: AtomicBool,
     /// Whether the loop waits by `Slots::selector`.
     pub(crate) own_wait: AtomicBool,
@@ -228,7 +229,8 @@ impl EventLoop {
         })
     }
 
-    /// Makes the calling thread, which runs the loop, the owner of what only that thread uses.
+    /// Makes the calling thread, which runs the loop, the owner of the state that only that thread
+    /// uses.
     #[inline]
     pub(crate) fn own(&self) {
         self.core.own();
@@ -257,17 +259,17 @@ impl EventLoop {
         looked.ok_or_else(|| self.refusal())
     }
 
-    /// Takes the poller away for good; its descriptors are closed when the last user is done.
+    /// Removes the poller; its descriptors are closed when its last user is done.
     pub(crate) fn take_poller(&self, py: Python<'_>) -> Option<Arc<Poller>> {
         self.poller.with(py, Option::take)
     }
 
-    /// Ends the loop's own descriptors and drops everything that is queued, timed or watched.
+    /// Closes the loop's own descriptors and drops everything that is queued, timed or watched.
     pub(crate) fn close(&self, py: Python<'_>) {
         let (from, to, relaxed) = (Life::Open as u8, Life::Closed as u8, Ordering::Relaxed);
         if (self.life.compare_exchange(from, to, relaxed, relaxed)).is_ok() {
-            // First, so that no signal is written to a descriptor that is closed. Another thread than
-            // the main one cannot.
+            // This comes first, so that no signal is written to a descriptor that is closed. It
+            // fails in another thread than the main one.
             drop(self.give_wakeup_back(py));
             let poller = self.take_poller(py);
             let selector = self.slots.with(py, |slots| slots.selector.take());
@@ -288,7 +290,7 @@ impl EventLoop {
         self.insight.wants(ENTRIES)
     }
 
-    /// Whether calls of protocols are: a watcher's thread has to know that one begins.
+    /// Whether calls of protocols are counted, so that a watcher's thread sees that one begins.
     #[inline]
     pub(crate) fn observes_calls(&self) -> bool {
         self.insight.wants(CALLS)
@@ -299,7 +301,7 @@ impl EventLoop {
         f64::from_bits(self.slow.load(Ordering::Relaxed))
     }
 
-    /// Whether `close()` was called, or a forked child has given the loop up.
+    /// Whether `close()` was called, or the loop was abandoned in a forked child.
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.life.load(Ordering::Relaxed) != Life::Open as u8
@@ -310,7 +312,7 @@ impl EventLoop {
         self.life.load(Ordering::Relaxed) == Life::Unwinding as u8
     }
 
-    /// Goes over to `life`.
+    /// Sets the state to `life`.
     pub(crate) fn enter_life(&self, life: Life) {
         self.life.store(life as u8, Ordering::Relaxed);
     }
@@ -338,8 +340,8 @@ impl EventLoop {
         let size = self.inbox.with(py, |inbox| inbox.items().size());
         let room = self.core.with(py, |core| core.ready.make_room_for(size));
         room.map_err(|_| no_memory(py))?;
-        let mail = self.inbox.with(py, Inbox::take);
-        self.core.with(py, |core| core.ready.append(mail));
+        let handed_in = self.inbox.with(py, Inbox::take);
+        self.core.with(py, |core| core.ready.append(handed_in));
         Ok(())
     }
 
@@ -395,9 +397,10 @@ impl EventLoop {
                 core.signals.take(),
             )
         });
-        // A handle that the program keeps stays whole, as in asyncio: the collector has to know it.
-        let mail = self.inbox.with(py, Inbox::take);
-        let queued = ready.handles().chain(mail.handles());
+        // A handle that the program keeps is not emptied, as in asyncio, so the collector has to
+        // know it.
+        let handed_in = self.inbox.with(py, Inbox::take);
+        let queued = ready.handles().chain(handed_in.handles());
         let watched = entries.iter().filter_map(|entry| match entry {
             Entry::Watch(watch) => Some(watch.handles()),
             _ => None,
@@ -407,11 +410,11 @@ impl EventLoop {
             .chain(timers.iter())
             .chain(watched)
             .for_each(object::track);
-        // What the callbacks of dropped objects queue now is dropped with the loop.
+        // Callbacks that dropped objects queue now are dropped with the loop.
         for timer in timers.iter() {
             unschedule(timer, py);
         }
-        drop((ready, timers, entries, signals, mail));
+        drop((ready, timers, entries, signals, handed_in));
         drop(context);
         self.insight.forget(py);
     }
@@ -453,7 +456,7 @@ impl EventLoop {
     }
 }
 
-/// Tells a timer that it has left the heap.
+/// Marks a timer as no longer in the heap.
 #[inline]
 pub(crate) fn unschedule(timer: &Py<Handle>, py: Python<'_>) {
     if let Ok(timer) = timer.bind(py).cast::<TimerHandle>() {

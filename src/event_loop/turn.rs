@@ -1,7 +1,7 @@
 //! One turn of the loop, and turns until `stop()`.
 //!
 //! Loop thread only. A turn polls first, also while callbacks wait, because programs rely on
-//! `await sleep(0)` letting I/O in. It then runs exactly what was queued when it began.
+//! `await sleep(0)` letting I/O proceed. It then runs exactly the entries that were queued when it began.
 
 use std::collections::TryReserveError;
 use std::io;
@@ -63,7 +63,8 @@ impl EventLoop {
         event_loop.check_closed()?;
         event_loop.own();
         let timeout = Self::timeout(this)?;
-        // No Python code runs between here and the wait: what it queued would not end the wait.
+        // No Python code may run from here to the wait, because a callback that it queued would not
+        // end the wait.
         let interrupted = event_loop.poll(py, timeout)?;
         event_loop.drain_inbox(py)?;
         let queued = event_loop.core.with(py, |core| {
@@ -81,7 +82,8 @@ impl EventLoop {
         }
         if interrupted {
             event_loop.progress.step();
-            // What a handler writes leaves at once: it is no callback.
+            // What a signal handler writes is sent at once, because a signal handler is no
+            // callback.
             py.check_signals()?;
         }
         let (count, nested) = event_loop.core.with(py, |core| {
@@ -107,7 +109,8 @@ impl EventLoop {
         Self::run_watched(this, count, |count| Self::run_entries::<true>(this, count))
     }
 
-    /// Runs the first `count` entries of the ready queue; of a turn that is `WATCHED`, most are measured.
+    /// Runs the first `count` entries of the ready queue. In a turn that is `WATCHED`, most of them
+    /// are measured.
     #[allow(
         clippy::inline_always,
         reason = "the second caller, for monitors, would make it a call of its own for all"
@@ -153,8 +156,8 @@ impl EventLoop {
             })
     }
 
-    /// As `timeout`, of a loop that has nothing to do: what it need not keep goes first, since its
-    /// destructors may give the loop something to do.
+    /// As `timeout`, for a loop that has nothing to do. First it releases what it need not keep,
+    /// because destructors may queue something.
     fn until_next_timer(this: &Bound<'_, Self>) -> PyResult<Option<f64>> {
         let py = this.py();
         let event_loop = this.get();
@@ -204,8 +207,8 @@ impl EventLoop {
         }
     }
 
-    /// Waits by the `select` of the selector that a program has, which gets what asyncio would give
-    /// it, each turn.
+    /// Waits by the `select` of a program's selector, which gets in each turn the time-out that
+    /// asyncio would pass.
     #[cold]
     fn select(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let selector = (self.slots).with(py, |slots| {
@@ -243,7 +246,7 @@ impl EventLoop {
             .with(py, |core| core.tally.fall_asleep(clock::monotonic));
     }
 
-    /// Notes that it waits no more.
+    /// Notes that it no longer waits.
     #[inline]
     fn wake_up(&self, py: Python<'_>) {
         self.core
@@ -252,7 +255,7 @@ impl EventLoop {
         self.progress.wake_up();
     }
 
-    /// A loop that goes to sleep keeps no context alive, and no room that a burst has taken.
+    /// Releases the shared context, and memory that a burst has used, before the loop waits.
     fn rest(&self, py: Python<'_>) {
         drop(self.core.with(py, |core| {
             core.ready.shrink();
@@ -295,7 +298,7 @@ impl EventLoop {
         result.and(event_loop.flush_delayed(py))
     }
 
-    /// Sends the writes that are delayed, and those that sending them delays.
+    /// Sends the writes that are delayed, and those that become delayed meanwhile.
     pub(crate) fn flush_delayed(&self, py: Python<'_>) -> PyResult<()> {
         let mut result = Ok(());
         while let Some(key) = self.core.with(py, |core| core.delayed.pop_front()) {
@@ -306,7 +309,7 @@ impl EventLoop {
         result
     }
 
-    /// Between runs, what is queued is shown to the collector: it may never run.
+    /// Shows queued handles to the collector between runs, because they may never run.
     fn show_to_collector(&self, py: Python<'_>) {
         self.core.with(py, |core| {
             let ready = core.ready.handles();
@@ -316,7 +319,7 @@ impl EventLoop {
 }
 
 impl EventLoop {
-    /// As `queue_timers`, and counts how late they are.
+    /// As `queue_timers`, and counts the delays.
     #[cold]
     #[inline(never)]
     fn queue_late_timers(&self, py: Python<'_>, now: f64) -> Result<(), TryReserveError> {
@@ -334,7 +337,8 @@ impl EventLoop {
 }
 
 impl Core {
-    /// Queues the events of the poll. If memory is short, the rest stays for the next turn.
+    /// Queues the events of the poll. If memory is short, the remaining events stay for the next
+    /// turn.
     #[inline]
     fn queue_events(&mut self, py: Python<'_>) -> Result<(), TryReserveError> {
         let most = self.events.as_ref().map_or(0, Events::len);
@@ -398,9 +402,9 @@ impl Core {
 
 /// Queues timers that are due.
 struct Due<'a, 'py> {
-    /// Where they go.
+    /// The queue for them.
     ready: &'a mut ReadyQueue,
-    /// They are told that they have left the heap.
+    /// For marking them as no longer in the heap.
     py: Python<'py>,
 }
 
@@ -421,12 +425,12 @@ impl Sink<Py<Handle>> for Due<'_, '_> {
     }
 }
 
-/// Queues timers that are due and counts how late they are.
+/// Queues timers that are due and counts their delays.
 struct Late<'a, 'py> {
     due: Due<'a, 'py>,
     /// The time of the loop's clock.
     now: f64,
-    /// Where that is counted.
+    /// Where the delays are counted.
     times: Option<&'a Times>,
 }
 

@@ -29,14 +29,14 @@ pub(crate) struct UserCall<'a, 'py> {
     pub(crate) event_loop: &'a Bound<'py, EventLoop>,
     /// The transport; for a TLS connection its `TlsProtocol`, which knows the transport.
     pub(crate) transport: &'a Bound<'py, PyAny>,
-    /// What is called.
+    /// The object whose method is called.
     pub(crate) protocol: &'a Bound<'py, PyAny>,
-    /// Which method of it.
+    /// The name of the method.
     pub(crate) method: &'a Bound<'py, PyString>,
 }
 
-// The calls that are timed take everything by value: what they borrow would be in memory, and not in
-// registers, for the others too.
+// The functions for timed calls take everything by value. If they borrowed it, it would be in
+// memory instead of registers for calls that are not timed too.
 impl<'py> UserCall<'_, 'py> {
     /// `protocol.method()`
     #[inline]
@@ -45,6 +45,11 @@ impl<'py> UserCall<'_, 'py> {
             return self.observed0();
         }
         call::method0(self.protocol, self.method)
+    }
+
+    /// `bool(protocol.method())`
+    pub(crate) fn ask(self) -> PyResult<bool> {
+        self.call0()?.is_truthy()
     }
 
     /// `protocol.method(argument)`
@@ -108,7 +113,8 @@ impl<'py> UserCall<'_, 'py> {
     }
 }
 
-/// Notes that a call begins, for monitors that look for stalls; true if the call is to be observed, which notes it.
+/// Counts a call that begins, for monitors that look for stalls. True if the call has to be
+/// observed, which counts it itself.
 #[inline]
 fn begin_call(this: &Bound<'_, EventLoop>) -> bool {
     let event_loop = this.get();
@@ -142,7 +148,7 @@ pub(crate) fn call_factory<'py>(
     observed(event_loop, &subject, &mut || factory.call0())
 }
 
-/// Queues `method`, which is `protocol`'s and about `transport`, as `call_soon` does.
+/// Queues `method`, a method of `protocol` that is called for `transport`, as `call_soon` does.
 pub(crate) fn call_soon_about<'py>(
     event_loop: &Bound<'py, EventLoop>,
     method: Bound<'py, PyAny>,
@@ -164,7 +170,7 @@ pub(crate) fn call_soon_about<'py>(
     event_loop.get().push_prepared(py, prepared)
 }
 
-/// Notes for reports what `handle`, if it is one of ours, is about: see `about`.
+/// Keeps `about` in `handle`, if it is one of ours, for reports.
 pub(crate) fn note_about(handle: &Bound<'_, PyAny>, about: Bound<'_, PyTuple>) {
     if let Ok(handle) = handle.cast::<Handle>() {
         handle
@@ -173,8 +179,8 @@ pub(crate) fn note_about(handle: &Bound<'_, PyAny>, about: Bound<'_, PyTuple>) {
     }
 }
 
-/// That something is called of `protocol` for `transport`; with `peer`, if the transport will not
-/// know it any more.
+/// The `about` of a call of `protocol` for `transport`; with `peer`, if the transport will no
+/// longer know it.
 pub(crate) fn about<'py>(
     transport: &Bound<'py, PyAny>,
     protocol: &Bound<'py, PyAny>,
@@ -185,7 +191,7 @@ pub(crate) fn about<'py>(
     value::tuple(py, &[transport.clone(), protocol.clone(), peer])
 }
 
-/// Times `call` for those who want to know.
+/// Times `call` for debug mode and monitors.
 #[cold]
 #[inline(never)]
 fn observed<'py>(
@@ -214,24 +220,17 @@ fn debugged<'py>(
     let event_loop = this.get();
     let is_open = || event_loop.frame.with(py, |frame| frame.is_some());
     if !event_loop.is_debug() || !is_open() {
-        // asyncio reports no slow call that a program makes between runs either.
+        // Like asyncio, does not report a slow call that a program makes between runs.
         return call();
     }
     let begin = EventLoop::now(this)?;
-    let outer = event_loop
-        .frame
-        .with(py, |frame| frame.replace(Frame::default()));
-    let result = call();
-    let inner = event_loop
-        .frame
-        .with(py, |frame| std::mem::replace(frame, outer))
-        .unwrap_or_default();
+    let (result, inner) = in_frame(this, call);
     if let Err(error) = &result
         && leaves_the_loop(py, error)
     {
         return result;
     }
-    // A program's own clock may fail; the call must not.
+    // A program's own clock may raise, which must not make the call fail.
     let Ok(end) = EventLoop::now(this) else {
         return result;
     };
@@ -244,23 +243,32 @@ fn debugged<'py>(
     result
 }
 
-/// What the loop runs: one entry of its queue.
+/// Runs `body` in a frame of its own, and returns its result and what the frame has recorded.
+fn in_frame<R>(this: &Bound<'_, EventLoop>, body: impl FnOnce() -> R) -> (R, Frame) {
+    let (py, frame) = (this.py(), &this.get().frame);
+    let outer = frame.with(py, |frame| frame.replace(Frame::default()));
+    let result = body();
+    let inner = frame.with(py, |frame| std::mem::replace(frame, outer));
+    (result, inner.unwrap_or_default())
+}
+
+/// An entry of the queue, as reports see it.
 pub(crate) enum Event<'a, 'py> {
     /// A callback.
     Handle(&'a Bound<'py, Handle>),
-    /// An event of a transport, a listener or a process, in a word.
+    /// An event of a transport, a listener or a process; the text is its kind.
     Source(&'static str, &'a Bound<'py, PyAny>),
     /// The handlers of `signal.signal`.
     Signals,
 }
 
 impl<'a, 'py> Event<'a, 'py> {
-    /// What the poll says about `source`.
+    /// The event with `readiness` of `source`.
     pub(crate) fn of(readiness: Readiness, source: &'a Bound<'py, PyAny>) -> Self {
         Self::Source(Self::kind(readiness), source)
     }
 
-    /// The same in a word.
+    /// The kind of an event with `readiness`.
     pub(crate) fn kind(readiness: Readiness) -> &'static str {
         match (readiness.reads(), readiness.writable) {
             (true, true) => "read and write event",
@@ -279,14 +287,7 @@ pub(crate) fn observe<'py>(
     let py = this.py();
     let event_loop = this.get();
     let begin = EventLoop::now(this)?;
-    let outer = event_loop
-        .frame
-        .with(py, |frame| frame.replace(Frame::default()));
-    let result = body();
-    let frame = event_loop
-        .frame
-        .with(py, |frame| std::mem::replace(frame, outer))
-        .unwrap_or_default();
+    let (result, frame) = in_frame(this, body);
     result?;
     let own = EventLoop::now(this)? - begin - frame.told;
     for (seconds, subject) in &frame.slow {

@@ -16,7 +16,8 @@ use crate::py::calling::names::name;
 /// No descriptor, for `signal.set_wakeup_fd`.
 const NONE: i32 = -1;
 
-/// The loops of the process that hold the descriptor. Locked for moments in which nothing is called.
+/// The loops of the process that hold the descriptor. The lock is held briefly, and nothing is
+/// called meanwhile.
 static HOLDERS: Mutex<WakeupStack> = Mutex::new(WakeupStack::new());
 
 fn holders() -> MutexGuard<'static, WakeupStack> {
@@ -24,12 +25,12 @@ fn holders() -> MutexGuard<'static, WakeupStack> {
 }
 
 impl EventLoop {
-    /// What this loop is called among the holders.
+    /// The identity of this loop among the holders.
     fn identity(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }
 
-    /// Has signals write to this loop's pipe, wherever they write to now.
+    /// Has signals write to this loop's pipe.
     ///
     /// # Errors
     /// `ValueError` outside the main thread, `OSError` if there is no descriptor left.
@@ -40,8 +41,8 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Has signals write where they would write without this loop, unless a run or a handler still
-    /// needs its pipe.
+    /// Has signals write to the descriptor to which they would write without this loop, unless a
+    /// run or a handler still needs its pipe.
     ///
     /// # Errors
     /// `ValueError` outside the main thread; the loop holds nothing then either.
@@ -64,10 +65,11 @@ impl EventLoop {
         let heir = holders().leave(self.identity());
         let Some(heir) = heir else { return Ok(()) };
         let set = set_wakeup_fd(py, heir.number.unwrap_or(NONE));
-        // The program may have closed its own since, and the number may be another file's.
+        // The program may have closed its descriptor since, and the number may belong to another
+        // file.
         let found = set.or_else(|_| set_wakeup_fd(py, NONE))?;
         if found != heir.left {
-            // The program has set another one since, or closed it.
+            // The program has set another descriptor since, or closed it.
             drop(set_wakeup_fd(py, found));
         }
         Ok(())
@@ -80,8 +82,8 @@ impl EventLoop {
         }
     }
 
-    /// Gives everything up in a forked child, whose signals are not its parent's. asyncio does so
-    /// itself since 3.12.
+    /// Removes all holders in a forked child, which does not get its parent's signals. asyncio does
+    /// so itself since 3.12.
     pub(crate) fn forget_all_wakeups(&self, py: Python<'_>) {
         self.wakeup_held.store(false, Ordering::Relaxed);
         if holders().forget() {

@@ -11,7 +11,7 @@ use crate::py::calling::names::name;
 use crate::py::context::Context;
 use crate::py::value;
 
-/// Which handle a callback had.
+/// The class of handle that a callback was taken from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Flavour {
     /// `Handle`.
@@ -47,8 +47,8 @@ impl Callback {
         left
     }
 
-    /// Runs the callback in an object that was given as a context and is none: by its `run`, as
-    /// asyncio does it with every context.
+    /// Runs the callback by the `run` method of an object that was given as a context and is no
+    /// `contextvars.Context`. asyncio calls `run` of every context.
     #[cold]
     fn run_within(&mut self, py: Python<'_>, error: PyErr) -> PyResult<()> {
         if !error.is_instance_of::<PyTypeError>(py) {

@@ -22,7 +22,8 @@ fn cancel<'py>(handle: &Bound<'py, Handle>) -> PyResult<Option<Bound<'py, PyAny>
     };
     handle.get().mark_cancelled(py);
     if debug {
-        // asyncio keeps the representation, for what is logged about the handle later.
+        // In debug mode asyncio keeps the representation, because it logs the handle after the
+        // callback is gone.
         match handle.repr() {
             Ok(repr) => handle.get().keep_repr(py, repr.into_any().unbind()),
             Err(error) => {
@@ -64,7 +65,7 @@ fast_method!(
     }
 );
 
-/// Cancels a handle that the loop itself gives up.
+/// Cancels a handle that the loop needs no longer.
 ///
 /// # Errors
 /// What the representation raises, in debug mode.

@@ -14,7 +14,7 @@ use crate::py::stdlib::asyncio;
 use crate::py::value::{self};
 
 impl Handle {
-    /// What a report makes a name of: the function, its first argument, and what it is about.
+    /// What a report names a callback by: the function, its first argument, and what it is about.
     pub(crate) fn named_by(&self, py: Python<'_>) -> [Option<Py<PyAny>>; 3] {
         self.state.with(py, |state| {
             let about = state.debug.as_ref().and_then(|debug| debug.about.as_ref());
@@ -36,7 +36,7 @@ impl Handle {
         })
     }
 
-    /// Notes what `about` gives back; for debug mode.
+    /// Sets what `about` returns; for debug mode.
     #[cold]
     pub(crate) fn note_about(&self, py: Python<'_>, about: Py<PyAny>) {
         let old = self.state.with(py, |state| {
@@ -50,19 +50,19 @@ impl Handle {
     pub(crate) fn run_named(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let handle = this.get();
-        // A callback that cancels its handle takes the loop out of it.
+        // Read now: a callback that cancels its handle removes the loop from it.
         let event_loop = handle.event_loop(py);
-        // The two callbacks have one context object.
+        // Makes the context object, so that the two copies of the callback share it.
         handle.get_context(py)?;
         let taken = handle.state.with(py, |state| {
             let callback = state.callback.as_ref()?.duplicate(py);
             Some((callback, state.runner.begin()))
         });
-        let Some((mut callback, told)) = taken else {
+        let Some((mut callback, recorded)) = taken else {
             return Ok(());
         };
         let result = callback.run(py);
-        if told {
+        if recorded {
             handle.tell_finished(py)?;
         }
         match result {

@@ -23,12 +23,12 @@ pub(crate) trait Owner: Sync {
 
 static OWNER: OnceLock<&'static dyn Owner> = OnceLock::new();
 
-/// Sets who answers; the first call counts.
+/// Sets the owner of all handles; only the first call has an effect.
 pub(crate) fn set_owner(owner: &'static dyn Owner) {
     OWNER.get_or_init(|| owner);
 }
 
-/// Who answers; `None` before the module is initialised.
+/// The owner; `None` before the module is initialised.
 #[inline]
 pub(crate) fn owner() -> Option<&'static dyn Owner> {
     OWNER.get().copied()

@@ -1,31 +1,32 @@
 //! `Runner`: which thread runs a callback, for a `cancel()` in another thread.
 //!
-//! Any attached thread. Only handles of `call_soon_threadsafe` on Python 3.14 and later keep it; that of
-//! any other handle stays `Untold`.
+//! Any attached thread. Only handles of `call_soon_threadsafe` on Python 3.14 and later record it; that of
+//! any other handle stays `Unrecorded`.
 
 use std::num::NonZeroU32;
 
 use crate::py::thread;
 
-/// Whether other threads have to know that a callback runs.
+/// The thread that runs a callback, if other threads have to know it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Runner {
-    /// They need not: the handle is for one thread, or this Python does not promise it.
-    Untold,
-    /// They do, and it does not run.
+    /// They need not: the handle is for one thread, or this version of Python does not promise that
+    /// cancelling waits.
+    Unrecorded,
+    /// No thread runs it.
     NoThread,
-    /// This thread runs it.
+    /// The thread with this number runs it.
     Thread(NonZeroU32),
 }
 
 impl Runner {
-    /// Notes that this thread runs the callback. False if other threads cannot ask.
+    /// Records that this thread runs the callback. False if that is not recorded for this handle.
     #[inline]
     pub(crate) fn begin(&mut self) -> bool {
-        let told = *self != Self::Untold;
-        if told {
+        let recorded = *self != Self::Unrecorded;
+        if recorded {
             *self = Self::Thread(thread::number());
         }
-        told
+        recorded
     }
 }

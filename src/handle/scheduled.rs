@@ -19,8 +19,7 @@ use crate::py::calling::call::Args;
 use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
 use crate::py::lifetime::object;
-use crate::py::lifetime::pool::{self, Pool, Pooled};
-use crate::py::lifetime::shelf::Shelf;
+use crate::py::lifetime::pool::{self, Pooled};
 use crate::py::stdlib::asyncio;
 
 /// What only debug mode and cancelled handles need.
@@ -32,7 +31,7 @@ pub(super) struct Debug {
     repr: Option<Py<PyAny>>,
     /// What a callback of a protocol is about: the transport, the protocol, the peer.
     pub(super) about: Option<Py<PyAny>>,
-    /// What another thread waits for that wants to cancel while the callback runs.
+    /// An event for which another thread waits that has cancelled the callback while it ran.
     pub(super) finished: Option<Py<PyAny>>,
 }
 
@@ -57,17 +56,8 @@ pub(crate) struct Handle {
     pub(super) state: LoopCell<State>,
 }
 
-static POOL: Pool = Pool::new(Shelf::new(0));
-
 impl Pooled for Handle {
-    fn pool() -> &'static Pool {
-        &POOL
-    }
-
-    #[inline]
-    fn own(this: &Bound<'_, Self>) {
-        this.get().state.inherit();
-    }
+    const NUMBER: usize = 0;
 
     fn emptied(py: Python<'_>) -> PyResult<Bound<'_, Self>> {
         Bound::new(py, Self::vacant())
@@ -75,6 +65,11 @@ impl Pooled for Handle {
 
     fn empty(this: &Bound<'_, Self>) {
         this.get().release(this.py());
+    }
+
+    #[inline]
+    fn own(this: &Bound<'_, Self>) {
+        this.get().state.inherit();
     }
 }
 
@@ -109,7 +104,7 @@ impl Handle {
                 event_loop: None,
                 callback: None,
                 cancelled: false,
-                runner: Runner::Untold,
+                runner: Runner::Unrecorded,
                 debug: None,
             }),
         }
@@ -124,15 +119,15 @@ impl Handle {
             forget(state.event_loop.replace(event_loop.unbind()));
             forget(state.callback.replace(callback));
             state.cancelled = false;
-            state.runner = Runner::Untold;
+            state.runner = Runner::Unrecorded;
         });
     }
 
     /// Notes where the handle was made; for debug mode.
     #[cold]
     pub(crate) fn note_source(&self, py: Python<'_>) -> PyResult<()> {
-        // A thread of another language has no frame of Python's, which is an error until 3.14, and a
-        // frame without code since.
+        // A thread that was not started by Python may have no Python frame: `sys._getframe` raises
+        // until 3.14, and returns a frame without code since.
         let frame = match asyncio::getframe(py)?.call1((0,)) {
             Err(error) if error.is_instance_of::<PyValueError>(py) => return Ok(()),
             frame => frame?,
@@ -177,11 +172,11 @@ impl Handle {
         let taken = handle.state.with(py, |state| {
             Some((state.callback.take()?, state.runner.begin()))
         });
-        let Some((mut callback, told)) = taken else {
+        let Some((mut callback, recorded)) = taken else {
             return Ok(());
         };
         let result = callback.run(py);
-        if told {
+        if recorded {
             handle.tell_finished(py)?;
         }
         match result {
@@ -245,7 +240,8 @@ impl Handle {
     #[inline]
     pub(crate) fn drop_callback<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let (callback, event_loop) = self.state.with(py, |state| {
-            // While it runs, its callback is away, and its loop is needed for what it may raise.
+            // While the callback runs it is not in the handle, and the loop is still needed to
+            // report what it raises.
             let event_loop = if state.callback.is_none() {
                 state
                     .event_loop
@@ -304,11 +300,11 @@ impl Handle {
     #[getter]
     fn __class__(this: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         let py = this.py();
-        let told = this
+        let is_threadsafe = this
             .get()
             .state
-            .with(py, |state| state.runner != Runner::Untold);
-        let class = if told {
+            .with(py, |state| state.runner != Runner::Unrecorded);
+        let class = if is_threadsafe {
             asyncio::threadsafe_handle(py)?
         } else {
             asyncio::handle(py)?
@@ -325,7 +321,8 @@ impl Handle {
     /// The context the callback runs in. Mirrors asyncio, which has it since Python 3.12.
     pub(super) fn get_context(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         loop {
-            // The handle stays whole: making a context may run the collector.
+            // The handle keeps its callback meanwhile, because making a context object may run the
+            // collector.
             let shown = self.state.with(py, |state| {
                 Some(state.callback.as_ref()?.context.duplicate(py))
             });

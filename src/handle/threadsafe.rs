@@ -51,7 +51,7 @@ impl Handle {
     #[inline]
     fn runs_elsewhere(&self, py: Python<'_>) -> bool {
         match self.state.with(py, |state| state.runner) {
-            Runner::Untold | Runner::NoThread => false,
+            Runner::Unrecorded | Runner::NoThread => false,
             Runner::Thread(runner) => runner != thread::number(),
         }
     }

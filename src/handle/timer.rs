@@ -14,8 +14,7 @@ use crate::handle::callback::Callback;
 use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
 use crate::py::lifetime::object;
-use crate::py::lifetime::pool::{self, Pool, Pooled};
-use crate::py::lifetime::shelf::Shelf;
+use crate::py::lifetime::pool::{self, Pooled};
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Float};
 
@@ -34,18 +33,8 @@ pub(crate) struct TimerHandle {
     state: LoopCell<State>,
 }
 
-static POOL: Pool = Pool::new(Shelf::new(1));
-
 impl Pooled for TimerHandle {
-    fn pool() -> &'static Pool {
-        &POOL
-    }
-
-    #[inline]
-    fn own(this: &Bound<'_, Self>) {
-        Handle::own(this.as_super());
-        this.get().state.inherit();
-    }
+    const NUMBER: usize = 1;
 
     fn emptied(py: Python<'_>) -> PyResult<Bound<'_, Self>> {
         let timer = Self {
@@ -62,6 +51,12 @@ impl Pooled for TimerHandle {
 
     fn empty(this: &Bound<'_, Self>) {
         Handle::empty(this.as_super());
+    }
+
+    #[inline]
+    fn own(this: &Bound<'_, Self>) {
+        Handle::own(this.as_super());
+        this.get().state.inherit();
     }
 }
 
@@ -115,8 +110,7 @@ impl TimerHandle {
 impl TimerHandle {
     /// `asyncio.TimerHandle`, so that `isinstance` holds without the storage of that class.
     #[getter]
-    fn __class__(this: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        let py = this.py();
+    fn __class__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Ok(asyncio::timer_handle(py)?.clone().unbind())
     }
 

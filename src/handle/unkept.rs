@@ -39,7 +39,7 @@ impl Handle {
         }
     }
 
-    /// A handle in the place of one that was given up.
+    /// A new handle for a callback that was taken out of its handle.
     pub(crate) fn remade<'py>(
         event_loop: &Bound<'py, PyAny>,
         callback: Callback,
@@ -62,7 +62,7 @@ impl Handle {
             if state.debug.is_some() {
                 return None;
             }
-            let flavour = if state.runner == Runner::Untold {
+            let flavour = if state.runner == Runner::Unrecorded {
                 Flavour::Plain
             } else {
                 Flavour::Threadsafe
@@ -71,12 +71,12 @@ impl Handle {
         })
     }
 
-    /// Gives a handle that has given its callback up another one, to be made for the same loop.
+    /// Puts another callback into a handle whose callback was taken out. Its loop stays the same.
     #[inline]
     pub(crate) fn refill(&self, py: Python<'_>, callback: Callback) {
         self.state.with(py, |state| {
             forget(state.callback.replace(callback));
-            state.runner = Runner::Untold;
+            state.runner = Runner::Unrecorded;
         });
     }
 }

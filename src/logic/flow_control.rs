@@ -1,4 +1,4 @@
-//! `FlowControl`: when a writer is to pause and when it may go on.
+//! `FlowControl`: when a writer has to pause and when it may continue.
 //!
 //! Loop thread only. `pause_at` and `resume_at` change the state before the protocol is told, so a
 //! protocol that writes inside `pause_writing` is not told twice.
@@ -6,15 +6,15 @@
 /// asyncio's default high-water mark, in bytes.
 pub(crate) const DEFAULT_HIGH: usize = 64 * 1024;
 
-/// Writes to a lost connection before the log says so: asyncio's
+/// After how many writes to a lost connection a warning is logged: asyncio's
 /// `LOG_THRESHOLD_FOR_CONNLOST_WRITES`.
 pub(crate) const LOST_WRITES: u32 = 5;
 
 /// The two marks and the state between them.
 pub(crate) struct FlowControl {
-    /// More than this many bytes waiting pause the protocol.
+    /// The protocol is paused if more than this many bytes wait.
     pub(crate) high: usize,
-    /// This many or fewer let it go on.
+    /// It is resumed if this many bytes or fewer wait.
     pub(crate) low: usize,
     /// Whether the protocol has been told to pause.
     paused: bool,
@@ -31,7 +31,7 @@ impl Default for FlowControl {
 }
 
 impl FlowControl {
-    /// Pauses if that is due now that `waiting` bytes wait; true if the protocol is to be told.
+    /// Updates the state for `waiting` bytes. True if the protocol has to be told to pause.
     #[inline]
     pub(crate) fn pause_at(&mut self, waiting: usize) -> bool {
         let pauses = !self.paused && waiting > self.high;
@@ -39,7 +39,7 @@ impl FlowControl {
         pauses
     }
 
-    /// Goes on if that is due now that `waiting` bytes wait; true if the protocol is to be told.
+    /// Updates the state for `waiting` bytes. True if the protocol has to be told to resume.
     #[inline]
     pub(crate) fn resume_at(&mut self, waiting: usize) -> bool {
         let resumes = self.paused && waiting <= self.low;

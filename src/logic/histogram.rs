@@ -10,7 +10,8 @@ const FINE: u32 = 3;
 /// The exponents of two of the first bucket's upper bound and of the last bound, in seconds.
 const LEAST: i32 = -20;
 const MOST: i32 = 12;
-/// What is below the least bound, the buckets, and what is above the last bound.
+/// How many counters there are: one for what is below the least bound, the buckets, and one for
+/// what is above the last bound.
 #[allow(clippy::cast_sign_loss, reason = "MOST is the larger one")]
 pub(crate) const BUCKETS: usize = (((MOST - LEAST) as usize) << FINE) + 2;
 /// How many bits of a float are below those that tell buckets apart.
@@ -99,7 +100,7 @@ impl Histogram {
     reason = "the index of a bucket is small"
 )]
 fn bucket(seconds: f64) -> usize {
-    // The bits of positive floats are ordered as they are.
+    // The bits of positive floats have the same order as the floats.
     let first = 2.0_f64.powi(LEAST).to_bits() >> COARSE;
     let place = (seconds.to_bits() >> COARSE) as usize + 1;
     place.saturating_sub(first as usize).min(BUCKETS - 1)

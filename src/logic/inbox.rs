@@ -12,27 +12,27 @@ pub(crate) trait Queue: Default {
 /// A queue from many threads to one.
 #[derive(Default)]
 pub(crate) struct Inbox<Q> {
-    /// What was handed in and not taken yet.
+    /// What was handed in and not taken out yet.
     items: Q,
     /// Whether the loop sleeps, or is about to, and has not been woken.
     sleeping: bool,
 }
 
 impl<Q: Queue> Inbox<Q> {
-    /// Has `add` add something. True if the caller has to wake the loop.
+    /// Calls `add` with the queue. True if the caller has to wake the loop.
     #[inline]
     pub(crate) fn add<E>(&mut self, add: impl FnOnce(&mut Q) -> Result<(), E>) -> Result<bool, E> {
         add(&mut self.items)?;
         Ok(std::mem::take(&mut self.sleeping))
     }
 
-    /// What is there, to be changed and not to be added to.
+    /// The items, to be changed; nothing may be added to them.
     #[inline]
     pub(crate) fn items_mut(&mut self) -> &mut Q {
         &mut self.items
     }
 
-    /// Whether something is there.
+    /// Whether there are items.
     #[inline]
     pub(crate) fn is_filled(&self) -> bool {
         !self.items.is_empty()
@@ -54,7 +54,7 @@ impl<Q: Queue> Inbox<Q> {
         self.sleeping = false;
     }
 
-    /// What is there.
+    /// The items.
     pub(crate) fn items(&self) -> &Q {
         &self.items
     }

@@ -33,7 +33,7 @@ const HOME: usize = 2;
 /// The rest of the word is the thread that holds it.
 const HELD: usize = 4;
 
-/// What of a thread's number stands for a home that the lease never comes back to.
+/// In the place of a thread's number: the lease never gets a home again.
 const FOREVER: u32 = u32::MAX;
 
 /// A lock that is given back by the thread that took it.
@@ -44,7 +44,7 @@ pub(crate) trait Exclusive {
     fn unlock(&self);
 }
 
-/// What came of an attempt to take a lease.
+/// The result of an attempt to take a lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Attempt {
     /// The thread is at home.
@@ -230,9 +230,9 @@ fn light() {
 
 /// Where threads wait for homes to be vacated. One lot serves many leases.
 pub(crate) struct Lot {
-    /// Held for moments, by threads that wait for nothing else meanwhile.
+    /// Held briefly, and never while a thread waits for another lock.
     guard: Mutex<()>,
-    /// Told when the thread at home has left.
+    /// Notified when the thread at home has left.
     left: Condvar,
 }
 

@@ -10,9 +10,9 @@ pub(crate) enum Lifecycle {
     Starting,
     /// Data goes both ways.
     Open,
-    /// `close()` was called; buffered data is still going out.
+    /// `close()` was called; buffered data is still being sent.
     Closing,
-    /// Nothing goes in or out any more; `connection_lost` is queued.
+    /// Nothing is received or sent any more; `connection_lost` is queued.
     Losing,
     /// `connection_lost` was called and the descriptor is closed.
     Lost,

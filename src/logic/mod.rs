@@ -2,13 +2,13 @@
 //!
 //! - `timer_heap`: deadlines, first in first out among equals
 //! - `slab`: entries under generational keys
-//! - `histogram`: how often something took how long
-//! - `progress`: whether a loop gets on, for another thread to see
+//! - `histogram`: durations on a logarithmic scale
+//! - `progress`: whether a loop makes progress, for another thread to see
 //! - `tally`: what the loop has done so far
 //! - `inbox`: what other threads queue
 //! - `lease`: who may use a value now, without the GIL
 //! - `write_queue`: chunks that the kernel has not taken yet
-//! - `flow_control`: high and low water
+//! - `flow_control`: high-water and low-water marks
 //! - `lifecycle`: the states of a connection
 //! - `response_head`: which writes wait for the next one
 //! - `tls_records`: where TLS records end

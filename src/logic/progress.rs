@@ -1,4 +1,4 @@
-//! `Progress`: whether a loop gets on, for another thread to see; and `StallWatch`, which looks.
+//! `Progress`: counters that show another thread whether a loop makes progress; `StallWatch`: reads them.
 //!
 //! The loop's thread writes a progress, any thread reads it, attached to Python or not. A watch belongs to
 //! the thread that holds its lock.
@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub(crate) struct Progress {
     /// How many entries of the ready queue were begun.
     begun: AtomicU64,
-    /// How many of the loop's other steps were: calls of protocols while the loop is watched, waits and their
-    /// ends, runs.
+    /// How many other steps were begun: calls of protocols while the loop is watched, waits, ends
+    /// of waits, and runs.
     moves: AtomicU64,
     /// Whether the loop waits because nothing is to be run.
     waiting: AtomicBool,
@@ -57,7 +57,7 @@ impl Progress {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// A number that changes with everything that begins.
+    /// A number that every step changes.
     pub(crate) fn position(&self) -> u64 {
         let moves = self.moves.load(Ordering::Relaxed);
         self.begun().wrapping_add(moves)
@@ -75,33 +75,33 @@ fn advance(count: &AtomicU64) {
     count.store(next, Ordering::Relaxed);
 }
 
-/// What a look at a loop has found.
+/// What a check of a loop has found.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Finding {
-    /// What goes on since this moment, in seconds of the clock, has become a stall.
+    /// A stall: the loop has not moved since this time, in seconds of the clock.
     Began(f64),
-    /// The stall that was found last is over; it took so many seconds.
+    /// The stall that was found last is over. It lasted so many seconds.
     Ended(f64),
 }
 
-/// Looks again and again whether a loop stands still.
+/// Checks repeatedly whether a loop stands still.
 ///
-/// What a look finds to be the same as before went on all the time between the two: a loop that waits
-/// or runs anew in between has another position afterwards.
+/// If the position is the same at two checks, the loop did one and the same thing all the time
+/// between them, because a wait or a run that begins in between changes the position.
 pub(crate) struct StallWatch {
     progress: Arc<Progress>,
-    /// From how many seconds on standing still is a stall.
+    /// After how many seconds standing still is a stall.
     threshold: f64,
-    /// Where the loop was.
+    /// The position at the last check.
     position: u64,
-    /// When it was first seen there; `None` if it had nothing to do.
+    /// When the loop was first seen there; `None` if it had nothing to do.
     since: Option<f64>,
     /// Whether that was found to be a stall.
     stalls: bool,
 }
 
 impl StallWatch {
-    /// Watches for standing still for `threshold` seconds.
+    /// A watch for stalls of at least `threshold` seconds.
     pub(crate) fn new(progress: Arc<Progress>, threshold: f64) -> Self {
         Self {
             progress,
@@ -112,7 +112,7 @@ impl StallWatch {
         }
     }
 
-    /// Looks at the time `now`. Finds each stall once, and once its end.
+    /// Checks the loop at the time `now`. Finds each stall once, and its end once.
     pub(crate) fn look(&mut self, now: f64) -> Option<Finding> {
         let busy = self.progress.is_busy();
         let position = self.progress.position();
@@ -133,7 +133,7 @@ impl StallWatch {
         began.map(|since| Finding::Ended(now - since))
     }
 
-    /// Whether the stall still goes on that was found to have begun at the time `since`.
+    /// Whether the stall that was found to have begun at the time `since` continues.
     #[allow(clippy::float_cmp, reason = "it is the same reading of the clock")]
     pub(crate) fn stands_since(&self, since: f64) -> bool {
         self.stalls
@@ -142,8 +142,7 @@ impl StallWatch {
             && self.progress.position() == self.position
     }
 
-    /// In how many seconds to look again, so that a stall is found, and its length known, soon
-    /// enough.
+    /// In how many seconds to check again, so that a stall and its end are found soon enough.
     pub(crate) fn pause(&self) -> f64 {
         if self.stalls {
             return 0.005;

@@ -19,7 +19,7 @@ const SHORTEST: usize = 12 + END.len();
 /// A longer head is sent at once: reading it through would cost what a system call does.
 const LONGEST: usize = 8 * 1024;
 
-/// Whether `bytes` may be the beginning of such a head: what is asked of every write.
+/// Whether `bytes` may be the beginning of such a head: a quick check that every write makes.
 #[inline]
 fn begins(bytes: &[u8]) -> bool {
     bytes.first_chunk() == Some(BEGINNING)
@@ -33,8 +33,8 @@ pub(crate) fn waits_for_body(bytes: &[u8]) -> bool {
     begins(bytes) && is_unfinished(bytes)
 }
 
-/// Whether `chunks`, which one call has written together, are such a head. Into how many pieces a
-/// program cuts it makes no difference, as long as the first piece tells that it is one.
+/// Whether `chunks`, which one call has written together, are such a head. Into how many chunks the
+/// program divides the head makes no difference if the first chunk shows that it is one.
 #[inline]
 pub(crate) fn wait_for_body<C: Chunk>(chunks: &[C]) -> bool {
     match chunks {
@@ -48,27 +48,27 @@ pub(crate) fn wait_for_body<C: Chunk>(chunks: &[C]) -> bool {
     }
 }
 
-/// The bytes of all chunks; of those that are too long for a head as many as show it.
+/// The bytes of all chunks, or the first bytes if there are more than a head may have.
 fn joined<C: Chunk>(chunks: &[C]) -> Vec<u8> {
     let bytes = chunks.iter().flat_map(Chunk::bytes);
     bytes.take(LONGEST + 1).copied().collect()
 }
 
-/// The rest of that question.
+/// The complete check, for bytes that may be the beginning of a head.
 #[inline(never)]
 fn is_unfinished(bytes: &[u8]) -> bool {
     let complete = (SHORTEST..=LONGEST).contains(&bytes.len()) && bytes.ends_with(END);
     if !complete || !has_body(bytes) {
         return false;
     }
-    // Every line that is left has an end.
+    // Every remaining line has an end.
     let mut rest = &bytes[..bytes.len() - 2];
     let mut found = false;
     loop {
         rest = &rest[line_end(rest) + 1..];
         match rest.first() {
             None => return found,
-            // An empty line within, or one that goes on with the line before.
+            // An empty line within the head, or the continuation of the line before.
             Some(b'\r' | b'\n' | b' ' | b'\t') => return false,
             Some(b'c' | b'C') => {
                 if let Some(value) = value_of(rest, b"content-length:") {
@@ -105,7 +105,7 @@ fn has_body(head: &[u8]) -> bool {
 fn line_end(lines: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 0xff;
     let mut at = 0;
-    // Eight bytes at a time: lines are too short for what is faster on long ones.
+    // Eight bytes at a time: lines are too short for methods that are faster on long ones.
     while let Some(eight) = lines[at..].first_chunk() {
         let differs = u64::from_le_bytes(*eight) ^ (ONES * u64::from(b'\n'));
         let zeros = differs.wrapping_sub(ONES) & !differs & (ONES << 7);
@@ -128,7 +128,8 @@ fn value_of<'a, const N: usize>(lines: &'a [u8], name: &[u8; N]) -> Option<&'a [
     if given[N - 1] != b':' {
         return None;
     }
-    // Without a branch for each letter: what differs in more than the bit of the upper case.
+    // Compares without a branch for each letter, and ignores the bit that makes a letter upper
+    // case.
     let differs = given.iter().zip(name).fold(0, |differs, (given, letter)| {
         let case = (letter & 0x40) >> 1;
         differs | ((given | case) ^ letter)

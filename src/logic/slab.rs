@@ -31,7 +31,7 @@ struct Slot<T> {
 
 /// A growing table of entries.
 pub(crate) struct Slab<T> {
-    /// The table; a key holds the place of its slot and that generation.
+    /// The table. A key holds the index of a slot and the generation of its entry.
     slots: Vec<Slot<T>>,
     /// Slots without an entry.
     free: Vec<u32>,
@@ -47,8 +47,7 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// Stores `entry`. `None` if memory is short, or four thousand million entries are
-    /// stored already.
+    /// Stores `entry`. `None` if memory is short, or 2^32 entries are stored already.
     pub(crate) fn insert(&mut self, entry: T) -> Option<Key> {
         if let Some(index) = self.free.pop() {
             let slot = &mut self.slots[index as usize];
@@ -57,9 +56,9 @@ impl<T> Slab<T> {
         }
         let index = u32::try_from(self.slots.len()).ok()?;
         self.slots.try_reserve(1).ok()?;
-        // Taking entries out never allocates.
-        let unnoted = self.slots.len() + 1 - self.free.len();
-        self.free.try_reserve(unnoted).ok()?;
+        // Every slot needs a place in `free`, so that taking an entry out never allocates.
+        let missing = self.slots.len() + 1 - self.free.len();
+        self.free.try_reserve(missing).ok()?;
         self.slots.push(Slot {
             generation: 0,
             entry: Some(entry),

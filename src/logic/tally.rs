@@ -6,18 +6,19 @@
 /// What a loop has done since it was made.
 #[derive(Default)]
 pub(crate) struct Tally {
-    /// How many polls had nothing to do but wait.
+    /// How many times the loop waited in a poll because nothing was ready.
     pub(crate) waits: u64,
-    /// Whether one of them goes on.
+    /// Whether the loop waits now.
     asleep: bool,
-    /// How long they took since the first `metrics()`, in seconds.
+    /// How many seconds the loop has waited since the first `metrics()`; `None` before it.
     idle: Option<f64>,
-    /// When the present one began; `None` if none goes on, or before the first `metrics()`.
+    /// When the current wait began; `None` if the loop does not wait, and before the first
+    /// `metrics()`.
     since: Option<f64>,
 }
 
 impl Tally {
-    /// Notes that a wait begins; `clock` is asked if need be.
+    /// Notes that a wait begins. The clock is read only after the first `metrics()`.
     #[inline]
     pub(crate) fn fall_asleep(&mut self, clock: impl FnOnce() -> f64) {
         self.waits += 1;
@@ -27,7 +28,7 @@ impl Tally {
         }
     }
 
-    /// Notes that the wait is over; `clock` is asked if need be.
+    /// Notes that the wait is over. The clock is read only after the first `metrics()`.
     #[inline]
     pub(crate) fn wake_up(&mut self, clock: impl FnOnce() -> f64) {
         self.asleep = false;

@@ -11,8 +11,8 @@ use std::collections::TryReserveError;
 const COMPACT_COUNT: usize = 100;
 /// … and they make up more than one in this many of all entries.
 const COMPACT_SHARE: usize = 2;
-/// Once this many entries, and more than one in so many of those that are left, were due at once,
-/// what else is due is sorted instead of taken out one by one.
+/// If this many entries, and more than one in `MANY_SHARE` of the remaining ones, were due at once,
+/// the other due entries are sorted instead of taken out one by one.
 const MANY: usize = 64;
 /// See `MANY`.
 const MANY_SHARE: usize = 16;
@@ -34,7 +34,7 @@ struct Entry<T> {
     when: f64,
     /// Counts pushes, so that equal deadlines keep their order.
     sequence: u64,
-    /// What is due then.
+    /// What is taken out then.
     item: T,
 }
 
@@ -159,7 +159,7 @@ impl<T> TimerHeap<T> {
         Ok(())
     }
 
-    /// An entry that leaves because it is due counts as cancelled no more.
+    /// Updates the count of cancelled entries for one that leaves because it is due.
     #[inline]
     fn note_due(&mut self, item: &T, sink: &impl Sink<T>) {
         if self.cancelled > 0 && sink.is_cancelled(item) {
@@ -167,8 +167,8 @@ impl<T> TimerHeap<T> {
         }
     }
 
-    /// Puts the entries for which `chosen` holds behind the others, which are how many. The order is
-    /// lost.
+    /// Moves the entries for which `chosen` holds behind the others, and returns the number of the
+    /// others. The order is lost.
     fn put_last(&mut self, chosen: impl Fn(&Entry<T>) -> bool) -> usize {
         let mut kept = 0;
         for index in 0..self.entries.len() {

@@ -19,7 +19,7 @@ pub(crate) struct Records {
     missing: u16,
     /// How many bytes of that record have come, with its header.
     begun: u16,
-    /// Complete records that OpenSSL has not taken yet, or more.
+    /// How many complete records OpenSSL has not taken yet, or a larger number.
     complete: u32,
     /// Whether a header was seen that cannot be one.
     strange: bool,
@@ -37,7 +37,7 @@ impl Records {
             && body.len() == (usize::from(*high) << 8 | usize::from(*low))
             && body.len() <= usize::from(LONGEST)
         {
-            // One whole record, which is what nearly every message comes to.
+            // One whole record, as nearly every message is.
             self.complete += 1;
             return;
         }
@@ -77,8 +77,8 @@ impl Records {
         self.complete > 0 || self.strange || self.leftover
     }
 
-    /// A read took a record, or a part of it that left something over. True if other records may be
-    /// left, which `left` tells.
+    /// Notes that a read took a record, or, if `leftover`, a part of one. True if other records may
+    /// remain; `left` finds out.
     #[inline]
     pub(crate) fn took(&mut self, leftover: bool) -> bool {
         self.leftover = leftover;
@@ -89,8 +89,8 @@ impl Records {
         self.complete > 0
     }
 
-    /// Of all that came, `pending` bytes are not in OpenSSL yet: where these can only be the record
-    /// that has begun, no complete one is left.
+    /// Notes that OpenSSL has not read the last `pending` bytes. If these can only belong to the
+    /// record that has begun, no complete record remains.
     #[inline]
     pub(crate) fn left(&mut self, pending: usize) {
         if pending <= self.begun() {
@@ -103,7 +103,7 @@ impl Records {
         usize::from(self.begun)
     }
 
-    /// A read found nothing.
+    /// Notes that a read found nothing.
     #[inline]
     pub(crate) fn none_left(&mut self) {
         (self.complete, self.leftover) = (0, false);

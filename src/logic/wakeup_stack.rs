@@ -26,7 +26,7 @@ pub(crate) struct Heir {
 }
 
 impl WakeupStack {
-    /// Without a holder.
+    /// An empty stack.
     pub(crate) const fn new() -> Self {
         Self(Vec::new())
     }
@@ -46,12 +46,12 @@ impl WakeupStack {
         });
     }
 
-    /// Takes `owner` off; what has to be set now, if it was the last.
+    /// Removes `owner`, and returns what has to be set if it was the last holder.
     pub(crate) fn leave(&mut self, owner: usize) -> Option<Heir> {
         let place = self.0.iter().position(|holder| holder.owner == owner)?;
         let gone = self.0.remove(place);
         if let Some(next) = self.0.get_mut(place) {
-            // What came after it comes after what it found.
+            // The next holder restores what the removed one would have restored.
             next.foreign = next.foreign.or(gone.foreign);
             return None;
         }
@@ -63,7 +63,7 @@ impl WakeupStack {
         })
     }
 
-    /// Takes every holder off, in a forked child; whether there was one.
+    /// Removes every holder, in a forked child. True if there was one.
     pub(crate) fn forget(&mut self) -> bool {
         !std::mem::take(&mut self.0).is_empty()
     }

@@ -109,8 +109,8 @@ impl<C: Chunk> WriteQueue<C> {
         self.chunks.pop_front()
     }
 
-    /// Copies everything that waits to the front of `space`, which is large enough. How much it
-    /// was.
+    /// Copies everything that waits to the front of `space`, which is large enough, and returns how
+    /// many bytes that are.
     #[inline]
     pub(crate) fn copy_to(&self, space: &mut [u8]) -> usize {
         let mut end = 0;
@@ -121,7 +121,7 @@ impl<C: Chunk> WriteQueue<C> {
         end
     }
 
-    /// Notes that everything was sent. How many chunks are to be taken out by `take_first`.
+    /// Notes that everything was sent, and returns how many chunks `take_first` has to take out.
     #[inline]
     pub(crate) fn all_sent(&mut self) -> usize {
         (self.head, self.size) = (0, 0);
@@ -153,7 +153,7 @@ impl<C: Chunk> WriteQueue<C> {
         Some(first)
     }
 
-    /// Takes out everything; the caller releases it. Gives back the memory too.
+    /// Takes out everything, together with the queue's memory; the caller releases it.
     pub(crate) fn take(&mut self) -> VecDeque<C> {
         (self.head, self.size) = (0, 0);
         std::mem::take(&mut self.chunks)

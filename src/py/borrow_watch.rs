@@ -20,7 +20,7 @@ thread_local! {
 pub(crate) struct Watched;
 
 impl Watched {
-    /// Begins to count.
+    /// Counts one cell more.
     pub(crate) fn begin() -> Self {
         LENT.set(LENT.get() + 1);
         Self
@@ -33,7 +33,7 @@ impl Drop for Watched {
     }
 }
 
-/// Has CPython tell of every object that it destroys, if the environment asks for it.
+/// Has CPython report every object that it destroys, if the environment variable is set.
 pub(crate) fn install(_py: Python<'_>) {
     if std::env::var_os("FERROLOOP_WATCH_BORROWS").is_none() {
         return;
@@ -49,7 +49,7 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// CPython's number of the event that an object is destroyed; 0 is its creation.
+/// The number of CPython's event for the destruction of an object; 0 is its creation.
 const DESTROY: c_int = 1;
 
 /// # Safety

@@ -1,10 +1,10 @@
-//! `LoopCell`: interior state of an object that Python shares, lent out for moments in which no
-//! Python code runs.
+//! `LoopCell`: interior state of an object that Python shares, lent out to closures that run no Python
+//! code.
 //!
 //! Any attached thread may call it. With the GIL the cell needs no lock, because no other thread can
-//! run while the closure does. Without the GIL the cell is a `Lease`: another thread waits for its
-//! turn, detached from the interpreter, so that a collector which has to stop all threads never waits
-//! for one that waits here. A cell that was made with `owned` costs the thread that made it two
+//! run while the closure does. Without the GIL the cell is a `Lease`: another thread waits
+//! detached from the interpreter, so that a collector which has to stop all threads never waits for one
+//! that waits here. A cell that was made with `owned` costs the thread that made it two
 //! comparisons and no atomic read-modify-write.
 //!
 //! The collector may meet a cell before it exists: CPython allocates an object, zeroed and tracked,
@@ -28,7 +28,7 @@ use threads as held;
 /// The closure given to [`LoopCell::with`] runs no Python code: it creates, calls and releases no
 /// Python object (cloning a reference is fine).
 pub(crate) struct LoopCell<T> {
-    /// Says who uses the value now.
+    /// Controls who uses the value.
     lease: held::Lease,
     /// The value itself.
     value: UnsafeCell<T>,
@@ -42,7 +42,7 @@ unsafe impl<T: Send> Sync for LoopCell<T> {}
 unsafe impl<T: Send> Send for LoopCell<T> {}
 
 impl<T> LoopCell<T> {
-    /// Wraps `value`, which all threads use alike.
+    /// Wraps `value`, which all threads use in the same way.
     pub(crate) const fn new(value: T) -> Self {
         Self {
             lease: held::Lease::new(),
@@ -50,8 +50,8 @@ impl<T> LoopCell<T> {
         }
     }
 
-    /// Wraps `value`, which the calling thread uses nearly always. The first use by another thread
-    /// costs a system call, and makes it a value that all threads use alike.
+    /// Wraps `value`, which is used nearly always by the calling thread. The first use by another
+    /// thread costs a system call, and from then on all threads use it in the same way.
     #[inline]
     pub(crate) fn owned(value: T) -> Self {
         Self {
@@ -67,20 +67,21 @@ impl<T> LoopCell<T> {
         self.lease.own();
     }
 
-    /// Has the calling thread own the cell of an object that was another one before: as `owned`. The caller has
-    /// the only reference to it.
+    /// Makes the calling thread the owner of the cell, as `owned` does, in an object that is being
+    /// reused. The caller has the only reference to it.
     #[inline]
     pub(crate) fn inherit(&self) {
         self.lease.inherit();
     }
 
-    /// Has no thread own the cell, which the calling thread has made.
+    /// Removes the owner of the cell, which is the calling thread.
     #[inline]
     pub(crate) fn share(&self) {
         self.lease.share();
     }
 
-    /// Whether the value is there: not in an object that was never filled in, whose `__del__` may ask.
+    /// Whether the value exists. It does not in an object that was never filled in, whose `__del__`
+    /// may be called.
     #[inline]
     pub(crate) fn exists(&self) -> bool {
         self.lease.exists()
@@ -96,9 +97,9 @@ impl<T> LoopCell<T> {
         f(unsafe { &mut *self.value.get() })
     }
 
-    /// Lends the value to `f`, which must not run Python code, unless this thread has it already or it
-    /// does not exist yet: for destructors, which may meet what was never finished, and for `__del__`,
-    /// which any thread may call.
+    /// Lends the value to `f`, which must not run Python code, unless this thread has it already or
+    /// it does not exist yet. For destructors, which may get an object that was never finished, and
+    /// for `__del__`, which any thread may call.
     #[inline]
     pub(crate) fn with_whole<R>(&self, py: Python<'_>, f: impl FnOnce(&mut T) -> R) -> Option<R> {
         let _held = held::Held::take_whole(&self.lease, py)?;
@@ -108,9 +109,9 @@ impl<T> LoopCell<T> {
         Some(f(unsafe { &mut *self.value.get() }))
     }
 
-    /// Lends the value to `f` unless it is lent out or does not exist yet: for the collector, which
-    /// gives `_visit`. It may start anywhere, and stops all other threads before it visits anything.
-    /// Fields beside the cell may be visited inside only.
+    /// Lends the value to `f`, unless it is lent out or does not exist yet. For the collector,
+    /// which has a `_visit`: it may start anywhere, and stops all other threads before it visits
+    /// anything. Fields outside the cell may be visited inside `f` only.
     pub(crate) fn try_with<R>(
         &self,
         _visit: &PyVisit<'_>,
@@ -142,12 +143,12 @@ mod gil {
 
     use super::reentered;
 
-    /// The value is there, and no closure holds it.
+    /// The value exists, and no closure uses it.
     const FREE: u8 = 1;
-    /// A closure holds it.
+    /// A closure uses it.
     const BUSY: u8 = 2;
 
-    /// `FREE`, or `BUSY` while a closure holds the value; 0 in memory that is no cell yet.
+    /// `FREE`, or `BUSY` while a closure uses the value; 0 in memory that is no cell yet.
     pub(super) struct Lease(AtomicU8);
 
     impl Lease {
@@ -219,10 +220,11 @@ mod threads {
     use crate::py::thread;
     use crate::sys::barrier;
 
-    /// Where threads wait, by the address of what they wait for.
+    /// The lots in which threads wait, by the address of the lease.
     static LOTS: [Lot; 16] = [const { Lot::new() }; 16];
 
-    /// CPython's lock: a thread that waits for it is detached, and after a millisecond it is its turn.
+    /// CPython's lock. A thread that waits for it is detached, and gets the lock first once it has
+    /// waited for a millisecond.
     struct Lock(UnsafeCell<ffi::PyMutex>);
 
     // SAFETY: CPython changes the lock atomically.
@@ -241,7 +243,7 @@ mod threads {
         }
     }
 
-    /// A lease, which an owner takes at once.
+    /// A lease, which its owner takes without a lock.
     pub(super) struct Lease(lease::Lease<Lock>);
 
     impl Lease {
@@ -281,19 +283,19 @@ mod threads {
             self.0.move_out();
         }
 
-        /// Python 3.13 and later fill in whatever they make.
+        /// Python 3.13 and later fill in every object that they make.
         #[inline]
         pub(super) fn exists(&self) -> bool {
             true
         }
 
         fn lot(&self) -> &'static Lot {
-            // The low bits of the addresses of objects of one size are alike.
+            // The low bits of the addresses of objects of one size are equal.
             let address = std::ptr::from_ref(self).addr() >> 4;
             &LOTS[(address ^ (address >> 4) ^ (address >> 8)) % LOTS.len()]
         }
 
-        /// Takes the lease of a thread that is not at home.
+        /// Takes the lease for a thread that is not at home.
         #[cold]
         fn lock(&self, py: Python<'_>, me: usize, attempt: Attempt) {
             match attempt {
@@ -307,19 +309,19 @@ mod threads {
         }
     }
 
-    /// How a lease was taken.
+    /// In which way a lease was taken.
     enum How {
-        /// By its owner, who is this thread.
+        /// By its owner, which is this thread.
         AtHome(usize),
         /// With the lock.
         Locked,
-        /// Not at all, because all other threads stand still.
+        /// Without taking it, because all other threads are stopped.
         Alone,
     }
 
     /// Ends the lease when the closure is over, also when it unwinds.
     pub(super) struct Held<'a> {
-        /// What was taken.
+        /// The lease that was taken.
         lease: &'a Lease,
         /// How it was taken.
         how: How,

@@ -21,8 +21,8 @@ use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
 use crate::py::value::Text;
 
-/// The context that a callback runs in: one of its own, given by the caller or already changed by a
-/// callback, or a snapshot that other callbacks use too.
+/// The context in which a callback runs: one of its own, which the caller gave or a callback has
+/// changed, or a snapshot that other callbacks use too.
 ///
 /// # Invariant
 /// An owned reference to a context object, or, with the lowest bit set, to a [`Snapshot`]. Objects
@@ -32,11 +32,12 @@ pub(crate) struct Context(NonNull<ffi::PyObject>);
 // SAFETY: an owned reference may be moved between threads; it is used by attached threads only.
 unsafe impl Send for Context {}
 
-/// The bit that says that a [`Context`] is a snapshot.
+/// The bit that marks a [`Context`] as a snapshot.
 const SHARED: usize = 1;
 
-/// A context that is never entered, and one copy of it that callbacks run in, one after the other. A Python
-/// object, because its count costs less than an atomic one and the collector can look inside.
+/// A context that is never entered, and one copy of it in which callbacks run one after the other.
+/// It is a Python object, because its reference count costs less than an atomic one, and the
+/// collector can visit it.
 #[pyclass(frozen, module = "ferroloop._native")]
 pub(crate) struct Snapshot {
     /// What `copy_context()` returned.
@@ -44,8 +45,8 @@ pub(crate) struct Snapshot {
     /// # Invariant
     /// Never entered and never handed to Python, so its variables cannot change.
     pristine: Py<PyAny>,
-    /// A copy in which callbacks run, as long as none of them changes it or keeps it; taken out while
-    /// a callback runs in it.
+    /// A copy in which callbacks run, until one of them changes it or keeps it; taken out while a
+    /// callback runs in it.
     runner: LoopCell<Option<Py<PyAny>>>,
 }
 
@@ -81,13 +82,13 @@ impl ContextCache {
         same.then(|| Context::shared(last.clone_ref(py)))
     }
 
-    /// Takes `snapshot`, of the current context, as the new one, and gives back the old one to be
-    /// released outside any borrow.
+    /// Keeps `snapshot`, of the current context, and returns the old one, to be released outside
+    /// any borrow.
     pub(crate) fn renew(&mut self, snapshot: Py<Snapshot>) -> Option<Py<Snapshot>> {
         self.last.replace(snapshot)
     }
 
-    /// Forgets the snapshot; the caller releases it outside any borrow.
+    /// Takes the snapshot out; the caller releases it outside any borrow.
     pub(crate) fn take(&mut self) -> Option<Py<Snapshot>> {
         self.last.take()
     }
@@ -98,7 +99,7 @@ impl ContextCache {
     }
 }
 
-/// A copy of the current context that belongs to its holder.
+/// A copy of the current context that no other holder uses.
 pub(crate) fn copied(py: Python<'_>) -> PyResult<Context> {
     copy_current(py).map(Context::own)
 }
@@ -110,7 +111,7 @@ fn copy_current(py: Python<'_>) -> PyResult<Py<PyAny>> {
     unsafe { Bound::from_owned_ptr_or_err(py, copy) }.map(Bound::unbind)
 }
 
-/// A copy of the current context: as a snapshot to share, where that can be done.
+/// A copy of the current context, as a snapshot to share if that is possible.
 pub(crate) fn capture(py: Python<'_>) -> PyResult<(Context, Option<Py<Snapshot>>)> {
     let copy = copy_current(py)?;
     if vars_offset().is_none() {
@@ -126,14 +127,14 @@ pub(crate) fn capture(py: Python<'_>) -> PyResult<(Context, Option<Py<Snapshot>>
     Ok((Context::shared(snapshot.clone_ref(py)), Some(snapshot)))
 }
 
-/// What a [`Context`] refers to.
+/// The object to which a [`Context`] refers.
 enum Referent<'a, 'py> {
     Own(Borrowed<'a, 'py, PyAny>),
     Shared(Borrowed<'a, 'py, Snapshot>),
 }
 
 impl Context {
-    /// A context that belongs to its holder.
+    /// A context that no other holder uses.
     #[inline]
     pub(crate) fn own(context: Py<PyAny>) -> Self {
         let pointer = context.into_ptr();
@@ -154,13 +155,13 @@ impl Context {
         self.0.addr().get() & SHARED != 0
     }
 
-    /// What tells it from another context.
+    /// An address that distinguishes it from other contexts.
     #[inline]
     pub(crate) fn address(&self) -> usize {
         self.0.addr().get()
     }
 
-    /// The object behind it, own or shared.
+    /// The object to which it refers.
     #[inline]
     fn pointer(&self) -> *mut ffi::PyObject {
         self.0.as_ptr().map_addr(|address| address & !SHARED)
@@ -225,7 +226,7 @@ impl Context {
         }
     }
 
-    /// The context object that belongs to this handle alone: what `get_context()` returns.
+    /// A context object that only this handle uses: what `get_context()` returns.
     pub(crate) fn object(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let own = match self.referent(py) {
             Referent::Own(context) => return Ok(context.to_owned().unbind()),
@@ -236,8 +237,8 @@ impl Context {
         Ok(object)
     }
 
-    /// A context with the same variables that no other holder changes. A shared one is that
-    /// already: a callback that changes it becomes the owner of a context of its own.
+    /// A context with the same variables that no other holder changes. A shared one is such a
+    /// context already: a callback that changes it gets a context of its own.
     pub(crate) fn separate(&self, py: Python<'_>) -> PyResult<Self> {
         match self.referent(py) {
             Referent::Own(context) => Ok(Self::own(copy(py, &context.to_owned().unbind())?)),
@@ -245,7 +246,7 @@ impl Context {
         }
     }
 
-    /// Another handle on the same snapshot, or on the same own context.
+    /// Another reference to the same snapshot, or to the same own context.
     pub(crate) fn duplicate(&self, py: Python<'_>) -> Self {
         match self.referent(py) {
             Referent::Own(context) => Self::own(context.to_owned().unbind()),
@@ -283,7 +284,7 @@ impl Drop for Context {
     }
 }
 
-/// Whether a callback left `context` equal to `pristine`, and nothing else refers to it.
+/// Whether `context` still equals `pristine` after a callback, and nothing else refers to it.
 #[inline]
 fn unmarked(context: &Py<PyAny>, pristine: &Py<PyAny>) -> bool {
     let Some(offset) = vars_offset() else {
@@ -308,7 +309,7 @@ fn vars(context: *mut ffi::PyObject, offset: usize) -> *const () {
     unsafe { field.read() }
 }
 
-/// The context that this thread runs in; `None` if that cannot be told without a copy.
+/// The context in which this thread runs; `None` if it can be found only by making a copy.
 #[inline]
 fn current(_py: Python<'_>) -> Option<*mut ffi::PyObject> {
     let offset = thread_offset()?;
@@ -325,20 +326,20 @@ fn current(_py: Python<'_>) -> Option<*mut ffi::PyObject> {
 static OFFSET: OnceLock<Option<usize>> = OnceLock::new();
 static THREAD_OFFSET: OnceLock<Option<usize>> = OnceLock::new();
 
-/// Where a thread state keeps its context, if that was found by [`check_layout`].
+/// The offset of the context in a thread state, if [`check_layout`] has found it.
 #[inline]
 fn thread_offset() -> Option<usize> {
     THREAD_OFFSET.get().copied().flatten()
 }
 
-/// Where a context object keeps its variables, if that was found by [`check_layout`].
+/// The offset of the variables in a context object, if [`check_layout`] has found it.
 #[inline]
 fn vars_offset() -> Option<usize> {
     OFFSET.get().copied().flatten()
 }
 
-/// Looks whether context objects are laid out as they have been since CPython 3.7 (previous
-/// context, then the map of variables), and where a thread state keeps its context, by watching the
+/// Checks whether context objects have the layout that they have had since CPython 3.7 (previous
+/// context, then the map of variables), and finds the context in a thread state, by reading the
 /// fields while a variable is set and while contexts are entered.
 pub(crate) fn check_layout(py: Python<'_>) -> PyResult<()> {
     if OFFSET.get().is_none() {
@@ -355,7 +356,7 @@ pub(crate) fn check_layout(py: Python<'_>) -> PyResult<()> {
 /// How many words of a thread state are searched; the smallest, that of 3.10, has 35.
 const THREAD_WORDS: usize = 34;
 
-/// The offset of the only word of the thread state that follows which context is entered.
+/// The offset of the only word of the thread state that changes with the entered context.
 fn find_in_thread_state(py: Python<'_>) -> PyResult<Option<usize>> {
     let class = py.import(Text("contextvars"))?.getattr(Text("Context"))?;
     let (first, second) = (class.call0()?, class.call0()?);
@@ -392,7 +393,7 @@ fn words_in(context: &Bound<'_, PyAny>) -> PyResult<[usize; THREAD_WORDS]> {
     Ok(words)
 }
 
-/// Behind the object header and `ctx_prev`.
+/// The offset after the object header and `ctx_prev`.
 const CANDIDATE: usize = size_of::<ffi::PyObject>() + size_of::<usize>();
 
 fn layout_holds(py: Python<'_>) -> PyResult<bool> {

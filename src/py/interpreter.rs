@@ -14,17 +14,17 @@ use pyo3::types::PyDict;
 use crate::error::exception;
 use crate::py::value::Text;
 
-/// The name under which the owner remembers that it is the owner.
+/// The key under which the owner marks itself.
 const OWNER: &str = "ferroloop._native";
 
 /// Whether an interpreter of this process has become the owner.
 static OWNED: AtomicBool = AtomicBool::new(false);
 
-/// Makes the current interpreter the one that this process uses the extension in.
+/// Makes the current interpreter the one in which this process uses the extension.
 ///
-/// Only the main interpreter may be that, in whichever order interpreters import this: what a program may import does not
-/// depend on an order, a sub-interpreter that ends takes nothing with it, and signals reach the
-/// main interpreter only.
+/// It must be the main interpreter, whichever interpreter imports the extension first. So what a
+/// program may import does not depend on an order, the end of a sub-interpreter has no effect, and
+/// signals work, which reach the main interpreter only.
 ///
 /// # Errors
 /// `ImportError` in a sub-interpreter, and in an interpreter that an embedding program has started

@@ -5,7 +5,7 @@
 //! - `data`: bytes that Python and this crate share
 //! - `stdlib`: parts of the standard library
 //! - `cell`: interior state that is lent out while no Python code runs
-//! - `borrow_watch`: whether what is lent out stays as it is, in debug builds
+//! - `borrow_watch`: whether an object is destroyed while a cell is lent out, in debug builds
 //! - `context`: contexts of callbacks
 //! - `value`: new objects of built-in types
 //! - `interpreter`: which interpreter may use this

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-/// What tells the calling thread from all others that live: a number that is a multiple of eight, and
-/// of which the next thread may make use when this one has ended.
+/// A number that distinguishes the calling thread from all others that live. It is a multiple of
+/// eight, and another thread may get it when this one has ended.
 #[cfg(Py_GIL_DISABLED)]
 #[inline]
 pub(crate) fn identity() -> usize {
@@ -55,8 +55,8 @@ pub(crate) fn ident() -> u64 {
     u64::from(ident)
 }
 
-/// A number that the calling thread has for as long as it lives, smaller than its identifier. They
-/// are used up after four thousand million threads, and then given out again.
+/// A number that the calling thread has for as long as it lives, smaller than its identifier. After
+/// 2^32 threads, numbers are given out again.
 #[inline]
 pub(crate) fn number() -> NonZeroU32 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -67,8 +67,8 @@ pub(crate) fn number() -> NonZeroU32 {
     NUMBER.with(|number| *number)
 }
 
-/// Runs `body` if the calling thread is attached: for destructors, which may also run when the
-/// interpreter is too far gone for `Python::attach`.
+/// Runs `body` if the calling thread is attached: for destructors, which may also run so late while
+/// the interpreter ends that `Python::attach` is no longer possible.
 pub(crate) fn if_attached(body: impl FnOnce(Python<'_>)) {
     // SAFETY: any thread may ask, at any time.
     if unsafe { ffi::PyGILState_Check() } != 0 {

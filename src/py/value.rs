@@ -2,7 +2,7 @@
 //!
 //! Any attached thread. PyO3's own constructors, and its conversions of `&str`, `String`, numbers
 //! and tuples, panic where memory is short, so clippy.toml and a test forbid them. `Text`, `Int`,
-//! `Count` and `Float` convert fallibly wherever PyO3 takes something convertible.
+//! `Count` and `Float` are converted wherever PyO3 takes something convertible, and may fail.
 
 use std::borrow::Cow;
 
@@ -38,7 +38,7 @@ unsafe fn owned<T>(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<Bound
     Ok(unsafe { object.cast_into_unchecked() })
 }
 
-/// Has PyO3 make the `$target` of a `$from` by calling `$make`.
+/// Makes PyO3 convert a `$from` to a `$target` by calling `$make`.
 macro_rules! made_by {
     ($from:ty, $target:ty, |$py:ident, $value:ident| $make:expr $(, $text:ident)?) => {
         impl<'py $(, $text: AsRef<str>)?> IntoPyObject<'py> for $from {
@@ -60,6 +60,11 @@ made_by!(Int, PyInt, |py, it| int(py, it));
 made_by!(Count, PyInt, |py, it| count(py, it));
 made_by!(Float, PyFloat, |py, it| float(py, it));
 
+/// `object`, or Python's None if there is none.
+pub(crate) fn or_none<'py, T>(py: Python<'py>, object: Option<Bound<'py, T>>) -> Bound<'py, PyAny> {
+    object.map_or_else(|| py.None().into_bound(py), Bound::into_any)
+}
+
 /// A `bytes` with a copy of `data`.
 #[inline]
 pub(crate) fn bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
@@ -75,8 +80,8 @@ pub(crate) fn text<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PySt
     PyString::from_bytes(py, text.as_bytes())
 }
 
-/// The text of `text` for a message; what is not UTF-8 in it, and all of it where memory is short, is
-/// replaced.
+/// The text of `text` for a message. Parts that are not UTF-8 are replaced, and the whole text if
+/// memory is short.
 pub(crate) fn shown<'a>(text: &'a Bound<'_, PyString>) -> Cow<'a, str> {
     if let Ok(text) = text.to_str() {
         return Cow::Borrowed(text);

@@ -29,7 +29,7 @@ pub(crate) fn getaddrinfo_literal<'py>(
     let Ok(name) = host.cast_exact::<PyString>() else {
         return Ok(None);
     };
-    // A hint that does not fit into libc's integers is for libc's caller to refuse.
+    // Python's own function refuses hints that do not fit into libc's integers.
     let (Some(port), Ok(family), Ok(class), Ok(proto), Ok(flags)) = (
         port_number(port),
         family.extract(),
@@ -42,7 +42,7 @@ pub(crate) fn getaddrinfo_literal<'py>(
     let Some(info) = address::numeric_request(family, class, proto, flags) else {
         return Ok(None);
     };
-    // A lone surrogate is a name that Python's own function refuses.
+    // Python's own function refuses a name with a lone surrogate.
     let Ok(text) = name.to_str() else {
         return Ok(None);
     };
@@ -52,7 +52,8 @@ pub(crate) fn getaddrinfo_literal<'py>(
     };
     let int = |value: i64| value::int(py, value).map(Bound::into_any);
     let (family, address) = if info.v4 && text.parse::<Ipv4Addr>().is_ok() {
-        // Only what libc itself would write is read: no zeros ahead, four numbers.
+        // Only the form in which libc writes an address is accepted: four numbers without leading
+        // zeros.
         let address = [name.clone().into_any(), int(port.into())?];
         let address = value::tuple(py, &address)?;
         (asyncio::af_inet(py)?, address)

@@ -37,7 +37,8 @@ fast_method!(
             return not_ours(this);
         }
         let pair = |(accepted, peer)| {
-            // Python keeps what the listener was made with, which the kernel may know better.
+            // Like Python, uses the number with which the listener was made, even if the kernel
+            // would report another.
             let proto = sock.getattr(name!(py, proto))?.extract()?;
             let made = adopt(py, accepted, origin.for_python(proto))?;
             pair(made.object().bind(py).clone(), &peer)

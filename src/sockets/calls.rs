@@ -39,19 +39,20 @@ pub(crate) fn socket_of<'a, 'py>(
     Ok(number.map(|number| (sock, number)))
 }
 
-/// `NotImplemented`: Python is to do it in asyncio's way.
+/// `NotImplemented`: the Python code makes the call as asyncio does.
 #[allow(clippy::unnecessary_wraps, reason = "every caller returns it")]
 pub(crate) fn not_ours<'py>(this: &Bound<'py, EventLoop>) -> PyResult<Bound<'py, PyAny>> {
     Ok(this.py().NotImplemented().into_bound(this.py()))
 }
 
-/// A positive `int`, or `None` for what Python has to judge.
+/// A positive `int`, or `None` for anything else, which Python checks.
 fn positive(size: Borrowed<'_, '_, PyAny>) -> Option<usize> {
     let size = size.cast_exact::<PyInt>().ok()?.extract::<usize>().ok()?;
     (size > 0).then_some(size)
 }
 
-/// What `show` makes of what an attempt to receive or to accept gave, or a future if there was nothing.
+/// The result of an attempt to receive or to accept, converted by `show`, or a future if there was
+/// nothing.
 #[inline]
 pub(crate) fn answer<'py, T>(
     this: &Bound<'py, EventLoop>,
@@ -247,17 +248,18 @@ fast_method!(
     }
 );
 
-/// How far sending has come, with the number of bytes that are sent.
+/// What sending has come to, with the number of bytes that are sent.
 enum Progress {
-    /// To the end.
+    /// Everything is sent.
     Done,
     /// The kernel takes no more.
     Blocked(usize),
-    /// The kernel may take more, and others are to have their turn.
+    /// The kernel may take more, but other callbacks are to run first.
     Enough(usize),
 }
 
-/// How often one call sends in one turn: for a peer that reads as fast, it would never stop.
+/// How often one call sends in one turn. If the peer reads as fast as it sends, it would not end
+/// otherwise.
 const SENDS: usize = 4;
 
 /// Sends `bytes` from `sent` on.

@@ -134,7 +134,8 @@ impl SocketWatch {
         self.sock.bind(py).upgrade().is_some_and(|own| own.is(sock))
     }
 
-    /// Takes over who waits for the same descriptor by another socket object.
+    /// Takes over the futures of an older watch of the same descriptor, which was made for another
+    /// socket object.
     fn inherit(&self, py: Python<'_>, older: &Self) {
         let (reader, writer) = older
             .state
@@ -188,7 +189,7 @@ pub(crate) fn number_of(
     Ok((number >= 0).then_some(number))
 }
 
-/// Whether `sock` blocks, or pretends to, for a while.
+/// Whether `sock` blocks or has a time-out.
 pub(crate) fn blocks(sock: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = sock.py();
     sock.call_method0(name!(py, gettimeout))?.ne(0)
@@ -215,7 +216,8 @@ pub(crate) fn wait<'py>(
         Claim::Source(source, place) => match source.object.into_bound(py).cast_into() {
             Ok(watch) if Bound::<SocketWatch>::get(&watch).is_of(sock) => (watch, place),
             Ok(watch) => {
-                // Another socket object of that descriptor, which may live as well.
+                // The existing watch is of another socket object with that descriptor, which may
+                // still be in use too.
                 let begun = begin(this, sock, number)?;
                 begun.0.get().inherit(py, watch.get());
                 begun

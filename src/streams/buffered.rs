@@ -12,9 +12,9 @@ use crate::streams::reader::StreamReaderBase;
 /// What came of a look at the buffer.
 pub(crate) enum Look<'py> {
     Bytes(Bound<'py, PyBytes>),
-    /// More has to come; up to where the buffer was searched.
+    /// More data has to come. Holds how far the buffer was searched.
     Wait(usize),
-    /// The end, an exception or a limit.
+    /// The end, an exception or a limit: asyncio's coroutine handles it.
     Asyncio,
 }
 

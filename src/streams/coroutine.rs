@@ -14,8 +14,7 @@ use crate::py::calling::coroutine::{already_awaited, ended, just_started, never_
 use crate::py::calling::names::name;
 use crate::py::cell::LoopCell;
 use crate::py::lifetime::object;
-use crate::py::lifetime::pool::{self, Pool, Pooled};
-use crate::py::lifetime::shelf::Shelf;
+use crate::py::lifetime::pool::{self, Pooled};
 use crate::py::stdlib::asyncio;
 use crate::py::value::{Count, Text};
 use crate::streams::buffered::{self, Look};
@@ -23,19 +22,19 @@ use crate::streams::reader::StreamReaderBase;
 use crate::streams::work::{Want, Work};
 use crate::streams::writer::StreamWriterBase;
 
-/// How far a coroutine is.
+/// The state of a coroutine.
 pub(super) enum Phase {
     Fresh,
-    /// Now.
+    /// One of its steps runs now.
     Running,
-    /// For data, with the reader's waiter; up to where the buffer was searched.
+    /// It waits for data: the reader's waiter, and how far the buffer was searched.
     Waiting(Py<PyAny>, usize),
-    /// asyncio's coroutine does it.
+    /// asyncio's coroutine runs in its place.
     Asyncio(Py<PyAny>),
     Over,
 }
 
-/// What came of a step.
+/// The result of a step.
 pub(super) enum Step<'py> {
     /// It waits for this future.
     Yield(Bound<'py, PyAny>),
@@ -43,32 +42,23 @@ pub(super) enum Step<'py> {
     Nothing,
 }
 
-/// One call: what it does and how far it is.
+/// One call: what it does, and its state.
 pub(super) struct State {
     /// Which method of which stream was called, with its arguments.
     pub(super) work: Work,
-    /// How far it is.
+    /// The state of the coroutine.
     pub(super) phase: Phase,
 }
 
 /// A coroutine of a stream.
 #[pyclass(frozen, weakref, module = "ferroloop._native")]
 pub(crate) struct StreamCoroutine {
-    /// What it does and how far it is.
+    /// What it does, and its state.
     pub(super) state: LoopCell<State>,
 }
 
-static POOL: Pool = Pool::new(Shelf::new(2));
-
 impl Pooled for StreamCoroutine {
-    fn pool() -> &'static Pool {
-        &POOL
-    }
-
-    #[inline]
-    fn own(this: &Bound<'_, Self>) {
-        this.get().state.inherit();
-    }
+    const NUMBER: usize = 2;
 
     fn emptied(py: Python<'_>) -> PyResult<Bound<'_, Self>> {
         Bound::new(py, Self::of(Work::NONE, Phase::Over))
@@ -76,6 +66,11 @@ impl Pooled for StreamCoroutine {
 
     fn empty(this: &Bound<'_, Self>) {
         this.get().abandon(this.py());
+    }
+
+    #[inline]
+    fn own(this: &Bound<'_, Self>) {
+        this.get().state.inherit();
     }
 
     /// Warns of one that was never awaited; code that reaches it again may still await it.
@@ -109,9 +104,9 @@ impl StreamCoroutine {
         Ok(coroutine.into_any())
     }
 
-    /// Takes out what it does and how far it is. The coroutine runs now, and afterwards holds nothing
-    /// but its name unless it has to wait: a task keeps its coroutine for as long as it lives
-    /// itself.
+    /// Takes out what it does and its state, and marks it as running. Unless it has to wait it
+    /// keeps only its name, because a task keeps its coroutine for as long as the task itself
+    /// lives.
     #[inline]
     pub(super) fn take(&self, py: Python<'_>) -> (Work, Phase) {
         self.state.with(py, |state| {
@@ -154,7 +149,7 @@ impl StreamCoroutine {
         work.release(py);
     }
 
-    /// Goes on, or begins, until the next thing to wait for.
+    /// Runs until the next future to wait for, or to the end.
     pub(super) fn step<'py>(
         &self,
         py: Python<'py>,
@@ -169,7 +164,7 @@ impl StreamCoroutine {
             (Work::Read(reader, want), Phase::Waiting(future, from)) => {
                 let woken = reader.get().forget_waiter(py, &future);
                 let future = future.into_bound(py);
-                // The reader marked it done: there is nothing to learn from it.
+                // The reader itself has marked it done, so it has no exception.
                 match if woken { Ok(()) } else { ended(&future) } {
                     Ok(()) => self.look(py, reader, want, from, true),
                     Err(error) => self.raised(py, Work::Read(reader, want), error),
@@ -186,7 +181,7 @@ impl StreamCoroutine {
         }
     }
 
-    /// Begins.
+    /// The first step.
     #[inline]
     pub(super) fn first<'py>(&self, py: Python<'py>, work: Work) -> PyResult<Step<'py>> {
         match work {
@@ -228,7 +223,7 @@ impl StreamCoroutine {
         work: Work,
         error: PyErr,
     ) -> PyResult<Step<'py>> {
-        // A `readline` turns some exceptions into results, also those that a program has set.
+        // `readline` turns some exceptions into results, even if a program has set them.
         if let Work::Read(_, Want::Line) = work
             && error.matches(py, asyncio::incomplete_reads(py)?)?
         {
@@ -270,7 +265,7 @@ impl StreamCoroutine {
             }
             Ok(Look::Wait(from)) if reader.get().may_wait(py) => self.wait(py, reader, want, from),
             Ok(Look::Wait(_) | Look::Asyncio) if woken => {
-                // asyncio asks for an exception before it waits, not after.
+                // asyncio checks the reader's exception before it waits, and not after.
                 let own = reader.clone_ref(py);
                 let hidden = own.get().hide_exception(py);
                 let step = self.begin_asyncio(py, Work::Read(reader, want));
@@ -296,7 +291,7 @@ impl StreamCoroutine {
         Ok(Step::Yield(future))
     }
 
-    /// Leaves it to asyncio's method.
+    /// Continues with asyncio's method.
     #[cold]
     pub(super) fn begin_asyncio<'py>(&self, py: Python<'py>, work: Work) -> PyResult<Step<'py>> {
         let (_, name) = work.name();
@@ -343,7 +338,8 @@ impl StreamCoroutine {
         self.stepped(coroutine, result)
     }
 
-    /// Notes what asyncio's coroutine did; its `StopIteration` is an error like others here.
+    /// Keeps asyncio's coroutine and returns what it yielded. Its `StopIteration` is passed on as
+    /// any other exception.
     pub(super) fn stepped<'py>(
         &self,
         coroutine: Bound<'py, PyAny>,
@@ -355,7 +351,7 @@ impl StreamCoroutine {
         Ok(Step::Yield(yielded))
     }
 
-    /// A step as a method's result.
+    /// Converts a step into the result of `send`.
     pub(super) fn answer<'py>(py: Python<'py>, step: Step<'py>) -> PyResult<Bound<'py, PyAny>> {
         match step {
             Step::Yield(future) => Ok(future),

@@ -38,7 +38,7 @@ impl StreamCoroutine {
     }
 
     #[pyo3(signature = (value, /))]
-    /// Go on with value, as a coroutine does. Raises StopIteration with the result at the end.
+    /// Continue with value, as a coroutine does. Raises StopIteration with the result at the end.
     fn send<'py>(&self, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = value.py();
         Self::answer(py, self.step(py, Some(&value))?)
@@ -78,7 +78,7 @@ impl StreamCoroutine {
         Self::answer(py, step)
     }
 
-    /// Give up, as a coroutine does.
+    /// Close, as a coroutine does.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let (work, phase) = self.take(py);
         let result = match (phase, work) {

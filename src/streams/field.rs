@@ -43,9 +43,53 @@ pub(crate) fn set<S>(
 ) {
     let py = object.py();
     let object = (!object.is_none()).then(|| object.unbind());
-    let old = state.with(py, |state| std::mem::replace(field(state), object));
-    drop(old);
+    if let Some(old) = state.with(py, |state| std::mem::replace(field(state), object)) {
+        old.drop_ref(py);
+    }
 }
+
+/// The property `$name` of a stream: the object in `$field` of its state, or None.
+macro_rules! object_field {
+    ($name:literal, $field:ident) => {
+        $crate::py::calling::property::Property {
+            name: $name,
+            get: |this| {
+                let state = &this.get().state;
+                Ok($crate::streams::field::object(state, this.py(), |state| {
+                    &mut state.$field
+                }))
+            },
+            set: Some(|this, object| {
+                $crate::streams::field::set(&this.get().state, object, |state| &mut state.$field);
+                Ok(())
+            }),
+        }
+    };
+}
+pub(crate) use object_field;
+
+/// The property `$name` of a stream: the `bool` in `$field` of its state.
+macro_rules! flag_field {
+    ($name:literal, $field:ident) => {
+        $crate::py::calling::property::Property {
+            name: $name,
+            get: |this| {
+                let flag = this.get().state.with(this.py(), |state| state.$field);
+                Ok(pyo3::types::PyBool::new(this.py(), flag)
+                    .to_owned()
+                    .into_any())
+            },
+            set: Some(|this, flag| {
+                let flag = flag.extract()?;
+                this.get()
+                    .state
+                    .with(this.py(), |state| state.$field = flag);
+                Ok(())
+            }),
+        }
+    };
+}
+pub(crate) use flag_field;
 
 /// `__setattr__` of a stream. If it sets one of `methods`, or another class, the stream is no longer exact: native
 /// code would not call the replacement.

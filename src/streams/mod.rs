@@ -1,4 +1,4 @@
-//! Streams: what a message costs of `ferroloop.StreamReader` and `ferroloop.StreamWriter`.
+//! Streams: the parts of `ferroloop.StreamReader` and `ferroloop.StreamWriter` that run for every message.
 //!
 //! - `coroutine_methods`: its methods that Python sees
 //! - `field`: fields that Python sets
@@ -13,9 +13,9 @@
 //!
 //! The Python classes derive from these and, behind them, from asyncio's own: every field of
 //! asyncio's that a class here keeps has asyncio's name and can be set, so that asyncio's methods
-//! work on it. What is here is the way of a message that succeeds; whatever is out of the ordinary
-//! (an exception, the end, a limit, an odd argument, a derived class) is left to asyncio's method
-//! of the same name, from its beginning, on the same fields.
+//! work on it. The code here handles messages that succeed. In all other cases (an exception, the
+//! end, a limit, an unusual argument, a derived class) asyncio's method of the same name runs, from
+//! its beginning, on the same fields.
 
 mod buffered;
 mod coroutine;
@@ -34,6 +34,7 @@ use pyo3::types::PyType;
 
 use crate::py::calling::function::install_on as coroutine_method;
 use crate::py::calling::method::install_on as method;
+use crate::py::calling::property;
 use crate::py::lifetime::blank;
 use crate::py::lifetime::pool;
 
@@ -50,6 +51,9 @@ pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     blank::install::<StreamProtocolBase>(py);
     accelerate_reader(&StreamReaderBase::type_object(py))?;
     accelerate_writer(&StreamWriterBase::type_object(py))?;
+    property::install(py, reader::fields())?;
+    property::install(py, writer::fields())?;
+    property::install(py, protocol::fields())?;
     method::<reader::SetAttribute>(&StreamReaderBase::type_object(py))?;
     method::<protocol::SetAttribute>(&StreamProtocolBase::type_object(py))?;
     method::<protocol::DataReceived>(&StreamProtocolBase::type_object(py))

@@ -18,12 +18,13 @@ use crate::error::exception;
 use crate::py::calling::call;
 use crate::py::calling::fast_method::fast_method;
 use crate::py::calling::names::name;
+use crate::py::calling::property::Property;
 use crate::py::cell::LoopCell;
 use crate::py::data::bytearray;
 use crate::py::data::window::Window;
 use crate::py::lifetime::blank::may_be_blank;
 use crate::py::stdlib::asyncio;
-use crate::streams::field;
+use crate::streams::field::{self, flag_field};
 use crate::streams::reader::StreamReaderBase;
 use crate::transport::native_protocol::{NativeClass, NativeProtocol};
 
@@ -49,6 +50,14 @@ pub(crate) struct StreamProtocolBase {
 
 may_be_blank!(StreamProtocolBase);
 
+/// Those of asyncio's fields that are only read and set.
+pub(super) fn fields() -> [Property<StreamProtocolBase>; 2] {
+    [
+        flag_field!(c"_paused", paused),
+        flag_field!(c"_connection_lost", lost),
+    ]
+}
+
 /// As in the reader.
 const METHODS: &[&str] = &["__class__", "_drain_helper", "data_received"];
 
@@ -59,7 +68,8 @@ impl StreamProtocolBase {
         self.is_exact.load(Ordering::Relaxed)
     }
 
-    /// Whether the transport takes more; asyncio's methods tell for a derived class.
+    /// Whether the protocol is neither paused nor lost. False for a derived class, for which
+    /// asyncio's methods are called.
     pub(crate) fn flows(&self, py: Python<'_>) -> bool {
         self.is_exact() && self.state.with(py, |state| !state.paused && !state.lost)
     }
@@ -209,26 +219,6 @@ impl StreamProtocolBase {
         }
         field::set(&self.state, reference, |state| &mut state.reader);
         Ok(())
-    }
-
-    #[getter(_paused)]
-    fn get_paused(&self, py: Python<'_>) -> bool {
-        self.state.with(py, |state| state.paused)
-    }
-
-    #[setter(_paused)]
-    fn set_paused(&self, py: Python<'_>, paused: bool) {
-        self.state.with(py, |state| state.paused = paused);
-    }
-
-    #[getter(_connection_lost)]
-    fn get_connection_lost(&self, py: Python<'_>) -> bool {
-        self.state.with(py, |state| state.lost)
-    }
-
-    #[setter(_connection_lost)]
-    fn set_connection_lost(&self, py: Python<'_>, lost: bool) {
-        self.state.with(py, |state| state.lost = lost);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

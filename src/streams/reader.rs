@@ -18,19 +18,20 @@ use crate::error::exception;
 use crate::py::calling::call;
 use crate::py::calling::fast_method::fast_method;
 use crate::py::calling::names::name;
+use crate::py::calling::property::Property;
 use crate::py::cell::LoopCell;
 use crate::py::data::bytearray;
 use crate::py::lifetime::blank::may_be_blank;
 use crate::py::lifetime::object;
 use crate::py::stdlib::asyncio;
-use crate::streams::field;
+use crate::streams::field::{self, flag_field, object_field};
 
 /// asyncio's fields.
 #[derive(Default)]
 pub(crate) struct State {
     /// `_buffer`; `None` until asyncio's `__init__` sets it.
     buffer: Option<Py<PyByteArray>>,
-    /// What is in the buffer and was not put there yet.
+    /// Data that belongs to the buffer and was not copied into it yet.
     ///
     /// # Invariant
     /// Not empty, and `None` unless the `bytearray` is empty.
@@ -60,14 +61,26 @@ pub(crate) struct State {
 pub(crate) struct StreamReaderBase {
     /// asyncio's fields.
     pub(crate) state: LoopCell<State>,
-    /// Whether it is a `ferroloop.StreamReader` and of no class derived from that one, which may
-    /// have replaced any method, and the program has replaced none on the object itself.
+    /// Whether all its methods are ours: it is a `ferroloop.StreamReader` and of no derived class,
+    /// and the program has replaced no method on the object.
     is_exact: AtomicBool,
 }
 
 may_be_blank!(StreamReaderBase);
 
-/// What the native code does itself, and the methods that asyncio's calls for that.
+/// Those of asyncio's fields that are only read and set.
+pub(super) fn fields() -> [Property<StreamReaderBase>; 6] {
+    [
+        flag_field!(c"_eof", eof),
+        flag_field!(c"_paused", paused),
+        object_field!(c"_waiter", waiter),
+        object_field!(c"_exception", exception),
+        object_field!(c"_transport", transport),
+        object_field!(c"_loop", event_loop),
+    ]
+}
+
+/// The methods that the native code does without, and those that asyncio's versions of them call.
 const METHODS: &[&str] = &[
     "__class__",
     "_maybe_resume_transport",
@@ -94,7 +107,8 @@ impl StreamReaderBase {
     fn buffer<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyByteArray>> {
         let (buffer, chunk) = self.state.with(py, |state| {
             let buffer = state.buffer.as_ref().map(|it| it.clone_ref(py));
-            // It stays until it is in the buffer: an error runs Python code when it is made.
+            // The chunk stays in the state until it is in the buffer, because making an exception
+            // runs Python code.
             (buffer, state.chunk.as_ref().map(|it| it.clone_ref(py)))
         });
         let buffer = buffer
@@ -160,8 +174,8 @@ impl StreamReaderBase {
         Ok(taken)
     }
 
-    /// Whether data may stay outside of the buffer: it is empty, and no other reference to it or
-    /// view of it exists that could show that the data is not there.
+    /// Whether data may stay outside of the buffer: the buffer is empty, and there is no other
+    /// reference to it or view of it that could show that the data is missing.
     #[inline]
     fn keeps_chunks(&self, py: Python<'_>) -> bool {
         self.state.with(py, |state| {
@@ -253,7 +267,7 @@ impl StreamReaderBase {
         }
         let event_loop = field::object(&self.state, py, |state| &mut state.event_loop);
         let future = call::method0(&event_loop, name!(py, create_future))?;
-        // What a task wants to see of a future that it is given.
+        // A task requires this of a future that its coroutine yields.
         future.setattr(name!(py, _asyncio_future_blocking), true)?;
         let waiter = future.clone().unbind();
         let old = self.state.with(py, |state| {
@@ -264,7 +278,7 @@ impl StreamReaderBase {
         Ok(future)
     }
 
-    /// The waiter is over, however it ended. True if it was `future`, and marked done here.
+    /// Forgets the waiter, which is done. True if it was `future` and was marked done here.
     #[inline]
     pub(crate) fn forget_waiter(&self, py: Python<'_>, future: &Py<PyAny>) -> bool {
         let (old, woken) = self
@@ -276,7 +290,7 @@ impl StreamReaderBase {
         woken == Some(future.as_ptr().addr())
     }
 
-    /// Takes the exception out, while it must not be seen.
+    /// Removes the exception, which must not be seen until `show_exception` puts it back.
     #[cold]
     pub(crate) fn hide_exception(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.state.with(py, |state| state.exception.take())
@@ -303,7 +317,7 @@ impl StreamReaderBase {
         let Some(transport) = field::get(state, py, |state| &mut state.transport) else {
             return Ok(());
         };
-        // A `Py` that is dropped on a loop of asyncio's would be released later.
+        // On asyncio's loop, a dropped `Py` would be released later.
         let transport = transport.into_bound(py);
         match call::method0(&transport, name!(py, pause_reading)) {
             Ok(_) => state.with(py, |state| state.paused = true),
@@ -390,66 +404,6 @@ impl StreamReaderBase {
         let count = limit.extract::<usize>().ok();
         self.state.with(py, |state| state.limit = count);
         field::set(&self.state, limit, |state| &mut state.given_limit);
-    }
-
-    #[getter(_eof)]
-    fn get_eof(&self, py: Python<'_>) -> bool {
-        self.state.with(py, |state| state.eof)
-    }
-
-    #[setter(_eof)]
-    fn set_eof(&self, py: Python<'_>, eof: bool) {
-        self.state.with(py, |state| state.eof = eof);
-    }
-
-    #[getter(_paused)]
-    fn get_paused(&self, py: Python<'_>) -> bool {
-        self.state.with(py, |state| state.paused)
-    }
-
-    #[setter(_paused)]
-    fn set_paused(&self, py: Python<'_>, paused: bool) {
-        self.state.with(py, |state| state.paused = paused);
-    }
-
-    #[getter(_waiter)]
-    fn get_waiter(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        field::get(&self.state, py, |state| &mut state.waiter)
-    }
-
-    #[setter(_waiter)]
-    fn set_waiter(&self, waiter: Bound<'_, PyAny>) {
-        field::set(&self.state, waiter, |state| &mut state.waiter);
-    }
-
-    #[getter(_exception)]
-    fn get_exception(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        field::get(&self.state, py, |state| &mut state.exception)
-    }
-
-    #[setter(_exception)]
-    fn set_exception(&self, exception: Bound<'_, PyAny>) {
-        field::set(&self.state, exception, |state| &mut state.exception);
-    }
-
-    #[getter(_transport)]
-    fn get_transport(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        field::get(&self.state, py, |state| &mut state.transport)
-    }
-
-    #[setter(_transport)]
-    fn set_transport(&self, transport: Bound<'_, PyAny>) {
-        field::set(&self.state, transport, |state| &mut state.transport);
-    }
-
-    #[getter(_loop)]
-    fn get_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        field::get(&self.state, py, |state| &mut state.event_loop)
-    }
-
-    #[setter(_loop)]
-    fn set_loop(&self, event_loop: Bound<'_, PyAny>) {
-        field::set(&self.state, event_loop, |state| &mut state.event_loop);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -16,7 +16,7 @@ use crate::streams::coroutine::StreamCoroutine;
 use crate::streams::reader::StreamReaderBase;
 use crate::streams::work::{Want, Work};
 
-/// Whether a native coroutine may do it.
+/// Whether the native coroutine may be used.
 #[inline]
 fn is_native(this: &Bound<'_, StreamReaderBase>) -> bool {
     this.get().is_exact() && !origins_are_tracked()

@@ -24,12 +24,12 @@ pub(crate) enum Want {
 pub(crate) enum Work {
     Read(Py<StreamReaderBase>, Want),
     Drain(Py<StreamWriterBase>),
-    /// Nothing any more: asyncio's class and method.
+    /// It has ended. Holds asyncio's class and method, for its name.
     Done((&'static str, &'static str)),
 }
 
 impl Work {
-    /// Nothing that has a name.
+    /// Nothing, and no name.
     pub(crate) const NONE: Self = Self::Done(("", ""));
 
     /// Releases what it names.

@@ -11,10 +11,11 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::py::calling::call;
 use crate::py::calling::names::name;
+use crate::py::calling::property::Property;
 use crate::py::cell::LoopCell;
 use crate::py::lifetime::blank::may_be_blank;
 use crate::py::stdlib::asyncio;
-use crate::streams::field;
+use crate::streams::field::object_field;
 use crate::streams::protocol::StreamProtocolBase;
 use crate::streams::reader::StreamReaderBase;
 use crate::transport::stream::StreamTransport;
@@ -42,6 +43,16 @@ pub(crate) struct StreamWriterBase {
 }
 
 may_be_blank!(StreamWriterBase);
+
+/// Those of asyncio's fields that are only read and set.
+pub(super) fn fields() -> [Property<StreamWriterBase>; 4] {
+    [
+        object_field!(c"_transport", transport),
+        object_field!(c"_protocol", protocol),
+        object_field!(c"_reader", reader),
+        object_field!(c"_loop", event_loop),
+    ]
+}
 
 impl StreamWriterBase {
     /// Whether `drain` has neither anything to raise nor anything to wait for.
@@ -76,7 +87,7 @@ impl StreamWriterBase {
         if closing {
             return Ok(false);
         }
-        // What was sent by that may have paused the protocol.
+        // Sending a delayed write may have paused the protocol.
         Ok(protocol
             .bind(py)
             .cast::<StreamProtocolBase>()
@@ -98,46 +109,6 @@ impl StreamWriterBase {
             state: LoopCell::owned(State::default()),
             is_exact: class.is(asyncio::our_stream_writer(class.py())?),
         })
-    }
-
-    #[getter(_transport)]
-    fn get_transport(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        field::get(&self.state, py, |state| &mut state.transport)
-    }
-
-    #[setter(_transport)]
-    fn set_transport(&self, transport: Bound<'_, PyAny>) {
-        field::set(&self.state, transport, |state| &mut state.transport);
-    }
-
-    #[getter(_protocol)]
-    fn get_protocol(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        field::get(&self.state, py, |state| &mut state.protocol)
-    }
-
-    #[setter(_protocol)]
-    fn set_protocol(&self, protocol: Bound<'_, PyAny>) {
-        field::set(&self.state, protocol, |state| &mut state.protocol);
-    }
-
-    #[getter(_reader)]
-    fn get_reader(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        field::get(&self.state, py, |state| &mut state.reader)
-    }
-
-    #[setter(_reader)]
-    fn set_reader(&self, reader: Bound<'_, PyAny>) {
-        field::set(&self.state, reader, |state| &mut state.reader);
-    }
-
-    #[getter(_loop)]
-    fn get_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        field::get(&self.state, py, |state| &mut state.event_loop)
-    }
-
-    #[setter(_loop)]
-    fn set_loop(&self, event_loop: Bound<'_, PyAny>) {
-        field::set(&self.state, event_loop, |state| &mut state.event_loop);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

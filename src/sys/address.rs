@@ -15,11 +15,11 @@ pub(crate) enum Address {
     V6(Box<(Ipv6Addr, u16, u32, u32)>),
     /// AF_UNIX: the name without its trailing zero byte.
     Unix(Box<[u8]>),
-    /// A family that we do not read.
+    /// Any other family, whose addresses are not read here.
     Other,
 }
 
-/// Room for the kernel to write an address into, or an address for it to read.
+/// Memory into which the kernel writes an address, or from which it reads one.
 #[derive(Clone)]
 pub(crate) struct RawAddress {
     /// The bytes, of which the first `length` are set.
@@ -32,7 +32,7 @@ pub(crate) struct RawAddress {
 const ROOM: libc::socklen_t = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
 
 impl RawAddress {
-    /// Empty room.
+    /// No address, with room for any.
     pub(crate) fn new() -> Self {
         Self {
             storage: MaybeUninit::zeroed(),
@@ -40,22 +40,23 @@ impl RawAddress {
         }
     }
 
-    /// Makes the room empty again.
+    /// Makes room for any address again.
     pub(crate) fn reset(&mut self) {
         self.length = ROOM;
     }
 
-    /// Where the address goes.
+    /// The memory of the address.
     pub(crate) fn pointer(&mut self) -> *mut libc::sockaddr {
         self.storage.as_mut_ptr().cast()
     }
 
-    /// Where its length goes.
+    /// The place of its length.
     pub(crate) fn length(&mut self) -> *mut libc::socklen_t {
         &raw mut self.length
     }
 
-    /// `address` as the kernel reads it; `None` for a family that is not of the internet.
+    /// `address` in the form in which the kernel reads it; `None` for a family other than AF_INET
+    /// and AF_INET6.
     pub(crate) fn of(address: &Address) -> Option<Self> {
         let mut raw = Self::new();
         match address {
@@ -105,7 +106,7 @@ impl RawAddress {
         unsafe { place.write(address) };
     }
 
-    /// The bytes that were written, which tell whether two addresses are the same.
+    /// The bytes that were written. Two addresses are the same if their bytes are.
     pub(crate) fn bytes(&self) -> &[u8] {
         let length = self.length.min(ROOM) as usize;
         // SAFETY: the storage was zeroed, so all of it is initialised, and `length` is within it.
@@ -117,10 +118,10 @@ impl RawAddress {
         self.length = length;
     }
 
-    /// What the kernel wrote.
+    /// The address that the kernel wrote.
     pub(crate) fn address(&self) -> Address {
         if self.length == 0 {
-            // The sender has no address, and the storage may hold that of an earlier one.
+            // The sender has no address; the storage may hold that of an earlier one.
             return Address::Other;
         }
         // SAFETY: the storage was zeroed, so it is initialised whatever the kernel wrote.
@@ -175,20 +176,20 @@ pub(crate) fn v6_text(host: Ipv6Addr) -> String {
     host.to_string()
 }
 
-/// A question to `getaddrinfo` that a numeric host answers with one entry.
+/// The arguments of a `getaddrinfo` call for a numeric host whose result has one entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct AddressInfo {
-    /// Whether an IPv4 address may answer.
+    /// Whether the result may be an IPv4 address.
     pub(crate) v4: bool,
-    /// Whether an IPv6 address may answer.
+    /// Whether the result may be an IPv6 address.
     pub(crate) v6: bool,
-    /// Whether a stream socket is asked for, else a datagram socket.
+    /// Whether a stream socket is wanted, and not a datagram socket.
     pub(crate) stream: bool,
-    /// The protocol of the answer.
+    /// The protocol of the result.
     pub(crate) proto: i32,
 }
 
-/// Whether a TCP connection to `host` is what `family` and `proto` ask for.
+/// Whether `family` and `proto` permit a TCP connection to `host`.
 pub(crate) fn is_tcp_request(host: IpAddr, family: i32, proto: i32) -> bool {
     let own = if host.is_ipv4() {
         libc::AF_INET
@@ -198,7 +199,8 @@ pub(crate) fn is_tcp_request(host: IpAddr, family: i32, proto: i32) -> bool {
     (family == libc::AF_UNSPEC || family == own) && (proto == 0 || proto == libc::IPPROTO_TCP)
 }
 
-/// Reads the numbers that `getaddrinfo` takes; `None` for combinations that libc has to judge.
+/// Reads the numbers that `getaddrinfo` takes; `None` for combinations whose result only libc
+/// knows.
 pub(crate) fn numeric_request(
     family: i32,
     class: i32,

@@ -7,7 +7,7 @@ use std::collections::TryReserveError;
 use std::io::{self, ErrorKind};
 use std::ptr::{NonNull, slice_from_raw_parts_mut};
 
-/// `size` bytes of zero, which cost nothing until they are touched.
+/// `size` zero bytes, which use no physical memory until they are accessed.
 pub(crate) fn zeroed(size: usize) -> io::Result<Box<[u8]>> {
     let layout = Layout::array::<u8>(size).map_err(|_| ErrorKind::OutOfMemory)?;
     if size == 0 {

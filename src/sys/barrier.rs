@@ -2,7 +2,7 @@
 //! others need none.
 //!
 //! Any thread. Linux before 4.14 and some sandboxes refuse the call: `is_there` is false then, and
-//! callers must not rely on it.
+//! `everywhere` must not be relied on.
 
 use std::io;
 use std::sync::OnceLock;
@@ -20,17 +20,17 @@ fn membarrier(command: libc::c_long) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether `everywhere` works in this process. Asked once; a forked child inherits the answer.
+/// Whether `everywhere` works in this process. Tested once; a forked child inherits the result.
 #[inline]
 pub(crate) fn is_there() -> bool {
     static THERE: OnceLock<bool> = OnceLock::new();
     *THERE.get_or_init(|| membarrier(REGISTER).and_then(|()| membarrier(RUN)).is_ok())
 }
 
-/// Runs the barrier in all threads of the process, where `is_there` said that it works.
+/// Runs the barrier in all threads of the process, if `is_there` is true.
 pub(crate) fn everywhere() {
     if membarrier(RUN).is_err() {
-        // A child that was made by another way than fork(2) may have to register again.
+        // A child that was made in another way than by fork(2) may have to register again.
         let _ = membarrier(REGISTER);
         let _ = membarrier(RUN);
     }

@@ -1,11 +1,11 @@
-//! What a system call returned, as a `Result`: the one place that reads errno and that repeats a call
-//! after EINTR.
+//! Converts the result of a system call to a `Result`. This is the one place that reads errno and that
+//! repeats a call after EINTR.
 //!
 //! Any thread. Waits are not repeated (`poller`): a signal has to end them.
 
 use std::io;
 
-/// What a call returned, unless it is negative: the error is in errno then.
+/// The result of a call; if it is negative, the error that is in errno.
 #[inline]
 pub(super) fn checked<N: PartialOrd + From<i8>>(returned: N) -> io::Result<N> {
     if returned < N::from(0) {

@@ -31,7 +31,7 @@ pub(crate) fn between(begin: i64, end: i64) -> f64 {
     (end - begin) as f64 / SECOND as f64
 }
 
-/// The same as a whole number, which costs less to read.
+/// The same in nanoseconds, which costs less to read.
 #[inline]
 pub(crate) fn nanoseconds() -> i64 {
     let mut time = libc::timespec {

@@ -14,15 +14,15 @@ use crate::sys::call::counted;
 
 /// How many datagrams one call receives at most.
 pub(crate) const MOST: usize = 16;
-/// The room of a batch, which datagrams of the largest size would fill; memory that no datagram has
-/// touched costs nothing.
+/// The size of a batch's memory, in which datagrams of the largest size have room. What no datagram
+/// has used costs no physical memory.
 const SPACE: usize = 1 << 20;
 /// No datagram of the internet protocols is larger.
 const LARGEST: usize = SPACE / MOST;
-/// What asyncio receives of a datagram of another family at most.
+/// The most that asyncio receives of a datagram of another family.
 pub(crate) const LARGEST_OTHER: usize = 256 * 1024;
 
-/// Room for datagrams, and what the last call put there.
+/// Memory for datagrams, and those that the last call has received.
 pub(crate) struct Batch {
     /// What was received, in slots of `slot` bytes.
     space: Box<[u8]>,
@@ -32,12 +32,12 @@ pub(crate) struct Batch {
     lengths: [usize; MOST],
     /// How many bytes each datagram has room for.
     slot: usize,
-    /// How many datagrams the next call asks for: few in a quiet time, because asking costs.
+    /// How many datagrams the next call asks for: few if few arrive, because each costs time.
     wanted: usize,
 }
 
 impl Batch {
-    /// Room for a call.
+    /// An empty batch.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             space: allocation::zeroed(SPACE)?,

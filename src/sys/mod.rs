@@ -1,19 +1,19 @@
 //! The operating system: the only place that names `libc`, `mio` and `socket2`.
 //!
 //! - `poller`: readiness, one wait a turn
-//! - `timerfd`: what ends a short wait on time
-//! - `call`: what a system call returned, and calls that signals interrupt
+//! - `timerfd`: a timer that ends a short wait on time
+//! - `call`: results of system calls, and calls that signals interrupt
 //! - `clock`: the monotonic clock
-//! - `socket`: one system call each on a stream socket
-//! - `nonblocking`: receiving and sending on a socket in whatever mode
+//! - `socket`: the system calls on a stream socket
+//! - `nonblocking`: receiving and sending without waiting, in any mode of the socket
 //! - `datagram`: several datagrams in one system call
-//! - `pipe`: the same on pipes and character devices
+//! - `pipe`: the system calls on pipes and character devices
 //! - `process`: one child process behind a descriptor
 //! - `barrier`: a memory barrier in every thread at once
 //! - `openssl`: the OpenSSL that another module is linked to
-//! - `allocation`: memory that there may not be
+//! - `allocation`: allocation that may fail
 //! - `address`: socket addresses, compact
-//! - `wakeup`: the descriptor that signals write to
+//! - `wakeup`: the pipe to which signals write
 //!
 //! Everything returns `io::Result`; nothing here knows Python.
 

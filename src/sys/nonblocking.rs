@@ -25,7 +25,7 @@ pub(crate) fn recv(fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
     })
 }
 
-/// recvfrom(2) into `space`: how much came, and from where.
+/// recvfrom(2) into `space`: how many bytes came, and from where.
 pub(crate) fn recv_from(fd: RawFd, space: &mut [u8]) -> io::Result<(usize, Address)> {
     let mut from = RawAddress::new();
     let count = counted(|| {
@@ -49,7 +49,7 @@ pub(crate) fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     })
 }
 
-/// What `socket(2)` was asked for.
+/// The arguments with which a socket was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     /// The address family.
@@ -59,7 +59,7 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// What the socket `fd` is.
+    /// Those of the socket `fd`.
     pub(crate) fn of(fd: RawFd) -> io::Result<Self> {
         Ok(Self {
             family: option(fd, libc::SO_DOMAIN)?,
@@ -73,7 +73,7 @@ impl Origin {
     }
 }
 
-/// What the addresses of a socket are.
+/// The family of a socket's addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     /// AF_INET.
@@ -82,17 +82,17 @@ pub(crate) enum Family {
     V6,
     /// AF_UNIX.
     Unix,
-    /// Something that [`Address`] does not read.
+    /// A family that [`Address`] does not read.
     Foreign,
 }
 
 impl Family {
-    /// That of the socket `fd`.
+    /// The family of the socket `fd`.
     pub(crate) fn of(fd: RawFd) -> Self {
         option(fd, libc::SO_DOMAIN).map_or(Self::Foreign, Self::numbered)
     }
 
-    /// The one with this number.
+    /// The family with this number.
     pub(crate) fn numbered(number: i32) -> Self {
         match number {
             libc::AF_INET => Self::V4,

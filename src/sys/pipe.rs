@@ -1,4 +1,4 @@
-//! One system call each on the descriptor of a pipe, a character device, or a socket used as one.
+//! The system calls on the descriptor of a pipe, a character device, or a socket used as one.
 //!
 //! Any thread. A write may raise SIGPIPE, which CPython ignores by default; MSG_NOSIGNAL exists for
 //! sockets only.
@@ -8,7 +8,7 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use crate::sys::call::{checked, counted};
 
-/// What a descriptor is, as far as pipe transports care.
+/// The kind of a descriptor, as pipe transports distinguish it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     /// A pipe, with or without a name.
@@ -21,7 +21,7 @@ pub(crate) enum Kind {
     Other,
 }
 
-/// fstat(2): what `fd` is.
+/// fstat(2): the kind of `fd`.
 pub(crate) fn kind(fd: RawFd) -> io::Result<Kind> {
     let mut status = std::mem::MaybeUninit::<libc::stat>::uninit();
     // SAFETY: `status` is room for the answer.
@@ -69,7 +69,7 @@ pub(crate) fn write_vectored(fd: RawFd, chunks: &[IoSlice<'_>]) -> io::Result<us
     })
 }
 
-/// Another descriptor of the same open file, which programs that are run do not inherit.
+/// Another descriptor of the same open file, which executed programs do not inherit.
 pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the kernel answers EBADF if `fd` is not open.
     let copy = checked(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) })?;
@@ -77,7 +77,7 @@ pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
-/// Whether `errno` is how the kernel says that the other side of a terminal is closed.
+/// Whether `errno` means that the other side of a terminal is closed.
 pub(crate) fn is_hang_up(errno: i32) -> bool {
     errno == libc::EIO
 }

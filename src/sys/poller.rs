@@ -16,48 +16,49 @@ use mio::{Interest, Poll, Token, Waker};
 use crate::sys::call::checked;
 use crate::sys::timerfd::Timerfd;
 
-/// The token of the waker; no slab key reaches it.
+/// The token of the waker; no slab key has this value.
 const WAKER: u64 = u64::MAX;
-/// The token of the timer, likewise.
+/// The token of the timer; no slab key has this value either.
 const TIMER: u64 = u64::MAX - 1;
-/// Below so many seconds 50 microseconds more are worth a system call.
+/// For waits of less than so many seconds, a system call costs less than ending 50 microseconds
+/// late.
 const SHORT: f64 = 0.01;
 /// How many events one wait returns at most.
 const EVENTS: i32 = 512;
-/// What reading edge-triggered asks for. Urgent data is asked for because a read stops short of it.
+/// The interest for reading edge-triggered. Urgent data is included because a read stops before it.
 const READ: Interest = Interest::READABLE.add(Interest::PRIORITY);
 /// asyncio never waits longer than a day at a time.
 pub(crate) const LONGEST: f64 = 24.0 * 3600.0;
 
-/// What one event says.
+/// The content of one event.
 #[allow(
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own, as the kernel's flags are"
 )]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Readiness {
-    /// Something can be read, or an error or end of file is to be picked up by reading.
+    /// Something can be read, which may be an error or end of file.
     pub(crate) readable: bool,
-    /// Urgent data has come, which a level-triggered watch does not tell of.
+    /// Urgent data has come, which a level-triggered watch does not report.
     pub(crate) urgent: bool,
-    /// Something can be written, or an error is to be picked up by writing.
+    /// Something can be written, or a write would return an error.
     pub(crate) writable: bool,
-    /// A short read does not mean that nothing is left: the peer will send no more and reading on
-    /// ends in end of file or an error, or urgent data stands in between.
+    /// A short read does not mean that nothing is left: the peer sends no more, and further reads
+    /// return end of file or an error, or urgent data stands in between.
     pub(crate) read_closed: bool,
-    /// The source has asked for this event; the kernel reports none.
+    /// The source has asked for this event; the kernel has reported none.
     pub(crate) resumed: bool,
 }
 
 impl Readiness {
-    /// Whether it is time to read, for whatever reason.
+    /// Whether the source has to read, for any reason.
     #[inline]
     pub(crate) fn reads(self) -> bool {
         self.readable || self.urgent || self.resumed
     }
 }
 
-/// What an edge-triggered watch asks for.
+/// The directions of an edge-triggered watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Edges {
     /// Something to read.
@@ -66,7 +67,7 @@ pub(crate) enum Edges {
     Both,
 }
 
-/// Which directions a level-triggered watch asks for.
+/// The directions of a level-triggered watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Directions {
     /// Wait for something to read.
@@ -128,16 +129,16 @@ impl Events {
 pub(crate) struct Poller {
     /// The epoll set.
     poll: Poll,
-    /// What other threads end a wait with.
+    /// Ends a wait from another thread.
     waker: Waker,
-    /// What ends a short wait on time.
+    /// Ends a short wait on time.
     timer: Timerfd,
-    /// Whether `epoll_pwait2` exists (Linux 5.11); cleared when the kernel says no.
+    /// Whether `epoll_pwait2` exists (Linux 5.11); cleared when the kernel refuses it.
     precise: AtomicBool,
 }
 
 impl Poller {
-    /// A poller of its own, with its waker and its timer.
+    /// A poller with its waker and its timer.
     pub(crate) fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), as_token(WAKER))?;
@@ -153,7 +154,7 @@ impl Poller {
         })
     }
 
-    /// The number of the descriptor that is readable while there is an event.
+    /// The number of the descriptor that is readable while there are events.
     pub(crate) fn number(&self) -> RawFd {
         self.poll.as_raw_fd()
     }
@@ -167,8 +168,8 @@ impl Poller {
     pub(crate) fn add_edge(&self, fd: RawFd, token: u64) -> io::Result<()> {
         let registry = self.poll.registry();
         match registry.register(&mut SourceFd(&fd), as_token(token), READ) {
-            // The program closed a watched descriptor and the number came back as another file while
-            // a duplicate kept the registration alive: it is ours now.
+            // The program closed a watched descriptor, and the number was reused for another file
+            // while a duplicate kept the registration alive. The new file replaces it.
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
                 registry.reregister(&mut SourceFd(&fd), as_token(token), READ)
             }
@@ -176,8 +177,8 @@ impl Poller {
         }
     }
 
-    /// Changes what an edge-triggered watch asks for; begins it if there is none. The kernel reports
-    /// again what is ready at that moment.
+    /// Changes the directions of an edge-triggered watch; begins it if there is none. The kernel
+    /// reports again what is ready at that moment.
     pub(crate) fn change_edge(&self, fd: RawFd, token: u64, edges: Edges) -> io::Result<()> {
         let registry = self.poll.registry();
         let interest = match edges {
@@ -195,31 +196,25 @@ impl Poller {
         self.poll.registry().deregister(&mut SourceFd(&fd))
     }
 
-    /// Watches `fd` level-triggered, also if the kernel has an older watch of that number.
-    pub(crate) fn add_level(
+    /// Watches `fd` level-triggered in `directions`. `known` says which of the two operations of
+    /// epoll_ctl(2) to try first: whether the caller has made a watch of that number.
+    ///
+    /// The kernel may have an older watch of a number that is not known. It has forgotten a known
+    /// one if the descriptor was closed and its number is another file now.
+    pub(crate) fn watch_level(
         &self,
         fd: RawFd,
         token: u64,
         directions: Directions,
+        known: bool,
     ) -> io::Result<()> {
+        let (first, unexpected, second) = if known {
+            (libc::EPOLL_CTL_MOD, libc::ENOENT, libc::EPOLL_CTL_ADD)
+        } else {
+            (libc::EPOLL_CTL_ADD, libc::EEXIST, libc::EPOLL_CTL_MOD)
+        };
         let control = |operation| self.control(operation, fd, token, directions);
-        or_on(libc::EEXIST, control(libc::EPOLL_CTL_ADD), || {
-            control(libc::EPOLL_CTL_MOD)
-        })
-    }
-
-    /// Changes the directions of a level-triggered watch, also if the kernel has forgotten it
-    /// because the descriptor was closed and its number is another file now.
-    pub(crate) fn set_level(
-        &self,
-        fd: RawFd,
-        token: u64,
-        directions: Directions,
-    ) -> io::Result<()> {
-        let control = |operation| self.control(operation, fd, token, directions);
-        or_on(libc::ENOENT, control(libc::EPOLL_CTL_MOD), || {
-            control(libc::EPOLL_CTL_ADD)
-        })
+        or_on(unexpected, control(first), || control(second))
     }
 
     /// Ends a level-triggered watch.
@@ -278,13 +273,14 @@ impl Poller {
 
     fn wait_until(&self, events: &mut Events, seconds: f64) -> io::Result<usize> {
         let limit = timespec(seconds);
-        // If something else ends this wait, the timer ends a later one too early, which does no harm.
+        // If something else ends this wait, the timer ends a later one too early, which is
+        // harmless.
         if seconds < SHORT {
             self.timer.arm(limit)?;
         }
         if self.precise.load(Ordering::Relaxed) {
             match self.wait_precisely(events, limit) {
-                // EPERM: sandboxes answer it for calls that are newer than their list of calls.
+                // Sandboxes return EPERM for calls that are newer than their list of calls.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
                     self.precise.store(false, Ordering::Relaxed);
                 }
@@ -344,7 +340,7 @@ pub(crate) fn check_open(fd: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// `result`, or what `other` gives if it failed with `errno`.
+/// `result`, or the result of `other` if it failed with `errno`.
 fn or_on(
     errno: i32,
     result: io::Result<()>,
@@ -384,15 +380,12 @@ mod tests {
         let poller = Poller::new().unwrap();
         let (mut left, right) = UnixStream::pair().unwrap();
         left.write_all(b"x").unwrap();
+        let directions = Directions {
+            read: true,
+            write: false,
+        };
         poller
-            .add_level(
-                right.as_raw_fd(),
-                7,
-                Directions {
-                    read: true,
-                    write: false,
-                },
-            )
+            .watch_level(right.as_raw_fd(), 7, directions, false)
             .unwrap();
         assert_eq!(tokens(&poller, 1.0), [7]);
         assert_eq!(tokens(&poller, 1.0), [7]);

@@ -1,15 +1,15 @@
 //! A child process behind a descriptor: its exit, its status, signals to it.
 //!
-//! Any thread. After a process has been reaped, its number may be another process; a descriptor always
-//! means the same one, and is used wherever the kernel allows it.
+//! Any thread. After a process was reaped, its number may belong to another process. A descriptor
+//! always refers to the same process, so it is used wherever the kernel allows it.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use crate::sys::call::{checked, counted};
 
-/// A descriptor of the process `pid` that becomes readable when it exits, and which programs that
-/// are run do not inherit.
+/// A descriptor of the process `pid`. It becomes readable when the process exits, and executed
+/// programs do not inherit it.
 ///
 /// # Errors
 /// `ESRCH` if something else has reaped it already, `ENOSYS` if the kernel has no such descriptors
@@ -22,8 +22,8 @@ pub(crate) fn open(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Takes the exit status of the child, as Python counts it: negative for a signal. `None` if it
-/// runs still.
+/// Takes the exit status of the child, as Python represents it: negative for a signal. `None` if it
+/// still runs.
 ///
 /// # Errors
 /// `ECHILD` if something else has reaped it.
@@ -68,7 +68,7 @@ pub(crate) fn send_signal(process: &OwnedFd, signal: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether `error` says that something else has reaped the child.
+/// Whether `error` means that something else has reaped the child.
 pub(crate) fn is_reaped(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ECHILD)
 }

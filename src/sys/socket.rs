@@ -1,4 +1,4 @@
-//! One system call each on a stream socket.
+//! The system calls on a stream socket.
 //!
 //! Any thread. `send` never raises SIGPIPE (MSG_NOSIGNAL).
 
@@ -23,8 +23,8 @@ pub(crate) fn recv(fd: RawFd, space: &mut [u8]) -> io::Result<usize> {
     })
 }
 
-/// recvmsg(2) into `space`, and whether descriptors came along, which the kernel drops: a read ends
-/// with the message that carried them although more may be waiting.
+/// recvmsg(2) into `space`. The `bool` says whether descriptors came along, which the kernel drops:
+/// such a read ends with the message that carried them, although more may be waiting.
 pub(crate) fn recv_unix(fd: RawFd, space: &mut [u8]) -> io::Result<(usize, bool)> {
     let mut piece = libc::iovec {
         iov_base: space.as_mut_ptr().cast(),
@@ -94,12 +94,12 @@ pub(crate) fn has_waiting(fd: RawFd) -> bool {
     };
     // SAFETY: `asked` is one entry.
     let found = unsafe { libc::poll(&raw mut asked, 1, 0) };
-    // What went wrong is for accept(2) to say.
+    // If poll(2) reports an error, accept(2) returns it.
     found != 0
 }
 
-/// Begins to connect a new TCP socket that does not block and is not inherited: the socket, and its
-/// peer if the connection is made already, as it is over loopback.
+/// Begins to connect a new TCP socket that does not block and is not inherited. Returns the socket,
+/// and its peer if the connection is established already, as it is over loopback.
 pub(crate) fn begin_connect(to: SocketAddr) -> io::Result<(OwnedFd, Option<Address>)> {
     let class = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new_raw(Domain::for_address(to), class, Some(Protocol::TCP))?;
@@ -111,7 +111,8 @@ pub(crate) fn begin_connect(to: SocketAddr) -> io::Result<(OwnedFd, Option<Addre
     Ok((socket.into(), peer))
 }
 
-/// Whether connect(2) goes on: also after EINTR, and where Python raises `BlockingIOError`.
+/// Whether connect(2) continues after `error`: also after EINTR, and where Python raises
+/// `BlockingIOError`.
 fn is_under_way(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -119,12 +120,12 @@ fn is_under_way(error: &io::Error) -> bool {
     )
 }
 
-/// What an error of accept(2) means for the listener.
+/// The meaning of an error of accept(2) for the listener.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum AcceptError {
     /// No connection waits.
     Nothing,
-    /// The peer went away before it was accepted.
+    /// The peer closed the connection before it was accepted.
     Aborted,
     /// No descriptors or no memory; the connection still waits.
     Exhausted,
@@ -133,7 +134,7 @@ pub(crate) enum AcceptError {
 }
 
 impl AcceptError {
-    /// Sorts `error`.
+    /// The meaning of `error`.
     pub(crate) fn of(error: &io::Error) -> Self {
         match error.raw_os_error() {
             Some(libc::EAGAIN) => Self::Nothing,

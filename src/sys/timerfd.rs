@@ -1,7 +1,7 @@
 //! `Timerfd`: a timer of the kernel that ends a poll on time.
 //!
-//! The thread that waits. It is never read: it is watched edge-triggered, and setting it again discards
-//! an expiry that was not reported.
+//! The thread that waits. The descriptor is never read: it is watched edge-triggered, and setting it
+//! again discards an expiry that was not reported.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -22,7 +22,7 @@ impl Timerfd {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Lets it expire once, `after` from now. Replaces what was set before.
+    /// Lets it expire once, after the time `after`. Replaces an earlier setting.
     pub(crate) fn arm(&self, after: libc::timespec) -> io::Result<()> {
         let once = libc::itimerspec {
             it_interval: libc::timespec {

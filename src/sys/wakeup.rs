@@ -10,11 +10,11 @@ use std::os::unix::net::UnixStream;
 
 use crate::sys::call::retried;
 
-/// Both ends; neither blocks.
+/// Both ends; neither of them blocks.
 pub(crate) struct SignalPipe {
-    /// What the loop polls and empties.
+    /// The loop polls and empties it.
     reader: UnixStream,
-    /// What CPython's signal handler writes to.
+    /// CPython's signal handler writes to it.
     writer: UnixStream,
 }
 
@@ -50,8 +50,8 @@ impl SignalPipe {
     }
 }
 
-/// Has the calling thread get no signal that is sent to the process: other threads get it, and a wait of
-/// theirs may have to end for it.
+/// Blocks all signals in the calling thread, so that other threads get those that are sent to the
+/// process: a signal may have to end a wait of such a thread.
 pub(crate) fn leave_signals_to_others() {
     let mut signals = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: there is room for a set of signals.

@@ -46,7 +46,7 @@ impl Below {
         }
     }
 
-    /// Whether a write that is delayed now is asked for when the callback returns.
+    /// Whether a write may be delayed: `flush` is called when the current callback returns.
     pub(crate) fn delays(&self, py: Python<'_>) -> bool {
         match self {
             Self::Stream(stream) => StreamTransport::delays(stream.bind(py)),
@@ -54,7 +54,7 @@ impl Below {
         }
     }
 
-    /// The delayed write is on its way.
+    /// Tells it that the delayed write is being sent.
     #[inline]
     pub(crate) fn undelay(&self, py: Python<'_>) {
         if let Self::Stream(stream) = self {
@@ -63,13 +63,13 @@ impl Below {
         }
     }
 
-    /// Whether it makes no difference to it how many writes something comes in.
+    /// Whether its behaviour does not depend on into how many writes the data is divided.
     #[inline]
     pub(crate) fn takes_parts(&self) -> bool {
         matches!(self, Self::Stream(_))
     }
 
-    /// Whether what is written to it goes nowhere.
+    /// Whether it drops what is written to it.
     #[inline]
     pub(crate) fn is_lost(&self, py: Python<'_>) -> bool {
         match self {
@@ -93,8 +93,8 @@ impl Below {
         }
     }
 
-    /// Sends the records that `fill` puts into a room, if it can without an object in between.
-    /// False if `fill` may have more.
+    /// Sends the records that `fill` writes into a buffer, if it can do so without making an
+    /// object. False if `fill` may have more.
     #[inline]
     pub(crate) fn send_filled(
         &self,
@@ -107,14 +107,14 @@ impl Below {
         }
     }
 
-    /// Stops what comes in.
+    /// Stops receiving.
     pub(crate) fn pause_reading(&self, py: Python<'_>) -> PyResult<()> {
         self.object(py)
             .call_method0(name!(py, pause_reading))
             .map(drop)
     }
 
-    /// Lets it come in again.
+    /// Receives again.
     pub(crate) fn resume_reading(&self, py: Python<'_>) -> PyResult<()> {
         self.object(py)
             .call_method0(name!(py, resume_reading))
@@ -131,8 +131,8 @@ impl Below {
             Self::Other(other) => {
                 let other = other.bind(py);
                 let name = name!(py, _force_close);
-                // What asyncio asks of every transport that can carry TLS; a foreign one may have
-                // no more than the documented methods.
+                // asyncio calls this method of every transport that can carry TLS, but a foreign
+                // one may have only the documented methods.
                 match other.getattr_opt(name)? {
                     Some(force_close) => force_close.call1((reason,)).map(drop),
                     None => other.call_method0(name!(py, abort)).map(drop),

@@ -1,8 +1,8 @@
 //! What the transport below calls: natively if it is a stream transport of ours, else as methods of
 //! a `BufferedProtocol`.
 //!
-//! Loop thread only. The class claims to be `asyncio.BufferedProtocol`, so that any transport can carry
-//! TLS, another TLS connection too.
+//! Loop thread only. `__class__` is `asyncio.BufferedProtocol`, so that any transport can carry TLS, even
+//! another TLS connection.
 
 use std::collections::VecDeque;
 
@@ -18,13 +18,13 @@ use crate::py::data::window::Window;
 use crate::py::stdlib::asyncio;
 use crate::tls::engine::Engine;
 use crate::tls::session::{
-    Details, Input, Output, Phase, State, Timeouts, TlsProtocol, TlsTransport, Told, Work,
+    AppPhase, Details, Input, Output, Phase, State, Timeouts, TlsProtocol, TlsTransport, Work,
 };
 use crate::transport::flow::Marks;
 use crate::transport::native_protocol::{NativeClass, NativeProtocol};
 use crate::transport::protocol::Kind;
 
-/// What a transport that is not ours receives into, in bytes.
+/// The size of the buffer into which a transport that is not ours receives, in bytes.
 const SPACE: usize = 64 * 1024;
 /// asyncio's `FLOW_CONTROL_HIGH_WATER_SSL_READ`.
 pub(crate) const READ_MARKS: Marks = Marks {
@@ -90,10 +90,10 @@ impl TlsProtocol {
     ) -> PyResult<PyClassInitializer<Self>> {
         let state = State {
             phase: Phase::Unwrapped,
-            told: if call_connection_made {
-                Told::Init
+            app_phase: if call_connection_made {
+                AppPhase::Init
             } else {
-                Told::Made
+                AppPhase::Made
             },
             below: None,
             kind: Kind::of(&protocol)?,
@@ -159,7 +159,8 @@ impl TlsProtocol {
         Self::start_handshake(this, transport)
     }
 
-    /// The transport below is lost; exc is its exception or None, and the program is told later.
+    /// The transport below is lost; exc is its exception or None. The program's connection_lost()
+    /// is queued.
     #[pyo3(name = "connection_lost")]
     fn py_connection_lost(this: &Bound<'_, Self>, exc: &Bound<'_, PyAny>) -> PyResult<()> {
         Self::connection_lost(this, exc)
@@ -206,20 +207,21 @@ impl TlsProtocol {
         Self::go_on(this)
     }
 
-    /// The peer of the transport below has ended. True keeps that open: something is not read yet.
+    /// The peer of the transport below has ended its side. True keeps that transport open, because
+    /// something is not read yet.
     #[pyo3(name = "eof_received")]
     fn py_eof_received(this: &Bound<'_, Self>) -> PyResult<Option<bool>> {
         Ok(Self::eof_received(this)?.then_some(true))
     }
 
-    /// The transport below has enough: encrypt no more until resume_writing(). Raises nothing.
+    /// The transport below asks to pause: encrypt no more until resume_writing(). Raises nothing.
     #[pyo3(name = "pause_writing")]
     fn py_pause_writing(&self, py: Python<'_>) {
         self.pause_writing(py);
     }
 
-    /// The transport below takes more: encrypt what waits. Raises what the program's protocol lets
-    /// leave the loop.
+    /// The transport below takes more: encrypt what waits. Raises an exception of the program's
+    /// protocol if it leaves the loop.
     #[pyo3(name = "resume_writing")]
     fn py_resume_writing(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::resume_writing(this)

@@ -1,9 +1,9 @@
-//! The end of a session: `close_notify` on either side, a cut connection, `abort`, errors.
+//! The end of a session: `close_notify` of either side, a lost connection, `abort`, errors.
 //!
 //! Loop thread only. As in asyncio, what the peer sent before our `close_notify` is still delivered
 //! after `close()`, and `eof_received` is called when the peer's `close_notify` has answered ours.
 
-use pyo3::exceptions::{PyBaseException, PyException, PyOSError, PyRuntimeError};
+use pyo3::exceptions::{PyException, PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -11,16 +11,16 @@ use crate::error::leaves_the_loop;
 use crate::event_loop::{about, note_about};
 use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
-use crate::py::value::{self, Text};
-use crate::tls::session::{Phase, TlsProtocol, Told, Work};
+use crate::py::value::Text;
+use crate::tls::session::{AppPhase, Phase, TlsProtocol, Work};
 use crate::tls::write::Share;
-use crate::transport::protocol::report;
+use crate::transport::protocol::{Parties, log_error};
 
 impl TlsProtocol {
     /// `transport.close()`: sends `close_notify` after everything that was written.
     ///
     /// # Errors
-    /// What leaves the loop, and `TypeError` for a time-out that is not a number.
+    /// An exception that leaves the loop, and `TypeError` for a time-out that is not a number.
     pub(crate) fn start_shutdown(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -32,7 +32,7 @@ impl TlsProtocol {
                 if !given_up {
                     return Ok(());
                 }
-                // The peer has ended, and the program will not read what it sent before.
+                // The peer has ended its side, and the program will not read what it sent before.
                 let written = Self::encrypt(this, Share::Everything);
                 Self::contain(this, written, "Fatal error on SSL protocol")?;
                 Self::send_close_notify(this)
@@ -79,7 +79,7 @@ impl TlsProtocol {
         Ok(())
     }
 
-    /// Ends the shutdown's time-out.
+    /// Cancels the shutdown's time-out.
     pub(crate) fn cancel_shutdown_timer(&self, py: Python<'_>) -> PyResult<()> {
         let timer = self.state.with(py, |state| state.shutdown_timer.take());
         match timer {
@@ -88,7 +88,7 @@ impl TlsProtocol {
         }
     }
 
-    /// The shutdown's time-out.
+    /// Called when the shutdown's time-out is over.
     pub(crate) fn check_shutdown_timeout(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -102,8 +102,8 @@ impl TlsProtocol {
         }
     }
 
-    /// Reads what has come, encrypts what was written, and goes on to `close_notify`, unless the
-    /// program has paused before it has read everything that the peer sent before its end.
+    /// Reads what was received, encrypts what was written, and sends `close_notify`, unless the
+    /// program has paused reading before it has got everything that the peer sent before its end.
     pub(crate) fn do_flush(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -116,8 +116,8 @@ impl TlsProtocol {
         Self::send_close_notify(this)
     }
 
-    /// Whether the peer has ended, and the program has paused or its buffer was full before it has
-    /// read everything: the session is flushed when it reads on, or closes.
+    /// Whether the peer has ended its side, and the program has paused, or its buffer was full,
+    /// before it has read everything. The session is flushed when it continues to read, or closes.
     fn waits_for_reader(&self, py: Python<'_>) -> bool {
         let waits = self.state.with(py, |state| {
             let input = &state.input;
@@ -142,7 +142,7 @@ impl TlsProtocol {
         known || foreign()
     }
 
-    /// From flushing to the shutdown, behind what is being encrypted.
+    /// Continues from flushing to the shutdown, after what is being encrypted.
     pub(crate) fn send_close_notify(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -159,11 +159,11 @@ impl TlsProtocol {
             return Ok(());
         }
         Self::do_shutdown(this)?;
-        // The peer's may have come while the program had paused.
+        // The peer's may have come while the program had paused reading.
         Self::go_on(this)
     }
 
-    /// Sends `close_notify`, or looks whether the peer's has come.
+    /// Sends `close_notify`, or checks whether the peer's has come.
     pub(crate) fn do_shutdown(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -190,8 +190,8 @@ impl TlsProtocol {
         }
     }
 
-    /// Both sides have sent `close_notify`. The time-out goes on: what the transport below still has to
-    /// send may never be taken.
+    /// Both sides have sent `close_notify`. The time-out continues, because the peer may never take
+    /// what the transport below still has to send.
     fn shutdown_complete(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -220,7 +220,7 @@ impl TlsProtocol {
         }
     }
 
-    /// The peer of the transport below has ended its side. True keeps ours open: there is still
+    /// The peer of the transport below has ended its side. True keeps ours open, because there is
     /// something that the program has not read.
     pub(crate) fn eof_received(this: &Bound<'_, Self>) -> PyResult<bool> {
         let py = this.py();
@@ -252,15 +252,15 @@ impl TlsProtocol {
                     state.input.paused
                 });
                 if paused {
-                    // Nothing can be written any more, so what was is not held back for a callback
-                    // that would ask for more.
+                    // Nothing can be written any more, so the whole backlog is encrypted now and
+                    // not only the part that the transport below would take.
                     Self::encrypt(this, Share::Everything)?;
                     return Ok(true);
                 }
                 return Self::read_to_end(this);
             }
             Phase::Flushing => {
-                // A transport below that was paused and resumed meets its end once more.
+                // A transport below that was paused and resumed reports its end once more.
                 Self::encrypt(this, Share::Everything)?;
                 if session.waits_for_reader(py) {
                     return Ok(true);
@@ -273,8 +273,8 @@ impl TlsProtocol {
         Ok(false)
     }
 
-    /// The peer has ended: flushes the session, once a protocol of small buffers has read what came
-    /// before. Until then what it writes is sent. True as long as it reads.
+    /// After the peer's end: flushes the session as soon as a protocol with small buffers has read
+    /// what came before. What the protocol writes until then is sent. True as long as it reads.
     pub(crate) fn read_to_end(this: &Bound<'_, Self>) -> PyResult<bool> {
         let py = this.py();
         let session = this.get();
@@ -306,21 +306,18 @@ impl TlsProtocol {
     /// Tells the program that the peer has ended, once.
     pub(crate) fn call_eof_received(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
-        let tells = this.get().state.with(py, |state| {
-            let tells = state.told == Told::Made;
-            if tells {
-                state.told = Told::Eof;
+        let first = this.get().state.with(py, |state| {
+            let first = state.app_phase == AppPhase::Made;
+            if first {
+                state.app_phase = AppPhase::Eof;
             }
-            tells
+            first
         });
-        let app = if tells { this.get().app(py) } else { None };
+        let app = if first { this.get().app(py) } else { None };
         let Some(app) = app else {
             return Ok(());
         };
-        let kept = Self::tell(this, &app, name!(py, eof_received))
-            .call0()
-            .and_then(|answer| answer.is_truthy());
-        match kept {
+        match Self::tell(this, &app, name!(py, eof_received)).ask() {
             Ok(true) => {
                 let text = "returning true from eof_received() has no effect when using ssl";
                 asyncio::logger(py)?.call_method1(name!(py, warning), (Text(text),))?;
@@ -344,10 +341,10 @@ impl TlsProtocol {
         let session = this.get();
         session.mark_closed(py);
         let about = Self::about_loss(this)?;
-        let (app, tells, dropped) = session.state.with(py, |state| {
-            let tells =
-                state.phase != Phase::DoHandshake && matches!(state.told, Told::Made | Told::Eof);
-            state.told = Told::Lost;
+        let (app, first, dropped) = session.state.with(py, |state| {
+            let first = state.phase != Phase::DoHandshake
+                && matches!(state.app_phase, AppPhase::Made | AppPhase::Eof);
+            state.app_phase = AppPhase::Lost;
             state.phase = Phase::Unwrapped;
             state.output.lost = state.output.lost.saturating_add(1);
             let dropped = (
@@ -356,7 +353,7 @@ impl TlsProtocol {
                 state.transport.take(),
                 state.space.take(),
             );
-            (state.app.take(), tells, dropped)
+            (state.app.take(), first, dropped)
         });
         session.drop_input(py);
         if let Some(transport) = &dropped.2 {
@@ -365,10 +362,10 @@ impl TlsProtocol {
         drop(dropped);
         session.forget_outgoing(py)?;
         let queued = match app {
-            Some(app) if tells => {
-                let told = app.bind(py).getattr(name!(py, connection_lost))?;
+            Some(app) if first => {
+                let lost = app.bind(py).getattr(name!(py, connection_lost))?;
                 let event_loop = session.event_loop.bind(py);
-                let handle = event_loop.call_method1(name!(py, call_soon), (told, reason));
+                let handle = event_loop.call_method1(name!(py, call_soon), (lost, reason));
                 handle.map(|handle| {
                     if let Some(about) = about {
                         note_about(&handle, about);
@@ -383,9 +380,10 @@ impl TlsProtocol {
         queued.and(woken).and(cancelled)
     }
 
-    /// What the last callback is about. Its transport does not know the peer any more when it runs.
-    /// `None` while calls are not observed, and for an upgrade that failed before it had a transport:
-    /// one made for the report would warn that the program has not closed it.
+    /// The transport, the protocol and the peer of the last callback: when it runs, the transport
+    /// no longer knows the peer. `None` while calls are not observed, and for an upgrade that
+    /// failed before it had a transport: one made for the report would warn that the program has
+    /// not closed it.
     fn about_loss<'py>(this: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyTuple>>> {
         let py = this.py();
         let session = this.get();
@@ -403,7 +401,7 @@ impl TlsProtocol {
         about(transport.as_any(), &app, peer.ok()).map(Some)
     }
 
-    /// Ends the connection if `result` is an `Exception`; anything above that goes on.
+    /// Ends the connection if `result` is an `Exception`; other exceptions are passed on.
     ///
     /// # Errors
     /// An exception that is not an `Exception`, and what the exception handler raises.
@@ -427,39 +425,24 @@ impl TlsProtocol {
     pub(crate) fn fatal_error(this: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
-        let value = error.value(py);
         let below = session.below(py);
         if let Some(below) = &below {
-            below.force_close(py, Some(value.clone().into_any().unbind()))?;
+            let reason = error.value(py).clone().into_any().unbind();
+            below.force_close(py, Some(reason))?;
         }
+        let event_loop = session.event_loop.bind(py);
         if error.is_instance_of::<PyOSError>(py) {
-            return session.log_error(this, value, message);
+            return log_error(event_loop, this.as_any(), message, &error);
         }
         if error.matches(py, asyncio::cancelled_error(py)?)? {
             return Ok(());
         }
         let transport = below.map_or_else(|| py.None().into_bound(py), |below| below.object(py));
-        let event_loop = session.event_loop.bind(py);
-        report(event_loop, message, &error, &transport, Some(this.as_any()))
-    }
-
-    fn log_error(
-        &self,
-        this: &Bound<'_, Self>,
-        error: &Bound<'_, PyBaseException>,
-        message: &str,
-    ) -> PyResult<()> {
-        let py = this.py();
-        if !self.event_loop.bind(py).get().is_debug() {
-            return Ok(());
-        }
-        let keywords = value::dict(py)?;
-        keywords.set_item(name!(py, exc_info), error)?;
-        asyncio::logger(py)?.call_method(
-            name!(py, debug),
-            (Text("%r: %s"), this, Text(message)),
-            Some(&keywords),
-        )?;
-        Ok(())
+        let parties = Parties {
+            event_loop,
+            transport: &transport,
+            protocol: Some(this.as_any()),
+        };
+        parties.report(message, &error)
     }
 }

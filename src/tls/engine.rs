@@ -6,7 +6,6 @@
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyMemoryView};
 
 use crate::py::calling::call;
@@ -15,30 +14,8 @@ use crate::py::data::buffer;
 use crate::py::data::window::Window;
 use crate::py::stdlib::asyncio;
 use crate::py::stdlib::ssl::{self, Direct};
-use crate::py::value::{self, Text};
+use crate::py::value;
 use crate::sys::openssl::functions::{Answer, OpenSsl};
-
-/// Declares functions that look a method of a class of `_ssl` up once and return it.
-macro_rules! methods {
-    ($($name:ident = $class:literal . $method:literal;)*) => {$(
-        #[inline]
-        fn $name(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-            static METHOD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-            let method = METHOD.get_or_try_init(py, || {
-                let class = py.import(Text("_ssl"))?.getattr(Text($class))?;
-                Ok::<_, PyErr>(class.getattr(Text($method))?.unbind())
-            })?;
-            Ok(method.bind(py))
-        }
-    )*};
-}
-
-methods! {
-    memory_read = "MemoryBIO"."read";
-    memory_write = "MemoryBIO"."write";
-    socket_read = "_SSLSocket"."read";
-    socket_write = "_SSLSocket"."write";
-}
 
 /// The OpenSSL side of a connection.
 pub(crate) struct Engine {
@@ -50,22 +27,23 @@ pub(crate) struct Engine {
     object: Py<PyAny>,
     /// How they are called.
     way: Way,
-    /// Whose queue of errors OpenSSL looks into, if it can be asked to forget them.
+    /// The OpenSSL whose queue of errors is cleared before calls, if its functions were found.
     openssl: Option<&'static OpenSsl>,
 }
 
-/// How a connection's objects are called.
+/// The way in which a connection's objects are called.
 enum Way {
-    /// Data goes to the `SSL` and the `BIO`s within them; what is refused there goes to the methods
-    /// of the `_SSLSocket` within the `SSLObject`, which raise.
+    /// Data is passed directly to the `SSL` and the `BIO`s within them. If that fails, the methods
+    /// of the `_SSLSocket` within the `SSLObject` are called, which raise.
     Direct(Direct, Py<PyAny>),
-    /// By the methods of that `_SSLSocket` and of `MemoryBIO`.
+    /// The methods of that `_SSLSocket` and of `MemoryBIO` are called.
     Methods(Py<PyAny>),
-    /// By the methods that the objects themselves have: one is of another class than those of `ssl`.
+    /// The objects' own methods are called, because one of the objects is of another class than
+    /// those of `ssl`.
     Foreign,
 }
 
-/// Where decrypted bytes go.
+/// The place for decrypted bytes.
 pub(crate) enum Room<'a, 'py> {
     /// Into a window of ours.
     Window(&'a Bound<'py, Window>),
@@ -73,15 +51,15 @@ pub(crate) enum Room<'a, 'py> {
     Buffer(&'a Bound<'py, PyAny>),
 }
 
-/// What a read came to.
+/// The result of a read.
 pub(crate) enum Read {
-    /// So many bytes.
+    /// This many bytes.
     Data(usize),
     /// There is nothing yet.
     Nothing,
     /// The peer's close_notify.
     CloseNotify,
-    /// Nothing was asked for: the program has taken its buffer away.
+    /// Nothing was read, because the program has emptied its buffer.
     NoRoom,
 }
 
@@ -110,7 +88,7 @@ fn part<'py>(buffer: &Bound<'py, PyAny>, from: usize, to: usize) -> PyResult<Bou
 }
 
 impl Engine {
-    /// Takes `object`, which `wrap_bio` made of the other two.
+    /// An engine for `object`, which `wrap_bio` made of the other two.
     ///
     /// # Errors
     /// What looking into `object` raises.
@@ -166,7 +144,7 @@ impl Engine {
         matches!(self.way, Way::Foreign)
     }
 
-    /// What calls OpenSSL directly, if that can be done.
+    /// The direct calls of OpenSSL, if they are possible.
     #[inline]
     pub(crate) fn direct(&self) -> Option<&Direct> {
         match &self.way {
@@ -175,7 +153,7 @@ impl Engine {
         }
     }
 
-    /// What reads and writes by methods.
+    /// The object whose methods read and write.
     fn inner<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
         match &self.way {
             Way::Direct(_, inner) | Way::Methods(inner) => inner.bind(py),
@@ -202,7 +180,7 @@ impl Engine {
         self.feed_object(window.as_any())
     }
 
-    /// Gives OpenSSL what the peer sent before.
+    /// Gives OpenSSL data that the peer sent earlier.
     pub(crate) fn feed_held(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
         match self.direct() {
             Some(direct) if direct.session.feed(data) => Ok(()),
@@ -216,11 +194,11 @@ impl Engine {
         if self.is_foreign() {
             call::method1(incoming, name!(py, write), data).map(drop)
         } else {
-            call::function2(memory_write(py)?, incoming, data).map(drop)
+            call::function2(asyncio::memory_bio_write(py)?, incoming, data).map(drop)
         }
     }
 
-    /// How many bytes of what the peer sent OpenSSL has not read yet.
+    /// How many bytes from the peer OpenSSL has not read yet.
     #[inline]
     pub(crate) fn incoming_pending(&self, py: Python<'_>) -> PyResult<usize> {
         match self.direct() {
@@ -238,8 +216,8 @@ impl Engine {
         }
     }
 
-    /// Before each call that may fail: what other code has left in the queue is not an error
-    /// of this connection.
+    /// Clears the queue of errors, before each call that may fail: errors that other code has left
+    /// there do not belong to this connection.
     #[inline]
     pub(crate) fn forget_errors(&self) {
         if let Some(openssl) = self.openssl {
@@ -266,17 +244,17 @@ impl Engine {
                 Some(Answer::Done(count)) => return Ok(Read::Data(count)),
                 Some(Answer::Again) => return Ok(Read::Nothing),
                 Some(Answer::CloseNotify) => return Ok(Read::CloseNotify),
-                // The method raises, with what is in the queue now.
+                // The method raises, with the errors that are in the queue now.
                 Some(Answer::Refused) | None => {}
             }
         }
         let size = value::count(py, to.saturating_sub(from))?;
         let room = room.part(from, to)?;
         let inner = self.inner(py);
-        let read = call::function3(socket_read(py)?, inner, size.as_any(), &room);
+        let read = call::function3(asyncio::ssl_socket_read(py)?, inner, size.as_any(), &room);
         match read {
             Ok(count) => match count.extract()? {
-                // A read of nothing gives 0 too.
+                // A read into an empty buffer returns 0 too.
                 0 if buffer::writable_size(&room) == Some(0) => Ok(Read::NoRoom),
                 0 => Ok(Read::CloseNotify),
                 count => Ok(Read::Data(count)),
@@ -293,8 +271,8 @@ impl Engine {
         }
     }
 
-    /// Encrypts the part of `data` from `from` to `to`; how much of it, or `None` if the peer has
-    /// to say something first.
+    /// Encrypts the part of `data` from `from` to `to`. Returns how many bytes of it were
+    /// encrypted, or `None` if OpenSSL has to wait for the peer.
     #[inline]
     pub(crate) fn write(
         &self,
@@ -334,18 +312,18 @@ impl Engine {
 
     fn write_object(&self, data: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
         let py = data.py();
-        match call::function2(socket_write(py)?, self.inner(py), data) {
+        match call::function2(asyncio::ssl_socket_write(py)?, self.inner(py), data) {
             Ok(count) => count.extract().map(Some),
             Err(error) => again(py, error).map(|()| None),
         }
     }
 
-    /// Nothing may happen for long: gives back what memory it can. A `MemoryBIO` never shrinks by
+    /// Frees memory that is not needed while the connection is idle. A `MemoryBIO` never shrinks by
     /// itself.
     #[inline]
-    pub(crate) fn rest(&self) {
+    pub(crate) fn shrink_buffers(&self) {
         if let Some(direct) = self.direct() {
-            direct.session.rest();
+            direct.session.shrink_buffers();
         }
     }
 
@@ -355,11 +333,11 @@ impl Engine {
         if let Some(direct) = self.direct() {
             return direct.take_outgoing(py);
         }
-        let taken = call::function1(memory_read(py)?, self.outgoing.bind(py))?;
+        let taken = call::function1(asyncio::memory_bio_read(py)?, self.outgoing.bind(py))?;
         Ok(taken.cast_into::<PyBytes>()?)
     }
 
-    /// Goes on with the handshake. True when it is done.
+    /// Continues the handshake. True when it is done.
     pub(crate) fn handshake(&self, py: Python<'_>) -> PyResult<bool> {
         self.forget_errors();
         match call::method0(self.object.bind(py), name!(py, do_handshake)) {
@@ -368,7 +346,7 @@ impl Engine {
         }
     }
 
-    /// Sends `close_notify`, or goes on waiting for the peer's. True when it has come.
+    /// Sends `close_notify`, or continues to wait for the peer's. True when it has come.
     pub(crate) fn unwrap_session(&self, py: Python<'_>) -> PyResult<bool> {
         self.forget_errors();
         match call::method0(self.object.bind(py), name!(py, unwrap)) {
@@ -393,7 +371,7 @@ impl Engine {
     }
 }
 
-/// What OpenSSL's answer to a write comes to; an error if the method is to raise.
+/// Converts OpenSSL's answer to a write; an error if the method is to raise.
 #[inline]
 fn written(answer: Answer) -> Result<Option<usize>, ()> {
     match answer {
@@ -407,7 +385,7 @@ fn pending(memory: &Bound<'_, PyAny>) -> PyResult<usize> {
     memory.getattr(name!(memory.py(), pending))?.extract()
 }
 
-/// Ok if `error` only says that OpenSSL wants more.
+/// Ok if `error` only says that OpenSSL has to wait for the peer.
 #[cold]
 pub(crate) fn again(py: Python<'_>, error: PyErr) -> PyResult<()> {
     let wants = error.matches(py, asyncio::ssl_want_read_error(py)?)?

@@ -1,5 +1,5 @@
-//! Flow control of a TLS connection, in both directions: when the program pauses and goes on writing,
-//! and when the transport below pauses and goes on reading.
+//! Flow control of a TLS connection, in both directions: when the program pauses and resumes writing,
+//! and when the transport below pauses and resumes reading.
 //!
 //! Loop thread only.
 
@@ -9,7 +9,7 @@ use crate::py::value::shown;
 use crate::tls::read::SLICE;
 use crate::tls::session::{Phase, TlsProtocol};
 use crate::tls::write::Share;
-use crate::transport::protocol::report;
+use crate::transport::protocol::Parties;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -17,7 +17,7 @@ use pyo3::types::PyString;
 const SMALL_MARK: usize = 4 * SLICE;
 
 impl TlsProtocol {
-    /// Tells the program's protocol to pause or to go on: asyncio's `_control_app_writing`.
+    /// Tells the program's protocol to pause or to resume: asyncio's `_control_app_writing`.
     pub(crate) fn control_app(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -47,7 +47,7 @@ impl TlsProtocol {
         }
     }
 
-    /// Calls the protocol; what it raises is reported and goes no further.
+    /// Calls the protocol; an exception is reported and not passed on.
     fn tell_flow(this: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -62,15 +62,12 @@ impl TlsProtocol {
         }
         let transport =
             Self::transport(this)?.map_or_else(|| py.None().into_bound(py), Bound::into_any);
-        let event_loop = session.event_loop.bind(py);
-        let message = format!("protocol.{}() failed", shown(name));
-        report(
-            event_loop,
-            &message,
-            &error,
-            &transport,
-            Some(this.as_any()),
-        )
+        let parties = Parties {
+            event_loop: session.event_loop.bind(py),
+            transport: &transport,
+            protocol: Some(this.as_any()),
+        };
+        parties.report(&format!("protocol.{}() failed", shown(name)), &error)
     }
 
     /// The transport below asks to pause.
@@ -87,7 +84,7 @@ impl TlsProtocol {
             let output = &mut state.output;
             output.below_paused = false;
             let encrypts = matches!(state.phase, Phase::Wrapped | Phase::Flushing);
-            // What a foreign object has not taken waits for the peer.
+            // A foreign object that has not taken the data waits for the peer.
             let encrypts = encrypts && !foreign;
             let encrypts = encrypts && !output.backlog.is_empty();
             (encrypts, encrypts && output.handed > 0)
@@ -100,7 +97,8 @@ impl TlsProtocol {
         Self::contain(this, result, "Fatal error on SSL protocol")
     }
 
-    /// The transport below has sent what asyncio would have given to it, unless it paused again.
+    /// Called when the transport below has sent what asyncio would have given to it, unless it has
+    /// paused again.
     fn resumed_below(this: &Bound<'_, Self>, encrypts: bool) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -121,11 +119,11 @@ impl TlsProtocol {
         Self::process_outgoing(this)
     }
 
-    /// Pauses the transport below when too much waits to be read, and lets it go on again.
+    /// Pauses the transport below when too much waits to be read, and resumes it later.
     pub(crate) fn control_below(&self, py: Python<'_>) -> PyResult<()> {
         let (counts, marks, stopped) = self.state.with(py, |state| {
             let input = &state.input;
-            // After the end nothing comes that could be stopped.
+            // After the peer's end nothing more is received.
             let counts = input.below_paused
                 || !input.ended
                     && (!input.held.is_empty()
@@ -137,7 +135,7 @@ impl TlsProtocol {
             return Ok(());
         };
         let size = self.received_size(py)?;
-        // At a mark of 0 it would be paused and never resumed.
+        // With a mark of 0 it would be paused and never resumed.
         let stops = !stopped && size > 0 && size >= marks.high;
         let resumes = stopped && size <= marks.low;
         if !stops && !resumes {

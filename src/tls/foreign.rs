@@ -1,7 +1,7 @@
 //! Connections with an `SSLObject`, or a `MemoryBIO`, of a program's own class: asyncio's calls.
 //!
 //! Loop thread only. What these objects return is not used as a length or an index. A count stays a
-//! Python object: it is compared and added as Python does it, and goes on to the protocol unchanged.
+//! Python object: it is compared and added as Python does it, and passed to the protocol unchanged.
 //! These objects may keep the buffers that they are given, so they get the protocol's own buffer and
 //! copies, never memory that connections share.
 
@@ -29,13 +29,13 @@ const MOST: usize = 256 * 1024;
 /// program wrote; before, it read `bytes` and wrote `memoryview`s.
 const READS_INTO_BUFFERS: (u8, u8) = (3, 11);
 
-/// Whether this Python's asyncio does so.
+/// Whether asyncio of this Python version does so.
 fn reads_into_buffers(py: Python<'_>) -> bool {
     py.version_info() >= READS_INTO_BUFFERS
 }
 
 impl Engine {
-    /// `read(size)`, or `read(size, buffer)`; `None` if the peer has to say something first.
+    /// `read(size)`, or `read(size, buffer)`; `None` if the object has to wait for the peer.
     fn read_foreign<'py>(
         &self,
         size: &Bound<'py, PyAny>,
@@ -54,7 +54,7 @@ impl Engine {
         }
     }
 
-    /// `write(data)`; `None` if the peer has to say something first.
+    /// `write(data)`; `None` if the object has to wait for the peer.
     fn write_foreign<'py>(&self, data: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = data.py();
         self.forget_errors();
@@ -87,10 +87,10 @@ impl TlsProtocol {
         Self::do_handshake(this)
     }
 
-    /// Gives the object everything that was received, and goes on: asyncio's `buffer_updated`.
+    /// Gives the object everything that was received, and continues: asyncio's `buffer_updated`.
     ///
     /// # Errors
-    /// What the transport below has to end the connection with.
+    /// Errors for which the transport below has to end the connection.
     pub(crate) fn go_on_foreign(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -104,13 +104,13 @@ impl TlsProtocol {
         }
     }
 
-    /// True if there was anything.
+    /// Gives the object everything that was received. True if there was anything.
     fn feed_all(&self, py: Python<'_>) -> PyResult<bool> {
         let mut fed = false;
         while self.feed_next(py)? {
             fed = true;
         }
-        // What is in the memory is not ours to count.
+        // The content of the object's own memory is not counted.
         self.state
             .with(py, |state| state.input.records = Records::default());
         Ok(fed)
@@ -131,7 +131,7 @@ impl TlsProtocol {
         Ok(())
     }
 
-    /// True at the peer's `close_notify`.
+    /// Reads into objects that the object makes. True at the peer's `close_notify`.
     fn read_foreign_copied(this: &Bound<'_, Self>) -> PyResult<bool> {
         let py = this.py();
         let session = this.get();
@@ -178,7 +178,7 @@ impl TlsProtocol {
         Self::tell(this, app, received).call1(data).map(drop)
     }
 
-    /// True at the peer's `close_notify`.
+    /// Reads into the protocol's buffers. True at the peer's `close_notify`.
     fn read_foreign_buffered(this: &Bound<'_, Self>) -> PyResult<bool> {
         let py = this.py();
         let session = this.get();
@@ -204,7 +204,7 @@ impl TlsProtocol {
             };
             if !count.gt(&zero)? {
                 let ended = !count.is_truthy()?;
-                // A read of nothing gives 0 too: the program has taken its buffer away.
+                // A read into an empty buffer returns 0 too: the program has emptied it.
                 if ended && room.len()? == 0 {
                     Self::read_on(this)?;
                     break Ok(false);
@@ -233,7 +233,8 @@ impl TlsProtocol {
         ended
     }
 
-    /// Writes what the program wrote, whatever the transport below takes: asyncio's `_do_write`.
+    /// Writes what the program wrote, even if the transport below has paused: asyncio's
+    /// `_do_write`.
     pub(crate) fn write_foreign(&self, py: Python<'_>) -> PyResult<()> {
         while let Some(data) = self.state.with(py, |state| {
             let (chunk, _) = state.output.backlog.first()?;
@@ -299,7 +300,7 @@ fn from<'py>(start: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     call::function2(py.get_type::<PySlice>().as_any(), start, &none)
 }
 
-/// Ok if `error` only says that the object wants more, by the rules of this Python's asyncio.
+/// Ok if `error` only says that the object has to wait, by the rules of this Python's asyncio.
 #[cold]
 fn foreign_again(py: Python<'_>, error: PyErr) -> PyResult<()> {
     if reads_into_buffers(py) || !error.matches(py, asyncio::ssl_want_write_error(py)?)? {

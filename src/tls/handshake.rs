@@ -14,10 +14,10 @@ use crate::py::cell::LoopCell;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{Float, Text, shown};
 use crate::tls::below::Below;
-use crate::tls::session::{Negotiated, Phase, TlsProtocol, Told};
+use crate::tls::session::{AppPhase, Negotiated, Phase, TlsProtocol};
 
 impl TlsProtocol {
-    /// The transport below is there: asyncio's `connection_made`.
+    /// Begins the handshake over `transport`: asyncio's `connection_made`.
     ///
     /// # Errors
     /// What OpenSSL, the program's `connection_made` or a time-out that is not a number raises.
@@ -53,7 +53,7 @@ impl TlsProtocol {
             .state
             .with(py, |state| session.is_server && state.input.held.is_empty());
         if waits {
-            // It is the client who begins.
+            // The client begins the handshake.
             return Ok(());
         }
         if !session.is_server {
@@ -62,7 +62,7 @@ impl TlsProtocol {
         Self::go_on(this)
     }
 
-    /// The handshake's time-out.
+    /// Called when the handshake's time-out is over.
     pub(crate) fn check_handshake_timeout(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -77,10 +77,11 @@ impl TlsProtocol {
         Self::fatal_error(this, error, "Fatal error on transport")
     }
 
-    /// Goes on with the handshake.
+    /// Continues the handshake.
     ///
     /// # Errors
-    /// What the program's `connection_made` raises, and what OpenSSL raises that is not an `SSLError`.
+    /// What the program's `connection_made` raises, and what OpenSSL raises that is not an
+    /// `SSLError`.
     pub(crate) fn do_handshake(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         match this.get().engine.handshake(py) {
@@ -93,7 +94,7 @@ impl TlsProtocol {
         }
     }
 
-    /// The peer ended before the handshake was done.
+    /// Called when the peer has ended its side before the handshake was done.
     pub(crate) fn handshake_cut(this: &Bound<'_, Self>) -> PyResult<()> {
         let error = exception_of::<PyConnectionResetError>(this.py(), ());
         Self::handshake_complete(this, Some(error))
@@ -135,9 +136,9 @@ impl TlsProtocol {
             compression: call::method0(object, name!(py, compression))?.unbind(),
         };
         let (first, old) = session.state.with(py, |state| {
-            let first = state.told == Told::Init;
+            let first = state.app_phase == AppPhase::Init;
             if first {
-                state.told = Told::Made;
+                state.app_phase = AppPhase::Made;
             }
             (first, state.details.negotiated.replace(negotiated))
         });
@@ -165,7 +166,7 @@ impl TlsProtocol {
         session.wake_waiter(py, Some(&value))
     }
 
-    /// What `get_extra_info` knows of TLS by this name.
+    /// What `get_extra_info` returns for this name of TLS.
     pub(crate) fn detail<'py>(&self, py: Python<'py>, name: &str) -> Option<Bound<'py, PyAny>> {
         self.state.with(py, |state| {
             let details = &state.details;
@@ -205,7 +206,7 @@ impl TlsProtocol {
         }
     }
 
-    /// Wakes what waits for the handshake, with `error` if there is one.
+    /// Wakes the task that waits for the handshake, with `error` if there is one.
     pub(crate) fn wake_waiter(
         &self,
         py: Python<'_>,
@@ -224,15 +225,15 @@ impl TlsProtocol {
         Ok(())
     }
 
-    /// Ends both time-outs.
+    /// Cancels both time-outs.
     pub(crate) fn cancel_timers(&self, py: Python<'_>) -> PyResult<()> {
         self.cancel_handshake_timer(py)?;
         self.cancel_shutdown_timer(py)
     }
 }
 
-/// `cipher`, or the equal one of an earlier connection: nearly all agree on the same, and the tuple
-/// with its texts takes 200 bytes.
+/// `cipher`, or an equal tuple of an earlier connection: nearly all connections use the same
+/// cipher, and the tuple with its texts takes 200 bytes.
 fn shared_cipher(cipher: Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
     static LAST: LoopCell<Option<Py<PyAny>>> = LoopCell::new(None);
     let py = cipher.py();

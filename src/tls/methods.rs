@@ -19,7 +19,7 @@ use crate::py::data::bytes::Pinned;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Count, Text, shown};
 use crate::tls::callbacks::{READ_MARKS, WRITE_MARKS};
-use crate::tls::session::{Closed, Face, Phase, State, TlsProtocol, TlsTransport, Told};
+use crate::tls::session::{AppPhase, Closed, Face, Phase, State, TlsProtocol, TlsTransport};
 use crate::transport::flow::{counts, water_marks};
 use crate::transport::protocol::Kind;
 
@@ -28,8 +28,7 @@ impl TlsTransport {
     /// asyncio's class of TLS transports, so that `isinstance` holds without its storage: programs
     /// tell by it, and by its name, that a transport is encrypted.
     #[getter]
-    fn __class__(this: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        let py = this.py();
+    fn __class__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Ok(asyncio::tls_transport(py)?.clone().unbind())
     }
 
@@ -43,7 +42,7 @@ impl TlsTransport {
         };
         let mut chunks = Vec::new();
         if session.get().phase(this.py()).is_over() {
-            // It counts as a write, whatever it is.
+            // asyncio counts it as a write, whatever it is.
             return TlsProtocol::append(&session, chunks);
         }
         for item in list_of_data.try_iter()? {
@@ -91,7 +90,7 @@ impl TlsTransport {
         let lost = session
             .get()
             .state
-            .with(py, |state| state.told == Told::Lost);
+            .with(py, |state| state.app_phase == AppPhase::Lost);
         if lost {
             transport.let_go(py);
         }
@@ -357,7 +356,7 @@ impl TlsTransport {
 }
 
 impl TlsTransport {
-    /// What `look` sees in the session's state; `gone` if there is none any more.
+    /// The result of `look` for the session's state; `gone` if the session is released.
     fn ask<R>(&self, py: Python<'_>, gone: R, look: impl FnOnce(&mut State) -> R) -> R {
         match self.session(py) {
             Some(session) => session.get().state.with(py, look),
@@ -366,7 +365,7 @@ impl TlsTransport {
     }
 }
 
-/// A `bytes` of what a program wants to write, which it may change afterwards.
+/// A `bytes` of what a program writes, because the program may change its buffer afterwards.
 #[inline]
 fn held(data: &Bound<'_, PyAny>) -> PyResult<Pinned> {
     if let Ok(bytes) = data.cast_exact::<PyBytes>() {

@@ -4,7 +4,7 @@
 //! - `foreign`: the calls of objects of a class of the program
 //! - `flow`: flow control in both directions
 //! - `below`: the transport that carries the records
-//! - `session`: `TlsProtocol`, one connection, and `TlsTransport`, which the program sees of it
+//! - `session`: `TlsProtocol`, one connection, and `TlsTransport`, its transport for the program
 //! - `read`: from records to the protocol
 //! - `write`: from the protocol to records
 //! - `handshake`: the beginning
@@ -12,7 +12,7 @@
 //! - `callbacks`: what the transport below calls
 //! - `methods`: the methods that Python sees
 //!
-//! What happens, and in which order, is asyncio's `sslproto`; its names for states are kept.
+//! The order of events is that of asyncio's `sslproto`, and the states have its names.
 
 pub(crate) mod below;
 pub(crate) mod callbacks;

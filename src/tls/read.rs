@@ -1,7 +1,7 @@
 //! From records to the protocol.
 //!
-//! Loop thread only. OpenSSL is asked for data only when a whole record has come, which the headers
-//! tell, because an `SSLWantReadError` costs as much as decrypting a record. It is fed about a record
+//! Loop thread only. OpenSSL is asked for data only when a whole record has come, which the record headers
+//! show, because an `SSLWantReadError` costs as much as decrypting a record. It is fed about a record
 //! at a time, because a `MemoryBIO` never shrinks.
 
 use pyo3::exceptions::PyRuntimeError;
@@ -24,22 +24,22 @@ pub(super) const SLICE: usize = (1 << 14) + 256;
 /// The most that a record holds.
 const RECORD: usize = 1 << 14;
 
-/// From this size on what comes is decrypted straight into its final object.
+/// From this size on, data is decrypted directly into its final object.
 const LARGE: usize = 32 * 1024;
-/// What a native protocol that receives into buffers is given in one turn: what asyncio's takes.
+/// How much a native protocol that receives into buffers gets in one turn: as much as asyncio's.
 const MOST: usize = 256 * 1024;
-/// What is wrong with a buffer that has no room.
+/// The text of the error for a buffer without room.
 pub(crate) const EMPTY_BUFFER: &str = "get_buffer() returned an empty buffer";
 
 /// Why a read stopped.
 enum End {
     /// OpenSSL has no more for now.
     Nothing,
-    /// The room is used up.
+    /// The room is filled.
     Full,
     /// The peer's close_notify.
     CloseNotify,
-    /// The stream is broken.
+    /// The data cannot be decrypted.
     Failed(PyErr),
 }
 
@@ -47,7 +47,7 @@ impl TlsProtocol {
     /// The first `count` bytes of `window` were received: asyncio's `buffer_updated`.
     ///
     /// # Errors
-    /// What the transport below has to end the connection with.
+    /// Errors for which the transport below has to end the connection.
     pub(crate) fn received(
         this: &Bound<'_, Self>,
         window: &Bound<'_, Window>,
@@ -71,7 +71,7 @@ impl TlsProtocol {
         }
         let result = Self::go_on(this);
         if result.is_err() {
-            // The transport below ends the connection; what was written before is sent.
+            // The transport below ends the connection; a delayed write is sent before.
             Self::settle(this)?;
         }
         if session.hold(py)? {
@@ -80,7 +80,7 @@ impl TlsProtocol {
         result
     }
 
-    /// Keeps what the running callback has received and has not used. True if there is any.
+    /// Keeps what was received in this callback and was not used. True if there is any.
     ///
     /// # Errors
     /// `MemoryError`; a part of the stream is lost then.
@@ -102,11 +102,10 @@ impl TlsProtocol {
         kept.map(|()| left).map_err(|_| no_memory(py))
     }
 
-    /// Puts the first `most` bytes of `data` behind what was received.
+    /// Appends the first `most` bytes of `data` to what was received.
     ///
     /// # Errors
-    /// `TypeError` for what has no buffer, and
-    /// If there is no memory for them.
+    /// `TypeError` for what has no buffer, and `MemoryError`.
     pub(crate) fn keep(&self, data: &Bound<'_, PyAny>, most: usize) -> PyResult<()> {
         let py = data.py();
         let copy = |bytes: &[u8]| allocation::copied(&bytes[..most.min(bytes.len())]);
@@ -115,10 +114,10 @@ impl TlsProtocol {
         kept.map_err(|_| no_memory(py))
     }
 
-    /// Uses what was received in the way that the phase wants it.
+    /// Processes what was received, depending on the phase.
     ///
     /// # Errors
-    /// What the transport below has to end the connection with.
+    /// Errors for which the transport below has to end the connection.
     pub(crate) fn go_on(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -149,7 +148,7 @@ impl TlsProtocol {
         }
     }
 
-    /// Forgets what was received.
+    /// Drops what was received.
     pub(crate) fn drop_input(&self, py: Python<'_>) {
         let dropped = self.state.with(py, |state| {
             (
@@ -183,7 +182,7 @@ impl TlsProtocol {
             let held = &mut state.input.held;
             let piece: Vec<u8> = held.drain(..held.len().min(SLICE)).collect();
             if held.is_empty() {
-                // Gives its memory back.
+                // Frees its memory.
                 *held = std::collections::VecDeque::new();
             }
             state.input.records.feed(&piece);
@@ -198,7 +197,7 @@ impl TlsProtocol {
         }
     }
 
-    /// Whether the program takes data now.
+    /// Whether data is delivered to the program now.
     fn reads(&self, py: Python<'_>) -> bool {
         self.state.with(py, |state| {
             matches!(state.phase, Phase::Wrapped | Phase::Flushing)
@@ -207,7 +206,8 @@ impl TlsProtocol {
         })
     }
 
-    /// Delivers what can be decrypted, to a protocol with buffers one of them: asyncio's `_do_read`.
+    /// Delivers what can be decrypted; to a protocol with buffers, one buffer: asyncio's
+    /// `_do_read`.
     pub(crate) fn do_read(this: &Bound<'_, Self>) -> PyResult<()> {
         let result = Self::try_read(this);
         Self::contain(this, result, "Fatal error on SSL protocol")
@@ -228,7 +228,7 @@ impl TlsProtocol {
             let kind = session.state.with(py, |state| state.kind);
             match kind {
                 Kind::Native(class) if class.carries() => {
-                    // Its buffers are smaller than those of asyncio's.
+                    // A native protocol's buffers are smaller than those of asyncio's streams.
                     let mut delivered = 0;
                     while Self::read_buffered(this, &mut delivered, MOST)? {}
                 }
@@ -237,12 +237,12 @@ impl TlsProtocol {
             }
         }
         Self::flush_answers(this, reads)?;
-        session.engine.rest();
+        session.engine.shrink_buffers();
         session.control_below(py)
     }
 
-    /// Decrypts what there is, a little of it into the window that the loop's connections share, and
-    /// delivers it in one piece.
+    /// Decrypts what can be decrypted and delivers it in one piece. A small amount is decrypted
+    /// into the window that the loop's connections share.
     fn read_plain(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -262,7 +262,7 @@ impl TlsProtocol {
             (data.transpose()?, end)
         };
         if matches!(end, End::Full) {
-            // What OpenSSL decompresses may be more than what came.
+            // Decompression may have made more data than was received.
             Self::read_on(this)?;
         }
         if let (Some(data), Some(app)) = (data, session.app(py)) {
@@ -276,7 +276,7 @@ impl TlsProtocol {
         Self::after_read(this, end)
     }
 
-    /// More than what can be decrypted of what has come.
+    /// An upper limit of how many bytes can be decrypted from what was received.
     fn most_decrypted(&self, py: Python<'_>) -> PyResult<usize> {
         let (waiting, begun) = self.state.with(py, |state| {
             let input = &state.input;
@@ -291,9 +291,9 @@ impl TlsProtocol {
         Ok(waiting + fed)
     }
 
-    /// Decrypts into one buffer of the protocol, and counts that in `delivered`. True if there is
-    /// more and less than `most` was delivered; from then on the rest follows in the next turn, as
-    /// from asyncio, before what the protocol queues now.
+    /// Decrypts into one buffer of the protocol, and adds the size to `delivered`. True if there is
+    /// more and less than `most` was delivered. The rest is delivered in the next turn, as by
+    /// asyncio, before what the protocol queues now.
     fn read_buffered(this: &Bound<'_, Self>, delivered: &mut usize, most: usize) -> PyResult<bool> {
         let py = this.py();
         let session = this.get();
@@ -308,7 +308,7 @@ impl TlsProtocol {
         let hint = value::count(py, session.received_size(py)?)?;
         let space = Self::tell(this, &app, name!(py, get_buffer)).call1(hint.as_any())?;
         let items = space.len()?;
-        // The read refuses a buffer that is not writable.
+        // If the buffer is not writable, the read fails.
         let size = buffer::writable_size(&space).unwrap_or(items);
         if items == 0 || size == 0 {
             return Err(exception::<PyRuntimeError>(py, EMPTY_BUFFER));
@@ -328,7 +328,7 @@ impl TlsProtocol {
         Ok(full && *delivered < most && session.reads(py))
     }
 
-    /// What a read led to.
+    /// Continues after a read.
     fn after_read(this: &Bound<'_, Self>, end: End) -> PyResult<()> {
         match end {
             End::Nothing | End::Full => Ok(()),
@@ -340,7 +340,7 @@ impl TlsProtocol {
         }
     }
 
-    /// A buffer is full: delivery goes on in a callback of its own.
+    /// A buffer is full: a callback that is queued now delivers the rest.
     pub(crate) fn read_on(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let do_read = this.getattr(name!(py, _do_read))?;
@@ -362,8 +362,8 @@ impl TlsProtocol {
         Self::go_on_reading(this)
     }
 
-    /// Decrypts what has come into the `size` bytes of `room`, until less than `least` bytes are
-    /// left. What failed comes after what was decrypted before.
+    /// Decrypts into the `size` bytes of `room`, until less than `least` bytes are free. An error
+    /// is returned after the data that was decrypted before it.
     fn decrypt(
         &self,
         py: Python<'_>,
@@ -388,7 +388,7 @@ impl TlsProtocol {
                 Ok(Read::NoRoom) => break End::Full,
                 Ok(Read::Data(count)) => {
                     filled += count;
-                    // A buffer may have become smaller than it said.
+                    // A buffer may have become smaller meanwhile.
                     let full = filled == size || matches!(room, Room::Buffer(_));
                     if let Err(error) = self.note_read(py, full) {
                         break End::Failed(error);
@@ -414,7 +414,8 @@ impl TlsProtocol {
             .with(py, |state| state.input.records.is_readable())
     }
 
-    /// After a read that brought data: is there more, in OpenSSL or behind it?
+    /// After a read that returned data: checks whether there is more, in OpenSSL or not given to it
+    /// yet.
     #[inline]
     fn note_read(&self, py: Python<'_>, full: bool) -> PyResult<()> {
         let leftover = full && self.engine.decrypted(py)? > 0;
@@ -435,8 +436,9 @@ impl TlsProtocol {
         Ok(())
     }
 
-    /// How much was received and is not decrypted: `get_read_buffer_size()`. What has come of a
-    /// record does not count while the program waits for the rest: OpenSSL would have taken it.
+    /// How much was received and is not decrypted: `get_read_buffer_size()`. The received part of
+    /// an incomplete record does not count while the program waits for the rest, because asyncio's
+    /// OpenSSL would have taken it.
     pub(crate) fn received_size(&self, py: Python<'_>) -> PyResult<usize> {
         let (waiting, begun) = self.state.with(py, |state| {
             let input = &state.input;
@@ -449,7 +451,7 @@ impl TlsProtocol {
         Ok(pending.saturating_sub(begun).saturating_add(waiting))
     }
 
-    /// `transport.resume_reading()`: delivery goes on in a callback of its own.
+    /// `transport.resume_reading()`: queues a callback that delivers what waits.
     pub(crate) fn resume_reading(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let resumes = this.get().state.with(py, |state| {

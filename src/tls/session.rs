@@ -1,5 +1,5 @@
 //! `TlsProtocol`: one TLS connection between a program's protocol and the transport below, and
-//! `TlsTransport`: what the program's protocol writes to.
+//! `TlsTransport`: the transport that the program's protocol writes to.
 //!
 //! Loop thread only. As in asyncio, the two refer to each other until the connection is lost; after that
 //! only the transport refers to the session.
@@ -27,7 +27,7 @@ use crate::transport::flow::Marks;
 use crate::transport::native_protocol::NativeProtocol;
 use crate::transport::protocol::Kind;
 
-/// Where the session stands: asyncio's `SSLProtocolState`.
+/// The state of the session: asyncio's `SSLProtocolState`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Phase {
     /// Not begun, or over.
@@ -36,9 +36,9 @@ pub(crate) enum Phase {
     DoHandshake,
     /// Data goes both ways.
     Wrapped,
-    /// `close()` was called or the peer ended; what was written is being encrypted.
+    /// `close()` was called or the peer has ended its side; what was written is being encrypted.
     Flushing,
-    /// Our close_notify is out, the peer's has not come.
+    /// Our `close_notify` is sent; the peer's has not come.
     Shutdown,
 }
 
@@ -50,22 +50,22 @@ impl Phase {
     }
 }
 
-/// What the program's protocol has been told: asyncio's `AppProtocolState`.
+/// The last call of the program's protocol: asyncio's `AppProtocolState`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// Nothing.
+pub(crate) enum AppPhase {
+    /// None.
     Init,
     /// `connection_made`.
     Made,
     /// `eof_received`.
     Eof,
-    /// `connection_lost`, or nothing any more.
+    /// `connection_lost`, or no call may follow.
     Lost,
 }
 
 /// Received bytes in a window, of which those before `at` were fed to OpenSSL.
 pub(crate) struct Received {
-    /// The room that they are in, which other connections use too.
+    /// The window that holds them; other connections use it too.
     pub(crate) window: Py<Window>,
     /// Where the bytes that were not fed begin.
     pub(crate) at: usize,
@@ -75,26 +75,26 @@ pub(crate) struct Received {
 
 /// The reading side.
 pub(crate) struct Input {
-    /// What the callback that runs now has received.
+    /// What was received in the current callback.
     pub(crate) now: Option<Received>,
-    /// What came while nothing read it.
+    /// Data that came while the program did not read.
     pub(crate) held: VecDeque<u8>,
-    /// Follows what was fed to OpenSSL, and knows whether it holds a whole record.
+    /// Follows the data that OpenSSL was given, and knows whether that contains a whole record.
     pub(crate) records: Records,
     /// The program called `pause_reading`.
     pub(crate) paused: bool,
-    /// How many callbacks are queued that read on.
+    /// How many callbacks are queued that continue to read.
     pub(crate) queued_reads: u32,
     /// The transport below was paused.
     pub(crate) below_paused: bool,
     /// When the transport below is paused and resumed.
     pub(crate) marks: Marks,
-    /// The transport below has seen the peer's end.
+    /// The transport below has received the peer's end.
     pub(crate) ended: bool,
 }
 
 impl Input {
-    /// Puts `bytes` behind what came while nothing read it.
+    /// Appends `bytes` to the data that came while the program did not read.
     pub(crate) fn keep(&mut self, bytes: &[u8]) -> Result<(), TryReserveError> {
         self.held.try_reserve(bytes.len())?;
         self.held.extend(bytes);
@@ -110,7 +110,7 @@ pub(crate) enum Work {
     /// It is the head of a response, and is encrypted with its body or when the callback that runs
     /// now returns.
     Delayed,
-    /// It is being encrypted: Python code that this runs only adds to it.
+    /// It is being encrypted. Python code that runs meanwhile may only append to it.
     Encrypting,
 }
 
@@ -122,11 +122,11 @@ pub(crate) struct Output {
     pub(crate) handed: usize,
     /// How many records asyncio would have made of the rest.
     pub(crate) records: usize,
-    /// How much longer a record is than what it holds, once one was made.
+    /// By how much a record is longer than its content; known after the first one.
     pub(crate) overhead: Option<usize>,
     /// What is to be done with the backlog.
     pub(crate) work: Work,
-    /// `close_notify` waits for what is being encrypted.
+    /// `close_notify` has to be sent after what is being encrypted.
     pub(crate) close_notify: bool,
     /// The transport below asked to pause.
     pub(crate) below_paused: bool,
@@ -134,12 +134,12 @@ pub(crate) struct Output {
     pub(crate) paused: bool,
     /// When the program's protocol is asked to pause and to resume.
     pub(crate) marks: Marks,
-    /// Writes after the end, for the warning.
+    /// How many writes came after the end, for the warning.
     pub(crate) lost: u32,
 }
 
 impl Output {
-    /// How long what is not handed over is, as records if asyncio would have made them.
+    /// The size of what is not handed over, as records if asyncio would have made records of it.
     #[inline]
     pub(crate) fn waiting(&self) -> usize {
         match self.backlog.size() - self.handed {
@@ -148,7 +148,7 @@ impl Output {
         }
     }
 
-    /// Everything counts as handed over.
+    /// Counts everything as handed over.
     #[inline]
     pub(crate) fn hand_all(&mut self) {
         self.handed = self.backlog.size();
@@ -162,7 +162,7 @@ impl Output {
     }
 }
 
-/// What `get_extra_info` knows of TLS.
+/// What `get_extra_info` returns for the names of TLS.
 pub(crate) struct Details {
     /// The `ssl.SSLContext` that the connection was made with.
     pub(crate) sslcontext: Py<PyAny>,
@@ -170,7 +170,7 @@ pub(crate) struct Details {
     pub(crate) negotiated: Option<Negotiated>,
 }
 
-/// What the handshake came to, each as Python shows it.
+/// The result of the handshake, as Python objects.
 pub(crate) struct Negotiated {
     /// `getpeercert()`.
     pub(crate) peercert: Py<PyAny>,
@@ -190,15 +190,15 @@ pub(crate) struct Timeouts {
 
 /// The parts of a session that change.
 pub(crate) struct State {
-    /// Where the session stands.
+    /// The state of the session.
     pub(crate) phase: Phase,
-    /// What the program's protocol has been told.
-    pub(crate) told: Told,
+    /// The last call of the program's protocol.
+    pub(crate) app_phase: AppPhase,
     /// `None` before `connection_made` and after `connection_lost`.
     pub(crate) below: Option<Below>,
     /// The program's protocol; `None` when the connection is lost, unless the program sets another.
     pub(crate) app: Option<Py<PyAny>>,
-    /// How that protocol wants to receive.
+    /// The methods by which that protocol receives.
     pub(crate) kind: Kind,
     /// The program's transport, until the connection is lost.
     pub(crate) transport: Option<Py<TlsTransport>>,
@@ -210,13 +210,13 @@ pub(crate) struct State {
     pub(crate) shutdown_timer: Option<Py<PyAny>>,
     /// When the handshake began, in debug mode.
     pub(crate) began: Option<f64>,
-    /// What `get_extra_info` knows of TLS.
+    /// What `get_extra_info` returns for the names of TLS.
     pub(crate) details: Details,
     /// The reading side.
     pub(crate) input: Input,
     /// The writing side.
     pub(crate) output: Output,
-    /// What a transport below that is not ours receives into.
+    /// The buffer into which a transport below that is not ours receives.
     pub(crate) space: Option<Py<PyAny>>,
 }
 
@@ -236,7 +236,7 @@ pub(crate) struct TlsProtocol {
 }
 
 impl TlsProtocol {
-    /// Where the session stands.
+    /// The state of the session.
     #[inline]
     pub(crate) fn phase(&self, py: Python<'_>) -> Phase {
         self.state.with(py, |state| state.phase)
@@ -260,13 +260,13 @@ impl TlsProtocol {
     /// The program's transport, which is made when first asked for; `None` once it is lost.
     ///
     /// # Errors
-    /// No memory.
+    /// `MemoryError`.
     pub(crate) fn transport<'py>(
         this: &Bound<'py, Self>,
     ) -> PyResult<Option<Bound<'py, TlsTransport>>> {
         let py = this.py();
         let known = this.get().state.with(py, |state| {
-            let gone = state.told == Told::Lost || state.app.is_none();
+            let gone = state.app_phase == AppPhase::Lost || state.app.is_none();
             let known = state.transport.as_ref().map(|it| it.clone_ref(py));
             (known, gone)
         });
@@ -299,7 +299,7 @@ impl TlsProtocol {
         }
     }
 
-    /// Notes that the transport is closed: `__del__` warns no more.
+    /// Marks the transport as closed, so that `__del__` does not warn.
     pub(crate) fn mark_closed(&self, py: Python<'_>) {
         let transport = self.state.with(py, |state| {
             state.transport.as_ref().map(|it| it.clone_ref(py))
@@ -333,7 +333,7 @@ impl TlsProtocol {
         visited.unwrap_or(Ok(()))
     }
 
-    /// Lets go of what can be part of a cycle.
+    /// Releases what can be part of a cycle.
     pub(crate) fn clear(&self, py: Python<'_>) {
         let cleared = self.state.with(py, |state| {
             (
@@ -354,21 +354,21 @@ impl TlsProtocol {
 pub(crate) enum Closed {
     Never,
     Once,
-    /// Once more by the program: it has no more questions once the connection is lost.
+    /// Once more, by the program: it needs nothing more of a lost connection.
     Again,
 }
 
 /// The parts of a transport that change.
 pub(crate) struct Face {
-    /// `None` when the connection is lost and the program has closed the transport again, as in
-    /// asyncio: a transport that is not used any more keeps nothing of the session alive.
+    /// `None` once the connection is lost and the program has closed the transport again, as in
+    /// asyncio: such a transport keeps nothing of the session alive.
     pub(crate) session: Option<Py<TlsProtocol>>,
     /// How often it was closed.
     pub(crate) closed: Closed,
 }
 
 impl Face {
-    /// Notes that the transport is closed. True if it was not.
+    /// Marks the transport as closed. True if it was not.
     pub(crate) fn close(&mut self) -> bool {
         let first = self.closed == Closed::Never;
         if first {
@@ -378,7 +378,7 @@ impl Face {
     }
 }
 
-/// What a program writes to: the face of a TLS connection.
+/// The transport that a program writes to.
 #[pyclass(frozen, dict, weakref, module = "ferroloop._native")]
 pub(crate) struct TlsTransport {
     /// The parts that change.
@@ -404,7 +404,8 @@ impl TlsTransport {
         })
     }
 
-    /// Lets go of the session if the connection is lost and the program has closed the transport again.
+    /// Releases the session if the connection is lost and the program has closed the transport
+    /// again.
     pub(crate) fn let_go(&self, py: Python<'_>) {
         let session = self.face.with(py, |face| {
             if face.closed == Closed::Again {
@@ -428,7 +429,8 @@ impl Finalized for TlsTransport {
         closed == Some(Closed::Never)
     }
 
-    /// A connection that was not closed: warns as asyncio's does. The transport below closes it.
+    /// `__del__` of a connection that was not closed: warns as asyncio's does. The transport below
+    /// closes it.
     fn finalize(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         if !this.get().face.with(py, Face::close) {

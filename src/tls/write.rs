@@ -1,8 +1,8 @@
-//! From the protocol to records: encrypting, what the transport below does not take, flow control.
+//! From the protocol to records: encrypting, queueing, flow control.
 //!
 //! Loop thread only. What is written is encrypted and sent at once, except for the head of a response
-//! (`transport/stream/write.rs`). What waits for the transport below waits unencrypted, because a
-//! `MemoryBIO` never shrinks; only the end of the connection encrypts everything. What asyncio would
+//! (`transport/stream/write.rs`). Data that waits for the transport below is not encrypted yet,
+//! because a `MemoryBIO` never shrinks; only at the end of the connection everything is encrypted. What asyncio would
 //! have given to that transport by now is counted in `Output::handed`.
 
 use std::collections::TryReserveError;
@@ -24,16 +24,17 @@ use crate::transport::chunk::Finished;
 
 /// The most that a record holds.
 const RECORD: usize = 1 << 14;
-/// The last bytes that count as handed over follow at once, paused or not: more than the transport
-/// below takes before it pauses, so that it goes on when asyncio's would.
+/// If no more bytes than these are handed over and not encrypted, they are encrypted at once,
+/// paused or not. That is more than the transport below takes before it pauses, so it resumes when
+/// asyncio's would.
 const LAST: usize = 128 * 1024;
 
 /// How much of the backlog is encrypted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Share {
-    /// What counts as handed over, as long as the transport below takes it.
+    /// What is handed over, as long as the transport below takes it.
     Handed,
-    /// What is there, as long as the transport below takes it.
+    /// Everything, as long as the transport below takes it.
     Accepted,
     /// Everything.
     Everything,
@@ -42,12 +43,12 @@ pub(crate) enum Share {
 /// What `append` does next.
 enum Next {
     Nothing,
-    /// It is the head of a response, and waits for its body.
+    /// Delay it: it is the head of a response, and waits for its body.
     Delay,
-    /// It goes with the head that waits for it.
+    /// Encrypt it together with the delayed head.
     Join,
     Flush,
-    /// The transport below takes nothing.
+    /// Only control the flow: the transport below takes nothing.
     Control,
     Warn,
 }
@@ -69,7 +70,7 @@ impl TlsProtocol {
     ) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
-        // What is refused is released outside the borrow.
+        // Chunks that are not queued are released outside the borrow.
         let mut chunks = Some(chunks);
         let next = session.state.with(py, |state| state.append(&mut chunks));
         match next.map_err(|_| no_memory(py))? {
@@ -116,7 +117,7 @@ impl TlsProtocol {
             return Ok(());
         }
         let result = Self::encrypt(this, Share::Accepted);
-        this.get().engine.rest();
+        this.get().engine.shrink_buffers();
         Self::contain(this, result, "Fatal error on SSL protocol")
     }
 
@@ -129,8 +130,8 @@ impl TlsProtocol {
         if delayed { Self::flush(this) } else { Ok(()) }
     }
 
-    /// What OpenSSL answers by itself, and what could not be written before; `read` if the program
-    /// was reading.
+    /// Sends what OpenSSL itself answers, and what could not be written before. `read` says whether
+    /// the program was reading.
     pub(crate) fn flush_answers(this: &Bound<'_, Self>, read: bool) -> PyResult<()> {
         let py = this.py();
         let session = this.get();
@@ -148,7 +149,7 @@ impl TlsProtocol {
             return Self::process_outgoing(this);
         }
         if read {
-            // asyncio asks after each read; without a mark the program is told something.
+            // asyncio checks after each read. With a mark of 0 that has an effect.
             return Self::control_app(this);
         }
         Ok(())
@@ -188,7 +189,7 @@ impl TlsProtocol {
             Self::process_outgoing(this)?;
         }
         if close_notify {
-            // The program has closed the transport in between.
+            // The program has closed the transport meanwhile.
             Self::encrypt(this, Share::Everything)?;
             return Self::send_close_notify(this);
         }
@@ -196,7 +197,7 @@ impl TlsProtocol {
     }
 
     fn encrypt_pieces(&self, py: Python<'_>, share: Share) -> PyResult<()> {
-        // Each write counts at a transport that is not ours, so that it gets one, as from asyncio.
+        // A transport that is not ours gets one write for each of the program's, as from asyncio.
         let in_parts = self.state.with(py, |state| {
             state.below.as_ref().is_some_and(Below::takes_parts)
         });
@@ -212,7 +213,7 @@ impl TlsProtocol {
                 Piece::Joined => self.write_joined(py),
             };
             let Some(count) = written? else {
-                // OpenSSL wants to hear from the peer: asyncio's would have kept the rest.
+                // OpenSSL has to wait for the peer: asyncio's would have kept the rest.
                 self.state.with(py, |state| state.output.handed = 0);
                 return Ok(());
             };
@@ -244,7 +245,7 @@ impl TlsProtocol {
                 .for_each(|chunk| chunk.release(py));
             let hands_over = late || more && in_parts;
             if hands_over && !self.hand_over(py, late)? {
-                // The connection broke: the rest is not worth encrypting.
+                // The connection is broken, so the rest is not encrypted.
                 let dropped = self.state.with(py, |state| state.output.drop_backlog());
                 drop(dropped);
             }
@@ -280,8 +281,8 @@ impl TlsProtocol {
         written
     }
 
-    /// Writes the records that OpenSSL has made, unless the transport below asked to pause and they
-    /// are not `late`. False if that transport is lost.
+    /// Writes the records that OpenSSL has made, unless the transport below has asked to pause and
+    /// they are not `late`. False if that transport is lost.
     pub(super) fn hand_over(&self, py: Python<'_>, late: bool) -> PyResult<bool> {
         let below = self.state.with(py, |state| {
             let open = late || !state.output.below_paused;
@@ -308,7 +309,7 @@ impl TlsProtocol {
         Ok(!below.is_lost(py))
     }
 
-    /// Writes the records, and has the program pause or go on: asyncio's `_process_outgoing`.
+    /// Writes the records, and has the program pause or resume: asyncio's `_process_outgoing`.
     pub(crate) fn process_outgoing(this: &Bound<'_, Self>) -> PyResult<()> {
         this.get().hand_over(this.py(), false)?;
         Self::control_app(this)
@@ -337,7 +338,7 @@ impl State {
         let Some(chunks) = chunks.take() else {
             return Ok(Next::Nothing);
         };
-        // Without a mark the program is told at each write, even if nothing is left of it.
+        // With a mark of 0 the program is told at each write, even if nothing waits after it.
         let delays = self.phase == Phase::Wrapped
             && output.work == Work::Idle
             && output.marks.high > 0
@@ -363,8 +364,8 @@ impl State {
         })
     }
 
-    /// What is to be encrypted next. Whatever is there while the transport below takes it counts as
-    /// handed over, even if that transport pauses before it has got everything.
+    /// What to encrypt next. Everything that is queued while the transport below takes it counts as
+    /// handed over, even if that transport pauses before it has got all of it.
     #[inline]
     fn piece(&mut self, py: Python<'_>, share: Share) -> Option<Piece> {
         let output = &mut self.output;

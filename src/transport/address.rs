@@ -34,7 +34,8 @@ pub(crate) fn to_python<'py>(py: Python<'py>, address: &Address) -> PyResult<Bou
     }
 }
 
-/// `extra`, or a new dictionary, with what `sock` says of itself, where `get_extra_info` finds it.
+/// `extra`, or a new dictionary, with the names and addresses that `sock` itself gives, where
+/// `get_extra_info` finds them.
 pub(crate) fn described<'py>(
     extra: Option<Bound<'py, PyDict>>,
     sock: &Bound<'py, PyAny>,
@@ -48,7 +49,7 @@ pub(crate) fn described<'py>(
     // An OSError means that the address does not exist.
     let ask = |name: &Bound<'py, PyString>| match sock.call_method0(name) {
         Err(error) if error.is_instance_of::<PyOSError>(py) => Ok(py.None().into_bound(py)),
-        told => told,
+        result => result,
     };
     extra.set_item(name!(py, sockname), ask(name!(py, getsockname))?)?;
     if !extra.contains(name!(py, peername))? {

@@ -68,7 +68,7 @@ impl Data {
     /// Takes one item of what a user gave to `writelines`: any buffer.
     ///
     /// # Errors
-    /// `TypeError` with the text of `memoryview` if it is none.
+    /// `TypeError` with the text of `memoryview` if it is not a buffer.
     pub(crate) fn from_writelines(data: &Bound<'_, PyAny>) -> PyResult<Self> {
         match data.cast_exact::<PyBytes>() {
             Ok(bytes) => Ok(Self::Held(Pinned::new(bytes.clone()))),
@@ -104,7 +104,7 @@ impl Data {
 pub(crate) struct Finished<C>(Vec<C>);
 
 impl<C> Finished<C> {
-    /// None yet.
+    /// An empty list.
     pub(crate) const fn new() -> Self {
         Self(Vec::new())
     }
@@ -133,9 +133,9 @@ impl Finished<Data> {
     }
 }
 
-/// What one attempt to send came to.
+/// The result of one attempt to send.
 pub(crate) enum Sent {
-    /// Nothing is left.
+    /// Everything is sent.
     Everything,
     /// The kernel takes no more for now.
     Blocked,
@@ -185,7 +185,8 @@ fn refused(data: &Bound<'_, PyAny>) -> PyErr {
     }
 }
 
-/// What a name of a type that is not bytes-like is refused with.
+/// The text of the TypeError for data of a type that is not bytes-like, made from the name of the
+/// type.
 #[cold]
 pub(crate) fn not_bytes(name: &Bound<'_, PyString>) -> PyErr {
     let name_shown = shown(name);

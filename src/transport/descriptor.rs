@@ -18,16 +18,16 @@ use crate::sys::nonblocking::{self, Origin};
 
 /// A descriptor and its owner.
 pub(crate) enum Descriptor {
-    /// Ours alone.
+    /// The transport alone owns it.
     Owned(OwnedFd),
-    /// A Python socket's: closed through it.
+    /// A Python socket owns it: closed through that.
     Socket {
         /// The `socket.socket`.
         socket: Held,
         /// The `TransportSocket` that users get, once asked for.
         view: Option<Py<PyAny>>,
     },
-    /// Closed; what users may still ask for of the Python socket that owned it.
+    /// Closed, with the Python socket that owned it, for which users may still ask.
     Shut {
         /// The closed `socket.socket`.
         socket: Py<PyAny>,
@@ -39,7 +39,7 @@ pub(crate) enum Descriptor {
 }
 
 impl Descriptor {
-    /// That of a Python socket.
+    /// The descriptor of a Python socket.
     ///
     /// # Errors
     /// What `fileno()` raises, `ValueError` for a closed one.
@@ -53,7 +53,8 @@ impl Descriptor {
         Ok(Self::Socket { socket, view: None })
     }
 
-    /// The number for system calls, or -1: also once the program has closed the Python socket.
+    /// The number for system calls; -1 if it is closed, also by the program through the Python
+    /// socket.
     #[inline]
     pub(crate) fn number(&self, py: Python<'_>) -> RawFd {
         match self {
@@ -63,7 +64,7 @@ impl Descriptor {
         }
     }
 
-    /// The number that the loop knows it by, or -1.
+    /// The number under which the loop has registered it, or -1.
     #[inline]
     pub(crate) fn registered(&self) -> RawFd {
         match self {
@@ -82,7 +83,7 @@ impl Descriptor {
         }
     }
 
-    /// What is left of it once it is closed.
+    /// What replaces it once it is closed.
     pub(crate) fn remains(&self, py: Python<'_>) -> Self {
         match self {
             Self::Socket { view, .. } | Self::Shut { view, .. } => match self.socket() {
@@ -96,7 +97,8 @@ impl Descriptor {
         }
     }
 
-    /// A Python socket of `family` that is closed, as one that was asked for before would be.
+    /// A closed Python socket of `family`, for a program that asks for the socket after the
+    /// connection is lost.
     pub(crate) fn shut<'py>(py: Python<'py>, family: &Bound<'py, PyAny>) -> PyResult<Self> {
         let socket = asyncio::socket(py)?.call1((family,))?;
         socket.call_method0(name!(py, close))?;
@@ -162,9 +164,9 @@ impl Descriptor {
     }
 }
 
-/// What is known of what users get.
+/// What `view` finds in the place of the descriptor.
 enum Known {
-    /// Nothing is left to show.
+    /// Nothing that could be shown.
     Nothing,
     /// The number of a descriptor without a Python socket.
     Number(RawFd),
@@ -187,7 +189,7 @@ impl Descriptor {
         }
     }
 
-    /// Makes the Python socket of `candidate` the owner, if it is that of this descriptor.
+    /// Makes the Python socket of `candidate` the owner, if it was made for this descriptor.
     fn hand_over(&mut self, candidate: &Candidate<'_>) {
         *self = match std::mem::replace(self, Self::Closed) {
             Self::Owned(owned) => match candidate.take_over(owned) {
@@ -198,7 +200,8 @@ impl Descriptor {
         };
     }
 
-    /// Keeps the `view` of `socket`, unless there is one already or that socket is gone.
+    /// Keeps the `view` of `socket`, unless there is one already or that socket is no longer the
+    /// owner.
     fn keep_view(&mut self, socket: &Py<PyAny>, made: Py<PyAny>) -> Option<Py<PyAny>> {
         let same = self.socket().is_some_and(|own| own.is(socket));
         match self {
@@ -210,9 +213,9 @@ impl Descriptor {
     }
 }
 
-/// The `TransportSocket` for users of the descriptor that `place` finds in `state`; makes the Python
-/// socket if there is none. The descriptor stays in its place while Python code runs, which may
-/// write to the transport, close it or ask for the same.
+/// The `TransportSocket` for users of the descriptor that `place` finds in `state`; makes the
+/// Python socket if there is none. The descriptor stays in its place while Python code runs,
+/// because that may write to the transport, close it or ask for the same view.
 ///
 /// # Errors
 /// What `socket.socket` raises; the descriptor stays with its owner then.
@@ -233,7 +236,7 @@ pub(crate) fn view<'py, S>(
                         if same || !error.is_instance_of::<PyOSError>(py) {
                             return Err(error);
                         }
-                        // It was closed since.
+                        // It was closed meanwhile.
                     }
                 }
             }
@@ -246,7 +249,7 @@ pub(crate) fn view<'py, S>(
     }
 }
 
-/// What Python's sockets for the descriptor `number` are made with.
+/// Family, type and protocol of the Python socket for the descriptor `number`.
 fn kind(number: RawFd) -> PyResult<(i32, i32, i32)> {
     let origin = Origin::of(number).and_then(|it| Ok(it.for_python(nonblocking::proto(number)?)));
     origin.or_raise()

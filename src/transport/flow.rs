@@ -1,6 +1,6 @@
-//! `Flow` and `Buffers`: when a protocol is asked to stop writing, and when it may go on.
+//! `Flow` and `Buffers`: when a protocol is asked to stop writing, and when it may continue.
 //!
-//! Loop thread only. asyncio compares whatever it is given as a water mark, so marks may be
+//! Loop thread only. asyncio accepts as a water mark whatever can be compared, so marks may be
 //! fractions, infinite or larger than any buffer; they are kept as given, beside their values in bytes.
 
 use pyo3::exceptions::{PyOverflowError, PyValueError};
@@ -13,10 +13,10 @@ use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, shown};
 use crate::transport::endpoint::{Extends, Transport};
-use crate::transport::protocol::{Failure, report};
+use crate::transport::protocol::{Failure, Parties};
 
-/// The (low, high) marks as given, where `FlowControl` cannot tell them; plain numbers, which need
-/// no collector.
+/// The (low, high) marks as given, if `FlowControl` cannot represent them. They are plain numbers,
+/// which the collector need not see.
 pub(crate) type Given = Option<Box<(Py<PyAny>, Py<PyAny>)>>;
 
 /// The flow control of a transport that buffers what it writes.
@@ -50,7 +50,8 @@ pub(crate) trait Buffers: Extends {
         }
     }
 
-    /// Tells the protocol to go on if it was told to pause and no more than the low-water mark waits.
+    /// Tells the protocol to resume if it was told to pause and no more than the low-water mark
+    /// waits.
     #[inline]
     fn maybe_resume(this: &Bound<'_, Self>) -> PyResult<()> {
         if Self::with_flow(this, |flow, waiting| flow.control.resume_at(waiting)) {
@@ -60,7 +61,7 @@ pub(crate) trait Buffers: Extends {
         }
     }
 
-    /// Calls `protocol.name()`; what it raises is reported and goes no further.
+    /// Calls `protocol.name()`; an exception is reported and not passed on.
     fn tell_flow(this: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
         let py = this.py();
         let base = Self::base(this);
@@ -73,9 +74,12 @@ pub(crate) trait Buffers: Extends {
         match Failure::of(py, error) {
             Failure::Leaves(error) => Err(error),
             Failure::Stays(error) => {
-                let event_loop = base.get().event_loop().bind(py);
-                let message = format!("protocol.{}() failed", shown(name));
-                report(event_loop, &message, &error, this.as_any(), Some(&protocol))
+                let parties = Parties {
+                    event_loop: base.get().event_loop().bind(py),
+                    transport: this.as_any(),
+                    protocol: Some(&protocol),
+                };
+                parties.report(&format!("protocol.{}() failed", shown(name)), &error)
             }
         }
     }
@@ -101,11 +105,11 @@ pub(crate) trait Buffers: Extends {
     /// `transport.get_write_buffer_limits()`: the (low, high) water marks in bytes.
     fn limits<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
         let py = this.py();
-        let told = Self::with_flow(this, |flow, _| match flow.given.as_deref() {
+        let found = Self::with_flow(this, |flow, _| match flow.given.as_deref() {
             Some((low, high)) => Ok([low, high].map(|mark| mark.clone_ref(py).into_bound(py))),
             None => Err((flow.control.low, flow.control.high)),
         });
-        match told {
+        match found {
             Ok(marks) => value::tuple(py, &marks),
             Err((low, high)) => counts(py, low, high),
         }
@@ -121,8 +125,9 @@ pub(crate) struct Marks {
     pub(crate) low: usize,
 }
 
-/// The marks, and what `get_write_buffer_limits` gives back if it is not those two. What is not given
-/// follows from the other as in asyncio, and the high mark is `default` if neither is given.
+/// The marks in bytes, and, if `get_write_buffer_limits` has to return something else, the marks as
+/// given. A mark that is not given follows from the other as in asyncio, and the high mark is
+/// `default` if neither is given.
 ///
 /// # Errors
 /// `ValueError` with asyncio's text unless `high >= low >= 0`; what the arithmetic of these objects
@@ -169,22 +174,22 @@ pub(crate) fn water_marks<'py>(
     Ok((Marks { high, low }, given))
 }
 
-/// Two numbers as Python sees them.
+/// A tuple of two numbers.
 pub(crate) fn counts(py: Python<'_>, first: usize, second: usize) -> PyResult<Bound<'_, PyTuple>> {
     let first = value::count(py, first)?.into_any();
     value::tuple(py, &[first, value::count(py, second)?.into_any()])
 }
 
-/// An exact `int` that is no more than a buffer can be.
+/// The value of an exact `int` that fits into `usize`.
 fn plain(mark: &Bound<'_, PyAny>) -> Option<usize> {
     mark.cast_exact::<PyInt>().ok()?.extract().ok()
 }
 
-/// The most bytes that are not more than `mark`.
+/// `mark` rounded down to whole bytes.
 fn bytes(mark: &Bound<'_, PyAny>) -> PyResult<usize> {
     match asyncio::floor(mark.py())?.call1((mark,)) {
         Ok(whole) => Ok(whole.extract().unwrap_or(usize::MAX)),
-        // Infinite.
+        // Infinity.
         Err(error) if error.is_instance_of::<PyOverflowError>(mark.py()) => Ok(usize::MAX),
         Err(error) => Err(error),
     }

@@ -3,11 +3,11 @@
 //! - `address`: addresses as Python sees them
 //! - `chunk`: bytes that wait to be sent
 //! - `descriptor`: the owner of a descriptor
-//! - `endpoint`: what all transports keep and do
+//! - `endpoint`: the state and the behaviour that all transports share
 //! - `flow`: water marks, and when a protocol is asked to stop writing
 //! - `native_protocol`: protocols written in Rust, which stream transports call without Python
-//! - `protocol`: the calls that a protocol wants, and the reports when one raises
-//! - `transfer`: what waits while a file is sent
+//! - `protocol`: the kinds of protocols, and the reports of their exceptions
+//! - `transfer`: the futures that wait while a file is sent
 //! - `stream`: connections
 //! - `datagram`: datagram endpoints
 //! - `pipe`: the ends of pipes
@@ -32,10 +32,14 @@ use pyo3::prelude::*;
 
 use crate::py::calling::method::install as install_method;
 use crate::py::lifetime::finalizer;
+use crate::transport::endpoint::install_properties;
 
-/// Gives the transports their fast methods and their `__del__`. Call once, when the module is
-/// initialised.
+/// Gives the transports their shared attributes, their fast methods and their `__del__`. Call once, when
+/// the module is initialised.
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
+    install_properties::<stream::StreamTransport>(py)?;
+    install_properties::<datagram::DatagramTransport>(py)?;
+    install_properties::<pipe::PipeTransport>(py)?;
     finalizer::install::<stream::StreamTransport>(py)?;
     finalizer::install::<datagram::DatagramTransport>(py)?;
     finalizer::install::<pipe::ReadPipeTransport>(py)?;

@@ -10,7 +10,7 @@ use crate::py::calling::call;
 use crate::py::calling::names::name;
 use crate::py::data::window::Window;
 
-/// What a stream transport tells a native protocol.
+/// The calls that a native protocol gets from a stream transport.
 pub(crate) trait NativeClass: Sync {
     /// The first `count` bytes of `window` were received.
     fn received(
@@ -20,7 +20,7 @@ pub(crate) trait NativeClass: Sync {
         count: usize,
     ) -> PyResult<()>;
 
-    /// `data` was received, or decrypted, by something else than a window.
+    /// `data` was received or decrypted, and is not in a window.
     fn data_received(
         &self,
         protocol: &Bound<'_, PyAny>,
@@ -29,19 +29,18 @@ pub(crate) trait NativeClass: Sync {
         call::method1(protocol, name!(data.py(), data_received), data).map(drop)
     }
 
-    /// What the loop's exception handler is told if `received` raised.
+    /// The message for the loop's exception handler if `received` raised.
     fn receiving_failed(&self) -> &'static str {
         "Fatal error: protocol.data_received() call failed."
     }
 
-    /// Whether it carries another connection, such as one of TLS: it may have a delayed write then,
-    /// and is on other transports a `BufferedProtocol`.
+    /// Whether it carries another connection, as TLS does. It may have a delayed write then, and is
+    /// a `BufferedProtocol` on other transports.
     fn carries(&self) -> bool {
         false
     }
 
-    /// A write that a protocol which carries another connection has delayed is to be written to its
-    /// transport now.
+    /// Writes to the transport what a protocol that carries another connection has delayed.
     fn flush(&self, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
         Ok(())
     }
@@ -50,6 +49,7 @@ pub(crate) trait NativeClass: Sync {
 /// The base of native protocols.
 #[pyclass(frozen, subclass, module = "ferroloop._native")]
 pub(crate) struct NativeProtocol {
-    /// What it does; `None` for a class derived in Python, which is called as Python calls it.
+    /// Its implementation; `None` for a class derived in Python, whose methods are called as those
+    /// of any protocol.
     pub(crate) class: Option<&'static dyn NativeClass>,
 }

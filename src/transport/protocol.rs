@@ -1,4 +1,4 @@
-//! What a protocol is told, and what happens when it raises.
+//! The kinds of protocols, and the reports of their exceptions.
 //!
 //! Loop thread only. Methods are looked up at each call, so a program may replace
 //! them on the instance while the connection is open.
@@ -15,7 +15,7 @@ use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Text};
 use crate::transport::native_protocol::{NativeClass, NativeProtocol};
 
-/// How a protocol takes data.
+/// The methods by which a protocol receives data.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
     /// `data_received(bytes)`.
@@ -27,7 +27,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Whether it receives into buffers of its own where the transport is none that it knows.
+    /// Whether a transport that does not know native protocols has to receive into the protocol's
+    /// own buffers.
     #[inline]
     pub(crate) fn is_buffered(self) -> bool {
         match self {
@@ -73,28 +74,77 @@ impl Failure {
     }
 }
 
-/// Tells the loop's exception handler that something of a connection failed.
-#[cold]
-pub(crate) fn report(
-    event_loop: &Bound<'_, EventLoop>,
+/// The objects that the report of a failure names.
+pub(crate) struct Parties<'a, 'py> {
+    /// The loop, whose exception handler gets the report.
+    pub(crate) event_loop: &'a Bound<'py, EventLoop>,
+    /// The transport.
+    pub(crate) transport: &'a Bound<'py, PyAny>,
+    /// Its protocol.
+    pub(crate) protocol: Option<&'a Bound<'py, PyAny>>,
+}
+
+impl Parties<'_, '_> {
+    /// Tells the loop's exception handler that something of a connection failed.
+    #[cold]
+    pub(crate) fn report(&self, message: &str, error: &PyErr) -> PyResult<()> {
+        let py = self.event_loop.py();
+        let context = failure(py, message, error)?;
+        context.set_item(name!(py, transport), self.transport)?;
+        context.set_item(name!(py, protocol), self.protocol)?;
+        handle(self.event_loop, &context)
+    }
+
+    /// Reports an error that ends a connection as asyncio does: an `OSError` is only logged, and
+    /// only in debug mode; anything else is passed to the exception handler.
+    #[cold]
+    pub(crate) fn report_fatal(&self, message: &str, error: &PyErr) -> PyResult<()> {
+        if error.is_instance_of::<PyOSError>(self.event_loop.py()) {
+            log_error(self.event_loop, self.transport, message, error)
+        } else {
+            self.report(message, error)
+        }
+    }
+}
+
+/// The context for an exception handler: `message` and `error`.
+pub(crate) fn failure<'py>(
+    py: Python<'py>,
     message: &str,
     error: &PyErr,
-    transport: &Bound<'_, PyAny>,
-    protocol: Option<&Bound<'_, PyAny>>,
-) -> PyResult<()> {
-    let py = event_loop.py();
+) -> PyResult<Bound<'py, PyDict>> {
     let context = value::dict(py)?;
     context.set_item(name!(py, message), Text(message))?;
     context.set_item(name!(py, exception), error.value(py))?;
-    context.set_item(name!(py, transport), transport)?;
-    context.set_item(name!(py, protocol), protocol)?;
-    handle(event_loop, &context)
+    Ok(context)
 }
 
 /// `loop.call_exception_handler(context)`
-fn handle(event_loop: &Bound<'_, EventLoop>, context: &Bound<'_, PyDict>) -> PyResult<()> {
+pub(crate) fn handle(
+    event_loop: &Bound<'_, EventLoop>,
+    context: &Bound<'_, PyDict>,
+) -> PyResult<()> {
     let method = name!(event_loop.py(), call_exception_handler);
     call::method1(event_loop.as_any(), method, context).map(drop)
+}
+
+/// In debug mode, logs `error` of `object` with its traceback.
+#[cold]
+pub(crate) fn log_error(
+    event_loop: &Bound<'_, EventLoop>,
+    object: &Bound<'_, PyAny>,
+    message: &str,
+    error: &PyErr,
+) -> PyResult<()> {
+    let py = event_loop.py();
+    if !event_loop.get().is_debug() {
+        return Ok(());
+    }
+    let keywords = value::dict(py)?;
+    keywords.set_item(name!(py, exc_info), error.value(py))?;
+    let arguments = (Text("%r: %s"), object, Text(message));
+    asyncio::logger(py)?.call_method(name!(py, debug), arguments, Some(&keywords))?;
+    Ok(())
 }
 
 /// Tells the loop's exception handler that the internal step `step` failed, in the words that
@@ -113,36 +163,7 @@ pub(crate) fn report_step(
     if leaves_the_loop(py, &error) {
         return Err(error);
     }
-    let context = value::dict(py)?;
-    let message = format!("Exception in callback {step}()");
-    context.set_item(name!(py, message), Text(message))?;
-    context.set_item(name!(py, exception), error.into_value(py))?;
+    let context = failure(py, &format!("Exception in callback {step}()"), &error)?;
     context.set_item(name!(py, transport), transport)?;
     handle(event_loop, &context)
-}
-
-/// Reports what ends a connection as asyncio does: an `OSError` is only logged,
-/// and that in debug mode; anything else reaches the exception handler.
-#[cold]
-pub(crate) fn report_fatal(
-    event_loop: &Bound<'_, EventLoop>,
-    message: &str,
-    error: &PyErr,
-    transport: &Bound<'_, PyAny>,
-    protocol: Option<&Bound<'_, PyAny>>,
-) -> PyResult<()> {
-    let py = event_loop.py();
-    if !error.is_instance_of::<PyOSError>(py) {
-        return report(event_loop, message, error, transport, protocol);
-    }
-    if event_loop.get().is_debug() {
-        let keywords = value::dict(py)?;
-        keywords.set_item(name!(py, exc_info), error.value(py))?;
-        asyncio::logger(py)?.call_method(
-            name!(py, debug),
-            (Text("%r: %s"), transport, Text(message)),
-            Some(&keywords),
-        )?;
-    }
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! `Transfer`: what waits while a file is sent on a transport's descriptor.
+//! `Transfer`: the futures that wait while a file is sent on a transport's descriptor.
 //!
 //! Loop thread only. While a transfer exists, writes are refused, even if nothing waits for its end.
 

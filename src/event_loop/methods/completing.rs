@@ -15,7 +15,8 @@ use crate::py::stdlib::asyncio;
 use crate::py::value;
 
 impl EventLoop {
-    /// Runs until `future` (a coroutine becomes a task) is done; its result, or its exception.
+    /// Runs until `future` (a coroutine becomes a task) is done, and returns its result or raises
+    /// its exception.
     ///
     /// # Errors
     /// What a run refuses, what leaves the loop, `RuntimeError` if `stop()` came first.
@@ -25,8 +26,8 @@ impl EventLoop {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = this.py();
         if this.get().is_inherited() && ends_by_exit(py)? {
-            // A child that was forked in the middle of a run ends: what `asyncio.run` would do at
-            // the end of that run is its parent's business.
+            // This is a child that was forked during a run. What `asyncio.run` does at the end of
+            // that run is left to the parent.
             if asyncio::iscoroutine(py)?.call1((future,))?.is_truthy()? {
                 future.call_method0(name!(py, close))?;
             }
@@ -37,7 +38,7 @@ impl EventLoop {
         let is_new = !asyncio::isfuture(py)?.call1((future,))?.is_truthy()?;
         let task = Self::future_of(this, future)?;
         if is_new {
-            // The caller is told by an exception if the task does not finish.
+            // If the task does not finish, the caller gets an exception.
             asyncio::discard_destroyed_warning(&task)?;
         }
         let stop = asyncio::stop_when_done(py)?;
@@ -47,7 +48,7 @@ impl EventLoop {
         let removed = task.call_method1(name!(py, remove_done_callback), (stop,));
         if let Err(error) = run {
             if is_new || this.get().is_inherited() {
-                look_at(&task)?;
+                mark_retrieved(&task)?;
             }
             return Err(error);
         }
@@ -68,7 +69,7 @@ impl EventLoop {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = this.py();
         if coroutine::is_coroutine(future) {
-            // Nothing can come between the task's making and the run.
+            // No exception may come between making the task and the run.
             return this.call_method1(name!(py, create_task), (future,));
         }
         let keywords = value::dict(py)?;
@@ -84,8 +85,8 @@ fn ends_by_exit(py: Python<'_>) -> PyResult<bool> {
     Ok(error.is_instance_of::<PySystemExit>() || error.is_instance_of::<PyKeyboardInterrupt>())
 }
 
-/// Marks the exception of a task as seen: the caller has no way to the task.
-fn look_at(task: &Bound<'_, PyAny>) -> PyResult<()> {
+/// Marks the exception of a task as retrieved, because the caller cannot reach the task.
+fn mark_retrieved(task: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = task.py();
     if task.call_method0(name!(py, done))?.is_truthy()?
         && !task.call_method0(name!(py, cancelled))?.is_truthy()?

@@ -37,7 +37,7 @@ fast_method!(
         let py = arguments.py;
         let [name, value] = arguments.exactly("__setattr__", ["name", "value"])?;
         object::set_attribute(this.as_any(), &name, &value)?;
-        // Another class may have another `time`.
+        // Another class may have a `time` of its own.
         if name.eq(name!(py, time))? || name.eq(name!(py, __class__))? {
             this.get().own_clock.store(true, Ordering::Relaxed);
         }
@@ -119,7 +119,7 @@ impl EventLoop {
         self.insight.want(DEBUG, enabled);
     }
 
-    /// Have timers go by the `time` of the loop's class, if that is a program's.
+    /// Have timers use the `time` of the loop's class, if the program has defined it.
     fn _follow_time(this: &Bound<'_, Self>) -> PyResult<()> {
         Self::follow_class(this)
     }
@@ -129,8 +129,8 @@ impl EventLoop {
         Ok(Int(self.poller(py)?.number().into()))
     }
 
-    /// Have each turn wait by the `select` of a selector that watches `_poller_fd()`, or for `None`
-    /// by the loop's own means.
+    /// Have each turn wait by the `select` of a selector that watches `_poller_fd()`; with None,
+    /// wait directly.
     fn _wait_by(&self, py: Python<'_>, selector: Option<Py<PyAny>>) {
         self.own_wait.store(selector.is_some(), Ordering::Relaxed);
         let old = self
@@ -139,8 +139,8 @@ impl EventLoop {
         drop(old);
     }
 
-    /// Note that the process forks: a child may keep files open that this process closes, and what
-    /// was written is sent once, by this process.
+    /// Note that the process forks: a child may keep files open that this process closes, and this
+    /// process alone sends what was written.
     fn _note_fork(&self, py: Python<'_>) -> PyResult<()> {
         self.forked.store(true, Ordering::Relaxed);
         if self.thread.load(Ordering::Relaxed) == thread::ident() {
@@ -154,7 +154,7 @@ impl EventLoop {
         self.is_inherited()
     }
 
-    /// Give the loop up in a forked child: the parent's descriptors are closed here only.
+    /// Close a forked child's copies of the loop's descriptors, and make the loop unusable there.
     fn _abandon(&self, py: Python<'_>) {
         self.abandon(py);
     }
@@ -212,8 +212,9 @@ impl EventLoop {
         self.snapshot(py)
     }
 
-    /// Tell a monitor of calls that take `slow_after` seconds or more, count turns and delays, count calls
-    /// and seconds by name, show a watcher each step; None and False for what is not wanted.
+    /// Report calls that take `slow_after` seconds or more to a monitor, count turns and delays,
+    /// count calls and seconds by name, count each step for a watcher; None and False for what is
+    /// not wanted.
     fn _watch_calls(
         &self,
         py: Python<'_>,
@@ -250,7 +251,8 @@ impl EventLoop {
         self.hold_wakeup(py)
     }
 
-    /// Give the descriptor back that signals wrote to, unless a run or a handler needs this loop's.
+    /// Let signals write to the earlier descriptor again, unless a run or a handler needs this
+    /// loop's.
     fn _release_wakeup_fd(&self, py: Python<'_>) -> PyResult<()> {
         self.release_wakeup(py)
     }
@@ -344,30 +346,32 @@ impl EventLoop {
         this.get().drain_inbox(py)?;
         let core = &this.get().core;
         loop {
-            let (turn, bare) = core.with(py, |core| {
-                let bare = core.ready.bare();
-                let bare = bare.map(|(callback, flavour)| (callback.duplicate(py), flavour));
-                (core.turn, allocation::collected(bare))
+            let (turn, callbacks) = core.with(py, |core| {
+                let callbacks = core.ready.without_handle();
+                let callbacks =
+                    callbacks.map(|(callback, flavour)| (callback.duplicate(py), flavour));
+                (core.turn, allocation::collected(callbacks))
             });
-            let bare = bare.map_err(|_| no_memory(py))?;
-            if bare.is_empty() {
+            let callbacks = callbacks.map_err(|_| no_memory(py))?;
+            if callbacks.is_empty() {
                 break;
             }
-            let made = bare.into_iter().map(|(callback, flavour)| {
+            let made = callbacks.into_iter().map(|(callback, flavour)| {
                 Handle::remade(this.as_any(), callback, flavour).map(Bound::unbind)
             });
             let mut made = value::collected(py, made)?
                 .into_iter()
                 .collect::<PyResult<Vec<_>>>()?;
-            // Making them may have run the collector, and that the loop: then once more.
-            let dressed = core.with(py, |core| {
+            // Making them may have run the collector, which may have changed the queue: then this
+            // is repeated.
+            let replaced = core.with(py, |core| {
                 if core.turn == turn {
-                    core.ready.dress(&mut made)
+                    core.ready.give_handles(&mut made)
                 } else {
                     Ok(Vec::new())
                 }
             });
-            drop(dressed.map_err(|_| no_memory(py))?);
+            drop(replaced.map_err(|_| no_memory(py))?);
         }
         let handles = core.with(py, |core| {
             let handles = core.ready.handles();
@@ -397,10 +401,10 @@ impl EventLoop {
     }
 
     fn __clear__(&self) {
-        // Without an interpreter there is nothing to clear.
+        // Without an interpreter nothing has to be cleared.
         let _ = Python::try_attach(|py| {
             self.close(py);
-            // A closed loop may have been given something since.
+            // Something may have been queued on a closed loop since.
             self.clear(py);
             let (state, factory) = self
                 .slots

@@ -24,20 +24,20 @@ impl EventLoop {
     /// Runs turns until `stop()`, between `_run_forever_setup` and `_run_forever_cleanup`.
     ///
     /// # Errors
-    /// What a start refuses, and what leaves the loop.
+    /// The error of a start that is not possible, and what leaves the loop.
     pub(crate) fn run(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let before = this.get().thread.load(Ordering::Relaxed);
         let started = this.call_method0(name!(py, _run_forever_setup));
         let result = match started {
-            // Refused, or undone.
+            // The start was not possible, or was undone.
             Err(error) if before != 0 || !this.get().runs_here() => return Err(error),
-            // A subclass's own was interrupted after it had come to ours.
+            // A subclass's `_run_forever_setup` was interrupted after it had called ours.
             Err(error) => Err(error),
             Ok(_) => Self::run_turns(this),
         };
         let ended = this.call_method0(name!(py, _run_forever_cleanup));
-        // A subclass's own may have been interrupted before it came to ours.
+        // A subclass's `_run_forever_cleanup` may have been interrupted before it called ours.
         let really = if this.get().runs_here() {
             Self::tear_down(this)
         } else {
@@ -51,7 +51,7 @@ impl EventLoop {
         self.thread.load(Ordering::Relaxed) == thread::ident()
     }
 
-    /// Refuses to run while this loop, or another one in this thread, is running.
+    /// Raises while this loop, or another one in this thread, is running.
     ///
     /// # Errors
     /// `RuntimeError`.
@@ -74,7 +74,7 @@ impl EventLoop {
         let py = this.py();
         this.get().check_closed()?;
         this.call_method0(name!(py, _check_running))?;
-        // Python code, and so before the first change.
+        // This runs Python code, so it comes before the first change.
         let main = asyncio::in_main_thread(py)?.call0()?.is_truthy()?;
         this.get().claim_run(py)?;
         let begun = Self::begin(this, main);
@@ -84,7 +84,7 @@ impl EventLoop {
         begun
     }
 
-    /// Makes this thread the one that runs the loop, unless another one has come first since
+    /// Makes this thread the one that runs the loop, unless another one has done so since
     /// `_check_running`.
     fn claim_run(&self, py: Python<'_>) -> PyResult<()> {
         let (me, relaxed) = (thread::ident(), Ordering::Relaxed);
@@ -112,14 +112,14 @@ impl EventLoop {
         asyncio::sys_function(py, name!(py, set_asyncgen_hooks))?.call((), Some(&keywords))?;
         asyncio::set_running_loop(py, Some(this.as_any()))?;
         if main && !this.get().wakeup_held.load(Ordering::Relaxed) {
-            // Embedded interpreters have a main thread that may not touch signals: a run goes on
+            // Embedded interpreters have a main thread that may not use signals: a run continues
             // without the wake-up descriptor.
             drop(this.get().hold_wakeup(py));
         }
         Ok(())
     }
 
-    /// Undoes `set_up`, every part of it whatever becomes of the others.
+    /// Undoes `set_up`. If one part fails, the others are undone all the same.
     ///
     /// # Errors
     /// The first failure.
@@ -128,7 +128,7 @@ impl EventLoop {
         this.get().stopping.store(false, Ordering::Relaxed);
         this.get().thread.store(0, Ordering::Relaxed);
         this.get().progress.set_running(false);
-        // CPython allocates to forget, so it is asked twice.
+        // CPython allocates memory even to unset the loop, so it is tried twice.
         let reset =
             asyncio::set_running_loop(py, None).or_else(|_| asyncio::set_running_loop(py, None));
         drop(this.get().release_wakeup(py));
@@ -147,8 +147,8 @@ impl EventLoop {
         }
         state.setattr(name!(py, old_agen_hooks), py.None())?;
         let hooks = hooks.cast_into::<PyTuple>()?;
-        // Keeps the present hooks alive: where an audit hook refuses the second of the new ones,
-        // CPython puts the old one back through a reference that it has given up.
+        // Keeps the current hooks alive. If an audit hook refuses the second of the new ones,
+        // CPython restores the old one through a reference that it has already released.
         let present = asyncio::sys_function(py, name!(py, get_asyncgen_hooks))?.call0()?;
         let set = asyncio::sys_function(py, name!(py, set_asyncgen_hooks))?;
         set.call1(hooks.clone()).map(drop).inspect_err(|_| {
@@ -159,7 +159,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Has coroutines remember where they were made, or brings the former depth back.
+    /// Has coroutines remember where they were made, or restores the former depth.
     pub(crate) fn track_origins(this: &Bound<'_, Self>, enabled: bool) -> PyResult<()> {
         let py = this.py();
         let state = Self::state(this)?;
@@ -179,7 +179,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// What the Python layer keeps in the loop.
+    /// The state of the Python code, which the loop holds.
     pub(crate) fn state<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = this.py();
         let state = this.get().slots.with(py, |slots| {

@@ -1,4 +1,4 @@
-//! `call_soon`, `call_soon_threadsafe`, `call_later`, `call_at`: handles into the queues.
+//! `call_soon`, `call_soon_threadsafe`, `call_later`, `call_at`: queueing handles and timers.
 //!
 //! Loop thread; any thread for `call_soon_threadsafe`. A `call_soon` first moves to the ready queue what
 //! other threads queued before it: asyncio has one queue for all threads, and this keeps its order.
@@ -39,7 +39,7 @@ fast_method!(
         let py = arguments.py;
         let callback = check(this, arguments, "call_soon", true)?;
         event_loop.drain_inbox(py)?;
-        // Most programs have not kept the handle of the call before.
+        // Most programs do not keep the handle of the previous call, so it can be reused.
         let spare = event_loop.core.with(py, |core| core.ready.give_up(py));
         let handle = make::<true>(this, callback, spare)?;
         let ready = Ready::Handle(handle.clone().unbind());
@@ -70,7 +70,7 @@ fast_method!(
         if cfg!(Py_3_14) {
             handle.get().make_threadsafe(py);
         }
-        // The thread that runs it is usually another one.
+        // Usually another thread runs it.
         handle.get().share();
         event_loop.push_from_any_thread(py, Ready::Handle(handle.clone().unbind()))?;
         Ok(handle.into_any())
@@ -104,8 +104,8 @@ fn check<'py>(
     })
 }
 
-/// A handle for `callback`: `spare`, if there is one, which was made for the same loop. If it is pushed
-/// next, `NEXT`, that is noted for a monitor.
+/// A handle for `callback`: `spare`, if there is one, which was made for the same loop. If it is
+/// pushed next (`NEXT`), a monitor counts its delay.
 #[inline]
 fn make<'py, const NEXT: bool>(
     this: &Bound<'py, EventLoop>,
@@ -126,7 +126,8 @@ fn make<'py, const NEXT: bool>(
     Ok(handle)
 }
 
-/// Notes for debug mode where `handle` was made, and for a monitor when, if it is pushed `next`.
+/// Notes for debug mode where `handle` was made, and for a monitor when it was, if it is pushed
+/// `next`.
 #[cold]
 #[inline(never)]
 fn noted(this: &Bound<'_, EventLoop>, handle: &Bound<'_, Handle>, next: bool) -> PyResult<()> {
@@ -167,7 +168,7 @@ fast_method!(
     |this, arguments| {
         let ([delay, callback], context) =
             arguments.context("call_later", ["delay", "callback"])?;
-        // 3.10 fails at the sum, in other words.
+        // 3.10 fails at the addition, with another text.
         if cfg!(Py_3_11) && delay.is_none() {
             return Err(exception::<PyTypeError>(
                 arguments.py,
@@ -204,8 +205,8 @@ fast_method!(
     }
 );
 
-/// What `call_at(None, …)` raises: 3.10 finds out by an assertion, when the loop is known to be
-/// open.
+/// The exception of `call_at(None, …)`. In 3.10 it is an assertion, made after the check for a
+/// closed loop.
 #[cold]
 fn no_deadline(py: Python<'_>, event_loop: &EventLoop) -> PyErr {
     if cfg!(Py_3_11) {
@@ -217,7 +218,7 @@ fn no_deadline(py: Python<'_>, event_loop: &EventLoop) -> PyErr {
     }
 }
 
-/// Puts a timer with `callback` and the arguments from `arguments[2]` on into the heap.
+/// Adds a timer with `callback` and the arguments from `arguments[2]` on.
 #[inline]
 fn schedule<'py>(
     this: &Bound<'py, EventLoop>,
@@ -301,16 +302,16 @@ fn compact(this: &Bound<'_, EventLoop>) {
     }
 }
 
-/// A callback that is ready to be queued.
+/// A callback in the form in which it is queued.
 pub(crate) enum Prepared {
-    /// With the handle that reports need.
+    /// With a handle, for reports.
     Handle(Py<Handle>),
-    /// As it is.
+    /// Without a handle.
     Callback(Callback),
 }
 
 impl EventLoop {
-    /// Queues `function(*args)` in the current context, behind everything that is queued.
+    /// Queues `function(*args)` in the current context.
     pub(crate) fn call_soon(
         this: &Bound<'_, Self>,
         function: Bound<'_, PyAny>,
@@ -344,8 +345,8 @@ impl EventLoop {
         Ok(())
     }
 
-    /// What `push_prepared` takes for `callback`: for reports a handle, which knows in debug mode where this was
-    /// called.
+    /// The argument of `push_prepared` for `callback`. If calls are reported it is a handle, which
+    /// in debug mode knows where this was called.
     pub(crate) fn prepare(this: &Bound<'_, Self>, callback: Callback) -> PyResult<Prepared> {
         if !this.get().is_observed() {
             return Ok(Prepared::Callback(callback));
@@ -355,12 +356,12 @@ impl EventLoop {
         ))
     }
 
-    /// Queues what `prepare` gave, behind everything that is queued.
+    /// Queues what `prepare` has returned.
     ///
     /// # Errors
     /// `MemoryError`, unless `make_room` has made room.
     pub(crate) fn push_prepared(&self, py: Python<'_>, callback: Prepared) -> PyResult<()> {
-        // First, so that nothing of Python is destroyed within the borrow.
+        // This comes first, so that no Python object is destroyed while the state is borrowed.
         self.make_room(py, 1)?;
         self.core.with(py, |core| match callback {
             Prepared::Handle(handle) => core.ready.put(Ready::Handle(handle)),
@@ -369,8 +370,8 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Has timers go by the `time` of the loop's class, if that is a program's. What is put on the
-    /// loop itself is noticed when it is put there.
+    /// Has timers use the `time` of the loop's class, if the program has defined it. A `time` that
+    /// is set on the loop itself is noticed when it is set.
     pub(crate) fn follow_class(this: &Bound<'_, Self>) -> PyResult<()> {
         let time = this.get_type().getattr(name!(this.py(), time))?;
         if !object::is_native_method(&time) {
@@ -379,9 +380,9 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Which timers are due: those of no later a deadline than this. As in asyncio, a clock that a
-    /// program controls, and that it advances by what the loop would have waited, may miss a deadline
-    /// by a rounding error; `_clock_resolution` makes up for it.
+    /// The latest deadline of timers that are due. As in asyncio, a clock that the program advances
+    /// by the time that the loop would have waited may miss a deadline by a rounding error, so
+    /// `_clock_resolution` is added.
     ///
     /// # Errors
     /// What the program's `time` raises.
@@ -395,7 +396,7 @@ impl EventLoop {
         Ok(now + resolution.extract::<f64>()?)
     }
 
-    /// The time of the clock that timers go by: the subclass's or the program's, if there is one.
+    /// The time of the clock that timers use: that of the subclass or the program, if there is one.
     ///
     /// # Errors
     /// What that `time` raises.

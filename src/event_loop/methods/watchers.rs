@@ -24,13 +24,13 @@ use crate::py::calling::names::name;
 use crate::py::value::shown;
 use crate::sys::poller::Directions;
 
-/// CPython's words for what fits into no C int.
+/// CPython's text for a number that does not fit into a C int.
 const TOO_LARGE: &str = "Python int too large to convert to C int";
 
-/// The number that an int is or that an object's `fileno()` gives, whatever its size.
+/// The number that an int is or that an object's `fileno()` returns, of any size.
 ///
 /// # Errors
-/// `ValueError` with asyncio's text, and what `fileno()` raises that asyncio lets through.
+/// `ValueError` with asyncio's text, and exceptions of `fileno()` that asyncio does not catch.
 fn number<'py>(file: Borrowed<'_, 'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = file.py();
     if file.is_instance_of::<PyInt>() {
@@ -70,7 +70,7 @@ fn descriptor(file: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {
     }
 }
 
-/// Refuses a descriptor that a transport owns.
+/// Raises for a descriptor that a transport owns.
 ///
 /// # Errors
 /// `RuntimeError` with asyncio's text; as `number`.
@@ -148,7 +148,7 @@ fn add<'py>(
     }
 }
 
-/// Puts `handle` into the watch of `number` and gives back the one that it replaces.
+/// Puts `handle` into the watch of `number` and returns the one that it replaces.
 fn watch(
     event_loop: &EventLoop,
     file: Borrowed<'_, '_, PyAny>,
@@ -170,8 +170,9 @@ fn watch(
             let replaced = watch.place(direction).replace(handle);
             (replaced, watch.directions())
         });
-        // Without a change the kernel still has to be asked: the number may be a new file.
-        if let Err(error) = event_loop.poller(py)?.set_level(number, key.0, directions) {
+        // The kernel is asked even without a change, because the number may belong to a new file.
+        let poller = event_loop.poller(py)?;
+        if let Err(error) = poller.watch_level(number, key.0, directions, true) {
             event_loop.restore(py, key, direction, replaced);
             return Err(os_error(&error));
         }
@@ -188,7 +189,8 @@ fn watch(
     *watch.place(direction) = Some(handle);
     let directions = watch.directions();
     let key = event_loop.enter(py, number, Entry::Watch(watch))?;
-    if let Err(error) = event_loop.poller(py)?.add_level(number, key.0, directions) {
+    let poller = event_loop.poller(py)?;
+    if let Err(error) = poller.watch_level(number, key.0, directions, false) {
         drop(event_loop.leave(py, key, number));
         return Err(os_error(&error));
     }
@@ -214,7 +216,7 @@ fn remove<'py>(
     } else {
         match descriptor(file) {
             Ok(number) => event_loop.unwatch(py, number, direction),
-            // No such descriptor can be watched.
+            // A number that does not fit into a C int is never watched.
             Err(error) if error.is_instance_of::<PyOverflowError>(py) => None,
             Err(error) => match event_loop.watched_as(file) {
                 Some(number) => event_loop.unwatch(py, number, direction),
@@ -230,7 +232,7 @@ fn remove<'py>(
 }
 
 impl EventLoop {
-    /// The number that `file` had when its watch began: it has been closed since.
+    /// The number that `file` had when its watch began; it was closed since.
     #[cold]
     fn watched_as(&self, file: Borrowed<'_, '_, PyAny>) -> Option<RawFd> {
         let is_its = |key: &Key, core: &Core| match core.entries.get(*key) {
@@ -256,7 +258,7 @@ impl EventLoop {
         })
     }
 
-    /// Puts back the handle that one replaced which the kernel refused.
+    /// Puts back the handle that was replaced by one for which the kernel refused to watch.
     fn restore(&self, py: Python<'_>, key: Key, direction: Direction, handle: Option<Py<Handle>>) {
         let refused = self.core.with(py, |core| match core.entries.get_mut(key) {
             Some(Entry::Watch(watch)) => std::mem::replace(watch.place(direction), handle),
@@ -278,7 +280,7 @@ impl EventLoop {
         // The descriptor may be closed already; the kernel has forgotten it then.
         let poller = self.poller(py).ok()?;
         if left.read || left.write {
-            let _ = poller.set_level(number, key.0, left);
+            let _ = poller.watch_level(number, key.0, left, true);
         } else {
             drop(self.leave(py, key, number));
             let _ = poller.remove_level(number);
@@ -287,81 +289,50 @@ impl EventLoop {
     }
 }
 
-fast_method!(
-    AddReader,
-    EventLoop,
-    "add_reader",
-    ["fd", "callback"],
+/// Declares methods of the loop. Each calls `$run` for a direction; `$checked` says whether that raises
+/// for a descriptor that a transport owns.
+macro_rules! watch_methods {
+    ($($name:ident = $python:literal: $run:ident($direction:ident, $checked:literal), $doc:literal;)*) => {$(
+        fast_method!(
+            $name,
+            EventLoop,
+            $python,
+            ["fd", "callback"],
+            $doc,
+            |this, arguments| { $run(this, arguments, $python, Direction::$direction, $checked) }
+        );
+    )*};
+}
+
+watch_methods! {
+    AddReader = "add_reader": add(Read, true),
     c"add_reader($self, fd, callback, *args)\n--\n\nCall callback(*args) whenever fd can be \
       read, replacing an earlier callback.\n\nfd is a number or has fileno(). Raises ValueError \
       for an invalid one, OverflowError for one that is no C int, RuntimeError if a transport owns \
       it or the loop is closed, OSError if the kernel cannot watch it. Mirrors asyncio's \
-      add_reader, the same on 3.10 to 3.15.",
-    |this, arguments| { add(this, arguments, "add_reader", Direction::Read, true) }
-);
-fast_method!(
-    AddWriter,
-    EventLoop,
-    "add_writer",
-    ["fd", "callback"],
+      add_reader, the same on 3.10 to 3.15.";
+    AddWriter = "add_writer": add(Write, true),
     c"add_writer($self, fd, callback, *args)\n--\n\nCall callback(*args) whenever fd can be \
       written, replacing an earlier callback.\n\nfd is a number or has fileno(). Raises ValueError \
       for an invalid one, OverflowError for one that is no C int, RuntimeError if a transport owns \
       it or the loop is closed, OSError if the kernel cannot watch it. Mirrors asyncio's \
-      add_writer, the same on 3.10 to 3.15.",
-    |this, arguments| { add(this, arguments, "add_writer", Direction::Write, true) }
-);
-fast_method!(
-    RemoveReader,
-    EventLoop,
-    "remove_reader",
-    ["fd", "callback"],
+      add_writer, the same on 3.10 to 3.15.";
+    RemoveReader = "remove_reader": remove(Read, true),
     c"remove_reader($self, fd)\n--\n\nStop watching fd for reading; True if it was \
       watched.\n\nfd is as for add_reader(). Raises ValueError for an invalid one, RuntimeError if \
-      a transport owns it. Mirrors asyncio's remove_reader, the same on 3.10 to 3.15.",
-    |this, arguments| { remove(this, arguments, "remove_reader", Direction::Read, true) }
-);
-fast_method!(
-    RemoveWriter,
-    EventLoop,
-    "remove_writer",
-    ["fd", "callback"],
+      a transport owns it. Mirrors asyncio's remove_reader, the same on 3.10 to 3.15.";
+    RemoveWriter = "remove_writer": remove(Write, true),
     c"remove_writer($self, fd)\n--\n\nStop watching fd for writing; True if it was \
       watched.\n\nfd is as for add_writer(). Raises ValueError for an invalid one, RuntimeError if \
-      a transport owns it. Mirrors asyncio's remove_writer, the same on 3.10 to 3.15.",
-    |this, arguments| { remove(this, arguments, "remove_writer", Direction::Write, true) }
-);
-fast_method!(
-    PrivateAddReader,
-    EventLoop,
-    "_add_reader",
-    ["fd", "callback"],
+      a transport owns it. Mirrors asyncio's remove_writer, the same on 3.10 to 3.15.";
+    PrivateAddReader = "_add_reader": add(Read, false),
     c"_add_reader($self, fd, callback, *args)\n--\n\nadd_reader() without the check for \
-      transports; returns the handle.",
-    |this, arguments| { add(this, arguments, "_add_reader", Direction::Read, false) }
-);
-fast_method!(
-    PrivateAddWriter,
-    EventLoop,
-    "_add_writer",
-    ["fd", "callback"],
+      transports; returns the handle.";
+    PrivateAddWriter = "_add_writer": add(Write, false),
     c"_add_writer($self, fd, callback, *args)\n--\n\nadd_writer() without the check for \
-      transports; returns the handle.",
-    |this, arguments| { add(this, arguments, "_add_writer", Direction::Write, false) }
-);
-fast_method!(
-    PrivateRemoveReader,
-    EventLoop,
-    "_remove_reader",
-    ["fd", "callback"],
-    c"_remove_reader($self, fd)\n--\n\nremove_reader() without the check for transports.",
-    |this, arguments| { remove(this, arguments, "_remove_reader", Direction::Read, false) }
-);
-fast_method!(
-    PrivateRemoveWriter,
-    EventLoop,
-    "_remove_writer",
-    ["fd", "callback"],
-    c"_remove_writer($self, fd)\n--\n\nremove_writer() without the check for transports.",
-    |this, arguments| { remove(this, arguments, "_remove_writer", Direction::Write, false) }
-);
+      transports; returns the handle.";
+    PrivateRemoveReader = "_remove_reader": remove(Read, false),
+    c"_remove_reader($self, fd)\n--\n\nremove_reader() without the check for transports.";
+    PrivateRemoveWriter = "_remove_writer": remove(Write, false),
+    c"_remove_writer($self, fd)\n--\n\nremove_writer() without the check for transports.";
+}

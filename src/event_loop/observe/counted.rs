@@ -12,7 +12,7 @@ use crate::logic::histogram::Histogram;
 use crate::sys::clock;
 
 impl EventLoop {
-    /// Notes when a callback is queued that is the next to be pushed: the first of its turn.
+    /// Notes when a callback is queued that is pushed next, which is the first of its turn.
     #[inline]
     pub(crate) fn note_queued(&self, py: Python<'_>) {
         self.insight.switch(py, PROBE, false);
@@ -26,7 +26,8 @@ impl EventLoop {
         });
     }
 
-    /// Runs a turn of `count` entries for a monitor; `run` runs so many.
+    /// Runs a turn of `count` entries for a monitor; `run` runs the number of entries that it is
+    /// given.
     #[allow(
         clippy::inline_always,
         reason = "it has one caller, which is a function of its own"
@@ -77,8 +78,9 @@ impl EventLoop {
         result
     }
 
-    /// Counts how late the first of `count` entries begins, if that is to be counted. Gives back what the turn is
-    /// counted in, and how many entries come before the one that is to be counted, and when it was queued.
+    /// Counts the delay of the first of `count` entries, if delays are counted. Returns the
+    /// histograms for the turn, and for the entry whose delay has to be counted, how many entries
+    /// come before it and when it was queued.
     fn begin_turn(
         &self,
         py: Python<'_>,

@@ -1,6 +1,6 @@
 //! `Histogram`: a distribution of seconds, as Python sees it.
 //!
-//! Any thread may read; the thread of the loop that was given it writes.
+//! Any thread may read; the thread of its loop writes.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use crate::error::exception;
 use crate::logic::histogram;
 use crate::py::value::{self, Float, Int};
 
-/// How often something took how long, on a scale of logarithms.
+/// A distribution of durations, on a logarithmic scale.
 ///
 /// Its buckets are an eighth of a power of two wide, from a millionth of a second to an hour.
 #[pyclass(frozen, module = "ferroloop")]
 pub(crate) struct Histogram {
-    /// The counts, which the loop has too.
+    /// The counts, which the loop shares.
     pub(crate) inner: Arc<histogram::Histogram>,
 }
 

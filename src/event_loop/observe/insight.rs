@@ -1,6 +1,6 @@
-//! `Insight`: what debug mode and a monitor ask to measure, and what was counted for a monitor.
+//! `Insight`: what debug mode and a monitor measure, and what was counted for a monitor.
 //!
-//! The loop's thread; any attached thread may ask for something and read totals.
+//! The loop's thread; any attached thread may change what is measured, and read totals.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -30,66 +30,66 @@ pub(crate) const PROBE: u8 = 16;
 /// A watcher's thread looks for stalls.
 pub(crate) const STALLS: u8 = 32;
 
-/// What is asked of turns.
+/// The bits for which turns are measured.
 pub(crate) const TURNS: u8 = SLOW | TOTALS | TIMES;
-/// What is asked of entries of the queue.
+/// The bits for which entries of the queue are measured.
 pub(crate) const ENTRIES: u8 = DEBUG | SLOW | TOTALS;
-/// What is asked of calls of user code.
+/// The bits for which calls of user code are measured.
 pub(crate) const CALLS: u8 = ENTRIES | STALLS;
 
-/// How many names are told apart.
+/// How many names are counted separately.
 const NAMES: usize = 1000;
 
-/// What turns and delays take.
+/// How long turns and delays are.
 pub(crate) struct Times {
-    /// Of turns that ran something.
+    /// The durations of turns that ran something.
     pub(crate) turns: Arc<Histogram>,
-    /// Between when something was to begin and when it did.
+    /// The times between when something was due and when it began.
     pub(crate) delays: Arc<Histogram>,
-    /// The first callback that the present turn has queued: what `Progress::begun` is when it begins, and when it was
-    /// queued, in nanoseconds.
+    /// The first callback that the current turn has queued: the value that `Progress::begun` has
+    /// when it begins, and when it was queued, in nanoseconds.
     pub(crate) probe: Option<(u64, i64)>,
 }
 
 /// What was counted under one name.
 struct Total {
-    /// What Python makes the name of.
+    /// The object from which Python makes the name.
     key: Py<PyAny>,
     calls: u64,
     seconds: f64,
     longest: f64,
 }
 
-/// What is known of the entry that runs, or of the call within it.
+/// The measurement of the current entry, or of a call within it.
 #[derive(Default, Clone, Copy)]
 pub(crate) struct Span {
     /// Whether an entry runs.
     open: bool,
-    /// How many seconds of it are reported as calls of their own.
+    /// How many of its seconds are reported for other calls.
     pub(crate) told: f64,
     /// How many seconds of it are counted under other names.
     pub(crate) counted: f64,
 }
 
-/// What is timed.
+/// The measurements that are under way.
 #[derive(Default)]
 struct Timing {
     span: Span,
-    /// When the entry before this one ended, in nanoseconds, if nothing came between the two; else 0.
+    /// When the previous entry ended, in nanoseconds, if the next one follows directly; else 0.
     ended: i64,
-    /// The calls that are to be reported when the entry is over, with their seconds.
+    /// The calls that have to be reported when the entry is over, with their seconds.
     slow: Vec<(f64, Subject)>,
     totals: HashMap<(usize, u64), Total>,
-    /// What came when there was no room for more names.
+    /// Calls, seconds and the longest call of all names for which there was no room.
     others: (u64, f64, f64),
 }
 
-/// What is wanted, and what was counted.
+/// What is measured, and what was counted.
 pub(crate) struct Insight {
     wanted: AtomicU8,
     /// The bits of the monitor's `slow_after`, in seconds.
     slow_after: AtomicU64,
-    /// Where turns and delays are counted.
+    /// The histograms of turns and delays.
     pub(crate) times: LoopCell<Option<Times>>,
     timing: LoopCell<Timing>,
 }
@@ -106,13 +106,13 @@ impl Default for Insight {
 }
 
 impl Insight {
-    /// Whether any of these is wanted.
+    /// Whether any of these bits is set.
     #[inline]
     pub(crate) fn wants(&self, bits: u8) -> bool {
         self.wanted.load(Ordering::Relaxed) & bits != 0
     }
 
-    /// Says whether these are wanted.
+    /// Sets or clears these bits.
     pub(crate) fn want(&self, bits: u8, wanted: bool) {
         if wanted {
             self.wanted.fetch_or(bits, Ordering::Relaxed);
@@ -121,12 +121,13 @@ impl Insight {
         }
     }
 
-    /// From how many seconds on a call is reported to a monitor.
+    /// From how many seconds on a call is reported to the monitor.
     pub(crate) fn slow_after(&self) -> f64 {
         f64::from_bits(self.slow_after.load(Ordering::Relaxed))
     }
 
-    /// As `want`, for what only attached threads change: that needs no locked instruction where there is a GIL.
+    /// As `want`, for bits that only attached threads change: with the GIL, this needs no locked
+    /// instruction.
     #[inline]
     pub(crate) fn switch(&self, _py: Python<'_>, bits: u8, wanted: bool) {
         if cfg!(Py_GIL_DISABLED) {
@@ -137,7 +138,7 @@ impl Insight {
         self.wanted.store(others | bits, Ordering::Relaxed);
     }
 
-    /// What a monitor wants: slow callbacks of so many seconds, times, totals, stalls.
+    /// Sets what a monitor wants: slow callbacks of so many seconds, times, totals, stalls.
     pub(crate) fn follow(
         &self,
         py: Python<'_>,
@@ -157,7 +158,8 @@ impl Insight {
         drop(self.times.with(py, |place| std::mem::replace(place, times)));
     }
 
-    /// Begins to time an entry: gives back what was timed until then, and when it begins, in nanoseconds.
+    /// Begins to measure an entry. Returns the measurement that was under way, and when the entry
+    /// begins, in nanoseconds.
     #[inline]
     pub(crate) fn open(&self, py: Python<'_>) -> (Span, i64) {
         let new = Span {
@@ -176,8 +178,8 @@ impl Insight {
         (outer, begin)
     }
 
-    /// Ends what `open` began, and goes on with `outer`: gives back what was timed, and when it ended. The next entry
-    /// begins then, unless `pause` is called.
+    /// Ends what `open` began, and continues the measurement `outer`. Returns the measurement of
+    /// the entry, and when it ended. The next entry begins at that time, unless `pause` is called.
     #[inline]
     pub(crate) fn close(&self, py: Python<'_>, outer: Span) -> (Span, i64) {
         let end = clock::nanoseconds();
@@ -188,13 +190,14 @@ impl Insight {
         (span, end)
     }
 
-    /// Has the next entry begin when it begins: something else comes before it.
+    /// Has the next entry read the clock when it begins, because something else runs before it.
     #[inline]
     pub(crate) fn pause(&self, py: Python<'_>) {
         self.timing.with(py, |timing| timing.ended = 0);
     }
 
-    /// Begins to time a call within an entry, if one is timed: gives back what was timed until then.
+    /// Begins to measure a call within an entry, if an entry is measured. Returns the measurement
+    /// that was under way.
     pub(crate) fn enter(&self, py: Python<'_>) -> Option<Span> {
         let new = Span {
             open: true,
@@ -206,8 +209,9 @@ impl Insight {
         })
     }
 
-    /// Ends what `enter` began, which took so many seconds, and goes on with `outer`. Gives back how many of them are
-    /// reported, if the call was slow, and how many are counted.
+    /// Ends what `enter` began, which took so many seconds, and continues the measurement `outer`.
+    /// Returns how many of the seconds have to be reported, if the call was slow, and how many have
+    /// to be counted.
     pub(crate) fn leave(
         &self,
         py: Python<'_>,
@@ -245,7 +249,8 @@ impl Insight {
             .with(py, |timing| std::mem::take(&mut timing.slow))
     }
 
-    /// Counts a call under a name: `place` tells names apart, `key` is what Python makes it of.
+    /// Counts a call under a name: `place` identifies the name, and Python makes its text from
+    /// `key`.
     pub(crate) fn count(&self, place: (usize, u64), key: Bound<'_, PyAny>, seconds: f64) {
         let py = key.py();
         let spare = self.timing.with(py, |timing| {

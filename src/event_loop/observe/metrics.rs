@@ -10,7 +10,7 @@ use crate::py::value;
 use crate::sys::clock;
 
 impl EventLoop {
-    /// What Python's `loop.metrics()` gives: the fields of `Metrics` in its order.
+    /// The fields of Python's `Metrics`, in their order.
     pub(crate) fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let now = clock::monotonic();
         let closed = self.is_closed();
@@ -18,7 +18,7 @@ impl EventLoop {
         let (turns, waits, idle) = self.core.with(py, |core| {
             let tally = &mut core.tally;
             if closed {
-                // In a forked child the parent's wait would never end.
+                // In a forked child, the wait of the parent would never end.
                 tally.wake_up(|| now);
             }
             (core.turn, tally.waits, tally.idle_at(now))

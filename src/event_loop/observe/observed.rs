@@ -1,7 +1,7 @@
 //! Entries of the queue that run while a monitor or debug mode measures them.
 //!
-//! The loop's thread. Debug mode keeps the handle of what runs, for its reports, and so costs more for
-//! each callback than a monitor, which keeps the objects that a name is made of.
+//! The loop's thread. Debug mode keeps the handle of the callback for its reports, so it costs more for
+//! each callback than a monitor, which keeps the objects from which a name is made.
 
 use pyo3::prelude::*;
 use pyo3::types::PyModule;
@@ -19,11 +19,11 @@ use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Float};
 use crate::sys::clock;
 
-/// What an entry is named by when it has run.
+/// The objects from which the name of an entry is made after it has run.
 enum Named {
-    /// The function, its first argument, and what its handle knows of what it is about.
+    /// The function, its first argument, and the `about` of its handle.
     Callback(Option<Py<PyAny>>, Option<Py<PyAny>>, Option<Py<PyAny>>),
-    /// An event, and what of.
+    /// The kind of an event, and its source.
     Event(&'static str, Option<Py<PyAny>>),
 }
 
@@ -35,7 +35,7 @@ impl EventLoop {
         Self::run_measured(this, ready)
     }
 
-    /// As `run_observed`, as a part of its caller.
+    /// As `run_observed`, inlined into its caller.
     ///
     /// # Errors
     /// As `run_observed`.
@@ -55,7 +55,8 @@ impl EventLoop {
         }
     }
 
-    /// As `run_timed`, for a callback that has no handle, which most have not, and whose calls are not counted.
+    /// As `run_timed`, for a callback without a handle, as most callbacks are, while calls are not
+    /// counted by name.
     #[allow(
         clippy::inline_always,
         reason = "a call of its own is a tenth of what measuring a callback costs"
@@ -123,8 +124,8 @@ impl EventLoop {
         }
     }
 
-    /// Runs a callback, with what it writes; what is slow is reported. Meanwhile it is the loop's
-    /// `_current_handle`.
+    /// Runs a callback, sends what it has written, and reports what was slow. Meanwhile the
+    /// callback's handle is the loop's `_current_handle`.
     fn run_named(this: &Bound<'_, Self>, handle: &Bound<'_, Handle>) -> PyResult<()> {
         let py = this.py();
         let current = |handle| {
@@ -145,7 +146,7 @@ impl EventLoop {
         let py = this.py();
         let insight = &this.get().insight;
         let Some(named) = Named::of(this, &ready) else {
-            // The source of an event that has gone meanwhile.
+            // The source of the event was closed meanwhile.
             return Ok(());
         };
         let (outer, begin) = insight.open(py);
@@ -158,7 +159,7 @@ impl EventLoop {
         let seconds = clock::between(begin, end);
         let counts = insight.wants(TOTALS);
         if counts {
-            // If there is no memory for a count, the callback must not fail.
+            // The callback must not fail if there is no memory for the count.
             drop(named.count(this, seconds - span.counted));
         }
         if span.told > 0.0 || seconds >= insight.slow_after() {
@@ -170,8 +171,8 @@ impl EventLoop {
         result
     }
 
-    /// Reports an entry that took so many seconds, or calls within it, if they were slow and nothing has to leave the
-    /// loop.
+    /// Reports an entry that took so many seconds, or calls within it, if they were slow and no
+    /// exception has to leave the loop.
     #[cold]
     #[inline(never)]
     fn report_if_slow(
@@ -194,7 +195,7 @@ impl EventLoop {
         result
     }
 
-    /// Reports the calls within an entry that were slow, and the entry if the rest of it was.
+    /// Reports the slow calls within an entry, and the entry if its other seconds are slow.
     #[cold]
     #[inline(never)]
     fn report_timed(this: &Bound<'_, Self>, own: f64, named: Named) -> PyResult<()> {
@@ -223,7 +224,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Times `call` within the entry that runs, if there is one, for a monitor.
+    /// Measures `call` within the current entry, if an entry is measured, for a monitor.
     pub(crate) fn time_call<'py>(
         this: &Bound<'py, Self>,
         subject: &dyn Fn() -> Subject,
@@ -239,7 +240,7 @@ impl EventLoop {
         let seconds = clock::between(begin, clock::nanoseconds());
         let (slow, counted) = insight.leave(py, outer, seconds);
         if insight.wants(TOTALS) {
-            // If there is no memory for a count, the call must not fail.
+            // The call must not fail if there is no memory for the count.
             drop(subject().count(this, counted));
         }
         if let Some(own) = slow {
@@ -278,7 +279,7 @@ impl Named {
         })
     }
 
-    /// Releases everything, which may run Python code: false if it did.
+    /// Releases everything, which may run Python code. False if it did.
     #[inline]
     fn release(self, py: Python<'_>) -> bool {
         let release = |object: Option<Py<PyAny>>| object.is_none_or(|it| release(py, it));
@@ -290,7 +291,7 @@ impl Named {
         }
     }
 
-    /// What Python makes the name of.
+    /// The object from which Python makes the name.
     fn describe<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let shown = |object: &Option<Py<PyAny>>| match object {
             Some(object) => object.bind(py).clone(),
@@ -351,7 +352,7 @@ impl Subject {
     }
 }
 
-/// Releases `object`, which may run Python code: false if it did.
+/// Releases `object`, which may run Python code. False if it did.
 #[inline]
 fn release(py: Python<'_>, object: Py<PyAny>) -> bool {
     let others = object::refcount(&object) > 1;
@@ -359,22 +360,23 @@ fn release(py: Python<'_>, object: Py<PyAny>) -> bool {
     others
 }
 
-/// What tells a name from others, and the object that the name is made of.
+/// What distinguishes a name from others, and the object from which Python makes the name.
 type Key<'py> = ((usize, u64), Bound<'py, PyAny>);
 
 fn by_itself(object: Bound<'_, PyAny>) -> Key<'_> {
     ((object.as_ptr().addr(), 0), object)
 }
 
-/// What calls of `function` are counted under, and what tells that apart: the code that runs, where there
-/// is some, or else the class that a built-in method belongs to, and its name.
+/// The key under which calls of `function` are counted: the code that it runs, if it has one, or
+/// else the class that a built-in method belongs to, and its name.
 ///
-/// Only objects of the interpreter's own classes are asked what is in them: any other one may answer in
-/// code of the program, which a proxy does with a call to another machine. Those go by their class.
+/// Attributes are read only from objects of the interpreter's own classes. Those of other objects
+/// may run code of the program, which in a proxy is a call to another machine. Such objects are
+/// counted under their class.
 fn key_of<'py>(function: &Bound<'py, PyAny>) -> PyResult<Key<'py>> {
     let py = function.py();
     let mut function = function.clone();
-    // Wrappers of wrappers, of which a program may make a ring.
+    // Wrappers may be nested, and a program may make a cycle of them.
     for _ in 0..8 {
         function = match function_kind(&function) {
             FunctionKind::Python => return Ok(by_itself(function.getattr(name!(py, __code__))?)),
@@ -395,10 +397,10 @@ fn key_of<'py>(function: &Bound<'py, PyAny>) -> PyResult<Key<'py>> {
     Ok(by_itself(function.get_type().into_any()))
 }
 
-/// The same of a task of asyncio's, or of a subclass: the code of its coroutine.
+/// The key of a task of asyncio's class, or of a subclass: the code of its coroutine.
 fn key_of_task<'py>(task: &Bound<'py, PyAny>) -> PyResult<Key<'py>> {
     let py = task.py();
-    // What a subclass makes of `get_coro` is code of the program.
+    // A subclass's `get_coro` would run code of the program.
     let class = asyncio::native_task(py)?;
     let coroutine = class.call_method1(name!(py, get_coro), (task,))?;
     let code = coroutine_code(&coroutine)?;
@@ -407,7 +409,7 @@ fn key_of_task<'py>(task: &Bound<'py, PyAny>) -> PyResult<Key<'py>> {
     ))
 }
 
-/// The same of a function or a method that is written in native code.
+/// The key of a function or a method that is written in native code.
 fn key_of_native<'py>(function: &Bound<'py, PyAny>) -> PyResult<Key<'py>> {
     let py = function.py();
     let owner = function.getattr(name!(py, __self__))?;

@@ -1,4 +1,4 @@
-//! `Frame`: what the calls of user code within one event took, while slow calls are reported.
+//! `Frame`: the durations of the calls of user code within one event, while slow calls are reported.
 //!
 //! The loop's thread. A frame holds its Python objects only while the event lasts.
 
@@ -10,11 +10,11 @@ use pyo3::types::PyString;
 pub(crate) struct Subject {
     /// The protocol, or the factory of protocols.
     pub(crate) object: Py<PyAny>,
-    /// Which method of it is called; `None` if the object itself is.
+    /// The method of it that is called; `None` if the object itself is called.
     pub(crate) method: Option<Py<PyString>>,
     /// The transport or the listener that the call is for.
     pub(crate) transport: Py<PyAny>,
-    /// The peer's address, where the transport does not know it: of a datagram, or of a connection
+    /// The peer's address, if the transport does not know it: of a datagram, or of a connection
     /// that is not made yet.
     pub(crate) peer: Option<Py<PyAny>>,
 }
@@ -29,22 +29,22 @@ impl Subject {
     }
 }
 
-/// What happened since an event, or a call within it, began.
+/// What has happened since an event, or a call within it, began.
 #[derive(Default)]
 pub(crate) struct Frame {
-    /// How many seconds of it are reported as calls of their own.
+    /// How many seconds of it are reported for other calls.
     pub(crate) told: f64,
     /// How many calls of user code ended.
     pub(crate) calls: usize,
-    /// The one that took longest, and how many seconds.
+    /// The longest of them, and its seconds.
     pub(crate) longest: Option<(f64, Subject)>,
-    /// Those that are to be reported, with their seconds, in the order of their ends.
+    /// The calls that have to be reported, with their seconds, in the order in which they ended.
     pub(crate) slow: Vec<(f64, Subject)>,
 }
 
 impl Frame {
-    /// Adds a call of `total` seconds within which `inner` happened. Gives back what is longer than
-    /// nothing any more, to be dropped outside any borrow.
+    /// Adds a call of `total` seconds within which `inner` happened. Returns the call that is no
+    /// longer the longest, to be dropped outside any borrow.
     pub(crate) fn add(
         &mut self,
         total: f64,

@@ -1,9 +1,9 @@
-//! `Watcher`: sees which loops stand still, in a thread of its own that never needs the GIL.
+//! `Watcher`: looks for stalls of loops, in a thread of its own that never needs the GIL.
 //!
-//! That thread looks at the loops and notes what it finds. One of Python's threads calls `wait`, which is
-//! detached until there is something to tell: while it waits for the GIL, or a program's `on_stall` takes
-//! its time, the loops are watched on. The other methods may be called in any thread. The watcher
-//! knows loops by their progress only and keeps none of them alive.
+//! That thread checks the loops and keeps what it finds. A Python thread calls `wait`, which is detached
+//! until something is found: the loops are watched even while it waits for the GIL, or while a program's
+//! `on_stall` takes long. The other methods may be called in any thread. The watcher
+//! refers to the progress of loops only, and keeps no loop alive.
 
 use std::collections::TryReserveError;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,26 +20,26 @@ use crate::logic::progress::{Finding, StallWatch};
 use crate::py::value;
 use crate::sys::{clock, wakeup};
 
-/// A thread that looks at loops. `Default` is one that was not started.
+/// A thread that checks loops. `Default` is one that was not started.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 enum Looker {
     #[default]
     Absent,
-    /// It was started and has not looked yet.
+    /// It was started and has not checked the loops yet.
     Starts,
     Looks,
-    /// It is to end.
+    /// It has to end.
     Ends,
 }
 
-/// What the threads share. Locked for moments in which nothing is called.
+/// The state that the threads share. The lock is held briefly, and nothing is called meanwhile.
 #[derive(Default)]
 struct Shared {
-    /// The loops, under the numbers that they were given.
+    /// The loops, with their numbers.
     watches: Vec<(u64, StallWatch)>,
-    /// What was found and not told.
+    /// What was found and not returned yet.
     found: Vec<(u64, Finding)>,
-    /// Whether `wait` is to return.
+    /// Whether `wait` has to return.
     woken: bool,
     looker: Looker,
 }
@@ -47,9 +47,9 @@ struct Shared {
 #[derive(Default)]
 struct Lookout {
     shared: Mutex<Shared>,
-    /// Something is to be told, or the thread has begun to look.
+    /// Notified when something was found, or the thread has begun to check.
     told: Condvar,
-    /// There is another loop to look at, or the thread is to end.
+    /// Notified when there is another loop to check, or the thread has to end.
     changed: Condvar,
 }
 
@@ -70,7 +70,8 @@ impl Watcher {
 
     /// Watch a loop, under a number, for callbacks that take `stall_after` seconds or more.
     ///
-    /// Returns when the thread looks, or after a second. Raises RuntimeError if there can be no thread.
+    /// Returns when the thread checks it, or after a second. Raises RuntimeError if there can be no
+    /// thread.
     fn watch(
         &self,
         py: Python<'_>,
@@ -82,31 +83,31 @@ impl Watcher {
         let progress = Arc::clone(&event_loop.get().progress);
         let watch = StallWatch::new(progress, stall_after);
         let added = self.lookout.add(number, watch);
-        // Making an exception may run the collector, and that a finalizer which takes the lock.
+        // Making an exception may run the collector, which may run a finalizer that takes the lock.
         added.map_err(|_| no_memory(py))
     }
 
-    /// Watch the loop of that number no more.
+    /// Stop watching the loop of that number.
     fn forget(&self, number: u64) {
         let mut shared = self.lookout.lock();
         shared.watches.retain(|(it, _)| *it != number);
         shared.found.retain(|(it, _)| *it != number);
     }
 
-    /// Whether the loop of that number is still in the stall that was found to go on since this moment.
+    /// Whether the stall of the loop of that number that began at the time `since` continues.
     fn stands(&self, number: u64, since: f64) -> bool {
         let shared = self.lookout.lock();
         let mut watches = shared.watches.iter();
         watches.any(|(it, watch)| *it == number && watch.stands_since(since))
     }
 
-    /// Have the present or the next `wait` return.
+    /// Make the current or the next `wait` return.
     fn wake(&self) {
         self.lookout.lock().woken = true;
         self.lookout.told.notify_all();
     }
 
-    /// Look at no loop any more: for the end of the thread that calls `wait`.
+    /// Stop watching all loops: for the end of the thread that calls `wait`.
     fn stop(&self) {
         self.lookout.lock().looker = Looker::Ends;
         self.lookout.changed.notify_all();
@@ -114,9 +115,9 @@ impl Watcher {
 
     /// Wait until something is found, `wake` was called, or `timeout` seconds have passed.
     ///
-    /// Returns a list of (number of the loop, since when a stall goes on in seconds of the monotonic clock, how long it
-    /// was in seconds): the second is None for the end of a stall that was told before, the third for a stall that
-    /// goes on.
+    /// Returns a list of (number of the loop, when the stall began in seconds of the monotonic
+    /// clock, how long it was in seconds). The second is None for the end of a stall that was
+    /// returned before, the third for a stall that continues.
     fn wait<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyList>> {
         let found = py.detach(|| self.lookout.await_findings(timeout));
         let stalls = joined(&found).map_err(|_| no_memory(py))?;
@@ -138,7 +139,8 @@ impl Watcher {
 }
 
 impl Watcher {
-    /// Starts the thread unless it was started, and waits until it looks: what its start takes is no stall.
+    /// Starts the thread unless it was started, and waits until it checks the loops, so that the
+    /// time of its start is not taken for a stall.
     fn start(&self, py: Python<'_>) -> PyResult<()> {
         let absent = {
             let mut shared = self.lookout.lock();
@@ -172,17 +174,17 @@ impl Lookout {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a loop looked at from now on.
+    /// Adds a loop.
     fn add(&self, number: u64, watch: StallWatch) -> Result<(), TryReserveError> {
         let mut shared = self.lock();
         shared.watches.try_reserve(1)?;
         shared.watches.push((number, watch));
-        // So that the thread looks now, and knows how soon to look again.
+        // So that the thread checks now, and knows when to check again.
         self.changed.notify_all();
         Ok(())
     }
 
-    /// Looks at the loops until the thread is to end.
+    /// Checks the loops until the thread has to end.
     fn look(&self) {
         wakeup::leave_signals_to_others();
         let mut shared = self.lock();
@@ -191,7 +193,7 @@ impl Lookout {
             self.told.notify_all();
         }
         while shared.looker == Looker::Looks {
-            // What there is no room for is found by a later look.
+            // If there is no memory for a finding, a later check finds it again.
             if shared.look(clock::monotonic()) {
                 self.told.notify_all();
             }
@@ -207,7 +209,7 @@ impl Lookout {
         }
     }
 
-    /// Waits until there is something to tell, and takes it.
+    /// Waits until something is found, and takes it.
     fn await_findings(&self, timeout: Option<f64>) -> Vec<(u64, Finding)> {
         let nothing = |shared: &mut Shared| !shared.woken && shared.found.is_empty();
         let shared = self.lock();
@@ -225,7 +227,7 @@ impl Lookout {
 }
 
 impl Shared {
-    /// Looks at each loop once; whether there is something new to tell.
+    /// Checks each loop once. True if something new was found.
     fn look(&mut self, now: f64) -> bool {
         if self.found.try_reserve(self.watches.len()).is_err() {
             return false;
@@ -239,10 +241,11 @@ impl Shared {
     }
 }
 
-/// A stall: of which loop, since when unless that was told before, and how long it was if it is over.
+/// A stall: the number of the loop, when it began unless that was returned before, and how long it
+/// was if it is over.
 type Told = (u64, Option<f64>, Option<f64>);
 
-/// The stalls that `found` is about, in order.
+/// The stalls in `found`, in order.
 fn joined(found: &[(u64, Finding)]) -> Result<Vec<Told>, TryReserveError> {
     let mut stalls: Vec<Told> = Vec::new();
     stalls.try_reserve_exact(found.len())?;

@@ -94,7 +94,7 @@ impl Args {
         Some(unsafe { Bound::from_borrowed_ptr(py, self.0[0]) }.unbind())
     }
 
-    /// The arguments as Python sees them.
+    /// The arguments as a tuple.
     pub(crate) fn to_tuple<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let held = self.0[..self.held()].iter().map(|item| {
             // SAFETY: the invariant: a live object.

@@ -1,4 +1,4 @@
-//! How a native coroutine returns, raises, and is thrown into.
+//! How a native coroutine returns and raises, and how exceptions are thrown into it.
 //!
 //! Any attached thread may call it. A coroutine returns by raising `StopIteration`; setting that in C
 //! costs half of what making a `PyErr` of it does.
@@ -19,7 +19,7 @@ use crate::py::stdlib::warning;
 /// How many loops have coroutines remember where they were made, which they do in debug mode.
 static TRACKING: AtomicUsize = AtomicUsize::new(0);
 
-/// One loop more has coroutines remember where they were made, or one less.
+/// Counts one loop more, or one less, that has coroutines remember where they were made.
 pub(crate) fn note_tracking(begins: bool) {
     if begins {
         TRACKING.fetch_add(1, Ordering::Relaxed);
@@ -28,14 +28,14 @@ pub(crate) fn note_tracking(begins: bool) {
     }
 }
 
-/// Whether coroutines are to remember where they were made. Native ones cannot: a Python coroutine takes
-/// their place.
+/// Whether coroutines have to remember where they were made. Native ones cannot, so a Python
+/// coroutine is used then.
 #[inline]
 pub(crate) fn origins_are_tracked() -> bool {
     TRACKING.load(Ordering::Relaxed) != 0
 }
 
-/// Sets `StopIteration(value)`; `__next__` has to return nothing after that.
+/// Sets `StopIteration(value)`; `__next__` has to return null after that.
 #[inline]
 pub(crate) fn stop_with(value: &Bound<'_, PyBytes>) {
     // SAFETY: CPython sets it before any extension is loaded, and never again.
@@ -51,8 +51,8 @@ pub(crate) fn is_coroutine(object: &Bound<'_, PyAny>) -> bool {
     unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) != 0 }
 }
 
-/// The code that a coroutine or a generator of a Python function runs; `None` of anything else, which
-/// might answer in code of its own.
+/// The code that a coroutine or a generator of a Python function runs. `None` for any other object,
+/// whose attributes may run code of the program.
 pub(crate) fn coroutine_code<'py>(
     object: &Bound<'py, PyAny>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -94,19 +94,19 @@ pub(crate) fn thrown(
     }
 }
 
-/// The exception `kind(*args)`, or that of making it.
+/// The exception `kind(*args)`, or the one that making it raised.
 fn made<'py>(kind: &Bound<'py, PyType>, args: impl PyCallArgs<'py>) -> PyErr {
     kind.call1(args)
         .map_or_else(|error| error, PyErr::from_value)
 }
 
-/// What sending to a coroutine that has not begun raises.
+/// The exception of sending a value to a coroutine that has not begun.
 #[cold]
 pub(crate) fn just_started(py: Python<'_>) -> PyErr {
     exception::<PyTypeError>(py, "can't send non-None value to a just-started coroutine")
 }
 
-/// What awaiting a coroutine that is over raises.
+/// The exception of awaiting a coroutine that has ended.
 #[cold]
 pub(crate) fn already_awaited(py: Python<'_>) -> PyErr {
     exception::<PyRuntimeError>(py, "cannot reuse already awaited coroutine")
@@ -119,10 +119,10 @@ pub(crate) fn never_awaited(coroutine: &Bound<'_, PyAny>, (class, name): (&str, 
     warning::while_finalizing::<PyRuntimeWarning>(coroutine, &text);
 }
 
-/// What `await` on `future` says once it is resumed.
+/// The result of `await` on `future` once the coroutine is resumed.
 ///
 /// # Errors
-/// What the future ended with, and `RuntimeError` if it has not ended.
+/// The exception of the future, and `RuntimeError` if it is not done.
 #[cold]
 pub(crate) fn ended(future: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = future.py();

@@ -1,6 +1,6 @@
 //! `fast_method!`: declares a method in the fast calling convention (`method`).
 //!
-//! The name, the class and the parameters of a method are written once, beside its body.
+//! The name, the class and the parameters of a method are written once, next to its body.
 
 /// Declares `$name`, the method of `$class` that Python calls `$python`.
 ///

@@ -1,8 +1,8 @@
 //! Python functions whose calls run native code.
 //!
 //! A coroutine method has to be a Python function for `inspect.iscoroutinefunction`, mocks and signatures. Such a
-//! function keeps the code of asyncio's, which runs where the native method does not apply. `CPython` 3.11
-//! runs the code whatever stands behind the function, so there the method is a native descriptor.
+//! function keeps the code of asyncio's, which runs where the native method does not apply. CPython 3.11 runs
+//! a function's code without its vectorcall function, so there the method is a native descriptor.
 //!
 //! Any attached thread may call it.
 
@@ -18,7 +18,7 @@ mod calls {
     use crate::error::exception;
     use crate::py::calling::method::{FastMethod, trampoline};
 
-    /// How the interpreter calls a Python function.
+    /// The vectorcall function of every Python function.
     static ORDINARY: OnceLock<ffi::vectorcallfunc> = OnceLock::new();
 
     #[cfg(Py_3_12)]
@@ -29,7 +29,7 @@ mod calls {
         );
     }
 
-    /// Has calls of `function` run `M`, if the first argument is of its class.
+    /// Makes calls of `function` run `M`, if the first argument is of its class.
     pub(super) fn set<M: FastMethod>(function: &Bound<'_, PyFunction>) {
         let pointer = function.as_ptr();
         // SAFETY: a live object, which supports the protocol.
@@ -49,7 +49,7 @@ mod calls {
         }
     }
 
-    /// What calls of the function run.
+    /// The vectorcall function of `function` after `set`.
     unsafe extern "C" fn entry<M: FastMethod>(
         function: *mut ffi::PyObject,
         values: *const *mut ffi::PyObject,
@@ -84,8 +84,8 @@ use pyo3::types::PyType;
 
 use crate::py::calling::method::{self, FastMethod};
 
-/// Puts `M` on `class`: behind the Python function of its name if the class defines one and the
-/// interpreter can do that, else as a native descriptor.
+/// Puts `M` on `class`: as the vectorcall function of the Python function with its name, if the
+/// class defines one and the interpreter can do that, else as a native descriptor.
 ///
 /// # Errors
 /// `TypeError` if `class` is not of the method's class.

@@ -1,11 +1,10 @@
 //! Methods in CPython's fastest calling convention, put on a `#[pyclass]` by hand.
 //!
-//! Install at module initialisation, attached. `#[pymethods]` packs `*args` into a tuple. A
+//! They are installed when the module is initialised. `#[pymethods]` packs `*args` into a tuple. A
 //! `METH_FASTCALL | METH_KEYWORDS` descriptor leaves the arguments on the caller's stack, which measured
 //! 10 to 20 % more calls a second.
 
 use std::ffi::{CStr, c_char};
-use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
@@ -72,7 +71,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
         })
     }
 
-    /// The value of `context`, if that is the only keyword: what tasks and futures pass.
+    /// The value of `context`, if that is the only keyword, as in calls by tasks and futures.
     #[inline]
     fn only_context(&self) -> Option<Borrowed<'a, 'py, PyAny>> {
         let names = self.names?;
@@ -91,8 +90,8 @@ impl<'a, 'py> Arguments<'a, 'py> {
             .any(|(key, _)| key.to_str().is_ok_and(|key| parameters.contains(&key)))
     }
 
-    /// The same arguments with those of `parameters` that came as keywords in their places, as
-    /// values, names and the count of positional values.
+    /// The same arguments, with those of `parameters` that were given as keywords moved to their
+    /// positions: values, names and the count of positional values.
     #[cold]
     #[allow(clippy::type_complexity, reason = "the three parts of `Arguments`")]
     fn reordered(
@@ -158,7 +157,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
         Ok((values, context))
     }
 
-    /// Apart, so that the rest is small enough to be inlined.
+    /// A function of its own, so that `context` is small enough to be inlined.
     fn keyword_context(&self, name: &str, required: &[&str]) -> PyResult<Option<Given<'a, 'py>>> {
         match self.only_context() {
             Some(context) => Ok((!context.is_none()).then_some(context)),
@@ -197,7 +196,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
         )
     }
 
-    /// What CPython says of a keyword that is not among `allowed`, or that is given twice.
+    /// CPython's error for a keyword that is not among `allowed`, or that is given twice.
     #[cold]
     fn odd_keyword(&self, name: &str, required: &[&str], allowed: &[&str]) -> Option<PyErr> {
         self.keywords().find_map(|(key, _)| {
@@ -220,7 +219,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
     /// Reads the arguments of `name(required…)`.
     ///
     /// # Errors
-    /// `TypeError`, in CPython's words, for a missing argument and for any other.
+    /// `TypeError` with CPython's text for a missing argument and for any other.
     #[inline]
     pub(crate) fn exactly<const N: usize>(
         &self,
@@ -245,8 +244,8 @@ impl<'a, 'py> Arguments<'a, 'py> {
         Err(self.miscounted(name, &[required]))
     }
 
-    /// What CPython says of keywords that are neither among `required` nor among `allowed`, or else of
-    /// the count of arguments.
+    /// CPython's error for keywords that are neither among `required` nor among `allowed`, or else
+    /// for the count of arguments.
     #[cold]
     fn refused(&self, name: &str, required: &[&str], allowed: &[&str]) -> PyErr {
         self.odd_keyword(name, required, allowed)
@@ -270,8 +269,8 @@ impl<'a, 'py> Arguments<'a, 'py> {
     }
 }
 
-/// The tuple of keyword names with which a context was given last. That of asyncio's C code has an
-/// item that is not interned, so it is the tuple that is known again.
+/// The last tuple of keyword names that was `("context",)`. That of asyncio's C code has an item
+/// that is not interned, so the tuple itself is compared.
 #[cfg(not(Py_GIL_DISABLED))]
 mod known_names {
     use pyo3::prelude::*;
@@ -295,8 +294,8 @@ mod known_names {
     }
 }
 
-/// The same where threads run at once: the first such tuple is kept, so that threads share
-/// an address that does not change.
+/// The same for several threads at once: the first such tuple is kept, so that threads share an
+/// address that does not change.
 #[cfg(Py_GIL_DISABLED)]
 mod known_names {
     use std::ptr::null_mut;
@@ -358,9 +357,9 @@ fn tuple_item<'a, 'py>(
 pub(crate) trait FastMethod {
     /// The class that has it.
     type Class: PyClass<Frozen = True> + Sync;
-    /// What Python calls it, and a NUL.
+    /// Its name in Python, and a NUL.
     const NAME: &'static str;
-    /// Its docstring, with a `name(signature)\n--\n\n` head.
+    /// Its docstring, which begins with `name(signature)\n--\n\n`.
     const DOC: &'static CStr;
     /// The names of its leading parameters, which may be given as keywords too.
     const PARAMETERS: &'static [&'static str] = &[];
@@ -376,8 +375,8 @@ pub(crate) fn install<M: FastMethod>(py: Python<'_>) -> PyResult<()> {
     install_on::<M>(&M::Class::type_object(py))
 }
 
-/// Puts `M` on `class`, which is its class or a subclass: CPython's fastest call wants the method
-/// to be defined by the very class of the object.
+/// Puts `M` on `class`, which is its class or a subclass. CPython's fastest call needs a method
+/// that the object's own class defines.
 ///
 /// # Errors
 /// `TypeError` if `class` is not a subclass.
@@ -471,16 +470,18 @@ pub(super) unsafe extern "C" fn trampoline<M: FastMethod>(
             }
         }
     };
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| raise_panic(PhantomData::<M>))
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
+        raise_panic(plain_name::<M>());
+        std::ptr::null_mut()
+    })
 }
 
-/// Turns a panic of this crate into a `RuntimeError`: none may unwind through CPython.
+/// Turns a panic of this crate into a `RuntimeError`, because a panic must not unwind through
+/// CPython.
 #[cold]
-fn raise_panic<M: FastMethod>(_: PhantomData<M>) -> *mut ffi::PyObject {
+pub(super) fn raise_panic(name: &str) {
     Python::attach(|py| {
-        let name = plain_name::<M>();
         exception::<PyRuntimeError>(py, format_args!("internal error of ferroloop in {name}()"))
             .restore(py);
     });
-    std::ptr::null_mut()
 }

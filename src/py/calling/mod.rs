@@ -3,6 +3,7 @@
 //! - `call`: vectorcall with arguments in place
 //! - `method`: methods in the fast calling convention
 //! - `fast_method`: declares one
+//! - `property`: tables of attributes
 //! - `function`: Python functions whose calls run native code
 //! - `names`: interned names of attributes and methods
 //! - `coroutine`: how native coroutines end
@@ -14,5 +15,6 @@ pub(crate) mod fast_method;
 pub(crate) mod function;
 pub(crate) mod method;
 pub(crate) mod names;
+pub(crate) mod property;
 #[cfg(Py_GIL_DISABLED)]
 pub(crate) mod watched;

@@ -1,4 +1,4 @@
-//! The names of attributes and methods that the native code asks Python for, as interned strings.
+//! The names of attributes and methods that the native code uses, as interned strings.
 //!
 //! Any attached thread may read them. `install` makes all of them when the module is initialised,
 //! so that no later use of a name allocates and none can fail.
@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
-/// Declares the table: names that are fields of the same name, and fields with another one.
+/// Declares the table: fields that have the name as their own name, and fields with another name.
 macro_rules! names {
     ($($same:ident)* ; $($field:ident = $text:literal)*) => {
         /// One string for each name.
@@ -67,7 +67,7 @@ names! {
 
 static NAMES: PyOnceLock<Names> = PyOnceLock::new();
 
-/// The text up to its end, which `concat!` has put there.
+/// The text before its NUL, which `concat!` has added.
 fn cstr(text: &[u8]) -> &CStr {
     CStr::from_bytes_until_nul(text).unwrap_or_default()
 }
@@ -96,7 +96,7 @@ pub(crate) fn all(py: Python<'_>) -> &'static Names {
     }
 }
 
-/// Without its names, no part of the module can run; and no part runs before `install` has.
+/// Without its names no part of the module can run, and none runs before `install`.
 #[cold]
 fn missing() -> ! {
     std::process::abort()

@@ -15,7 +15,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-/// `PyDict_EVENT_ADDED`: what is there stays as it is.
+/// `PyDict_EVENT_ADDED`: existing entries do not change.
 const ADDED: c_int = 0;
 
 type Callback = unsafe extern "C" fn(
@@ -32,7 +32,7 @@ unsafe extern "C" {
 /// Whether anything in a watched dictionary was replaced or deleted.
 static CHANGED: AtomicBool = AtomicBool::new(false);
 
-/// What CPython calls before a watched dictionary changes.
+/// The function that CPython calls before a watched dictionary changes.
 unsafe extern "C" fn changes(
     event: c_int,
     _dictionary: *mut ffi::PyObject,
@@ -45,7 +45,7 @@ unsafe extern "C" fn changes(
     0
 }
 
-/// The number under which CPython knows `changes`; `None` if it has no more numbers.
+/// The number that CPython has given to `changes`; `None` if it has no more numbers.
 fn watcher(py: Python<'_>) -> Option<c_int> {
     static WATCHER: OnceLock<Option<c_int>> = OnceLock::new();
     *WATCHER.get_or_init(|| {
@@ -68,7 +68,7 @@ impl Entry {
         Self(AtomicPtr::new(null_mut()))
     }
 
-    /// The entry `name` of `names`, always the same dictionary, as it is now.
+    /// The current entry `name` of `names`, which is the same dictionary in every call.
     ///
     /// # Errors
     /// `KeyError`.
@@ -102,7 +102,7 @@ impl Entry {
                 }
                 !failed
             });
-        // Looked up behind the beginning of the watch: what changes from here on is told.
+        // Looked up after the watch has begun, so that every later change is reported.
         let found = names.get_item(name)?;
         if watched {
             let (null, order) = (null_mut(), Ordering::AcqRel);
@@ -120,7 +120,7 @@ impl Entry {
     }
 }
 
-/// What was found.
+/// An entry that was found.
 pub(crate) enum Found<'py> {
     /// An object that is never freed.
     Kept(Borrowed<'static, 'py, PyAny>),

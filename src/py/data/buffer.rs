@@ -67,8 +67,8 @@ pub(crate) fn with_memory<R>(
     Some(write(memory))
 }
 
-/// How many bytes the writable memory of `object` has, however many items that are; `None` if it
-/// has no contiguous one.
+/// The size in bytes of the writable memory of `object`, however many items these are; `None` if it
+/// has no contiguous memory.
 pub(crate) fn writable_size(object: &Bound<'_, PyAny>) -> Option<usize> {
     with_memory(object, <*mut [u8]>::len)
 }

@@ -10,7 +10,7 @@ use pyo3::types::{PyByteArray, PyBytes};
 
 use crate::py::value;
 
-/// Puts `data` behind what `queue` holds.
+/// Appends `data` to `queue`.
 ///
 /// # Errors
 /// `BufferError` if something has a view of `queue`, `MemoryError`.

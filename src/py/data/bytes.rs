@@ -11,7 +11,7 @@ use pyo3::types::PyBytes;
 
 use crate::py::value;
 
-/// A `bytes` object with its bytes at hand.
+/// A `bytes` object, with the address of its bytes.
 pub(crate) struct Pinned {
     /// # Invariant
     /// Keeps `data` alive; the bytes of a `bytes` object never move or change.
@@ -81,7 +81,7 @@ pub(crate) fn filled(
         Err(error) => Ok(Err(error)),
         // SAFETY: `object` is exactly a `bytes`.
         Ok(count) if count == size => Ok(Ok(unsafe { object.cast_into_unchecked() })),
-        // The caller asked the kernel for the size, so this is rare.
+        // The caller has asked the kernel for the size, so this is rare.
         Ok(count) => Ok(Ok(value::bytes(py, &space[..count])?)),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - `bytes`, `buffer`: data without copies
 //! - `bytearray`: data that waits to be read
-//! - `window`: memory of ours that Python sees a range of
+//! - `window`: memory of ours, of which Python sees a range
 
 pub(crate) mod buffer;
 pub(crate) mod bytearray;

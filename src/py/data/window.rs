@@ -27,11 +27,11 @@ unsafe extern "C" {
     fn _PyBytes_Resize(object: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> c_int;
 }
 
-/// Whose memory it is.
+/// The owner of the memory.
 enum Memory {
-    /// Ours.
+    /// The window.
     Own(Box<[u8]>),
-    /// That of a `bytes` that no other code has seen yet.
+    /// A `bytes` that no other code has seen yet.
     Fresh(Py<PyBytes>),
 }
 
@@ -112,7 +112,7 @@ impl Window {
         }
     }
 
-    /// Shows the range from `start` to `end` from now on.
+    /// Makes the range from `start` to `end` the visible one.
     #[inline]
     pub(crate) fn show(&self, start: usize, end: usize) {
         let end = end.min(self.size);
@@ -120,7 +120,7 @@ impl Window {
         self.end.store(end, Ordering::Relaxed);
     }
 
-    /// The memory from `start` to `end`, for code that is not Rust.
+    /// The memory from `start` to `end`, for C code.
     #[inline]
     pub(crate) fn range(&self, start: usize, end: usize) -> *mut [u8] {
         let end = end.min(self.size);
@@ -158,7 +158,7 @@ impl Window {
         value::bytes(py, &memory[range])
     }
 
-    /// Puts the first `count` bytes behind what `queue` holds.
+    /// Appends the first `count` bytes to `queue`.
     ///
     /// # Errors
     /// `BufferError` if something has a view of `queue`, `MemoryError`.
@@ -170,8 +170,8 @@ impl Window {
     }
 }
 
-/// A `bytes` of at most `size` bytes that `fill` has Python code write into through a window; it
-/// returns how many bytes there are, and something for the caller.
+/// A `bytes` of at most `size` bytes, into which `fill` has Python code write through a window.
+/// `fill` returns how many bytes there are, and a value for the caller.
 pub(crate) fn filled_bytes<'py, R>(
     py: Python<'py>,
     size: usize,
@@ -187,7 +187,7 @@ pub(crate) fn filled_bytes<'py, R>(
     let (count, result) = fill(&window);
     drop(window);
     if !object::is_unique(bytes.as_unbound()) {
-        // Code that keeps the window could still write.
+        // Code that has kept the window could still write to it.
         return Ok((value::bytes(py, &bytes.as_bytes()[..count])?, result));
     }
     let mut object = bytes.into_ptr();

@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 /// A class whose instances, or those of its subclasses, may have attributes of their own, and that
 /// has no `tp_dealloc` of ours for another reason.
 pub(crate) trait MayBeBlank: PyClass {
-    /// Where `install` keeps what `tp_dealloc` of the class was.
+    /// Where `install` keeps the class's former `tp_dealloc`.
     fn destructor() -> &'static OnceLock<ffi::destructor>;
 }
 

@@ -1,7 +1,7 @@
 //! `__del__` of native classes.
 //!
 //! Any attached thread: the collector runs in any of them. CPython calls `__del__` once in the life of
-//! an object, when its last reference goes or when the collector finds it in garbage, before anything
+//! an object, when its last reference is dropped or when the collector finds it to be garbage, before anything
 //! that it refers to is cleared. An exception goes to `sys.unraisablehook`, with the method that raised
 //! it. The method may make the object reachable again.
 
@@ -19,7 +19,7 @@ use crate::py::lifetime::blank;
 
 /// A class with a `__del__`. Nothing may extend it: `tp_dealloc` is not inherited.
 pub(crate) trait Finalized: PyClass<Frozen = True> + Sync + Sized + 'static {
-    /// Where `install` keeps what `tp_dealloc` of the class was.
+    /// Where `install` keeps the class's former `tp_dealloc`.
     fn destructor() -> &'static Destructor;
     /// Whether `finalize` has anything to do.
     fn is_unfinished(this: &Bound<'_, Self>) -> bool;
@@ -30,11 +30,11 @@ pub(crate) trait Finalized: PyClass<Frozen = True> + Sync + Sized + 'static {
     fn finalize(this: &Bound<'_, Self>) -> PyResult<()>;
 }
 
-/// What `tp_dealloc` of a class was.
+/// The former `tp_dealloc` of a class.
 pub(crate) struct Destructor(OnceLock<ffi::destructor>);
 
 impl Destructor {
-    /// Nothing yet.
+    /// None yet.
     pub(crate) const fn new() -> Self {
         Self(OnceLock::new())
     }
@@ -61,7 +61,7 @@ impl<T: Finalized> FastMethod for Del<T> {
 
 /// Gives `T` its `__del__`. Call once, before the first instance exists.
 pub(crate) fn install<T: Finalized>(py: Python<'_>) -> PyResult<()> {
-    // Setting that name on a class sets its `tp_finalize`, which the collector calls.
+    // Setting this name on a class sets its `tp_finalize`, which the collector calls.
     method::install::<Del<T>>(py)?;
     let class = T::type_object(py).as_type_ptr();
     // SAFETY: the type is alive, and has no instances yet.

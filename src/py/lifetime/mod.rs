@@ -2,7 +2,7 @@
 //!
 //! - `object`: reference counts, and tracking by the collector
 //! - `pool`: free lists
-//! - `shelf`: where free lists keep their objects
+//! - `shelf`: the objects of free lists
 //! - `blank`: freeing an object that was never filled in
 //! - `finalizer`: `__del__`
 

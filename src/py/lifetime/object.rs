@@ -8,19 +8,19 @@ use std::ffi::CStr;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-/// How many references `object` has. Without the GIL that is a guess while another thread counts: see
-/// `is_unique`.
+/// How many references `object` has. Without the GIL, the number is uncertain while another thread
+/// changes it: see `is_unique`.
 #[inline]
 pub(crate) fn refcount<T>(object: &Py<T>) -> isize {
     // SAFETY: `object` is alive; reading the count of a live object is always allowed.
     unsafe { ffi::Py_REFCNT(object.as_ptr()) }
 }
 
-/// Whether the caller's reference is the only one, so that no other thread can come by one either.
+/// Whether the caller's reference is the only one, so that no other thread can get one either.
 ///
-/// Without the GIL the count is split: what the object's own thread counts, and what all others do.
-/// Reading the sum of both while others count proves nothing; CPython's own question does, and says
-/// no of an object that another thread made.
+/// Without the GIL the count has two parts: that of the object's own thread, and that of all
+/// others. The sum of both proves nothing while other threads count. CPython's own test is correct,
+/// and returns false for an object that another thread has made.
 #[inline]
 pub(crate) fn is_unique<T>(object: &Py<T>) -> bool {
     #[cfg(all(Py_GIL_DISABLED, Py_3_14))]
@@ -45,7 +45,7 @@ pub(crate) fn is_tracked<T>(object: &Py<T>) -> bool {
     unsafe { ffi::PyObject_GC_IsTracked(object.as_ptr()) != 0 }
 }
 
-/// Whether `object` may have attributes of its own, beside those of its class.
+/// Whether `object` may have attributes of its own, in addition to those of its class.
 #[inline]
 pub(crate) fn has_attributes(object: &Bound<'_, PyAny>) -> bool {
     let pointer = object.as_ptr();
@@ -53,14 +53,25 @@ pub(crate) fn has_attributes(object: &Bound<'_, PyAny>) -> bool {
     let class = unsafe { ffi::Py_TYPE(pointer) };
     // SAFETY: the class of a live object is alive.
     let offset = unsafe { (*class).tp_dictoffset };
+    // SAFETY: an instance of a class with a positive offset has its dictionary, or null, there.
+    unsafe { is_set(pointer, offset) }
+}
+
+/// Whether the pointer that `object` has `offset` bytes from its beginning is not null. True if
+/// `offset` is not positive, because then CPython does not say where the pointer is.
+///
+/// # Safety
+/// `object` is whole, and has a pointer, or null, at a positive offset.
+#[inline]
+pub(super) unsafe fn is_set(object: *mut ffi::PyObject, offset: ffi::Py_ssize_t) -> bool {
     if offset <= 0 {
         return true;
     }
-    let dictionary = pointer
+    let place = object
         .wrapping_byte_offset(offset)
         .cast::<*mut ffi::PyObject>();
-    // SAFETY: an instance of a class with a positive offset has its dictionary, or null, there.
-    !unsafe { dictionary.read() }.is_null()
+    // SAFETY: the caller's promise.
+    !unsafe { place.read() }.is_null()
 }
 
 /// Whether `object`, found on a class, is a method that is written in native code.
@@ -70,19 +81,19 @@ pub(crate) fn is_native_method(object: &Bound<'_, PyAny>) -> bool {
     unsafe { ffi::Py_IS_TYPE(object.as_ptr(), class) != 0 }
 }
 
-/// What is known of a callable without asking it.
+/// The kind of a callable, found out without running any of its code.
 pub(crate) enum FunctionKind {
     /// A function that is written in Python: `types.FunctionType`.
     Python,
     /// A function or a method that is written in native code: `types.BuiltinFunctionType`.
     Native,
-    /// What a task written in C gives `call_soon`.
+    /// The step of a task written in C, which such a task passes to `call_soon`.
     TaskStep,
-    /// Anything else, which may answer for its attributes in code of its own.
+    /// Anything else; looking up its attributes may run code of the program.
     Other,
 }
 
-/// Of which of the interpreter's own classes `object` is.
+/// The kind of `object`.
 pub(crate) fn function_kind(object: &Bound<'_, PyAny>) -> FunctionKind {
     let pointer = object.as_ptr();
     // SAFETY: a live object; the macro only compares its type, of which there is no subclass.
@@ -101,8 +112,8 @@ pub(crate) fn function_kind(object: &Bound<'_, PyAny>) -> FunctionKind {
     let name = unsafe { CStr::from_ptr(name) };
     // SAFETY: the class of a live object is alive.
     let is_static = unsafe { ffi::PyType_HasFeature(class, ffi::Py_TPFLAGS_HEAPTYPE) == 0 };
-    // No module gives the class away. Until Python 3.11 it is static, and later its name has a dot, which no
-    // `class` statement makes.
+    // No module exports the class. Until Python 3.11 it is static, and later its name has a dot,
+    // which no `class` statement makes.
     let step = if is_static {
         c"TaskStepMethWrapper"
     } else {
@@ -115,10 +126,11 @@ pub(crate) fn function_kind(object: &Bound<'_, PyAny>) -> FunctionKind {
     }
 }
 
-/// Sets an attribute of `object` as for an object whose class says nothing about it.
+/// Sets an attribute of `object` as `object.__setattr__` does.
 ///
-/// A class that does more has a `__setattr__` by `fast_method!`. With one in its `tp_setattro`, CPython 3.10 to
-/// 3.12 refuse `object.__setattr__` to it and to classes of the program that derive from it.
+/// A class that does more defines `__setattr__` by `fast_method!`. If its `tp_setattro` were set
+/// directly, CPython 3.10 to 3.12 would refuse `object.__setattr__` for it and for classes of the
+/// program that derive from it.
 ///
 /// # Errors
 /// `AttributeError`, `TypeError` if `name` is not a `str`, and what a descriptor raises.
@@ -136,7 +148,7 @@ pub(crate) fn set_attribute(
     Ok(())
 }
 
-/// Whether the collector knows objects of the type of `object`.
+/// Whether the type of `object` supports garbage collection.
 #[inline]
 fn is_collected<T>(object: &Py<T>) -> bool {
     // SAFETY: `object` is alive.
@@ -153,7 +165,7 @@ pub(crate) fn track<T>(object: &Py<T>) {
     }
 }
 
-/// Takes `object` off the collector's lists, if it is on them.
+/// Removes `object` from the collector's lists, if it is on them.
 #[inline]
 pub(crate) fn untrack<T>(object: &Py<T>) {
     if is_collected(object) {

@@ -1,7 +1,7 @@
 //! Free lists for objects that live for one callback.
 //!
 //! Any attached thread may call it. A replaced `tp_dealloc` of the class puts an object into the pool: it
-//! stays whole, without its references. Where the pool is empty, a new object is a copy of the bytes of an
+//! stays initialised, without its references. If the pool is empty, a new object is a copy of the bytes of an
 //! emptied one, which costs half of what making one does.
 //!
 //! Without the GIL each thread has a pool of its own while it runs a loop (`shelf`), and new objects are made
@@ -17,39 +17,49 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 
-use crate::py::lifetime::shelf::Shelf;
+use crate::py::lifetime::shelf::{CLASSES, Shelf};
 use crate::py::lifetime::{blank, object};
 
 /// A class whose instances are pooled.
 pub(crate) trait Pooled: PyClass<Frozen = True> + Sync + Sized + 'static {
-    /// The pool of this class.
-    fn pool() -> &'static Pool;
-    /// Has the calling thread own an instance that it has got from the pool.
-    fn own(this: &Bound<'_, Self>);
+    /// The place of this class's pool among all pools; every class has a different one.
+    const NUMBER: usize;
     /// A new instance without references to Python objects.
     fn emptied(py: Python<'_>) -> PyResult<Bound<'_, Self>>;
     /// Drops every Python reference that the instance holds; may run Python code.
     fn empty(this: &Bound<'_, Self>);
-    /// What CPython calls once in the life of an instance, when nothing refers to it any more and
-    /// nothing of it is cleared yet. The program may have the instance again afterwards.
+    /// Has the calling thread own an instance that it has got from the pool.
+    fn own(this: &Bound<'_, Self>);
+    /// The function that CPython calls once in the life of an instance, when nothing refers to it
+    /// any more and before anything of it is cleared. The program may make the instance reachable
+    /// again.
     const FINALIZE: Option<fn(&Bound<'_, Self>)> = None;
     /// Whether `FINALIZE` has anything to do.
     #[inline]
     fn is_unfinished(_this: &Bound<'_, Self>) -> bool {
         false
     }
+
+    /// The pool of this class.
+    #[inline]
+    fn pool() -> &'static Pool {
+        &POOLS[Self::NUMBER]
+    }
 }
+
+/// The pools of all classes.
+static POOLS: [Pool; CLASSES] = [Pool::new(0), Pool::new(1), Pool::new(2)];
 
 /// The free list of one class.
 pub(crate) struct Pool {
-    /// Where emptied objects lie.
+    /// The emptied objects.
     free: Shelf,
     /// An emptied object that is never handed out.
     ///
     /// # Invariant
     /// Null or whole, for as long as the process lives.
     template: AtomicPtr<ffi::PyObject>,
-    /// What `tp_dealloc` of the class was.
+    /// The former `tp_dealloc` of the class.
     dealloc: OnceLock<ffi::destructor>,
     /// The class, whose subclasses are not pooled.
     class: OnceLock<Class>,
@@ -64,10 +74,10 @@ unsafe impl Send for Class {}
 unsafe impl Sync for Class {}
 
 impl Pool {
-    /// An empty pool.
-    pub(crate) const fn new(free: Shelf) -> Self {
+    /// An empty pool at the place `number`.
+    const fn new(number: usize) -> Self {
         Self {
-            free,
+            free: Shelf::new(number),
             template: AtomicPtr::new(null_mut()),
             dealloc: OnceLock::new(),
             class: OnceLock::new(),
@@ -170,19 +180,19 @@ pub(crate) fn recycle<T: Pooled>(object: Bound<'_, T>) {
     }
 }
 
-/// How deep destructors of pooled objects may be within each other. A handle whose argument is a
-/// handle whose argument is a handle … would otherwise use up the stack.
+/// How deep destructors of pooled objects may be nested. A long chain of handles, each of which is
+/// an argument of the next, would otherwise use up the stack.
 const DEEPEST: usize = 50;
 
-/// The destructors of pooled objects that this thread is in.
+/// The destructors of pooled objects that run in this thread.
 struct Destroying {
-    /// How many of them are under way, each within the one before.
+    /// How deep they are nested.
     depth: Cell<usize>,
-    /// Objects without references whose turn comes when the outermost destructor is done.
+    /// Objects without references that are destroyed when the outermost destructor is done.
     later: RefCell<Vec<(*mut ffi::PyObject, Finish)>>,
 }
 
-/// The part of a destructor that may be put off.
+/// The part of a destructor that may be delayed.
 type Finish = unsafe fn(*mut ffi::PyObject);
 
 thread_local! {
@@ -204,7 +214,7 @@ unsafe extern "C" fn finalize<T: Pooled>(object: *mut ffi::PyObject) {
     }
 }
 
-/// Whether the program has an object again that had no references, after its finalizer.
+/// Whether the finalizer has made an object reachable again that had no references.
 ///
 /// # Safety
 /// `object` is whole, without references and an instance of `T` or of a subtype.
@@ -238,8 +248,8 @@ unsafe extern "C" fn dealloc<T: Pooled>(object: *mut ffi::PyObject) {
         let depth = destroying.depth.get();
         if depth >= DEEPEST {
             let mut later = destroying.later.borrow_mut();
-            // Without memory to remember it the object is never freed, which does less harm than
-            // going on.
+            // Without memory to remember it the object is never freed, which does less harm than a
+            // stack overflow.
             if later.try_reserve(1).is_ok() {
                 later.push((object, finish::<T>));
             }
@@ -268,7 +278,7 @@ unsafe extern "C" fn dealloc<T: Pooled>(object: *mut ffi::PyObject) {
             unsafe { finish(object) };
         }
     }
-    // Without it, nothing is left to count.
+    // If the thread is ending, there is nothing left to count.
     let _ = DESTROYING.try_with(|destroying| destroying.depth.set(depth));
 }
 
@@ -366,12 +376,6 @@ unsafe fn has_weak_references(object: *mut ffi::PyObject) -> bool {
     let class = unsafe { ffi::Py_TYPE(object) };
     // SAFETY: the class of a whole object is alive.
     let offset = unsafe { (*class).tp_weaklistoffset };
-    if offset <= 0 {
-        return true;
-    }
-    let list = object
-        .wrapping_byte_offset(offset)
-        .cast::<*mut ffi::PyObject>();
-    // SAFETY: a type with a positive offset has its list of weak references there.
-    !unsafe { list.read() }.is_null()
+    // SAFETY: a type with a positive offset has its list of weak references there, or null.
+    unsafe { object::is_set(object, offset) }
 }

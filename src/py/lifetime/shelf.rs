@@ -1,4 +1,4 @@
-//! `Shelf`: where the emptied objects of one class lie.
+//! `Shelf`: the emptied objects of one class.
 //!
 //! Any attached thread. With the GIL there is one shelf of a class for all threads. Without it each thread has
 //! its own, from the beginning to the end of the run of a loop: at the end of a thread CPython's allocator could
@@ -8,6 +8,9 @@ use pyo3::ffi;
 
 /// How many objects a shelf keeps.
 const CAPACITY: usize = 1024;
+
+/// How many classes have a shelf.
+pub(super) const CLASSES: usize = 3;
 
 #[cfg(not(Py_GIL_DISABLED))]
 pub(crate) use shared::{Opened, Shelf};
@@ -33,7 +36,7 @@ mod shared {
     unsafe impl Sync for Shelf {}
 
     impl Shelf {
-        /// An empty shelf; every class has another number.
+        /// An empty shelf; every class has a different number.
         pub(crate) const fn new(_number: usize) -> Self {
             Self(UnsafeCell::new(Vec::new()))
         }
@@ -58,7 +61,7 @@ mod shared {
         }
     }
 
-    /// Keeps the shelves of a thread open; these are always.
+    /// Keeps the shelves of a thread open; with the GIL they always are.
     pub(crate) struct Opened;
 
     impl Opened {
@@ -78,14 +81,11 @@ mod threads {
 
     use pyo3::Python;
 
-    use super::{CAPACITY, ffi};
-
-    /// How many classes have a shelf.
-    const CLASSES: usize = 3;
+    use super::{CAPACITY, CLASSES, ffi};
 
     /// The shelves of one thread.
     struct Shelves {
-        /// How many runs of loops are under way in this thread, each within the one before.
+        /// How deep runs of loops are nested in this thread.
         runs: Cell<usize>,
         /// The emptied objects of each class, each with the one reference that the next owner gets.
         ///
@@ -108,7 +108,7 @@ mod threads {
     pub(crate) struct Shelf(usize);
 
     impl Shelf {
-        /// The shelf with that number; every class has another one.
+        /// The shelf with that number; every class has a different one.
         pub(crate) const fn new(number: usize) -> Self {
             assert!(number < CLASSES, "there are fewer shelves");
             Self(number)

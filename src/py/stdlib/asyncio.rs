@@ -120,9 +120,9 @@ imported! {
     timeout_error = "asyncio"."TimeoutError";
     /// `asyncio.Future`, whatever a program has put in its place.
     c_future = "ferroloop._compat"."Future";
-    /// What a stream reader's `readline` answers with a result instead.
+    /// The exceptions that `readline` of a stream reader turns into results.
     incomplete_reads = "ferroloop._compat"."INCOMPLETE_READS";
-    /// The class of tasks that is written in C, and whose steps loops run.
+    /// The class of tasks that is written in C.
     native_task = "_asyncio"."Task";
     /// `types.MethodType`.
     bound_method = "types"."MethodType";
@@ -140,18 +140,30 @@ imported! {
     our_stream_protocol = "ferroloop._net.streams"."StreamReaderProtocol";
     /// `warnings.warn`.
     warn = "warnings"."warn";
+    /// `_ssl.MemoryBIO.read`.
+    memory_bio_read = "_ssl"."MemoryBIO.read";
+    /// `_ssl.MemoryBIO.write`.
+    memory_bio_write = "_ssl"."MemoryBIO.write";
+    /// `_ssl._SSLSocket.read`.
+    ssl_socket_read = "_ssl"."_SSLSocket.read";
+    /// `_ssl._SSLSocket.write`.
+    ssl_socket_write = "_ssl"."_SSLSocket.write";
 }
 
-fn imported(py: Python<'_>, module: &str, attribute: &str) -> PyResult<Py<PyAny>> {
-    let module = py.import(Text(module))?;
-    Ok(module.getattr(Text(attribute))?.unbind())
+/// The attribute of `module` at `path`, names with dots between them.
+fn imported(py: Python<'_>, module: &str, path: &str) -> PyResult<Py<PyAny>> {
+    let mut found = py.import(Text(module))?.into_any();
+    for name in path.split('.') {
+        found = found.getattr(Text(name))?;
+    }
+    Ok(found.unbind())
 }
 
 /// An attribute of a module that is looked up at every call.
 #[cfg(not(Py_GIL_DISABLED))]
 type Found<'py> = Bound<'py, PyAny>;
 
-/// What `$name` is among a module's `$names` now.
+/// The current value of `$name` in a module's `$names`.
 macro_rules! current {
     ($names:expr, $name:expr) => {{
         #[cfg(Py_GIL_DISABLED)]
@@ -164,24 +176,24 @@ macro_rules! current {
     }};
 }
 
-/// `asyncio.futures.Future` as it is now: programs that replace it expect loops to follow.
+/// The current `asyncio.futures.Future`: programs that replace it expect loops to use theirs.
 #[inline]
 pub(crate) fn future(py: Python<'_>) -> PyResult<Found<'_>> {
     current!(futures_names(py)?, name!(py, future))
 }
 
-/// `asyncio.tasks.Task` as it is now: programs that replace it expect loops to follow.
+/// The current `asyncio.tasks.Task`: programs that replace it expect loops to use theirs.
 #[inline]
 pub(crate) fn task(py: Python<'_>) -> PyResult<Found<'_>> {
     current!(tasks_names(py)?, name!(py, task))
 }
 
-/// `asyncio.tasks.ensure_future` as it is now.
+/// The current `asyncio.tasks.ensure_future`.
 pub(crate) fn ensure_future(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     tasks_names(py)?.get_item(name!(py, ensure_future))
 }
 
-/// The function `name` of `sys` as it is now.
+/// The current function `name` of `sys`.
 pub(crate) fn sys_function<'py>(
     py: Python<'py>,
     name: &Bound<'py, PyString>,

@@ -16,22 +16,22 @@ unsafe extern "C" {
     fn PySys_Audit(event: *const c_char, format: *const c_char, ...) -> c_int;
 }
 
-/// Notes in the `bool` behind `heard` that a hook is there; the event's argument is `None`.
-unsafe extern "C" fn note(heard: *mut c_void) -> *mut ffi::PyObject {
+/// Notes in the `bool` behind `has_hook` that a hook is there; the event's argument is `None`.
+unsafe extern "C" fn note(has_hook: *mut c_void) -> *mut ffi::PyObject {
     // SAFETY: `has_hooks` passes a `bool` that outlives its call of `PySys_Audit`.
-    unsafe { heard.cast::<bool>().write(true) };
+    unsafe { has_hook.cast::<bool>().write(true) };
     // SAFETY: CPython builds arguments in attached threads only.
     unsafe { Python::assume_attached() }.None().into_ptr()
 }
 
-/// Whether an audit hook is installed, also if it refuses to hear of this.
+/// Whether an audit hook is installed, even one that raises.
 ///
 /// # Errors
-/// What has to leave the loop: `KeyboardInterrupt`.
+/// Exceptions that have to leave the loop: `KeyboardInterrupt`.
 pub(crate) fn has_hooks(py: Python<'_>) -> PyResult<bool> {
-    let mut heard = false;
+    let mut has_hook = false;
     let converter: unsafe extern "C" fn(*mut c_void) -> *mut ffi::PyObject = note;
-    let place: *mut c_void = ptr::from_mut(&mut heard).cast();
+    let place: *mut c_void = ptr::from_mut(&mut has_hook).cast();
     // SAFETY: the strings end in zero, and `O&` takes a converter and its argument.
     let failed = unsafe {
         PySys_Audit(
@@ -42,7 +42,7 @@ pub(crate) fn has_hooks(py: Python<'_>) -> PyResult<bool> {
         )
     };
     if failed == 0 {
-        return Ok(heard);
+        return Ok(has_hook);
     }
     let error = PyErr::fetch(py);
     if leaves_the_loop(py, &error) {

@@ -19,7 +19,7 @@ use crate::py::value::{Int, Text};
 
 /// Not compared yet.
 const UNKNOWN: u8 = 0;
-/// The field is where we read it.
+/// The field is at the expected place.
 const FOUND: u8 = 1;
 /// It is not.
 const ELSEWHERE: u8 = 2;
@@ -38,11 +38,11 @@ pub(crate) fn number(sock: Borrowed<'_, '_, PyAny>) -> PyResult<Option<RawFd>> {
     asked(sock).map(Some)
 }
 
-/// Whether the class of `sock` has methods of its own among `names`, which a program expects to be
+/// Whether the class of `sock` overrides any of the methods `names`; a program expects these to be
 /// called.
 ///
 /// # Errors
-/// What the class raises when it is asked for them, `AttributeError` excepted.
+/// What the class raises when it is asked for them, except `AttributeError`.
 pub(crate) fn replaces(sock: &Bound<'_, PyAny>, names: &[&str]) -> PyResult<bool> {
     let (class, plain) = (sock.get_type(), asyncio::socket(sock.py())?);
     if class.is(plain) {
@@ -62,7 +62,7 @@ pub(crate) fn replaces(sock: &Bound<'_, PyAny>, names: &[&str]) -> PyResult<bool
 pub(crate) struct Held {
     /// The Python socket, which owns the descriptor.
     socket: Py<PyAny>,
-    /// What `fileno()` said at first.
+    /// What `fileno()` returned at first.
     first: RawFd,
     /// # Invariant
     /// If true, `socket` is a `_socket.socket`, and `is_long_enough` held for that.
@@ -90,13 +90,13 @@ impl Held {
         &self.socket
     }
 
-    /// The descriptor that it had when it was taken.
+    /// The descriptor that it had at first.
     pub(crate) fn first(&self) -> RawFd {
         self.first
     }
 
-    /// The descriptor that it has now: -1 once it is closed. Of something that is no
-    /// `_socket.socket`, the one that it had.
+    /// The descriptor that it has now: -1 once it is closed. For an object that is no
+    /// `_socket.socket`, the one that it had at first.
     #[inline]
     pub(crate) fn number(&self, py: Python<'_>) -> RawFd {
         if self.followed {
@@ -107,18 +107,18 @@ impl Held {
     }
 }
 
-/// A socket of the standard library's class for `owned`, which it takes over. It does not block, and
-/// knows that.
+/// A socket of the standard library's class that takes over `owned`. It does not block, and is
+/// marked as such.
 ///
 /// # Errors
-/// What `socket.socket` raises, an audit hook among it; the descriptor is closed then.
+/// What `socket.socket` raises, or an audit hook; the descriptor is closed then.
 pub(crate) fn adopt(py: Python<'_>, owned: OwnedFd, kind: (i32, i32, i32)) -> PyResult<Held> {
     let candidate = Candidate::new(py, owned.as_raw_fd(), kind)?;
     Ok(candidate.own(owned))
 }
 
-/// Such a socket for a descriptor that still has its owner. Unless it takes over, it forgets the
-/// descriptor when it is dropped.
+/// Such a socket for a descriptor that still has its owner. Unless it takes over, it detaches from
+/// the descriptor when it is dropped.
 pub(crate) struct Candidate<'py> {
     /// The Python socket.
     socket: Bound<'py, PyAny>,
@@ -131,17 +131,18 @@ pub(crate) struct Candidate<'py> {
 }
 
 impl<'py> Candidate<'py> {
-    /// One for the descriptor `number`, which does not block.
+    /// A candidate for the descriptor `number`, which does not block.
     ///
     /// # Errors
-    /// What `socket.socket` raises, an audit hook among it.
+    /// What `socket.socket` raises, or an audit hook.
     pub(crate) fn new(
         py: Python<'py>,
         number: RawFd,
         (family, class, proto): (i32, i32, i32),
     ) -> PyResult<Self> {
         let plain = asyncio::socket(py)?;
-        // Dropped if `__init__` is interrupted, which may have taken the number before.
+        // If `__init__` is interrupted, it may have taken the number already, so the candidate is
+        // dropped.
         let mut candidate = Self {
             socket: plain.call_method1(name!(py, __new__), (plain,))?,
             number,
@@ -155,7 +156,7 @@ impl<'py> Candidate<'py> {
         Ok(candidate)
     }
 
-    /// Makes the Python socket the owner, if `owned` is its descriptor; gives that back otherwise.
+    /// Makes the Python socket the owner, if `owned` is its descriptor; returns `owned` otherwise.
     pub(crate) fn take_over(&self, owned: OwnedFd) -> Result<Held, OwnedFd> {
         if owned.as_raw_fd() == self.number {
             Ok(self.own(owned))
@@ -187,13 +188,13 @@ impl Drop for Candidate<'_> {
     }
 }
 
-/// Whether the field of `socket` is where it was found to be, and says `number`.
+/// Whether the field of `socket` is at the expected place and holds `number`.
 fn follows(socket: &Bound<'_, PyAny>, number: RawFd) -> PyResult<bool> {
     let py = socket.py();
     Ok(is_c_socket(socket)? && is_long_enough(py)? && read(socket.as_borrowed()) == number)
 }
 
-/// Whether `object` is a `_socket.socket`; something that only says so by its `__class__` is not.
+/// Whether `object` is a `_socket.socket`; an object that only has it as its `__class__` is not.
 pub(crate) fn is_c_socket(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     let base = asyncio::c_socket(object.py())?;
     object.get_type().is_subclass(base)
@@ -212,12 +213,12 @@ fn read(sock: Borrowed<'_, '_, PyAny>) -> RawFd {
     field.load(Ordering::Relaxed)
 }
 
-/// What `fileno()` says; the first time, also whether the field says the same.
+/// The result of `fileno()`. The first time, also compares it with the field.
 #[cold]
 fn asked(sock: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {
     let py = sock.py();
     let number = call::method0(&sock, name!(py, fileno))?.extract::<RawFd>()?;
-    // A closed socket's -1 would tell little.
+    // The -1 of a closed socket may be found in other places too.
     if FIELD.load(Ordering::Relaxed) == UNKNOWN && number > 0 {
         let same = is_long_enough(py)? && read(sock) == number;
         let found = if same { FOUND } else { ELSEWHERE };
@@ -226,7 +227,7 @@ fn asked(sock: Borrowed<'_, '_, PyAny>) -> PyResult<RawFd> {
     Ok(number)
 }
 
-/// Whether the C structure of a socket goes on behind the head of the object.
+/// Whether the C structure of a socket is longer than the head of the object.
 fn is_long_enough(py: Python<'_>) -> PyResult<bool> {
     let base = asyncio::c_socket(py)?.cast::<PyType>()?;
     let size: usize = base.getattr(name!(py, __basicsize__))?.extract()?;

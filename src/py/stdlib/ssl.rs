@@ -1,14 +1,14 @@
 //! `Direct`: the `SSL` and the two `BIO`s within an `_ssl._SSLSocket` and its two
 //! `_ssl.MemoryBIO`s.
 //!
-//! Attached threads, one at a time. CPython does not publish where these objects keep what they
-//! wrap, so `Check` tries it once on objects made for that. On an unknown version of CPython, without
+//! Attached threads, one at a time. CPython does not document where these objects keep the
+//! addresses, so `Check` tests it once on objects that it makes. On an unknown version of CPython, without
 //! the GIL, or if anything does not fit, there is no `Direct`, and callers use the Python methods. No
 //! function is called on a word before the memory behind it has been compared with that of an object of
 //! OpenSSL's.
 //!
-//! Data only, and no exceptions: what OpenSSL refuses is tried again through the Python method,
-//! which raises.
+//! Only data is handled here, and no exception is raised: a call that OpenSSL refuses is repeated through
+//! the Python method, which raises.
 
 use std::ffi::{CString, c_void};
 use std::ptr::NonNull;
@@ -27,18 +27,18 @@ use crate::py::value::{self, Text};
 use crate::sys::openssl::functions::{Answer, Objects, OpenSsl, Session};
 use crate::sys::openssl::shape::Shape;
 
-/// Whether connections made from now on may be served directly.
+/// Whether connections made from now on may call OpenSSL directly.
 static ALLOWED: AtomicBool = AtomicBool::new(true);
 
-/// What every object begins with.
+/// The size of the head that every object has.
 const HEAD: usize = size_of::<ffi::PyObject>();
-/// Where a `MemoryBIO` keeps its `BIO *`.
+/// The offset of the `BIO *` in a `MemoryBIO`.
 const BIO: usize = HEAD;
-/// Where an `_SSLSocket` keeps its `SSL *`: behind a weak reference to a socket.
+/// The offset of the `SSL *` in an `_SSLSocket`: after a weak reference to a socket.
 const SSL: usize = HEAD + size_of::<*const c_void>();
 
-/// The versions 3.x of CPython that it was tried with, and the sizes of their `_SSLSocket` and
-/// `MemoryBIO` in bytes. Where a size is another one, there are other fields.
+/// The versions 3.x of CPython with which it was tried, and the sizes of their `_SSLSocket` and
+/// `MemoryBIO` in bytes. If a size differs, the fields do too.
 const KNOWN: [(u8, [usize; 2]); 6] = [
     (10, [96, 32]),
     (11, [96, 32]),
@@ -54,7 +54,7 @@ fn is_known(py: Python<'_>, sizes: [usize; 2]) -> bool {
     cfg!(not(Py_GIL_DISABLED)) && version.major == 3 && KNOWN.contains(&(version.minor, sizes))
 }
 
-/// What was found out about this process.
+/// What was found out about OpenSSL in this process.
 struct Check {
     /// The functions of the OpenSSL that `_ssl` is linked with.
     functions: &'static OpenSsl,
@@ -67,7 +67,7 @@ struct Check {
 
 /// OpenSSL's side of one connection.
 pub(crate) struct Direct {
-    /// What reads and writes.
+    /// Reads and writes.
     ///
     /// # Invariant
     /// Its `SSL` belongs to `socket`, its `BIO`s to the other two; all are held and never
@@ -88,7 +88,7 @@ unsafe impl Send for Direct {}
 unsafe impl Sync for Direct {}
 
 impl Direct {
-    /// What is within `socket`, if that is certain and no callback of its context can raise.
+    /// The OpenSSL side of `socket`, if it is certain and no callback of its context can raise.
     pub(crate) fn new(
         socket: &Bound<'_, PyAny>,
         incoming: &Bound<'_, PyAny>,
@@ -96,7 +96,7 @@ impl Direct {
     ) -> Option<Self> {
         let py = socket.py();
         let check = checked(py).filter(|_| ALLOWED.load(Ordering::Relaxed))?;
-        let found = check.within(socket, incoming, outgoing)?;
+        let found = check.within([socket, incoming, outgoing])?;
         let context = socket.getattr(name!(py, context)).ok()?;
         let quiet = check.callbacks.iter().all(|callback| {
             let get = callback.call_method1(py, name!(py, __get__), (&context,));
@@ -192,7 +192,8 @@ pub(crate) fn are_of_ssl(
             .all(|memory| memory.get_type().is(memory_class)))
 }
 
-/// Allows or forbids that connections made from now on are served directly; whether they are.
+/// Allow or forbid direct calls of OpenSSL for connections made from now on; return whether they
+/// are possible.
 #[pyfunction]
 #[pyo3(name = "_call_openssl")]
 pub(crate) fn call_openssl(py: Python<'_>, directly: bool) -> bool {
@@ -226,7 +227,7 @@ fn look_up(py: Python<'_>) -> PyResult<Option<OpenSsl>> {
 }
 
 impl Check {
-    /// Looks up what it takes; `None` if this is not what we know.
+    /// Looks up the functions and classes; `None` if they are not known.
     fn new(py: Python<'_>) -> PyResult<Option<Self>> {
         let Some(functions) = openssl(py) else {
             return Ok(None);
@@ -252,7 +253,7 @@ impl Check {
         }))
     }
 
-    /// Tries everything on connections that are thrown away, errors included.
+    /// Tries all calls on connections that are thrown away, errors included.
     fn holds(&self, py: Python<'_>) -> PyResult<bool> {
         let module = py.import(Text("_ssl"))?;
         let protocol = module.getattr(Text("PROTOCOL_TLS_SERVER"))?;
@@ -265,18 +266,20 @@ impl Check {
         };
         let pending =
             |memory: &Bound<'_, PyAny>| memory.getattr(name!(py, pending))?.extract::<usize>();
-        // A message of a handshake that is of no kind: OpenSSL sends an alert and is done for.
+        // A handshake message of a type that does not exist: OpenSSL sends an alert and ends the
+        // session.
         let nonsense = b"\x16\x03\x01\x00\x04\xff\x00\x00\x00";
 
-        let [socket, incoming, outgoing] = &connection()?;
+        let objects = &connection()?;
+        let [socket, incoming, outgoing] = objects.each_ref();
         let fits = self
-            .objects(socket, incoming, outgoing)
+            .objects(objects.each_ref())
             .zip(Shape::of(self.functions))
             .is_some_and(|(objects, shape)| shape.fits(objects));
         if !fits {
             return Ok(false);
         }
-        let Some(found) = self.within(socket, incoming, outgoing) else {
+        let Some(found) = self.within(objects.each_ref()) else {
             return Ok(false);
         };
         let fed =
@@ -314,13 +317,9 @@ impl Check {
         Ok(taken && same && pending(outgoing)? == alert && !left)
     }
 
-    /// The words within these objects where the addresses of OpenSSL's should be.
-    fn objects(
-        &self,
-        socket: &Bound<'_, PyAny>,
-        incoming: &Bound<'_, PyAny>,
-        outgoing: &Bound<'_, PyAny>,
-    ) -> Option<Objects> {
+    /// The words where the addresses of OpenSSL's objects should be: within an `_SSLSocket`, and the
+    /// `MemoryBIO`s that it reads and writes.
+    fn objects(&self, [socket, incoming, outgoing]: [&Bound<'_, PyAny>; 3]) -> Option<Objects> {
         let py = socket.py();
         let [socket_class, memory_class] = &self.classes;
         Some(Objects {
@@ -330,15 +329,11 @@ impl Check {
         })
     }
 
-    /// What is within these objects, if they are what they seem to be: objects of the classes whose
-    /// words `Shape` has compared.
-    fn within(
-        &self,
-        socket: &Bound<'_, PyAny>,
-        incoming: &Bound<'_, PyAny>,
-        outgoing: &Bound<'_, PyAny>,
-    ) -> Option<Direct> {
-        let objects = self.objects(socket, incoming, outgoing)?;
+    /// The OpenSSL side of the same three objects, if they are of the classes whose words `Shape` has
+    /// compared.
+    fn within(&self, given: [&Bound<'_, PyAny>; 3]) -> Option<Direct> {
+        let objects = self.objects(given)?;
+        let [socket, incoming, outgoing] = given;
         let owner = socket.as_ptr().cast_const().cast();
         // SAFETY: objects of these classes have such addresses in these places, of the OpenSSL that
         // `_ssl` is linked to: `holds` has compared those of one with `Shape`. The objects are kept.

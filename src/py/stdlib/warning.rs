@@ -1,7 +1,7 @@
 //! Warnings about unclosed transports and coroutines that were never awaited.
 //!
 //! Any thread may call it. An object may be destroyed while an exception is being handled; that
-//! exception is kept, whatever the warning raises.
+//! exception stays set, whatever the warning raises.
 
 use pyo3::PyTypeInfo;
 use pyo3::exceptions::PyResourceWarning;
@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{Int, Text, shown};
 
-/// Warns with `text` of `object`, which is being finalized. What that raises goes to
+/// Warns with `text` about `object`, which is being finalized. An exception is passed to
 /// `sys.unraisablehook`.
 #[cold]
 pub(crate) fn while_finalizing<W: PyTypeInfo>(object: &Bound<'_, PyAny>, text: &str) {
@@ -26,8 +26,8 @@ pub(crate) fn while_finalizing<W: PyTypeInfo>(object: &Bound<'_, PyAny>, text: &
     }
 }
 
-/// Warns with ResourceWarning that the transport `source` was not closed; tracemalloc tells where it
-/// was made.
+/// Warns with ResourceWarning that the transport `source` was not closed; tracemalloc shows where
+/// it was made.
 ///
 /// # Errors
 /// What its `repr` or the warning raises.
@@ -36,8 +36,8 @@ pub(crate) fn unclosed_transport(source: &Bound<'_, PyAny>) -> PyResult<()> {
     unclosed(source.py(), &shown(&source.repr()?), Some(source))
 }
 
-/// Warns with ResourceWarning that the transport that `text` describes was not closed. With `source`,
-/// tracemalloc tells where that was made.
+/// Warns with ResourceWarning that the transport that `text` describes was not closed. With
+/// `source`, tracemalloc shows where that was made.
 #[cold]
 pub(crate) fn unclosed(
     py: Python<'_>,

@@ -9,10 +9,11 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_long, c_ulong, c_void};
 use std::ptr::NonNull;
 
-/// More than this at a time leaves a memory `BIO` too large for a connection that rests.
+/// If more bytes than these are written at a time, a memory `BIO` becomes too large to keep for an
+/// idle connection.
 const LARGE: usize = 8 * 1024;
 
-/// OpenSSL 3.0, as `OpenSSL_version_num` says it. With 1.1.1 it was not tried.
+/// OpenSSL 3.0, as the number of `OpenSSL_version_num`. 1.1.1 was not tried.
 const OLDEST: c_ulong = 0x3000_0000;
 
 const SSL_ERROR_WANT_READ: c_int = 2;
@@ -27,7 +28,7 @@ const OPENSSL_VERSION: c_int = 0;
 struct Library(NonNull<c_void>);
 
 impl Library {
-    /// The one at `path`, if it is loaded.
+    /// The library at `path`, if it is loaded.
     fn loaded(path: &CStr) -> Option<Self> {
         let flags = libc::RTLD_LAZY | libc::RTLD_LOCAL | libc::RTLD_NOLOAD;
         // SAFETY: `path` is a C string; with RTLD_NOLOAD no code of the library is run.
@@ -98,7 +99,8 @@ functions! {
 }
 
 impl OpenSsl {
-    /// That of the library at `path`, if it is loaded and says `number` and `text` of its version.
+    /// The functions of the library at `path`, if it is loaded and its version is `number` and
+    /// `text`.
     pub(crate) fn of(path: &CStr, number: c_ulong, text: &[u8]) -> Option<Self> {
         let found = Self::find(&Library::loaded(path)?)?;
         // SAFETY: no arguments, no conditions.
@@ -107,13 +109,13 @@ impl OpenSsl {
         let named = unsafe { (found.version)(OPENSSL_VERSION) };
         // SAFETY: a constant C string.
         let named = unsafe { CStr::from_ptr(named) }.to_bytes();
-        // Its forks go by their own names, and some by numbers of OpenSSL.
+        // Forks of OpenSSL have names of their own, and some use version numbers of OpenSSL.
         let same = version == number && named == text && text.starts_with(b"OpenSSL ");
         (same && version >= OLDEST).then_some(found)
     }
 
-    /// Shows `look` an `SSL` with two memory `BIO`s, and the kind of these, which are freed
-    /// afterwards; `None` if there is no memory.
+    /// Lends `look` an `SSL` with two memory `BIO`s, and the kind of these; they are freed
+    /// afterwards. `None` if there is no memory.
     pub(crate) fn with_sample<R>(
         &self,
         look: impl FnOnce(Objects, *const c_void) -> R,
@@ -151,15 +153,16 @@ impl OpenSsl {
         found
     }
 
-    /// Whether the calling thread's queue of errors, which all uses of this OpenSSL share, has any.
+    /// Whether there are errors in the calling thread's queue of errors, which all users of this
+    /// OpenSSL share.
     #[inline]
     pub(crate) fn has_errors(&self) -> bool {
         // SAFETY: no arguments, no conditions.
         unsafe { (self.err_peek_error)() != 0 }
     }
 
-    /// Empties that queue. OpenSSL takes an error that other code has left there for its own when
-    /// it is asked why a call came to nothing.
+    /// Empties that queue. OpenSSL reports an error that other code has left there as the reason
+    /// why its own call failed.
     #[inline]
     pub(crate) fn forget_errors(&self) {
         if self.has_errors() {
@@ -180,20 +183,20 @@ pub(crate) struct Objects {
     pub(crate) outgoing: NonNull<c_void>,
 }
 
-/// What an attempt to read or to write came to.
+/// The result of an attempt to read or to write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Answer {
-    /// So many bytes.
+    /// This many bytes.
     Done(usize),
-    /// The peer has to say something first.
+    /// OpenSSL has to wait for data from the peer.
     Again,
     /// The peer has sent `close_notify`.
     CloseNotify,
-    /// An error: the queue of errors says which, and the same attempt is refused again.
+    /// An error, which is in the queue of errors; the same attempt fails again.
     Refused,
 }
 
-/// One connection whose handshake is made elsewhere.
+/// One connection, whose handshake is done elsewhere.
 ///
 /// # Invariant
 /// The three objects outlive the session, and no two threads call it at once.
@@ -202,13 +205,13 @@ pub(crate) struct Session {
     functions: &'static OpenSsl,
     /// The `SSL` and its two `BIO`s.
     objects: Objects,
-    /// Whether the `BIO`s have grown, as the handshake makes them: incoming, outgoing.
+    /// Whether the `BIO`s have grown, which the handshake causes: incoming, outgoing.
     grown: [Cell<bool>; 2],
 }
 
 impl Session {
-    /// The session of these objects if they belong together and `owner` is what the `SSL`'s
-    /// application data points at.
+    /// The session of these objects, if they belong together and the `SSL`'s application data
+    /// points at `owner`.
     ///
     /// # Safety
     /// The addresses are those of such objects of that OpenSSL, and the invariant holds.
@@ -237,7 +240,7 @@ impl Session {
         })
     }
 
-    /// Adds to what the peer has sent. False if there is no memory.
+    /// Gives OpenSSL data that the peer has sent. False if there is no memory.
     #[inline]
     pub(crate) fn feed(&self, data: &[u8]) -> bool {
         let Ok(size) = c_int::try_from(data.len()) else {
@@ -249,17 +252,17 @@ impl Session {
         if data.len() > LARGE {
             self.grown[0].set(true);
         }
-        // A memory BIO takes all or nothing.
+        // A memory BIO takes all of the data or nothing.
         written == size
     }
 
-    /// How much of what the peer has sent was not read.
+    /// How many bytes from the peer were not read yet.
     #[inline]
     pub(crate) fn incoming_pending(&self) -> usize {
         self.pending(self.objects.incoming)
     }
 
-    /// How much there is to be sent.
+    /// How many bytes wait to be sent.
     #[inline]
     pub(crate) fn outgoing_pending(&self) -> usize {
         self.pending(self.objects.outgoing)
@@ -273,7 +276,7 @@ impl Session {
         usize::try_from(count).unwrap_or(0)
     }
 
-    /// Takes out what is to be sent, as much as `room` takes. Returns how much that is.
+    /// Takes out what has to be sent, as much as `room` can hold. Returns how many bytes that are.
     #[inline]
     pub(crate) fn take(&self, room: &mut [u8]) -> usize {
         let size = c_int::try_from(room.len()).unwrap_or(c_int::MAX);
@@ -295,12 +298,11 @@ impl Session {
     /// `room` may be written to.
     #[inline]
     pub(crate) unsafe fn read(&self, room: *mut [u8]) -> Answer {
-        let ssl = self.objects.ssl.as_ptr();
-        let mut count = 0;
-        // SAFETY: the invariant, and the caller's promise.
-        let done =
-            unsafe { (self.functions.ssl_read_ex)(ssl, room.cast(), room.len(), &raw mut count) };
-        self.answer(done, count)
+        let read = self.functions.ssl_read_ex;
+        self.answer(|ssl, count| {
+            // SAFETY: the invariant, and the caller's promise.
+            unsafe { read(ssl, room.cast(), room.len(), count) }
+        })
     }
 
     /// Encrypts `data`, which is not empty. The queue of errors is empty.
@@ -309,24 +311,26 @@ impl Session {
     /// `data` may be read.
     #[inline]
     pub(crate) unsafe fn write(&self, data: *const [u8]) -> Answer {
-        let ssl = self.objects.ssl.as_ptr();
-        let mut count = 0;
-        // SAFETY: the invariant, and the caller's promise.
-        let done =
-            unsafe { (self.functions.ssl_write_ex)(ssl, data.cast(), data.len(), &raw mut count) };
-        self.answer(done, count)
+        let write = self.functions.ssl_write_ex;
+        self.answer(|ssl, count| {
+            // SAFETY: the invariant, and the caller's promise.
+            unsafe { write(ssl, data.cast(), data.len(), count) }
+        })
     }
 
+    /// The result of `attempt`, which gets the `SSL` and the place for the count of bytes, and
+    /// returns 1 if it has done something.
     #[inline]
-    fn answer(&self, done: c_int, count: usize) -> Answer {
-        if done == 1 {
+    fn answer(&self, attempt: impl FnOnce(*mut c_void, *mut usize) -> c_int) -> Answer {
+        let mut count = 0;
+        if attempt(self.objects.ssl.as_ptr(), &raw mut count) == 1 {
             Answer::Done(count)
         } else {
             self.failed()
         }
     }
 
-    /// Why the last attempt failed, as `_ssl` tells it.
+    /// Why the last attempt failed, found out as `_ssl` does it.
     #[cold]
     fn failed(&self) -> Answer {
         let ssl = self.objects.ssl.as_ptr();
@@ -346,10 +350,10 @@ impl Session {
         }
     }
 
-    /// Nothing may happen for long: `BIO`s that have grown give their memory back, if they are
-    /// empty.
+    /// Frees the memory of `BIO`s that have grown, if they are empty, before a connection may be
+    /// idle for long.
     #[inline]
-    pub(crate) fn rest(&self) {
+    pub(crate) fn shrink_buffers(&self) {
         let [incoming, outgoing] = &self.grown;
         if incoming.get() {
             self.shrink(self.objects.incoming, incoming);
@@ -375,7 +379,7 @@ impl Session {
         }
     }
 
-    /// How many decrypted bytes the last read has left.
+    /// How many decrypted bytes the last read has left over.
     #[inline]
     pub(crate) fn decrypted(&self) -> usize {
         // SAFETY: the invariant.

@@ -1,14 +1,14 @@
 //! `words`: copies what is at an address that may not be mapped.
 //!
-//! Any thread. Nothing is dereferenced: the kernel copies, and refuses what is not mapped, as for every
-//! buffer of a system call. The copy goes through a pipe, because some sandboxes forbid
+//! Any thread. Nothing is dereferenced: the kernel copies the memory, and returns EFAULT if it is not
+//! mapped, as for every buffer of a system call. The copy goes through a pipe, because some sandboxes forbid
 //! process_vm_readv(2), and none can forbid write(2).
 
 use std::ffi::c_void;
 use std::io::Read;
 use std::os::fd::AsRawFd;
 
-/// The `COUNT` words at `address`, at most 512 of them; `None` where such memory cannot be read.
+/// The `COUNT` words at `address`, at most 512 of them; `None` if that memory cannot be read.
 pub(crate) fn words<const COUNT: usize>(address: *const c_void) -> Option<[usize; COUNT]> {
     const { assert!(COUNT * size_of::<usize>() <= libc::PIPE_BUF) };
     let (mut reader, writer) = std::io::pipe().ok()?;

@@ -1,4 +1,4 @@
-//! `Shape`: what the objects of an OpenSSL look like in memory, learned from objects of our own.
+//! `Shape`: the layout in memory of the objects of an OpenSSL, found out from objects of our own.
 //!
 //! Any thread. It tells whether words are the addresses of an `SSL` and its `BIO`s before a function is
 //! called on them: the kernel copies what is at the addresses, and the copies are compared.
@@ -13,25 +13,26 @@ const SSL_WORDS: usize = 64;
 /// How many words of a `BIO` are searched; the smallest has 14.
 const BIO_WORDS: usize = 8;
 
-/// Where objects of an OpenSSL keep what can be compared.
+/// The places within objects of an OpenSSL that can be compared.
 pub(crate) struct Shape {
-    /// The address of what all memory `BIO`s have in common: `BIO_s_mem()`.
+    /// The address that all memory `BIO`s contain: `BIO_s_mem()`.
     method: usize,
-    /// Which word of a `BIO` that is.
+    /// The index of the word of a `BIO` that holds it.
     method_at: usize,
-    /// Which word of an `SSL` is the `BIO` that it reads.
+    /// The index of the word of an `SSL` that is the `BIO` it reads.
     reads_at: usize,
-    /// Which word of it is the `BIO` that it writes.
+    /// The index of the word of an `SSL` that is the `BIO` it writes.
     writes_at: usize,
 }
 
 impl Shape {
-    /// The shape of the objects of this OpenSSL; `None` if it makes none, or they show nothing.
+    /// The shape of the objects of this OpenSSL; `None` if it makes none, or the words are not
+    /// found.
     pub(crate) fn of(openssl: &OpenSsl) -> Option<Self> {
         openssl.with_sample(Self::learned)?
     }
 
-    /// What `sample` shows, whose `BIO`s are of the kind `method`.
+    /// The shape that `sample` has, whose `BIO`s are of the kind `method`.
     fn learned(sample: Objects, method: *const c_void) -> Option<Self> {
         let ssl = memory::words::<SSL_WORDS>(sample.ssl.as_ptr())?;
         let bio = memory::words::<BIO_WORDS>(sample.incoming.as_ptr())?;
@@ -43,7 +44,7 @@ impl Shape {
         })
     }
 
-    /// Whether `objects` look as an `SSL` and its two memory `BIO`s do.
+    /// Whether `objects` have the shape of an `SSL` and its two memory `BIO`s.
     pub(crate) fn fits(&self, objects: Objects) -> bool {
         let incoming = objects.incoming.addr().get();
         let outgoing = objects.outgoing.addr().get();

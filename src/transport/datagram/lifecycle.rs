@@ -1,6 +1,6 @@
 //! The life of a datagram endpoint, from its socket to `connection_lost`: what the loop calls.
 //!
-//! Loop thread only. As in asyncio, an endpoint that was closed while datagrams wait goes on sending,
+//! Loop thread only. As in asyncio, an endpoint that was closed while datagrams wait continues to send,
 //! and `connection_lost` is called in the event in which the last one is sent.
 
 use pyo3::prelude::*;
@@ -25,7 +25,7 @@ impl SourceClass for DatagramClass {
         let this = object.cast::<DatagramTransport>()?;
         let py = this.py();
         let transport = this.get();
-        // An edge comes once: both halves are served even if the first one raises.
+        // An edge comes once, so both halves run even if the first one raises.
         let read = transport.in_context(py, || DatagramTransport::read_ready(this, readiness));
         let read = read.or_else(|error| DatagramTransport::report(this, error, "_read_ready"));
         let writes = transport.state.with(py, |state| {
@@ -136,7 +136,7 @@ impl Buffers for DatagramTransport {
     }
 }
 
-/// Queues `connection_made` and what follows it.
+/// Queues `connection_made` and the first step.
 ///
 /// # Errors
 /// `AttributeError` if the protocol has no `connection_made`; the socket stays with the caller
@@ -155,7 +155,7 @@ pub(crate) fn open(
     begun().inspect_err(|_| drop(transport.take_descriptor(py)))
 }
 
-/// `connection_made` has run: reading begins, and the waiter is woken.
+/// After `connection_made`: begins to read, and wakes the waiter.
 fn start(this: &Bound<'_, DatagramTransport>) -> PyResult<()> {
     let py = this.py();
     let transport = this.get();
@@ -163,7 +163,7 @@ fn start(this: &Bound<'_, DatagramTransport>) -> PyResult<()> {
         state.endpoint.start();
         (state.endpoint.place(), state.blocked)
     });
-    // What `connection_made` sent may have begun the watch already, for both directions.
+    // A datagram that `connection_made` sent may have begun the watch already, for both directions.
     if let Some(place) = place
         && !blocked
     {

@@ -85,7 +85,7 @@ impl DatagramTransport {
         Ok(transport)
     }
 
-    /// What asyncio's own class of such endpoints derives from, so that `isinstance` holds.
+    /// The class that asyncio's datagram endpoints derive from, so that `isinstance` is true.
     #[getter]
     fn __class__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Ok(asyncio::datagram_transport(py)?.clone().unbind())
@@ -94,7 +94,7 @@ impl DatagramTransport {
     /// Send one datagram: bytes, bytearray or memoryview, to addr, or to the endpoint's own peer.
     ///
     /// Raises TypeError for other data, and ValueError for an addr other than the one that the
-    /// endpoint was made with, if it was. What the socket refuses is told to the protocol's
+    /// endpoint was made with, if it was. Errors of the socket are passed to the protocol's
     /// error_received(). Mirrors asyncio's sendto; an empty datagram is sent from 3.13 on and
     /// dropped before.
     #[pyo3(name = "sendto", signature = (data, addr=None))]
@@ -209,21 +209,6 @@ impl DatagramTransport {
     #[pyo3(signature = (exc, message="Fatal error on transport"))]
     fn _fatal_error(this: &Bound<'_, Self>, exc: Bound<'_, PyAny>, message: &str) -> PyResult<()> {
         Self::fatal_error(this, PyErr::from_value(exc), message)
-    }
-
-    #[getter]
-    fn _extra<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        self.extra(py)
-    }
-
-    #[getter]
-    fn _loop(&self, py: Python<'_>) -> Option<Py<EventLoop>> {
-        self.event_loop_unless_lost(py)
-    }
-
-    #[getter]
-    fn _protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        self.protocol(py)
     }
 
     #[getter]

@@ -1,6 +1,6 @@
 //! From the kernel to a datagram protocol: a burst in one system call.
 //!
-//! Loop thread only. asyncio delivers one datagram in each turn, and what that made ready runs before
+//! Loop thread only. asyncio delivers one datagram in each turn, and callbacks that it made ready run before
 //! the next one. So several datagrams are delivered at once only while nothing else is ready; the rest
 //! is delivered after the next poll.
 
@@ -34,30 +34,34 @@ impl Reads for DatagramTransport {
         state.with(this.py(), |state| look(&mut state.side))
     }
 
-    /// It is idle if reading is paused and nothing waits to be sent.
-    #[inline]
-    fn loosen(this: &Bound<'_, Self>) {
-        let is_idle = || this.get().state.with(this.py(), |state| state.is_idle());
-        if is_idle() {
-            Self::hold_weakly(this, is_idle);
-        }
-    }
-
     fn has_more(this: &Bound<'_, Self>) -> bool {
         this.get().state.with(this.py(), |state| {
             state.reads() && (state.side.readable || !state.received.is_empty())
         })
     }
+
+    /// Reading is paused and nothing waits to be sent.
+    #[inline]
+    fn is_idle(this: &Bound<'_, Self>) -> bool {
+        this.get().state.with(this.py(), |state| {
+            state.side.is_paused()
+                && state.endpoint.is_held_open()
+                && !state.blocked
+                && state.queue.is_empty()
+        })
+    }
 }
 
 impl DatagramTransport {
-    /// The loop says that something can be read, or calls again as it was asked to.
+    /// Called by the loop when something can be read, or when the transport has asked to be
+    /// resumed.
     pub(crate) fn read_ready(this: &Bound<'_, Self>, readiness: Readiness) -> PyResult<()> {
         let py = this.py();
         let turn = this.get().event_loop.bind(py).get().turn(py);
         let (reads, empty) = this.get().state.with(py, |state| {
             state.side.readable |= readiness.readable;
-            // An event that was queued before the program resumed is none for asyncio either.
+            // asyncio would have cancelled an event that was queued before the program resumed
+            // reading.
             let resumed = std::mem::take(&mut state.side.resumed) == turn;
             (state.reads() && !resumed, state.received.is_empty())
         });
@@ -124,12 +128,12 @@ impl DatagramTransport {
             Err(error) if error.is_instance_of::<PyOSError>(py) => {
                 // There may be datagrams behind the error.
                 transport.state.with(py, |state| state.side.readable = true);
-                let told = match transport.protocol(py) {
+                let reported = match transport.protocol(py) {
                     Some(protocol) => Self::tell_error(this, &protocol, error),
                     None => Ok(()),
                 };
                 Self::read_on(this);
-                told.map(|()| false)
+                reported.map(|()| false)
             }
             Err(error) if leaves_the_loop(py, &error) => Err(error),
             Err(error) => {
@@ -156,7 +160,7 @@ impl DatagramTransport {
         }
     }
 
-    /// One datagram of a family whose addresses only Python reads.
+    /// Receives one datagram on a socket of a family whose addresses only Python can convert.
     #[cold]
     fn receive_in_python(&self, py: Python<'_>) -> PyResult<bool> {
         let Some(sock) = self.sock(py) else {

@@ -39,29 +39,19 @@ pub(crate) struct DatagramState {
     pub(crate) received: VecDeque<(Py<PyBytes>, Py<PyAny>)>,
     /// The last sender: the next datagram often comes from it, and the next answer goes to it.
     pub(crate) peer: Option<Peer>,
-    /// Whether the kernel takes nothing for now, and the loop watches for room.
+    /// Whether the kernel's buffer is full, and the loop watches for room.
     pub(crate) blocked: bool,
-    /// Whether sending goes on with the next event although the kernel says nothing new.
+    /// Whether the next event of any kind continues to send, although the kernel has not reported
+    /// room.
     pub(crate) sends_on: bool,
-    /// Datagrams that wait to be sent, with where they go.
+    /// Datagrams that wait to be sent, with their destinations.
     pub(crate) queue: VecDeque<(Py<PyBytes>, Py<PyAny>)>,
-    /// What `get_write_buffer_size` says.
+    /// What `get_write_buffer_size` returns.
     pub(crate) size: usize,
     /// When the protocol is asked to stop sending.
     pub(crate) flow: Flow,
     /// Sends after the endpoint was lost, for the warning.
     pub(crate) lost_sends: u32,
-}
-
-impl DatagramState {
-    /// Whether the loop has nothing to do for the transport.
-    #[inline]
-    pub(super) fn is_idle(&self) -> bool {
-        self.side.is_paused()
-            && self.endpoint.is_held_open()
-            && !self.blocked
-            && self.queue.is_empty()
-    }
 }
 
 /// An endpoint for datagrams.
@@ -71,13 +61,13 @@ pub(crate) struct DatagramTransport {
     pub(crate) event_loop: Py<EventLoop>,
     /// The number of the descriptor, also when it is closed.
     pub(crate) number: i32,
-    /// The only address that may be sent to, if the endpoint was made with one.
+    /// The only permitted destination, if the endpoint was made with one.
     pub(crate) address: Option<Py<PyAny>>,
     /// Whether the socket is connected, so that no address is given to the kernel.
     pub(crate) connected: bool,
-    /// What its addresses are.
+    /// The family of the socket.
     pub(crate) family: Family,
-    /// How much a waiting datagram counts beside its data.
+    /// How many bytes a waiting datagram counts in addition to its data.
     pub(crate) header: usize,
     /// Whether empty datagrams are sent.
     pub(crate) sends_empty: bool,

@@ -1,4 +1,4 @@
-//! From a datagram protocol to the kernel: each datagram at once, or queued while there is no room.
+//! From a datagram protocol to the kernel: each datagram is sent at once, or queued while there is no room.
 //!
 //! Loop thread only. Numeric addresses, and the address of the last sender, are handled here. Every
 //! other address goes through Python's `socket.sendto`, with its rules and errors.
@@ -25,13 +25,13 @@ use crate::transport::datagram::state::DatagramTransport;
 use crate::transport::endpoint::{Reads, Transport};
 use crate::transport::flow::Buffers;
 
-/// What one attempt to send came to.
+/// The result of one attempt to send.
 enum Sent {
-    /// The kernel has it.
+    /// The kernel has taken it.
     Yes,
-    /// The kernel takes nothing for now.
+    /// The kernel's buffer is full.
     Blocked,
-    /// The socket refused; the endpoint lives on.
+    /// The socket reported an error; the endpoint stays open.
     Refused(PyErr),
     /// It cannot be sent at all.
     Failed(PyErr),
@@ -78,7 +78,7 @@ impl DatagramTransport {
         Self::maybe_pause(this)
     }
 
-    /// Where a datagram goes: an endpoint with an address of its own sends nowhere else.
+    /// The destination of a datagram. An endpoint that was made with an address sends only to it.
     fn destination<'py>(&self, addr: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = addr.py();
         let Some(own) = self.address.as_ref().map(|own| own.bind(py)) else {
@@ -92,8 +92,9 @@ impl DatagramTransport {
         Ok(own.clone())
     }
 
-    /// Whether the endpoint is lost; counts the send then, and warns about many. An endpoint
-    /// without an address of its own sends until its descriptor is closed, as asyncio's does.
+    /// Whether the endpoint is lost. If so, counts the send, and warns after several ones. An
+    /// endpoint without an address of its own sends until its descriptor is closed, as asyncio's
+    /// does.
     fn is_lost(&self, py: Python<'_>) -> PyResult<bool> {
         let bound = self.address.is_none();
         let warns = self.state.with(py, |state| {
@@ -102,7 +103,7 @@ impl DatagramTransport {
                 return None;
             }
             state.lost_sends = state.lost_sends.saturating_add(1);
-            // asyncio counts the loss itself too.
+            // asyncio counts the loss itself as well.
             Some(state.lost_sends >= LOST_WRITES)
         });
         if warns == Some(true) {
@@ -123,8 +124,8 @@ impl DatagramTransport {
             None
         } else {
             match audit::has_hooks(py) {
-                // Only Python's own method tells a hook.
-                Ok(heard) if heard => None,
+                // An audit hook sees the call only if Python's own method makes it.
+                Ok(has_hook) if has_hook => None,
                 Ok(_) => self.raw_address(addr),
                 Err(error) => return Sent::Failed(error),
             }
@@ -168,7 +169,7 @@ impl DatagramTransport {
         }
     }
 
-    /// `addr` for the kernel, if it is the last sender's or a number.
+    /// `addr` for the kernel, if it is that of the last sender or numeric.
     fn raw_address(&self, addr: &Bound<'_, PyAny>) -> Option<RawAddress> {
         let py = addr.py();
         let last = self.state.with(py, |state| {
@@ -185,7 +186,7 @@ impl DatagramTransport {
         }
     }
 
-    /// The socket refused a datagram: the protocol is told, and nothing else happens.
+    /// The socket reported an error for a datagram: the protocol is told, and nothing else happens.
     fn refused(this: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
         match this.get().protocol(this.py()) {
             Some(protocol) => Self::tell_error(this, &protocol, error),
@@ -200,7 +201,7 @@ impl DatagramTransport {
         Self::fatal_error(this, error, "Fatal write error on datagram transport")
     }
 
-    /// The loop says that there is room, or calls again as it was asked to.
+    /// Called by the loop when there is room, or when the transport has asked to be resumed.
     pub(crate) fn write_ready(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
@@ -228,18 +229,19 @@ impl DatagramTransport {
                 Sent::Failed(error) => return Self::failed(this, error),
             }
         }
-        // What leaves the loop here comes before the end, which the next event brings then.
+        // If an exception leaves the loop here, the next event ends the connection.
         Self::maybe_resume(this).inspect_err(|_| transport.send_on(py))?;
         Self::drained(this)
     }
 
-    /// After an error the rest follows with the next turn.
+    /// Continues to send in the next turn, after an error.
     fn send_on(&self, py: Python<'_>) {
         self.state.with(py, |state| state.sends_on = true);
         self.resume(py);
     }
 
-    /// Everything is sent: the watch for room ends, and a close that waited for it goes on.
+    /// After everything is sent: ends the watch for room, and closes the transport if that was
+    /// asked for.
     fn drained(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
@@ -256,7 +258,7 @@ impl DatagramTransport {
             return Self::lose_now(this);
         }
         if let Some(place) = place {
-            // A failure leaves the watch for room on, which costs wake-ups and nothing else.
+            // If it fails, the watch for room stays, which costs wake-ups only.
             let _ = place.rearm(transport.event_loop.bind(py), Edges::Read);
         }
         Self::loosen(this);
@@ -277,7 +279,7 @@ impl DatagramTransport {
     }
 }
 
-/// Refuses what is neither bytes nor bytearray nor memoryview.
+/// Checks that `data` is bytes, bytearray or memoryview.
 fn check_data(data: &Bound<'_, PyAny>) -> PyResult<()> {
     let known = data.is_instance_of::<PyBytes>()
         || data.is_instance_of::<PyByteArray>()
@@ -288,7 +290,7 @@ fn check_data(data: &Bound<'_, PyAny>) -> PyResult<()> {
     Err(not_bytes(&data.get_type().name()?))
 }
 
-/// A `bytes` with what `data` holds now.
+/// A `bytes` with the current content of `data`.
 fn flat<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     let py = data.py();
     match data.cast_exact::<PyBytes>() {
@@ -313,7 +315,7 @@ fn numeric_address(family: Family, addr: &Bound<'_, PyAny>) -> Option<Address> {
         (Family::V6, 2..=4) => {
             let flow = if addr.len() > 2 { number(2)? } else { 0 };
             let scope = if addr.len() > 3 { number(3)? } else { 0 };
-            // Python refuses more.
+            // Python's own function refuses larger flow labels.
             (flow <= 0xf_ffff).then(|| {
                 Some(Address::V6(Box::new((
                     host.parse().ok()?,

@@ -33,7 +33,7 @@ pub(crate) struct ReadSide {
 }
 
 impl ReadSide {
-    /// Whether data is delivered to the protocol of a connection that stands at `life`.
+    /// Whether data is delivered to the protocol of a connection in the state `life`.
     #[inline]
     pub(crate) fn is_on(&self, life: Lifecycle) -> bool {
         self.reading == Reading::On && life == Lifecycle::Open
@@ -56,8 +56,16 @@ pub(crate) trait Reads: Extends {
     /// Lends the reading side to `look`, which must not run Python code.
     fn with_read_side<R>(this: &Bound<'_, Self>, look: impl FnOnce(&mut ReadSide) -> R) -> R;
 
-    /// Lets the loop hold the transport weakly if it has nothing to do for it.
-    fn loosen(this: &Bound<'_, Self>);
+    /// Whether the loop has nothing to do for the transport, which is open.
+    fn is_idle(this: &Bound<'_, Self>) -> bool;
+
+    /// Lets the loop hold the transport weakly if it is idle.
+    #[inline]
+    fn loosen(this: &Bound<'_, Self>) {
+        if Self::is_idle(this) {
+            Self::Base::hold_weakly(Self::base(this), || Self::is_idle(this));
+        }
+    }
 
     /// Whether there is something to read as soon as reading is resumed.
     fn has_more(this: &Bound<'_, Self>) -> bool {
@@ -76,7 +84,7 @@ pub(crate) trait Reads: Extends {
             return Ok(());
         }
         Self::with_read_side(this, |side| {
-            // asyncio would meet end of file again after a resume, and so do we.
+            // asyncio would read end of file again after a resume.
             side.readable |= side.reading == Reading::Ended;
             side.reading = Reading::Paused;
         });

@@ -21,13 +21,13 @@ pub(super) enum Hold {
 
 /// The part of a transport's state that all transports have.
 pub(crate) struct Endpoint {
-    /// Where the connection stands.
+    /// The state of the connection.
     pub(crate) life: Lifecycle,
     /// `None` once the connection is lost.
     pub(crate) protocol: Option<Py<PyAny>>,
     /// While the loop's registry has the transport.
     pub(crate) registration: Option<Registration>,
-    /// What `get_extra_info` finds.
+    /// The dictionary in which `get_extra_info` looks.
     pub(crate) extra: Option<Py<PyDict>>,
     /// How the registry holds the transport.
     pub(super) hold: Hold,
@@ -41,7 +41,7 @@ pub(crate) struct Endpoint {
 pub(super) type Released = (Option<Py<PyAny>>, Option<Context>, Option<Py<PyAny>>);
 
 impl Endpoint {
-    /// That of a transport whose `connection_made` is still to be called.
+    /// The endpoint of a transport whose `connection_made` is still to be called.
     pub(crate) fn new(
         protocol: &Bound<'_, PyAny>,
         context: Context,
@@ -59,14 +59,14 @@ impl Endpoint {
         }
     }
 
-    /// Where the loop's registry has the transport, while it does.
+    /// The transport's place in the loop's registry, as long as it has one.
     #[inline]
     pub(crate) fn place(&self) -> Option<Place> {
         self.registration.as_ref().map(Registration::place)
     }
 
-    /// Whether the loop holds an open transport strongly, which it need not if it has nothing to do
-    /// for it.
+    /// Whether the loop holds an open transport strongly. It need not if it has nothing to do for
+    /// it.
     #[inline]
     pub(crate) fn is_held_open(&self) -> bool {
         self.life == Lifecycle::Open && self.hold == Hold::Strong

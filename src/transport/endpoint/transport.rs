@@ -4,7 +4,7 @@
 //!
 //! asyncio's selector refers to a transport only while it is watched. Ours keeps an edge-triggered
 //! watch while reading is paused, so the registry's reference becomes a weak one then: otherwise a
-//! peer could leave connections behind that the program no longer has.
+//! peer could cause a leak of connections that the program no longer refers to.
 
 use pyo3::PyClass;
 use pyo3::prelude::*;
@@ -21,7 +21,7 @@ use crate::py::context::Context;
 use crate::py::stdlib::{asyncio, warning};
 use crate::py::value::{self, Text};
 use crate::transport::endpoint::state::{Endpoint, Hold};
-use crate::transport::protocol::{report_fatal, report_step};
+use crate::transport::protocol::{Parties, report_step};
 
 /// A transport with a descriptor that its loop watches.
 pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
@@ -30,7 +30,7 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
 
     /// The name of the class, for messages.
     fn name(&self) -> &'static str;
-    /// What the loop calls.
+    /// The functions that the loop calls.
     fn class(&self) -> &'static dyn SourceClass;
     /// The loop of the transport.
     fn event_loop(&self) -> &Py<EventLoop>;
@@ -93,7 +93,7 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
         self.with(py, |endpoint| endpoint.life.is_closing())
     }
 
-    /// What `get_extra_info` looks in; made when it is first asked for.
+    /// The dictionary in which `get_extra_info` looks; made when it is first asked for.
     fn extra<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let known = self.with(py, |endpoint| {
             endpoint.extra.as_ref().map(|extra| extra.clone_ref(py))
@@ -122,7 +122,7 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
         Ok(found.unwrap_or_else(|| py.None().into_bound(py)))
     }
 
-    /// The transport as the loop knows it.
+    /// The transport as a source of the loop.
     fn source(this: &Bound<'_, Self>) -> Source {
         Source {
             object: this.clone().into_any().unbind(),
@@ -155,7 +155,7 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
         Self::push_step(this, Step::Start)
     }
 
-    /// Queues a step behind everything that is queued.
+    /// Queues a step.
     fn push_step(this: &Bound<'_, Self>, step: Step) -> PyResult<()> {
         let py = this.py();
         let event_loop = this.get().event_loop().bind(py).get();
@@ -189,7 +189,7 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
             return body();
         };
         let Ok(entered) = context.enter(py) else {
-            // A program runs the loop again inside this very context.
+            // The program runs the loop again inside this context.
             self.with(py, |endpoint| endpoint.context = Some(context));
             return body();
         };
@@ -223,8 +223,8 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
         }
     }
 
-    /// In debug mode, logs a line of asyncio's about the transport, with `level` a method of the
-    /// logger.
+    /// In debug mode, logs a line that asyncio logs about the transport, with `level` a method of
+    /// the logger.
     fn log(this: &Bound<'_, Self>, level: &Bound<'_, PyString>, text: &str) -> PyResult<()> {
         let py = this.py();
         if this.get().event_loop().bind(py).get().is_debug() {
@@ -233,7 +233,7 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
         Ok(())
     }
 
-    /// An exception of a step goes where asyncio sends that of the callback in its place.
+    /// Reports an exception of a step as asyncio reports one of the callback in its place.
     #[cold]
     fn report(this: &Bound<'_, Self>, error: PyErr, step: &str) -> PyResult<()> {
         let transport = this.get();
@@ -247,17 +247,21 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
     fn fatal_error(this: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
         let py = this.py();
         let protocol = this.get().protocol(py);
-        let event_loop = this.get().event_loop().bind(py);
-        let protocol = protocol.as_ref();
-        let reported = report_fatal(event_loop, message, &error, this.as_any(), protocol);
+        let parties = Parties {
+            event_loop: this.get().event_loop().bind(py),
+            transport: this.as_any(),
+            protocol: protocol.as_ref(),
+        };
+        let reported = parties.report_fatal(message, &error);
         let closed = Self::force_close(this, Some(error.into_value(py).into_any()));
         reported.and(closed)
     }
 
     /// Lets the loop hold the transport weakly if it has nothing to do for it, as `is_idle` says of
-    /// one that is open: only the program can go on with it then, as long as it has it.
+    /// one that is open: only the program can continue the connection then, as long as it refers to
+    /// it.
     ///
-    /// Without memory for a weak reference the loop goes on holding it.
+    /// Without memory for a weak reference the loop still holds it strongly.
     #[cold]
     fn hold_weakly(this: &Bound<'_, Self>, is_idle: impl FnOnce() -> bool) {
         let Ok(reference) = PyWeakrefReference::new(this.as_any()) else {
@@ -277,7 +281,7 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
         }
     }
 
-    /// Makes the loop hold the transport strongly again, before it is to do something for it.
+    /// Makes the loop hold the transport strongly again, before it has to do something for it.
     #[inline]
     fn hold(this: &Bound<'_, Self>) {
         let py = this.py();
@@ -293,7 +297,8 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
         }
     }
 
-    /// Ends the watch: nothing goes in or out from here on. False if that happened before.
+    /// Ends the watch, so that nothing is received or sent from now on. False if that happened
+    /// before.
     fn unwatch(&self, py: Python<'_>) -> bool {
         let (first, registration) = self.with(py, |endpoint| {
             let first = !endpoint.life.is_lost();
@@ -306,8 +311,8 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
         first
     }
 
-    /// Ends the watch and queues `connection_lost(reason)`. A closed loop runs nothing any more, so
-    /// the descriptor is closed at once then.
+    /// Ends the watch and queues `connection_lost(reason)`. A closed loop runs no more callbacks,
+    /// so the descriptor is closed at once then.
     fn lose(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
@@ -328,7 +333,7 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
     /// Tells the protocol that the connection is lost, and closes the descriptor.
     fn connection_lost(this: &Bound<'_, Self>, reason: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let py = this.py();
-        let told = match this.get().protocol(py) {
+        let called = match this.get().protocol(py) {
             Some(protocol) => {
                 let reason = reason.map_or_else(|| py.None().into_bound(py), Bound::clone);
                 let call = Self::tell(this, &protocol, name!(py, connection_lost));
@@ -336,7 +341,7 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
             }
             None => Ok(()),
         };
-        told.and(this.get().finish(py))
+        called.and(this.get().finish(py))
     }
 
     /// Closes the descriptor and releases everything.
@@ -360,9 +365,9 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
         open.unwrap_or(false)
     }
 
-    /// `transport.__del__()`: of a transport that was not closed, warns as asyncio's does and closes
-    /// the descriptor in any case. A program that has the transport again finds it as one whose
-    /// descriptor was closed by something else.
+    /// `transport.__del__()`: if the transport was not closed, warns as asyncio's does, and closes
+    /// the descriptor in any case. If the program can reach the transport again, it is like one
+    /// whose descriptor was closed by something else.
     fn finalize(this: &Bound<'_, Self>) -> PyResult<()> {
         if !Self::is_unfinished(this) {
             return Ok(());

@@ -34,15 +34,15 @@ pub(crate) struct End {
     duplicate: Option<OwnedFd>,
 }
 
-/// What a transport is made of.
+/// The arguments from which a transport is made.
 pub(crate) struct Parts<'a, 'py> {
-    /// Has `fileno()` and `close()`, and becomes the transport's.
+    /// Has `fileno()` and `close()`; the transport becomes its owner.
     pub(crate) file: &'a Bound<'py, PyAny>,
-    /// Told what happens.
+    /// The protocol.
     pub(crate) protocol: &'a Bound<'py, PyAny>,
     /// Done when the connection is made.
     pub(crate) waiter: Option<Bound<'py, PyAny>>,
-    /// More for `get_extra_info`.
+    /// Additional entries for `get_extra_info`.
     pub(crate) extra: Option<Bound<'py, PyDict>>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct PipeTransport {
     pub(crate) event_loop: Py<EventLoop>,
     /// The name of the class.
     name: &'static str,
-    /// What the loop calls.
+    /// The functions that the loop calls.
     class: &'static dyn SourceClass,
     /// The parts that change.
     pub(crate) end: LoopCell<End>,
@@ -118,7 +118,7 @@ impl Transport for PipeTransport {
         })
     }
 
-    /// The number may be another file's from then on, so nothing is written to it any more.
+    /// The number may belong to another file from then on, so nothing is written to it any more.
     fn close_abandoned(&self, py: Python<'_>) -> PyResult<()> {
         self.unwatch(py);
         self.close_descriptor(py)
@@ -126,8 +126,8 @@ impl Transport for PipeTransport {
 }
 
 impl PipeTransport {
-    /// A transport that does nothing yet, and what its descriptor is. `refusal` says what a
-    /// regular file is told.
+    /// A transport that does nothing yet, and the kind of its descriptor. `refusal` is the text of
+    /// the error for a regular file.
     ///
     /// # Errors
     /// `ValueError` for a regular file, `OSError` for a closed descriptor; the file stays with the
@@ -165,7 +165,7 @@ impl PipeTransport {
         Ok((transport, kind))
     }
 
-    /// Takes the file over and queues `connection_made` and what follows it.
+    /// Takes the file over and queues `connection_made` and the first step.
     ///
     /// # Errors
     /// `AttributeError` if the protocol has no `connection_made`.
@@ -223,7 +223,8 @@ impl PipeTransport {
         Self::wake_waiter(this)
     }
 
-    /// Where the loop watches the pipe, edge-triggered; begins the watch if need be.
+    /// The place of the pipe in the loop's registry, watched edge-triggered; begins the watch if
+    /// there is none.
     ///
     /// # Errors
     /// `OSError` for what cannot be watched, such as `/dev/null`.
@@ -252,8 +253,8 @@ impl PipeTransport {
         Ok(place)
     }
 
-    /// Lets the loop hold us weakly if it has nothing to do for us, as `is_idle` says of one that is
-    /// open.
+    /// Lets the loop hold the transport weakly if it has nothing to do for it, as `is_idle` says of
+    /// one that is open.
     pub(crate) fn loosen(this: &Bound<'_, Self>, is_idle: impl Fn() -> bool) {
         if is_idle() {
             Self::hold_weakly(this, is_idle);

@@ -1,12 +1,10 @@
-//! The methods that both ends of pipes show to Python.
+//! The methods of both ends of pipes that Python sees.
 //!
 //! A table of contents: each calls the file that implements it.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
-use crate::event_loop::EventLoop;
 use crate::py::value::Int;
 use crate::transport::endpoint::{Endpoint, Transport};
 use crate::transport::pipe::end::PipeTransport;
@@ -50,21 +48,6 @@ impl PipeTransport {
     }
 
     #[getter]
-    fn _extra<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        self.extra(py)
-    }
-
-    #[getter]
-    fn _loop(&self, py: Python<'_>) -> Option<Py<EventLoop>> {
-        self.event_loop_unless_lost(py)
-    }
-
-    #[getter]
-    fn _protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        self.protocol(py)
-    }
-
-    #[getter]
     fn _pipe(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.end
             .with(py, |end| end.file.as_ref().map(|file| file.clone_ref(py)))
@@ -89,7 +72,7 @@ impl PipeTransport {
     }
 
     fn __clear__(&self) {
-        // The file stays, to be closed at the very end.
+        // The file stays, because the finalizer has to close it.
         Python::attach(|py| drop(self.with(py, Endpoint::clear)));
     }
 }

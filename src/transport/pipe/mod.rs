@@ -1,6 +1,6 @@
 //! Pipes: FIFOs, character devices and sockets, used in one direction.
 //!
-//! - `end`: what both ends share: beginning, watch, and `connection_lost`, once
+//! - `end`: what both ends share: from `connection_made` to `connection_lost`
 //! - `end_methods`: the methods of both ends that Python sees
 //! - `reader`: `ReadPipeTransport`
 //! - `writer`: `WritePipeTransport`

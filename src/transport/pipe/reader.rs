@@ -1,8 +1,8 @@
 //! `ReadPipeTransport`: from a pipe to its protocol, one read for each event.
 //!
-//! Loop thread only. A short read does not mean that a pipe is empty, since it may give one packet a
-//! read (O_DIRECT, which only its writer can see), so the kernel is asked how much is left. A terminal
-//! gives one line a read and a datagram socket one message; both are read again after the next poll.
+//! Loop thread only. A short read does not mean that a pipe is empty, since each read may return one
+//! packet (O_DIRECT, which only the writer can see), so the kernel is asked how much is left. A terminal
+//! returns one line for each read and a datagram socket one message; both are read again after the next poll.
 //!
 //! Without the GIL its state is protected as that of `end`.
 
@@ -25,19 +25,19 @@ use crate::sys::pipe::{self, Kind};
 use crate::sys::socket::readable_bytes;
 use crate::transport::endpoint::{Extends, ReadSide, Reads, Transport, finalized};
 use crate::transport::pipe::end::{Parts, PipeTransport};
-use crate::transport::protocol::report;
+use crate::transport::protocol::Parties;
 
-/// What asyncio says when reading fails.
+/// asyncio's message for a failed read.
 const READ_FAILED: &str = "Fatal read error on pipe transport";
 
-/// From this size on a read goes straight into the object that the protocol gets.
+/// From this size on, data is read directly into the object that the protocol gets.
 const LARGE: usize = 32 * 1024;
 /// The most that one read takes: asyncio's `max_size`.
 const MOST: usize = 256 * 1024;
-/// Asyncio's words for a regular file.
+/// asyncio's error for a regular file.
 const REFUSAL: &str = "Pipe transport is for pipes/sockets only.";
 
-/// What the reading end remembers.
+/// The state of the reading end.
 #[derive(Default)]
 struct State {
     /// `On` or `Paused`: a pipe that ended is closed.
@@ -95,7 +95,8 @@ impl ReadPipeTransport {
             state.hung_up |= readiness.read_closed;
             let reads = state.side.is_on(life);
             state.side.readable = !reads;
-            // An event that was queued before the program resumed is none for asyncio either.
+            // asyncio would have cancelled an event that was queued before the program resumed
+            // reading.
             let early = std::mem::take(&mut state.side.resumed) == turn;
             (reads, early, state.large)
         });
@@ -108,7 +109,7 @@ impl ReadPipeTransport {
         }
         let received = match receive(event_loop, number, large) {
             Ok(received) => received,
-            // What was read is lost, so nothing may follow it.
+            // The data that was read is lost, so nothing may follow it.
             Err(error) => return Self::fatal_error(this, error, READ_FAILED),
         };
         match received {
@@ -134,7 +135,8 @@ impl ReadPipeTransport {
         }
     }
 
-    /// What `data_received` raises is reported and, as in asyncio, ends nothing.
+    /// Passes data to the protocol. As in asyncio, an exception of `data_received` is reported and
+    /// does not end the connection.
     fn deliver(this: &Bound<'_, Self>, data: &Bound<'_, PyBytes>) -> PyResult<()> {
         let py = this.py();
         let Some(protocol) = this.as_super().get().protocol(py) else {
@@ -158,7 +160,7 @@ impl ReadPipeTransport {
         PipeTransport::force_close(end, None)
     }
 
-    /// Ends the connection with `error`. EIO is how a terminal says that its other side is closed.
+    /// Ends the connection with `error`. A terminal reports with EIO that its other side is closed.
     #[cold]
     fn fatal_error(this: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
         let py = this.py();
@@ -172,9 +174,12 @@ impl ReadPipeTransport {
             return PipeTransport::fatal_error(this.as_super(), error, message);
         }
         let protocol = transport.protocol(py);
-        let event_loop = transport.event_loop.bind(py);
-        let protocol = protocol.as_ref();
-        let reported = report(event_loop, message, &error, this.as_any(), protocol);
+        let parties = Parties {
+            event_loop: transport.event_loop.bind(py),
+            transport: this.as_any(),
+            protocol: protocol.as_ref(),
+        };
+        let reported = parties.report(message, &error);
         let reason = error.into_value(py).into_any();
         reported.and(PipeTransport::force_close(this.as_super(), Some(reason)))
     }
@@ -194,14 +199,12 @@ impl Reads for ReadPipeTransport {
         state.with(this.py(), |state| look(&mut state.side))
     }
 
-    /// Only the program can go on with a transport that it has paused.
-    fn loosen(this: &Bound<'_, Self>) {
-        let is_paused = || Self::with_read_side(this, |side| side.is_paused());
-        PipeTransport::loosen(this.as_super(), is_paused);
+    fn is_idle(this: &Bound<'_, Self>) -> bool {
+        Self::with_read_side(this, |side| side.is_paused())
     }
 }
 
-/// Reads once, into an object of the right size; says whether more may wait.
+/// Reads once, into an object of the right size. The `bool` says whether more may wait.
 fn receive<'py>(
     event_loop: &Bound<'py, EventLoop>,
     number: RawFd,
@@ -298,7 +301,7 @@ impl ReadPipeTransport {
         PipeTransport::force_close(this.as_super(), None)
     }
 
-    /// How many bytes wait to be read and will be: none while reading is paused or closed.
+    /// How many bytes wait to be read; 0 while reading is paused or closed.
     fn _waiting(this: &Bound<'_, Self>) -> Count {
         if !Self::is_reading(this) {
             return Count(0);

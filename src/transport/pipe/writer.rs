@@ -29,17 +29,17 @@ use crate::transport::endpoint::{Endpoint, Extends, Transport, finalized};
 use crate::transport::flow::{Buffers, Flow};
 use crate::transport::pipe::end::PipeTransport;
 
-/// What the log says of an error of write(2).
+/// asyncio's message for a failed write.
 const WRITE_ERROR: &str = "Fatal write error on pipe transport";
 
-/// What the writing end remembers.
+/// The state of the writing end.
 #[derive(Default)]
 pub(crate) struct State {
     /// What the kernel has not taken. While it holds anything, the loop watches for room.
     pub(crate) queue: WriteQueue<Data>,
     /// When the protocol is asked to stop writing.
     flow: Flow,
-    /// What the watch is for; `Read` is for the reader's end alone.
+    /// What the watch is for; with `Read` it only shows that the reader has closed its end.
     watched: Option<Edges>,
     /// Writes after the connection was lost, for the warning.
     lost_writes: u32,
@@ -50,8 +50,8 @@ pub(crate) struct State {
 pub(crate) struct WritePipeTransport {
     /// The parts that change.
     pub(crate) state: LoopCell<State>,
-    /// Whether the kernel says when the reader has gone. It does so for pipes and sockets, by
-    /// calling the writing end readable.
+    /// Whether the kernel reports that the reader has closed its end. It does so for pipes and
+    /// sockets, by reporting the writing end as readable.
     pub(crate) sees_reader_go: bool,
     /// Whether the watch for room may stay: a pipe reports room only after it was full.
     pub(crate) stays_armed: bool,
@@ -67,7 +67,7 @@ impl SourceClass for WriterClass {
     fn ready(&self, object: &Bound<'_, PyAny>, readiness: Readiness) -> PyResult<()> {
         let this = object.cast::<WritePipeTransport>()?;
         this.as_super().get().in_context(this.py(), || {
-            // asyncio takes every event but urgent data for the end of the reader.
+            // As in asyncio, every event but urgent data means that the reader has closed its end.
             if readiness.readable && this.get().sees_reader_go {
                 WritePipeTransport::reader_gone(this)?;
             }
@@ -136,7 +136,8 @@ impl WritePipeTransport {
         }
     }
 
-    /// Sends `data` straight away; how much of how much the kernel took.
+    /// Tries to send `data` at once. Returns how many bytes the kernel has taken, and how many
+    /// there are.
     fn send_now(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> io::Result<(usize, usize)> {
         let number = this.as_super().get().end.with(this.py(), |end| end.number);
         let send = |bytes: &[u8]| match pipe::write(number, bytes) {
@@ -146,12 +147,12 @@ impl WritePipeTransport {
         };
         match data.cast_exact::<PyBytes>() {
             Ok(bytes) => send(bytes.as_bytes()),
-            // A view that is not contiguous is flattened when it is kept, and sent after that.
+            // A view that is not contiguous is flattened when it is queued, and sent after that.
             Err(_) => buffer::with_bytes(data, send).unwrap_or(Ok((0, usize::MAX))),
         }
     }
 
-    /// Keeps what the kernel has not taken and waits for room.
+    /// Queues what the kernel has not taken and waits for room.
     fn keep(
         this: &Bound<'_, Self>,
         data: &Bound<'_, PyAny>,
@@ -200,7 +201,7 @@ impl WritePipeTransport {
         Ok(())
     }
 
-    /// The loop says that there is room.
+    /// Called by the loop when there is room.
     fn write_ready(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         if this.get().state.with(py, |state| state.queue.is_empty()) {
@@ -219,7 +220,7 @@ impl WritePipeTransport {
         finished.release(py);
         match sent {
             Sent::Everything => Self::drained(this),
-            // As asyncio, which lets a writer go on only when the pipe has taken everything.
+            // As in asyncio, a writer may continue only when the pipe has taken everything.
             Sent::Blocked => Ok(()),
             Sent::Failed(error) => {
                 Self::drop_queue(this);
@@ -228,16 +229,18 @@ impl WritePipeTransport {
         }
     }
 
-    /// Everything is sent: what waited for that happens now.
+    /// After everything is sent: resumes the protocol, and ends the connection if that was asked
+    /// for.
     fn drained(this: &Bound<'_, Self>) -> PyResult<()> {
         if !this.get().stays_armed {
-            // A failure leaves the watch for room on, which costs wake-ups and nothing else.
+            // If it fails, the watch for room stays, which costs wake-ups only.
             let _ = Self::rearm(this, Edges::Read);
         }
-        // No event comes again: what waited happens, whatever `resume_writing` raised.
+        // There is no later event, so the rest runs even if `resume_writing` raises.
         let resumed = Self::maybe_resume(this);
         let end = this.as_super();
-        // Of what does not tell when its reader has gone, nothing more is to come.
+        // If the kernel does not report that the reader has closed its end, the loop has nothing to
+        // wait for.
         PipeTransport::loosen(end, || {
             let sent = |state: &mut State| state.queue.is_empty();
             !this.get().sees_reader_go && this.get().state.with(this.py(), sent)
@@ -252,7 +255,7 @@ impl WritePipeTransport {
         resumed
     }
 
-    /// The reader has closed its end.
+    /// Called when the reader has closed its end.
     fn reader_gone(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         PipeTransport::log(this.as_super(), name!(py, info), "%r was closed by peer")?;
@@ -311,7 +314,7 @@ impl Buffers for WritePipeTransport {
 }
 
 impl State {
-    /// What a repr says of the watch for room.
+    /// The state of the watch for room, for a repr, and the size of the queue.
     pub(crate) fn describe(&self) -> (&'static str, usize) {
         (
             if self.queue.is_empty() {

@@ -17,7 +17,7 @@ use crate::transport::flow::Buffers;
 use crate::transport::pipe::end::{Parts, PipeTransport};
 use crate::transport::pipe::writer::{State, WRITER, WritePipeTransport};
 
-/// Asyncio's words for a regular file.
+/// asyncio's error for a regular file.
 const REFUSAL: &str = "Pipe transport is only for pipes, sockets and character devices";
 
 #[pymethods]

@@ -3,7 +3,7 @@
 //! Loop thread only. The count is native, and the last connection of a closed
 //! server calls Python's `_wakeup`.
 //!
-//! The count is an atomic; the rest is Python's, which locks its own objects without the GIL.
+//! The count is atomic. The other fields are Python attributes, which need no lock of ours without the GIL.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -52,7 +52,7 @@ impl ServerBase {
         let py = this.py();
         let counts = py.version_info() < (3, 13);
         if counts && this.get().active.load(Ordering::Relaxed) == 0 {
-            // asyncio's assertion. From 3.13 on it keeps a set, from which nothing is taken then.
+            // asyncio's assertion. From 3.13 on it discards from a set, which never fails.
             return Err(exception_of::<PyAssertionError>(py, ()));
         }
         Self::detach(this)
@@ -65,8 +65,8 @@ impl ServerBase {
         self.active.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// As `detach`, in whatever thread the collector runs: what wakes waiters belongs into that of
-    /// `event_loop`.
+    /// As `detach`, in any thread in which the collector may run: waiters have to be woken in the
+    /// thread of `event_loop`.
     pub(crate) fn detach_anywhere(
         this: &Bound<'_, Self>,
         event_loop: &Bound<'_, EventLoop>,
@@ -80,16 +80,16 @@ impl ServerBase {
         Ok(())
     }
 
-    /// Counts a connection out; the last one of a closed server wakes `wait_closed()`.
+    /// Uncounts a connection; the last one of a closed server wakes `wait_closed()`.
     pub(crate) fn detach(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
-        // A program may have counted one out that was never there.
+        // A program may have called `_detach` too often.
         let one_less = |active: usize| active.checked_sub(1);
         let active = &this.get().active;
         let before = active.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
         let left = before.map_or(0, |before| before - 1);
-        // A server that the collector has cleared has nothing to wake. At the interpreter's end its
-        // class may be cleared before it.
+        // A server that the collector has cleared has nothing to wake. While the interpreter ends,
+        // its class may be cleared before it.
         let Some(sockets) = this.getattr_opt(name!(py, _sockets))? else {
             return Ok(());
         };

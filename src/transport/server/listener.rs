@@ -22,11 +22,12 @@ use crate::py::cell::LoopCell;
 use crate::py::context::Context;
 use crate::py::stdlib::socket::Held;
 use crate::py::stdlib::{asyncio, audit};
-use crate::py::value::{self, Float, Text, shown};
+use crate::py::value::{Float, Text, shown};
 use crate::sys::address::Address;
 use crate::sys::socket::{self, AcceptError};
 use crate::transport::address;
 use crate::transport::descriptor::Descriptor;
+use crate::transport::protocol::{failure, handle};
 use crate::transport::server::base::ServerBase;
 use crate::transport::stream::open::{Parts, open};
 
@@ -38,12 +39,12 @@ const RETRY_DELAY: f64 = 1.0;
 struct State {
     /// While it accepts.
     registration: Option<Registration>,
-    /// What protocols of its connections run in.
+    /// The context in which the protocols of its connections run.
     context: Option<Context>,
     /// The timer that ends a pause.
     retry: Option<Py<PyAny>>,
-    /// Whether connections may wait that were made before the socket had the options that they
-    /// inherit from it.
+    /// Whether connections may wait that were made before the socket got the options that they
+    /// inherit.
     early: bool,
 }
 
@@ -56,11 +57,11 @@ pub(crate) struct Listener {
     sock: Held,
     /// Makes the protocol of each connection.
     protocol_factory: Py<PyAny>,
-    /// Puts TLS around a protocol.
+    /// Wraps a protocol in TLS; `None` without TLS.
     tls: Option<Py<PyAny>>,
     /// One event accepts at most one connection more than this.
     backlog: usize,
-    /// What counts the connections; `None` without a server.
+    /// The server, which counts the connections; `None` without a server.
     server: Option<Py<ServerBase>>,
     /// The parts that change.
     state: LoopCell<State>,
@@ -109,7 +110,7 @@ impl Listener {
     fn start(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let context = this.get().event_loop.bind(py).get().capture_context(py)?;
-        // Every accepted connection inherits it, which saves a system call for each.
+        // Every accepted connection inherits the option, which saves a system call for each.
         let _ = socket::set_nodelay(this.get().sock.number(py));
         let old = this
             .get()
@@ -193,7 +194,7 @@ impl Listener {
         Ok(())
     }
 
-    /// Accepts what waits.
+    /// Accepts waiting connections.
     fn accept(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let listener = this.get();
@@ -206,11 +207,12 @@ impl Listener {
             match socket::accept(number) {
                 Ok((connection, peer)) => {
                     if let Err(error) = Self::connect(this, connection, peer) {
-                        // Others may wait, and their edge has gone by.
+                        // More connections may wait, and the kernel has reported their edge
+                        // already.
                         listener.resume(py);
                         return Err(error);
                     }
-                    // A connection that comes later is an edge of its own.
+                    // A connection that comes later causes a new edge.
                     if !socket::has_waiting(listener.sock.number(py)) {
                         listener.state.with(py, |state| state.early = false);
                         return Ok(());
@@ -226,7 +228,7 @@ impl Listener {
                     AcceptError::Broken if number < 0 => return Ok(()),
                     AcceptError::Broken => {
                         listener.resume(py);
-                        return Self::report_broken(this, os_error(&error));
+                        return Self::report_broken(this, &os_error(&error));
                     }
                 },
             }
@@ -242,7 +244,7 @@ impl Listener {
         }
     }
 
-    /// Where it is registered, while it accepts.
+    /// Its place in the loop's registry, while it accepts.
     fn place(&self, py: Python<'_>) -> Option<Place> {
         self.state.with(py, |state| {
             state.registration.as_ref().map(Registration::place)
@@ -266,18 +268,20 @@ impl Listener {
         let has_nodelay = !listener.state.with(py, |state| state.early);
         let mut extra = None;
         let mut descriptor = Descriptor::Owned(connection);
-        // An audit hook has to see the socket, and only Python knows addresses of other families.
+        // An audit hook has to see the socket, and only Python can convert addresses of other
+        // families.
         if peer == Address::Other || audit::has_hooks(py)? {
             descriptor = match descriptor.adopt(py) {
                 Ok(adopted) => adopted,
                 Err(error) if leaves_the_loop(py, &error) => return Err(error),
-                Err(error) => return Self::report_broken(this, error),
+                Err(error) => return Self::report_broken(this, &error),
             };
             if let (Address::Other, Some(sock)) = (&peer, descriptor.socket()) {
                 extra = Some(address::described(None, sock.bind(py))?);
             }
         }
-        // A context of the connection's own, so that nothing a factory sets reaches another one.
+        // Each connection gets a context of its own, so that variables which a factory sets do not
+        // reach other connections.
         context = context.separate(py)?;
         let entered = context.enter(py)?;
         let protocol = Self::new_protocol(this, &peer);
@@ -307,11 +311,11 @@ impl Listener {
         match made {
             Ok(()) => Ok(()),
             Err(error) if leaves_the_loop(py, &error) => Err(error),
-            Err(error) => Self::report_refused(this, error, protocol.ok()),
+            Err(error) => Self::report_refused(this, &error, protocol.ok()),
         }
     }
 
-    /// What the program's factory makes for a connection from `peer`.
+    /// The protocol that the program's factory makes for a connection from `peer`.
     fn new_protocol<'py>(this: &Bound<'py, Self>, peer: &Address) -> PyResult<Bound<'py, PyAny>> {
         let py = this.py();
         let listener = this.get();
@@ -322,13 +326,13 @@ impl Listener {
         })
     }
 
-    /// asyncio's line about a new connection, with the same words for its socket, which Python does not
-    /// see.
+    /// Logs asyncio's line about a new connection. The socket is described without making a Python
+    /// socket.
     #[cold]
     fn log_accepted(this: &Bound<'_, Self>, connection: &OwnedFd, peer: &Address) -> PyResult<()> {
         let py = this.py();
         match this.get().try_log_accepted(py, connection, peer) {
-            Err(error) if !leaves_the_loop(py, &error) => Self::report_broken(this, error),
+            Err(error) if !leaves_the_loop(py, &error) => Self::report_broken(this, &error),
             logged => logged,
         }
     }
@@ -362,11 +366,11 @@ impl Listener {
         Ok(())
     }
 
-    /// asyncio mentions a connection that could not be made in debug mode only.
+    /// As in asyncio, a connection that could not be made is reported in debug mode only.
     #[cold]
     fn report_refused(
         this: &Bound<'_, Self>,
-        error: PyErr,
+        error: &PyErr,
         protocol: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let py = this.py();
@@ -374,38 +378,29 @@ impl Listener {
         if !event_loop.get().is_debug() {
             return Ok(());
         }
-        let context = value::dict(py)?;
-        context.set_item(
-            name!(py, message),
-            Text("Error on transport creation for incoming connection"),
-        )?;
-        context.set_item(name!(py, exception), error.into_value(py))?;
+        let message = "Error on transport creation for incoming connection";
+        let context = failure(py, message, error)?;
         if let Some(protocol) = protocol {
             context.set_item(name!(py, protocol), protocol)?;
         }
-        event_loop.call_method1(name!(py, call_exception_handler), (context,))?;
-        Ok(())
+        handle(event_loop, &context)
     }
 
-    /// The process is out of descriptors or the system out of memory: says so, and tries again in a
-    /// second.
+    /// The process has no free descriptors or the system no memory: reports it, and tries again in
+    /// a second.
     #[cold]
     fn pause(this: &Bound<'_, Self>, error: &io::Error) -> PyResult<()> {
         let py = this.py();
         let listener = this.get();
         let event_loop = listener.event_loop.bind(py);
         drop(listener.state.with(py, |state| state.registration.take()));
-        let context = value::dict(py)?;
-        context.set_item(
-            name!(py, message),
-            Text("socket.accept() out of system resource"),
-        )?;
-        context.set_item(name!(py, exception), os_error(error).into_value(py))?;
+        let message = "socket.accept() out of system resource";
+        let context = failure(py, message, &os_error(error))?;
         context.set_item(
             name!(py, socket),
             asyncio::transport_socket(py)?.call1((listener.sock.object(),))?,
         )?;
-        event_loop.call_method1(name!(py, call_exception_handler), (context,))?;
+        handle(event_loop, &context)?;
         // The handler may have closed the server.
         if listener.state.with(py, |state| state.context.is_none()) {
             return Ok(());
@@ -419,19 +414,12 @@ impl Listener {
         Ok(())
     }
 
-    /// Anything else that accept(2) or an audit hook says is reported as an exception of the
-    /// accepting callback.
+    /// Reports any other error of accept(2) or of an audit hook as an exception of the accepting
+    /// callback.
     #[cold]
-    fn report_broken(this: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
+    fn report_broken(this: &Bound<'_, Self>, error: &PyErr) -> PyResult<()> {
         let py = this.py();
-        let context = value::dict(py)?;
-        context.set_item(
-            name!(py, message),
-            Text("Exception in callback Listener.accept()"),
-        )?;
-        context.set_item(name!(py, exception), error.into_value(py))?;
-        let event_loop = this.get().event_loop.bind(py);
-        event_loop.call_method1(name!(py, call_exception_handler), (context,))?;
-        Ok(())
+        let context = failure(py, "Exception in callback Listener.accept()", error)?;
+        handle(this.get().event_loop.bind(py), &context)
     }
 }

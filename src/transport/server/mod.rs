@@ -1,4 +1,4 @@
-//! Servers: listening sockets and the connections that came from them.
+//! Servers: listening sockets and the connections that they accepted.
 //!
 //! - `listener`: accepting connections
 //! - `base`: `ServerBase`, which counts a server's connections

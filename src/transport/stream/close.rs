@@ -1,7 +1,7 @@
 //! The end of a connection: `close`, `abort`, and what is kept of it afterwards.
 //!
 //! Loop thread only. The addresses are read before the descriptor is closed, because asyncio's
-//! `get_extra_info` answers afterwards too.
+//! `get_extra_info` returns them afterwards too.
 
 use std::sync::atomic::Ordering;
 
@@ -64,14 +64,14 @@ impl Transport for StreamTransport {
         Self::lose(this, reason)
     }
 
-    /// The last callback is one of `call_soon`, which programs and debug mode see as asyncio's.
+    /// asyncio calls `call_soon` for the last callback, where programs and debug mode see it.
     fn lose(this: &Bound<'_, Self>, reason: Option<Py<PyAny>>) -> PyResult<()> {
         let py = this.py();
         this.get().unwatch(py);
         let event_loop = this.get().event_loop.bind(py);
         if event_loop.get().is_closed() {
             return match this.get().finish(py) {
-                // A closed loop cannot wake what waits for the server to close.
+                // A closed loop cannot wake tasks that wait for the server to close.
                 Err(error) if error.is_instance_of::<PyRuntimeError>(py) => Ok(()),
                 result => result,
             };
@@ -96,7 +96,7 @@ impl Transport for StreamTransport {
             (first, state.endpoint.registration.take(), closes)
         });
         match registration {
-            // A child's copy of the descriptor would keep the kernel's watch on.
+            // A forked child's copy of the descriptor would keep the kernel's watch alive.
             Some(registration) if closes => registration.end_with_descriptor(py),
             registration => drop(registration),
         }
@@ -147,7 +147,8 @@ impl StreamTransport {
         lost.and(failed)
     }
 
-    /// Takes out the descriptor, which is to be closed, and leaves what users may still ask for.
+    /// Takes out the descriptor, which is to be closed, and leaves what users may still ask for in
+    /// its place.
     fn take_descriptor(&self, py: Python<'_>) -> (Descriptor, Option<Py<ServerBase>>) {
         self.state.with(py, |state| {
             let number = state.descriptor.number(py);

@@ -48,7 +48,7 @@ fast_method!(
     }
 );
 
-/// The address of a numeric `host` and an int `port`; `None` if Python has to judge them.
+/// The address of a numeric `host` and an int `port`; `None` if Python has to check them.
 fn target(
     host: Borrowed<'_, '_, PyAny>,
     port: Borrowed<'_, '_, PyAny>,
@@ -66,7 +66,7 @@ fn target(
     is_tcp_request(host, family, proto).then(|| SocketAddr::new(host, port))
 }
 
-/// The protocol and the transport of a `connection` that is there already.
+/// The protocol and the transport of a `connection` that is established already.
 fn made<'py>(
     this: &Bound<'py, EventLoop>,
     factory: &Bound<'py, PyAny>,
@@ -92,7 +92,8 @@ fn made<'py>(
     Ok(value::tuple(py, &[transport.into_any(), protocol, waiter])?.into_any())
 }
 
-/// A Python socket for Python to wait for, and the address in asyncio's form.
+/// The Python socket of a connection that is not established yet, and the address in asyncio's
+/// form.
 fn under_way<'py>(
     host: Borrowed<'_, 'py, PyAny>,
     target: &SocketAddr,

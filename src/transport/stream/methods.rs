@@ -41,7 +41,7 @@ impl StreamTransport {
         let py = event_loop.py();
         event_loop.get().check_closed()?;
         let descriptor = Descriptor::of(sock)?;
-        // Asked for now, as in asyncio: after a reset the kernel knows no peer any more.
+        // Read now, as in asyncio: after a reset the kernel no longer knows the peer.
         let local = socket::local_address(descriptor.registered()).ok();
         let peer = socket::peer_address(descriptor.registered()).ok();
         let parts = Parts {
@@ -157,7 +157,7 @@ impl StreamTransport {
     /// set_protocol, the same on 3.10 to 3.15.
     fn set_protocol(this: &Bound<'_, Self>, protocol: Bound<'_, PyAny>) -> PyResult<()> {
         let kind = Kind::of(&protocol)?;
-        // What the protocol before has delayed is its own to send.
+        // The old protocol may have delayed a write.
         Self::settle(this)?;
         let old = this.get().state.with(this.py(), |state| {
             if state.endpoint.life == Lifecycle::Lost {
@@ -223,7 +223,7 @@ impl StreamTransport {
             Ok("peername") => Some(transport.peer_address(py)?),
             Ok("sockname") => Some(transport.local_address(py)?),
             Ok("socket") => {
-                // The program may shut the socket down, or send on it itself.
+                // The program may shut the socket down, or send on it directly.
                 Self::settle(this)?;
                 Some(transport.socket(py)?)
             }
@@ -263,21 +263,6 @@ impl StreamTransport {
     #[getter]
     fn _sendfile_compatible<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         asyncio::sendfile_mode(py)?.getattr(name!(py, try_native))
-    }
-
-    #[getter]
-    fn _extra<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        self.extra(py)
-    }
-
-    #[getter]
-    fn _loop(&self, py: Python<'_>) -> Option<Py<EventLoop>> {
-        self.event_loop_unless_lost(py)
-    }
-
-    #[getter]
-    fn _protocol<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        self.protocol(py)
     }
 
     #[getter]
@@ -333,7 +318,8 @@ impl StreamTransport {
 }
 
 impl StreamTransport {
-    /// The `TransportSocket` of this connection; of a closed socket once it is lost.
+    /// The `TransportSocket` of this connection; that of a closed socket once the connection is
+    /// lost.
     fn socket<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         loop {
             let view = descriptor::view(py, &self.state, |state| &mut state.descriptor)?;

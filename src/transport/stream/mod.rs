@@ -6,7 +6,7 @@
 //! - `read`: from the kernel to the protocol
 //! - `write`: from the protocol to the kernel, flow control
 //! - `send`: one attempt to send
-//! - `sendfile`: the transport while a file is sent past it
+//! - `sendfile`: the transport while a file is sent on its descriptor
 //! - `close`: `close`, `abort`, `connection_lost`
 //! - `source`: what the loop calls
 //! - `methods`: the methods that Python sees

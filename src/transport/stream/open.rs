@@ -21,23 +21,23 @@ use crate::transport::protocol::Kind;
 use crate::transport::server::base::ServerBase;
 use crate::transport::stream::state::{State, StreamTransport, Writing};
 
-/// What a transport is made of.
+/// The parts from which a transport is made.
 pub(crate) struct Parts<'py> {
     /// A connected socket that does not block.
     pub(crate) descriptor: Descriptor,
     /// Whether it has TCP_NODELAY already, from the listening socket.
     pub(crate) has_nodelay: bool,
-    /// Told what happens.
+    /// The protocol.
     pub(crate) protocol: Bound<'py, PyAny>,
-    /// What the protocol's read and write callbacks run in.
+    /// The context in which the protocol's read and write callbacks run.
     pub(crate) context: Context,
     /// The server that the connection belongs to.
     pub(crate) server: Option<Bound<'py, ServerBase>>,
     /// The peer's address, if it is known already.
     pub(crate) peer: Option<Address>,
-    /// More for `get_extra_info`.
+    /// Additional entries for `get_extra_info`.
     pub(crate) extra: Option<Bound<'py, PyDict>>,
-    /// Our own address, if it was asked for already.
+    /// Our own address, if it is known already.
     pub(crate) local: Option<Address>,
     /// Done when the connection is made.
     pub(crate) waiter: Option<Bound<'py, PyAny>>,
@@ -66,7 +66,7 @@ impl Parts<'_> {
     }
 }
 
-/// Makes a transport and queues `connection_made` and what follows it.
+/// Makes a transport and queues `connection_made` and the first step.
 ///
 /// # Errors
 /// `AttributeError` if the protocol has no `connection_made`. The descriptor is closed then, unless
@@ -96,7 +96,7 @@ pub(crate) fn open<'py>(
         return Err(error);
     }
     if !has_nodelay {
-        // As in asyncio; a Unix socket refuses.
+        // As in asyncio; it fails on a Unix socket.
         let _ = socket::set_nodelay(number);
     }
     if let Some(server) = server {

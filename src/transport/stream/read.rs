@@ -1,6 +1,6 @@
 //! From the kernel to the protocol: one `recv` for each event.
 //!
-//! Loop thread only. An edge-triggered event comes once. After a full read, or when the peer has closed,
+//! Loop thread only. The kernel reports an edge once. After a full read, or when the peer has closed,
 //! the transport asks to be resumed and reads again after the next poll, where a level-triggered poll
 //! would report it.
 
@@ -22,15 +22,15 @@ use crate::transport::native_protocol::NativeClass;
 use crate::transport::protocol::{Failure, Kind};
 use crate::transport::stream::state::StreamTransport;
 
-/// What asyncio says when reading fails.
+/// asyncio's message for a failed read.
 const READ_FAILED: &str = "Fatal read error on socket transport";
 
-/// From this size on a read goes straight into the object that the protocol gets.
+/// From this size on, data is received directly into the object that the protocol gets.
 const LARGE: usize = 32 * 1024;
 /// The most that one read takes: asyncio's `max_size`.
 const MOST: usize = 256 * 1024;
 
-/// What a read brought.
+/// The result of a read.
 enum Received<'py> {
     Data(Bound<'py, PyBytes>),
     /// The kernel has no more for now.
@@ -40,7 +40,8 @@ enum Received<'py> {
 }
 
 impl StreamTransport {
-    /// The loop says that something can be read.
+    /// Called by the loop when something can be read, or when the transport has asked to be
+    /// resumed.
     pub(crate) fn read_ready(this: &Bound<'_, Self>, readiness: Readiness) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
@@ -61,8 +62,7 @@ impl StreamTransport {
         }
     }
 
-    /// Puts an event off to the next turn if reading was paused and resumed in this one. True if
-    /// so.
+    /// Delays an event to the next turn if reading was paused and resumed in this one. True if so.
     #[cold]
     fn defer(&self, py: Python<'_>, resumed: u64) -> bool {
         let event_loop = self.event_loop.bind(py).get();
@@ -102,13 +102,13 @@ impl StreamTransport {
         }
     }
 
-    /// Sorts what a protocol's method raised: it leaves the loop, or it ends the connection.
+    /// Handles an exception of a protocol's method: it leaves the loop, or it ends the connection.
     #[cold]
     fn failed(this: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
         match Failure::of(this.py(), error) {
             Failure::Leaves(error) => Err(error),
             Failure::Stays(error) => {
-                // What was written before is sent: the peer may learn what went wrong.
+                // A delayed write is sent, because it may tell the peer what has failed.
                 Self::settle(this)?;
                 Self::fatal_error(this, error, message)
             }
@@ -145,8 +145,8 @@ impl StreamTransport {
             .with(py, |state| (state.descriptor.number(py), state.is_unix()))
     }
 
-    /// Receives what waits straight into its final object. Whatever comes after the kernel was
-    /// asked for the size makes an edge of its own, so nothing is left unread.
+    /// Receives what waits directly into its final object. Data that arrives after the kernel was
+    /// asked for the size causes a new edge, so nothing is left unread.
     fn receive_large<'py>(
         &self,
         py: Python<'py>,
@@ -158,7 +158,7 @@ impl StreamTransport {
         Ok(match received {
             Ok(data) => {
                 let count = data.as_bytes().len();
-                // A short read of a Unix socket ends with a message that carried descriptors.
+                // On a Unix socket, a read is short after a message that carried descriptors.
                 let more = waiting > MOST || count < size;
                 self.sort(py, Ok((count, more)), Some(data))
             }
@@ -166,8 +166,8 @@ impl StreamTransport {
         })
     }
 
-    /// Notes what a read says about the next one. `received` holds how much came, and whether more
-    /// may be waiting.
+    /// Converts the result of a read. `received` holds how many bytes came, and whether more may be
+    /// waiting.
     fn sort<'py>(
         &self,
         py: Python<'py>,
@@ -212,7 +212,8 @@ impl StreamTransport {
         };
         let (number, unix) = transport.place(py);
         let received = buffer::with_bytes_mut(&space, |space| {
-            // Items may have no size. The kernel would answer that as it answers at the end.
+            // The items of a buffer may have no size. For an empty buffer, recv(2) returns 0 as at
+            // end of file.
             (!space.is_empty()).then(|| {
                 let (count, more) = recv(number, unix, space)?;
                 Ok::<_, io::Error>((count, more || count == space.len()))
@@ -235,14 +236,15 @@ impl StreamTransport {
         if count == 0 {
             return Self::end_of_file(this);
         }
-        // Asked, not tried: a protocol sees each call of its `get_buffer`.
+        // The kernel is asked, because the protocol would see a `get_buffer` call for another
+        // attempt.
         let more = more && socket::readable_bytes(number) > 0;
         transport.note_read(py, count, more);
         let count = match value::count(py, count) {
             Ok(count) => count,
             Err(error) => return Self::failed(this, error, READ_FAILED),
         };
-        // `get_buffer` may have set another one.
+        // `get_buffer` may have replaced the protocol.
         let Some(protocol) = transport.protocol(py) else {
             return Ok(());
         };
@@ -299,12 +301,9 @@ impl StreamTransport {
         let Some(protocol) = transport.protocol(py) else {
             return Ok(());
         };
-        let kept = Self::tell(this, &protocol, name!(py, eof_received))
-            .call0()
-            .and_then(|answer| answer.is_truthy());
-        match kept {
+        match Self::tell(this, &protocol, name!(py, eof_received)).ask() {
             Ok(true) => {
-                // Reading that was paused and resumed by the call does not begin again, as in
+                // If the call paused and resumed reading, reading does not begin again, as in
                 // asyncio.
                 transport.state.with(py, |state| {
                     if state.side.reading == Reading::On {
@@ -318,7 +317,7 @@ impl StreamTransport {
             Err(error) => {
                 let message = "Fatal error: protocol.eof_received() call failed.";
                 Self::failed(this, error, message).inspect_err(|_| {
-                    // As in asyncio, the next run of the loop tells the protocol again.
+                    // As in asyncio, the next run of the loop calls the protocol again.
                     transport.state.with(py, |state| {
                         if state.side.reading == Reading::Ended {
                             state.side.reading = Reading::On;
@@ -352,7 +351,7 @@ fn lent<'py>(get_buffer: UserCall<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
     }
 }
 
-/// Receives into `space`; also whether more may be waiting although it is not full.
+/// Receives into `space`. The `bool` says whether more may be waiting although `space` is not full.
 #[inline]
 fn recv(number: RawFd, unix: bool, space: &mut [u8]) -> io::Result<(usize, bool)> {
     if unix {
@@ -361,7 +360,7 @@ fn recv(number: RawFd, unix: bool, space: &mut [u8]) -> io::Result<(usize, bool)
     Ok((socket::recv(number, space)?, false))
 }
 
-/// What `recv_into` says of a buffer that cannot be written to.
+/// The error of `recv_into` for a buffer that cannot be written to.
 #[cold]
 fn no_space(py: Python<'_>, error: PyErr, class: &Bound<'_, PyType>) -> PyErr {
     let refused =

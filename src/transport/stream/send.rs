@@ -1,7 +1,7 @@
 //! One attempt to send what waits.
 //!
-//! Loop thread only. Several small chunks are copied together first, because one `send` of a piece
-//! costs less than `sendmsg` of a list.
+//! Loop thread only. Several small chunks are copied into one first, because `send` of one piece costs
+//! less than `sendmsg` of a list.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -32,7 +32,7 @@ impl StreamTransport {
         }
     }
 
-    /// Sends several small chunks, such as the head and the body of a response, as one piece: a
+    /// Sends several small chunks, such as the head and the body of a response, as one piece: the
     /// copy costs less than what the kernel does for a list of pieces. `None` if they are not
     /// small, or nothing may be sent.
     fn send_joined(&self, py: Python<'_>) -> Option<Sent> {
@@ -69,7 +69,7 @@ impl StreamTransport {
         })
     }
 
-    /// Sends `chunk` while nothing waits; what the kernel does not take waits from then on.
+    /// Sends `chunk` if nothing waits. What the kernel does not take is queued.
     #[inline]
     pub(crate) fn send_first(&self, py: Python<'_>, chunk: Data, number: RawFd) -> Sent {
         let length = chunk.bytes().len();
@@ -109,7 +109,7 @@ impl StreamTransport {
 }
 
 impl State {
-    /// What waits is being sent from now on. False while the kernel takes nothing, and after the end.
+    /// Marks what waits as being sent. False if the kernel takes nothing, and after the end.
     #[inline]
     fn begin_sending(&mut self) -> bool {
         if self.writing == Writing::Blocked || self.endpoint.life.is_lost() {

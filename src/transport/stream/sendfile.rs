@@ -1,4 +1,4 @@
-//! What a stream transport does while a file is sent on its descriptor, past its own queue.
+//! What a stream transport does while a file is sent on its descriptor without passing through its queue.
 //!
 //! Loop thread only. Waiting for room is the state of a blocked write with an empty queue, so it ends as
 //! any blocked write does, and a cancelled wait needs no undoing.
@@ -101,7 +101,7 @@ impl StreamTransport {
         call::call_named(&class, &[event_loop], 0, asyncio::loop_keyword(py)?)
     }
 
-    /// Everything is sent and there is room: the transfer goes on.
+    /// After everything is sent and there is room: continues the transfer.
     pub(crate) fn wake_transfer(&self, py: Python<'_>) -> PyResult<()> {
         for future in self.take_waiters(py).into_iter().flatten() {
             asyncio::wake_waiter(future.bind(py))?;

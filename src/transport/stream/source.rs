@@ -19,7 +19,7 @@ impl SourceClass for StreamClass {
     fn ready(&self, object: &Bound<'_, PyAny>, readiness: Readiness) -> PyResult<()> {
         let this = object.cast::<StreamTransport>()?;
         this.get().in_context(this.py(), || {
-            // An edge comes once: both halves are served even if the first one raises.
+            // An edge comes once, so both halves run even if the first one raises.
             let read = if readiness.reads() {
                 StreamTransport::read_ready(this, readiness)
                     .or_else(|error| StreamTransport::report(this, error, "_read_ready"))
@@ -46,7 +46,7 @@ impl SourceClass for StreamClass {
             .or_else(|error| StreamTransport::report(this, error, "_flush"))
     }
 
-    /// A user watches the descriptor of a closing transport: what it had to send is given up.
+    /// The program watches the descriptor of a closing transport: what was not sent is dropped.
     fn displaced(&self, object: &Bound<'_, PyAny>, _direction: Direction) {
         if let Ok(this) = object.cast::<StreamTransport>()
             && let Err(error) = StreamTransport::force_close(this, None)
@@ -61,7 +61,7 @@ impl SourceClass for StreamClass {
     }
 }
 
-/// `connection_made` has run: reading begins, and the waiter is woken.
+/// After `connection_made`: begins to read, and wakes the waiter.
 fn start(this: &Bound<'_, StreamTransport>) -> PyResult<()> {
     let py = this.py();
     let transport = this.get();
@@ -74,7 +74,7 @@ fn start(this: &Bound<'_, StreamTransport>) -> PyResult<()> {
     });
     if let Some(place) = place {
         event_loop.get().poller(py)?;
-        // What `connection_made` wrote may have begun the watch already, for both directions.
+        // A write of `connection_made` may have begun the watch already, for both directions.
         if !blocked && let Err(error) = place.watch(event_loop) {
             return StreamTransport::fatal_error(this, error, "Fatal error on transport");
         }

@@ -38,7 +38,7 @@ pub(crate) enum Writing {
 
 /// The parts of a transport that change.
 pub(crate) struct State {
-    /// Who owns the descriptor; what is left of that once the connection is lost.
+    /// The descriptor and its owner, and what is left of them once the connection is lost.
     pub(crate) descriptor: Descriptor,
     /// What all transports have.
     pub(crate) endpoint: Endpoint,
@@ -50,11 +50,12 @@ pub(crate) struct State {
     pub(crate) writing: Writing,
     /// Whether the peer has ended its side, so that reading goes on until end of file.
     pub(crate) peer_closed: bool,
-    /// How much the last read brought: after a large one the next goes into its final object.
+    /// How many bytes the last read returned. After a large one, the next is received into its
+    /// final object.
     pub(crate) last_read: usize,
     /// Whether `write_eof` was called.
     pub(crate) eof: bool,
-    /// Writes after the connection was lost, and its loss, for the warning.
+    /// How many writes came after the connection was lost, and its loss, for the warning.
     pub(crate) lost_writes: u32,
     /// The number that the descriptor had, once the connection is lost: for `repr`.
     pub(crate) last_number: RawFd,
@@ -62,26 +63,17 @@ pub(crate) struct State {
     pub(crate) queue: WriteQueue<Data>,
     /// When the protocol is asked to stop writing.
     pub(crate) flow: Flow,
-    /// A file that is being sent past the queue.
+    /// A file that is being sent without passing through the queue.
     pub(crate) transfer: Option<Box<Transfer>>,
     /// The server that accepted the connection; `None` without one, or once it is lost.
     pub(crate) server: Option<Py<ServerBase>>,
-    /// The peer's address, if `accept` told it.
+    /// The peer's address, if accept(2) returned it.
     pub(crate) peer: Option<Address>,
     /// Our own address, kept when the connection ends.
     pub(crate) local: Option<Address>,
 }
 
 impl State {
-    /// Whether the loop has nothing to do for the transport.
-    #[inline]
-    fn is_idle(&self) -> bool {
-        self.side.reading != Reading::On
-            && self.endpoint.is_held_open()
-            && self.writing == Writing::Idle
-            && self.transfer.is_none()
-    }
-
     /// Whether it is a Unix socket.
     #[inline]
     pub(crate) fn is_unix(&self) -> bool {
@@ -99,15 +91,15 @@ pub(crate) struct StreamTransport {
 }
 
 impl StreamTransport {
-    /// `transport` as one of ours whose methods the program has not replaced on the object.
+    /// `transport` if it is one of ours, and the program has replaced no methods on the object.
     #[inline]
     pub(crate) fn plain<'a, 'py>(transport: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, Self>> {
         let ours = transport.cast_exact::<Self>().ok()?;
         (!object::has_attributes(transport)).then_some(ours)
     }
 
-    /// `transport.is_closing()`. A delayed write is sent first: a broken connection shows in the
-    /// answer.
+    /// `transport.is_closing()`. A delayed write is sent first, so that the result shows a broken
+    /// connection.
     #[inline]
     pub(crate) fn settled_is_closing(this: &Bound<'_, Self>) -> PyResult<bool> {
         Self::settle(this)?;
@@ -143,13 +135,15 @@ impl Reads for StreamTransport {
         state.with(this.py(), |state| look(&mut state.side))
     }
 
-    /// It is idle if reading is paused, or the peer has ended and the program keeps its own side open,
-    /// and nothing waits to be sent.
+    /// Reading is paused, or the peer has ended its side and the program keeps its own open, and
+    /// nothing waits to be sent.
     #[inline]
-    fn loosen(this: &Bound<'_, Self>) {
-        let is_idle = || this.get().state.with(this.py(), |state| state.is_idle());
-        if is_idle() {
-            Self::hold_weakly(this, is_idle);
-        }
+    fn is_idle(this: &Bound<'_, Self>) -> bool {
+        this.get().state.with(this.py(), |state| {
+            state.side.reading != Reading::On
+                && state.endpoint.is_held_open()
+                && state.writing == Writing::Idle
+                && state.transfer.is_none()
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! From the protocol to the kernel: sending, what it does not take, flow control.
+//! From the protocol to the kernel: sending, queueing, flow control.
 //!
 //! Loop thread only. What is written is sent at once, except for the head of a response that has a body
 //! (`logic/response_head.rs`). The head is sent with the next write, when the callback returns, or when
@@ -27,7 +27,7 @@ use crate::transport::flow::Buffers;
 use crate::transport::protocol::Kind;
 use crate::transport::stream::state::{State, StreamTransport, Writing};
 
-/// What a program is told that writes after `write_eof`, or while a file is being sent.
+/// The texts of the errors for writes after `write_eof`, and while a file is being sent.
 type Refusals = [&'static str; 2];
 const WRITE: Refusals = [
     "Cannot call write() after write_eof()",
@@ -38,22 +38,22 @@ const WRITELINES: Refusals = [
     "unable to writelines; sendfile is in progress",
 ];
 
-/// What the log says of a connection that sending broke.
+/// asyncio's message for a failed write.
 const FAILED: &str = "Fatal write error on socket transport";
 
 /// What `write` does next.
 enum Next {
     /// Nothing is to be sent.
     Nothing,
-    /// It is sent on the descriptor, as the first that waits.
+    /// Send it at once on this descriptor; nothing waits before it.
     Send(RawFd),
-    /// It is the head of a response, and waits for its body.
+    /// Delay it: it is the head of a response, and waits for its body.
     Delay(Place),
-    /// It is sent together with the head that waits for it.
+    /// Send it together with the delayed head.
     Join,
-    /// It waits until the kernel takes more.
+    /// Queue it until the kernel takes more.
     Wait,
-    /// One more write to a lost connection, which the log tells of.
+    /// Count a write to a lost connection, and log a warning.
     Warn,
 }
 
@@ -106,7 +106,7 @@ impl StreamTransport {
         let py = this.py();
         let transport = this.get();
         if py.version_info() < (3, 12) {
-            // asyncio joins the chunks first, which shows in its errors.
+            // asyncio joins the chunks first, so its errors are those of `join`.
             let joined = value::bytes(py, b"")?.call_method1(name!(py, join), (chunks,))?;
             return Self::write(this, &joined);
         }
@@ -133,7 +133,7 @@ impl StreamTransport {
         Self::go_on(this, next, data)
     }
 
-    /// Does with `chunks`, none of which is empty, what is next.
+    /// Sends, delays or queues `chunks`, none of which is empty.
     #[inline]
     fn go_on(
         this: &Bound<'_, Self>,
@@ -182,7 +182,8 @@ impl StreamTransport {
     /// Sends what waits, and tells the protocol to pause if too much is left.
     ///
     /// # Errors
-    /// What the protocol's `pause_writing` or an exception handler lets leave the loop.
+    /// An exception of the protocol's `pause_writing` or of an exception handler, if it leaves the
+    /// loop.
     fn flush(this: &Bound<'_, Self>) -> PyResult<()> {
         match this.get().send(this.py()) {
             Sent::Everything => {
@@ -232,8 +233,8 @@ impl StreamTransport {
         flushed.and(carried)
     }
 
-    /// Calls the native protocol's `flush` when the callback that runs now returns. False if
-    /// it has to write at once: no callback runs, or the kernel takes nothing.
+    /// Has the native protocol's `flush` called when the current callback returns. False if the
+    /// protocol has to write at once: no callback runs, or the kernel takes nothing.
     pub(crate) fn delays(this: &Bound<'_, Self>) -> bool {
         let py = this.py();
         let transport = this.get();
@@ -249,7 +250,7 @@ impl StreamTransport {
         delays
     }
 
-    /// What was delayed is sent now: the end of the callback brings nothing.
+    /// Marks a delayed write as sent now, so that nothing is sent at the end of the callback.
     #[inline]
     pub(crate) fn undelay(&self, py: Python<'_>) {
         if let Some(place) = self.state.with(py, |state| state.endpoint.place()) {
@@ -257,9 +258,9 @@ impl StreamTransport {
         }
     }
 
-    /// Sends what `fill` puts into a room, if nothing waits: for a native protocol, without an object
-    /// in between. What the kernel does not take is written as `write_bytes` does. False if `fill`
-    /// may have more.
+    /// Sends what `fill` writes into a buffer, if nothing waits: for a native protocol, without
+    /// making an object. What the kernel does not take is written as `write_bytes` does. False if
+    /// `fill` may have more.
     pub(crate) fn send_filled(
         this: &Bound<'_, Self>,
         fill: impl FnOnce(&mut [u8]) -> usize,
@@ -288,7 +289,7 @@ impl StreamTransport {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     Ok(Some(value::bytes(py, &scratch[..count])))
                 }
-                // The kernel says what is wrong once.
+                // The kernel reports an error only once, so it is passed on.
                 Err(error) => Err(error),
             };
             (left, all)
@@ -296,14 +297,14 @@ impl StreamTransport {
         match left {
             Ok(None) => {}
             Ok(Some(Ok(left))) => Self::write_bytes(this, left)?,
-            // A part is missing.
+            // A part of the data is missing.
             Ok(Some(Err(error))) => Self::fatal_error(this, error, FAILED)?,
             Err(error) => Self::fatal_error(this, os_error(&error), FAILED)?,
         }
         Ok(all)
     }
 
-    /// Asks the loop to say when there is room.
+    /// Has the loop watch for room.
     pub(crate) fn watch_for_room(&self, py: Python<'_>) -> PyResult<()> {
         let place = self.state.with(py, |state| {
             state.writing = Writing::Blocked;
@@ -315,7 +316,7 @@ impl StreamTransport {
         }
     }
 
-    /// The loop says that there is room.
+    /// Called by the loop when there is room.
     pub(crate) fn write_ready(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
@@ -341,19 +342,20 @@ impl StreamTransport {
             }
         }
         transport.stop_watching_for_room(py);
-        // No event comes again: what waited happens, whatever `resume_writing` raised.
+        // There is no later event, so the rest runs even if `resume_writing` raises.
         let resumed = Self::maybe_resume(this);
         resumed.and(Self::drained(this))
     }
 
     fn stop_watching_for_room(&self, py: Python<'_>) {
         if let Some(place) = self.state.with(py, |state| state.endpoint.place()) {
-            // A failure leaves the watch for room on, which costs wake-ups and nothing else.
+            // If it fails, the watch for room stays, which costs wake-ups only.
             let _ = place.rearm(self.event_loop.bind(py), Edges::Read);
         }
     }
 
-    /// Everything is sent: what waited for that happens now, in this very callback.
+    /// After everything is sent: continues a transfer, and closes the connection or ends our side
+    /// if that was asked for.
     fn drained(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let transport = this.get();
@@ -410,7 +412,8 @@ impl State {
         self.transfer.as_ref().map(|_| texts[1])
     }
 
-    /// What is done with a write that is not empty; `waits` says whether its body is to come.
+    /// What to do with a write that is not empty; `waits` says whether it is a head whose body is
+    /// to come.
     #[inline]
     fn next(&mut self, py: Python<'_>, waits: impl FnOnce() -> bool) -> Next {
         if self.endpoint.life.is_lost() {
