@@ -24,7 +24,7 @@ PALETTES = {
     "light": {"text": "#1f2328", "faint": "#d8dee4", "page": "#ffffff"},
     "dark": {"text": "#e6edf3", "faint": "#30363d", "page": "#0d1117"},
 }
-# Told apart by people who see few colours too: lightness differs, and ours is larger.
+# For people who see few colours too: lightness differs, and ours is larger.
 COLOURS = {
     OURS: "#e5532d",
     "asyncio": "#8c959f",

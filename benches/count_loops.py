@@ -33,7 +33,7 @@ Said = dict[str, dict[str, Any]]
 
 
 def _run(command: list[str], caches: Path) -> tuple[Said, str | None]:
-    """What the child said, and the workload that ended the process; `caches` is for its bytecode."""
+    """The output of the child, and the workload that ended the process; `caches` is for its bytecode."""
     environ = {**os.environ, "PYTHONPYCACHEPREFIX": str(caches)}
     environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with subprocess.Popen(

@@ -2,7 +2,7 @@
 
     python benches/import_time.py [--rounds N] [module ...]
 
-Modules beside ferroloop that are not installed are left out. Wall time, and the processor's time, which
+Modules other than ferroloop that are not installed are left out. Wall time, and the processor's time, which
 other programs disturb less.
 """
 

@@ -2,7 +2,7 @@
 
 Each round blocks a loop for 0.6 seconds with `stall_after=0.2`: in a call that lets the GIL go, in a
 loop of Python code, and in C code that keeps the GIL, which cannot be reported before it ends. Prints
-milliseconds after 0.2 seconds, and how far the length that is told in the end is from the true one.
+milliseconds after 0.2 seconds, and by how much the reported length differs from the true one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def keep_gil() -> None:
 
 
 async def measure(block: Callable[[], None]) -> tuple[float, float]:
-    """Seconds between threshold and report, and by how many the length told is wrong."""
+    """Seconds between threshold and report, and by how much the reported length is wrong."""
     reported: list[float] = []
     with ferroloop.Monitor(
         stall_after=THRESHOLD, on_stall=lambda _: reported.append(time.monotonic())
@@ -47,7 +47,7 @@ async def measure(block: Callable[[], None]) -> tuple[float, float]:
         began = time.monotonic()
         block()
         length = time.monotonic() - began
-        # The report, and its end, come when the loop's thread lets go.
+        # The report, and its end, come when the loop's thread releases the GIL.
         await asyncio.sleep(0.2)
     return reported[0] - began - THRESHOLD, monitor.stalls[0].seconds - length
 

@@ -67,7 +67,7 @@ class SetupError(Exception):
 
 
 def clean_environ(**extra: str) -> dict[str, str]:
-    """Return the environment variables for programs that we start."""
+    """Return the environment variables for programs that this one starts."""
     environ = {name: value for name, value in os.environ.items() if name not in _OUTSIDE}
     return {
         **environ,
@@ -155,7 +155,7 @@ class Environment:
 
 
 def say(message: str) -> None:
-    """Tell what happens, before what is printed by programs that we start."""
+    """Print what happens next, before the output of programs that this one starts."""
     print(f"-- {message}", flush=True)
 
 

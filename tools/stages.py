@@ -1,7 +1,7 @@
 """The stages of the test command: what each one runs, on which Pythons, and how its results are counted.
 
 A stage is one or more commands whose output goes to a log file. Linters count as one test for each command; pytest,
-cargo and the conformance runner tell their own counts. A stage that cannot run says why and counts as skipped, never
+cargo and the conformance runner print their own counts. A stage that cannot run says why and counts as skipped, never
 as passed.
 """
 

@@ -161,7 +161,7 @@ KNOWN: dict[str, dict[str, str]] = {}
 
 @dataclass
 class Result:
-    """What one suite came to."""
+    """The result of one suite."""
 
     suite: Suite
     note: str = ""

@@ -1,7 +1,7 @@
 """Small workloads whose machine instructions are counted: `python -m cases.counted NAME COUNT`.
 
 Each runs alone in its process, with real sockets, so that two runs execute nearly the same
-instructions. They are not benchmarks: they say what an operation costs
+instructions. They are not benchmarks: they show what an operation costs
 the processor, not how long it takes.
 """
 

@@ -4,7 +4,7 @@
     python -m cases.counted_client FD COUNT ANSWER [MESSAGE] --trust CERTIFICATE
 
 It is not counted itself. ANSWER is the length of an answer in bytes, or `http` for a response with a
-`Content-Length`. Whoever wants to know when it is done waits for the end of its output.
+`Content-Length`. Its output ends when it is done.
 """
 
 from __future__ import annotations

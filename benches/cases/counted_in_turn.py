@@ -67,7 +67,7 @@ def _run(name: str, loop_name: str, marks: Marks) -> None:
 
 
 def main() -> None:
-    """Runs the workloads; one that raises is told of and left."""
+    """Runs the workloads; one that raises is reported and skipped."""
     loop_name, *names = sys.argv[1:]
     marks = Marks()
     for name in names:
@@ -82,7 +82,7 @@ def main() -> None:
             _say(name=name, failed=f"{type(error).__name__}: {error}"[:200])
     faulthandler.cancel_dump_traceback_later()
     sys.stdout.flush()
-    # What a loop does at the end of the interpreter is not asked here.
+    # What a loop does at the end of the interpreter is not counted.
     os._exit(0)
 
 

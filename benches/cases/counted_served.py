@@ -77,7 +77,7 @@ def _start_client(near: socket.socket, *arguments: str) -> subprocess.Popen[byte
 
 
 async def _talk(near: socket.socket, count: int, answer: str, *arguments: str) -> None:
-    """Have a client talk over `near` until it is done."""
+    """Run a client over `near` until it is done."""
     loop = asyncio.get_running_loop()
     process = _start_client(near, str(count), answer, *arguments)
     assert process.stdout is not None

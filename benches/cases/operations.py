@@ -29,6 +29,27 @@ async def rate(operation: Callable[[], Awaitable[object]], batch: int) -> float:
     return count / seconds / 1e3
 
 
+def rate_until_stopped(
+    loop: asyncio.AbstractEventLoop, count: int, first: Callable[..., object], *arguments: object
+) -> float:
+    """Thousands of operations a second, of the `count` that follow from `first` until it stops the loop."""
+    start = perf_counter()
+    loop.call_soon(first, *arguments)
+    loop.run_forever()
+    return count / (perf_counter() - start) / 1e3
+
+
+class Accepted(asyncio.Protocol):
+    """The server's side of a connection: adds an item to a queue when it is made."""
+
+    def __init__(self, made: asyncio.Queue[None]) -> None:
+        self._made = made
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Lets the client continue."""
+        self._made.put_nowait(None)
+
+
 def _noop() -> None:
     """What the executor runs."""
 

@@ -6,6 +6,7 @@ import threading
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from cases.operations import rate_until_stopped
 from harness.case import InProcess
 from harness.results.targets import Target
 
@@ -31,10 +32,7 @@ def _queued(loop: asyncio.AbstractEventLoop, *arguments: object) -> float:
             loop.call_soon(noop, *arguments)
         loop.call_soon(loop.stop)
 
-    start = perf_counter()
-    loop.call_soon(fill)
-    loop.run_forever()
-    return QUEUED / (perf_counter() - start) / 1e3
+    return rate_until_stopped(loop, QUEUED, fill)
 
 
 def queued(loop: asyncio.AbstractEventLoop) -> float:
@@ -59,10 +57,7 @@ def queues_of_a_thousand(loop: asyncio.AbstractEventLoop) -> float:
         loop.call_soon(turn, left - 1)
 
     turns = QUEUED // QUEUE
-    start = perf_counter()
-    loop.call_soon(turn, turns)
-    loop.run_forever()
-    return turns * QUEUE / (perf_counter() - start) / 1e3
+    return rate_until_stopped(loop, turns * QUEUE, turn, turns)
 
 
 def rescheduling_itself(loop: asyncio.AbstractEventLoop) -> float:
@@ -77,10 +72,7 @@ def rescheduling_itself(loop: asyncio.AbstractEventLoop) -> float:
         else:
             loop.stop()
 
-    start = perf_counter()
-    loop.call_soon(step)
-    loop.run_forever()
-    return QUEUED / (perf_counter() - start) / 1e3
+    return rate_until_stopped(loop, QUEUED, step)
 
 
 def from_a_thread(loop: asyncio.AbstractEventLoop) -> float:

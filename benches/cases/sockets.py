@@ -8,7 +8,7 @@ import socket
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from cases.operations import ENOUGH, rate
+from cases.operations import ENOUGH, Accepted, rate
 from harness.case import InProcess
 from harness.results.targets import Target
 
@@ -130,23 +130,12 @@ def reader(loop: asyncio.AbstractEventLoop) -> float:
         os.close(there)
 
 
-class _Accepted(asyncio.Protocol):
-    """The server's side of a connection: tells that it was made."""
-
-    def __init__(self, made: asyncio.Queue[None]) -> None:
-        self._made = made
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Lets the client go on."""
-        self._made.put_nowait(None)
-
-
 def connections(loop: asyncio.AbstractEventLoop) -> float:
     """`create_connection` to a server of the same loop, accepted, then `abort`."""
 
     async def main() -> float:
         made: asyncio.Queue[None] = asyncio.Queue()
-        server = await loop.create_server(lambda: _Accepted(made), "127.0.0.1", 0)
+        server = await loop.create_server(lambda: Accepted(made), "127.0.0.1", 0)
         host, port = server.sockets[0].getsockname()
 
         async def operation() -> None:

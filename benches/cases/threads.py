@@ -125,7 +125,7 @@ class _Client(asyncio.Protocol):
         self._transport.write(MESSAGE)
 
     def data_received(self, data: bytes) -> None:
-        """Goes on."""
+        """Sends the next message."""
         self._left -= len(data)
         if self._left:
             return
@@ -230,9 +230,9 @@ def _hop(here: Member, back: Member) -> None:
 
 
 def crossing(member: Member) -> int:
-    """`call_soon_threadsafe` from every loop to every loop: a hundred calls fly between any two."""
+    """`call_soon_threadsafe` from every loop to every loop: a hundred calls are under way between any two."""
     before = member.count
-    # What flies when the time is over rests in a loop that does not run, and flies on in the next run.
+    # Calls that are queued when the time is over stay in a loop that does not run, and continue in the next run.
     if not before:
         for other in member.crew:
             for _ in range(FLYING):

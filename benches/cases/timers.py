@@ -7,6 +7,7 @@ import random
 import statistics
 from time import perf_counter
 
+from cases.operations import rate_until_stopped
 from harness.case import InProcess
 from harness.results.targets import Target
 
@@ -30,10 +31,7 @@ def cancelled(loop: asyncio.AbstractEventLoop) -> float:
             loop.call_later(30, _noop).cancel()
         loop.call_soon(loop.stop)
 
-    start = perf_counter()
-    loop.call_soon(schedule)
-    loop.run_forever()
-    return CANCELLED / (perf_counter() - start) / 1e3
+    return rate_until_stopped(loop, CANCELLED, schedule)
 
 
 def fired(loop: asyncio.AbstractEventLoop) -> float:

@@ -8,7 +8,7 @@ import ssl
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
-from cases.operations import rate
+from cases.operations import Accepted, rate
 from harness.case import InProcess
 from harness.results.targets import Target
 
@@ -92,17 +92,6 @@ def bulk(loop: asyncio.AbstractEventLoop) -> float:
     return loop.run_until_complete(main())
 
 
-class _Accepted(asyncio.Protocol):
-    """The server's side of a connection: tells that its handshake is done."""
-
-    def __init__(self, made: asyncio.Queue[None]) -> None:
-        self._made = made
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Lets the client go on."""
-        self._made.put_nowait(None)
-
-
 def handshakes(loop: asyncio.AbstractEventLoop) -> float:
     """Full handshakes, one after the other, done on both ends before the connection is aborted."""
 
@@ -110,7 +99,7 @@ def handshakes(loop: asyncio.AbstractEventLoop) -> float:
         made: asyncio.Queue[None] = asyncio.Queue()
         server_context, client_context = contexts()
         server = await loop.create_server(
-            lambda: _Accepted(made), "127.0.0.1", 0, ssl=server_context
+            lambda: Accepted(made), "127.0.0.1", 0, ssl=server_context
         )
         host, port = server.sockets[0].getsockname()
 

@@ -149,7 +149,7 @@ def serve_threads(name: str, loop_name: str, address: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Does what the parent ordered."""
+    """Runs the command that the parent has given."""
     verb, name, loop_name, *rest = arguments
     if verb == "measure":
         measure(name, loop_name, int(rest[0]))
@@ -160,7 +160,7 @@ def main(arguments: list[str]) -> None:
     else:
         serve(name, loop_name, *rest)
     sys.stdout.flush()
-    # The figures are out: how a loop tears its interpreter down is not what is measured.
+    # The figures are printed: the end of the interpreter is not measured.
     os._exit(0)
 
 

@@ -66,7 +66,7 @@ def natives(
     """So many runs of the native generator at once, on one core or, if `core` is None, on all."""
     command = [str(binary), *arguments, "--warmup", "0", "--duration", str(duration)]
     processes = [_start(command, core) for _ in range(count)]
-    # All of them are waited for before the first failure is told.
+    # All of them have to end before the first failure is raised.
     outputs = [_output(process, duration) for process in processes]
     return [_found(output) for output in outputs]
 

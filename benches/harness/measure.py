@@ -21,6 +21,7 @@ from harness.results.targets import FLOOR
 from harness.server import BENCHES, Server, python_command, serving
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -91,22 +92,13 @@ def measure(case: Case, loop: str, settings: Settings) -> Figure:
 
 
 def _attempt(case: Case, loop: str, settings: Settings) -> Figure:
+    kind = type(case)
+    if kind not in _KINDS:
+        raise TypeError(f"no such kind of case: {case!r}")
     try:
-        if isinstance(case, InProcess):
-            return _in_process(case, loop, settings)
-        if isinstance(case, Echo):
-            return _echo(case, loop, settings)
-        if isinstance(case, Http):
-            return _http(case, loop, settings)
-        if isinstance(case, Threaded):
-            return _threaded(case, loop, settings)
-        if isinstance(case, ThreadedHttp):
-            return _threaded_http(case, loop, settings)
-        if isinstance(case, Memory):
-            return _memory(case, loop, settings)
+        return _KINDS[kind](case, loop, settings)
     except NoFigureError as error:
         return Figure(None, str(error))
-    raise TypeError(f"no such kind of case: {case!r}")
 
 
 def _in_process(case: InProcess, loop: str, settings: Settings) -> Figure:
@@ -229,3 +221,13 @@ def _memory(case: Memory, loop: str, settings: Settings) -> Figure:
             server.wait_accepted(own + 100 + count)
             grown = server.resident_kib() - before
     return Figure(grown / count, details={"connections": count})
+
+
+_KINDS: dict[type[Case], Callable[[Any, str, Settings], Figure]] = {
+    InProcess: _in_process,
+    Echo: _echo,
+    Http: _http,
+    Threaded: _threaded,
+    ThreadedHttp: _threaded_http,
+    Memory: _memory,
+}

@@ -72,7 +72,7 @@ class Server:
         return len(os.listdir(f"/proc/{self._process.pid}/fd"))
 
     def wait_accepted(self, descriptors: int) -> None:
-        """Returns when so many descriptors are open and no CPU was used for a while (some never rest)."""
+        """Returns when so many descriptors are open and no CPU was used for a while (some loops never stop using it)."""
         deadline = time.monotonic() + SETTLE
         while self.descriptors() < descriptors:
             if time.monotonic() > deadline:

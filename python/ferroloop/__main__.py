@@ -73,7 +73,7 @@ def main(args: list[str]) -> None:
 
 
 def _begin_report(report: str, program: str) -> None:
-    """Have every loop noted for the page at `report`; SystemExit(2) if it cannot be written."""
+    """Have every loop recorded for the page at `report`; SystemExit(2) if it cannot be written."""
     from ferroloop._report.start import begin_page  # noqa: PLC0415 - for programs that are watched
 
     try:
@@ -103,7 +103,7 @@ def _run_text(code: str, namespace: dict[str, Any]) -> None:
     namespace["__loader__"] = importlib.machinery.BuiltinImporter
     _set_first_path("")
     if sys.version_info >= (3, 13):
-        # From then on tracebacks show the lines.
+        # So that tracebacks show the lines.
         linecache.cache["<string>"] = (len(code), None, code.splitlines(True), "<string>")
     exec(compile(code, "<string>", "exec", dont_inherit=True), namespace)  # noqa: S102 - the task
 

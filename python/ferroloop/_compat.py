@@ -91,7 +91,7 @@ INCOMPLETE_READS = (asyncio.IncompleteReadError, asyncio.LimitOverrunError)
 StreamReader = streams.StreamReader
 StreamReaderProtocol = streams.StreamReaderProtocol
 StreamWriter = streams.StreamWriter
-#: What asyncio's processes do on every system: the transport's surface, its order of events.
+#: asyncio's transport of processes: its methods, and the order of its protocol's calls.
 BaseSubprocessTransport: Any = base_subprocess.BaseSubprocessTransport
 
 #: A callback as asyncio's logs name it, and the file and line of a function, or None.
@@ -105,7 +105,7 @@ future_loop: Callable[[Any], asyncio.AbstractEventLoop] = futures._get_loop  # t
 
 _is_coroutine_function: Callable[[object], bool]
 if sys.version_info >= (3, 14):
-    # The public name warns from 3.14 on, and goes in 3.16.
+    # The public name warns from 3.14 on, and is removed in 3.16.
     _is_coroutine_function = getattr(
         coroutines, "_iscoroutinefunction", inspect.iscoroutinefunction
     )
@@ -114,7 +114,7 @@ else:
 
 
 _create_task_parameters = inspect.signature(asyncio.BaseEventLoop.create_task).parameters
-#: Whether `create_task` hands unknown keywords on (3.13.3), instead of refusing them.
+#: Whether `create_task` passes unknown keywords on (3.13.3), instead of refusing them.
 CREATE_TASK_TAKES_ANY: bool = any(
     parameter.kind is parameter.VAR_KEYWORD for parameter in _create_task_parameters.values()
 )
@@ -135,7 +135,7 @@ SENDFILE_ALWAYS_SEEKS: bool = (
 )
 
 
-#: What TLS transports claim to be: an `asyncio.Transport` that tells by its name what it is.
+#: The class that TLS transports report: an `asyncio.Transport` whose name shows that it is TLS.
 AnyTlsTransport: Any = sslproto._SSLProtocolTransport
 
 

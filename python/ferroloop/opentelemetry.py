@@ -34,7 +34,7 @@ _PERCENTILES = (50, 90, 99)
 #: The attribute that holds the upper bound of a bucket, named as Prometheus names it.
 _BOUND = "le"
 
-#: The loops that each meter provider is told of; an instrument can be made once for each.
+#: The loops that each meter provider gets; an instrument can be made once for each.
 _by_provider: weakref.WeakKeyDictionary[MeterProvider, Loops] = weakref.WeakKeyDictionary()
 #: Those of the global provider, which may be set after `instrument`.
 _global: list[Loops] = []
@@ -47,7 +47,7 @@ def instrument(
     *,
     name: str | None = None,
 ) -> None:
-    """Have a meter provider told what `loop.metrics()` tells, and a `Monitor` where one runs.
+    """Report the figures of `loop.metrics()`, and of a `Monitor` if one runs, to a meter provider.
 
     `loop` is the running one if None, `meter_provider` the global one, which may be set later. `name` is
     the attribute `ferroloop.eventloop.name`; without one it is the name of the calling thread. A loop
@@ -73,7 +73,7 @@ def instrument(
 def uninstrument(
     loop: asyncio.AbstractEventLoop, meter_provider: MeterProvider | None = None
 ) -> None:
-    """Have a meter provider told no more of a loop. Does nothing if it is not."""
+    """Stop reporting a loop to a meter provider. Does nothing if it is not reported."""
     with _lock:
         loops = _loops_of(meter_provider)
     if loops is not None:

@@ -35,7 +35,7 @@ __all__ = ("Collector",)
 
 
 class Collector:
-    """Tells a registry of `prometheus_client` what `loop.metrics()` tells, and a `Monitor` where one runs.
+    """Reports the figures of `loop.metrics()`, and of a `Monitor` if one runs, to `prometheus_client`.
 
     Each figure has the label `loop`. A loop that is closed is left out from then on, and the collector
     keeps none alive. Any thread.
@@ -49,7 +49,7 @@ class Collector:
         self._loops.add(loop, name)
 
     def add(self, loop: asyncio.AbstractEventLoop | None, *, name: str | None = None) -> None:
-        """Tell of another loop too, the running one if `loop` is None.
+        """Report another loop too, the running one if `loop` is None.
 
         `name` is the value of the label `loop`; without one it is the name of the calling thread. Raises
         RuntimeError if no loop is running or the loop is closed, TypeError if it is not ferroloop's,
@@ -58,7 +58,7 @@ class Collector:
         self._loops.add(loop, name)
 
     def remove(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Tell no more of a loop. Does nothing if the collector does not know it."""
+        """Stop reporting a loop. Does nothing if the collector does not know it."""
         self._loops.discard(loop)
 
     def describe(self) -> Iterable[Metric]:

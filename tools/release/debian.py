@@ -117,7 +117,7 @@ class Folder:
 
 
 def emulate(processor: str) -> None:
-    """Have the kernel start programs of another processor with qemu-user; raise SetupError if that cannot be had."""
+    """Have the kernel start programs of another processor with qemu-user; raise SetupError if that is not possible."""
     name = f"qemu-{_QEMU[processor]}"
     if not (_BINFMT / "register").exists():
         _check(["mount", "-t", "binfmt_misc", "binfmt_misc", str(_BINFMT)])

@@ -76,7 +76,7 @@ def check(tools: Toolbox, archive: Path, python: Path) -> None:
         }
         tools.run("cargo", "fetch", "--locked", cwd=folder, environ=environ)
         pip = (tools.python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation")
-        # Root can take the network away; others rely on cargo's own promise.
+        # Only root can disable the network; otherwise CARGO_NET_OFFLINE has to be enough.
         alone = ("unshare", "--net") if os.geteuid() == 0 else ()
         tools.run(
             *(*alone, *pip, "--wheel-dir", temporary, folder),

@@ -1,6 +1,6 @@
 """What a build for another target needs: Rust's standard library for it, and a tool that splits its files.
 
-Owns nothing. The standard library is rustup's (`rustup target add`); where that cannot be had, it is compiled from its
+Owns nothing. The standard library is rustup's (`rustup target add`); if that is not available, it is compiled from its
 sources (`rustup component add rust-src`).
 """
 
@@ -49,7 +49,7 @@ def _standard_library(tools: Toolbox, triple: str) -> tuple[tuple[str, ...], dic
             f"a build for {triple} needs Rust's standard library for it: `rustup target add {triple}`, or "
             "its sources to compile, `rustup component add rust-src`"
         )
-    # The option is one of nightly's, until told otherwise.
+    # The option exists only in nightly releases, unless this variable is set.
     return ("-Z", "build-std=std,panic_unwind"), {"RUSTC_BOOTSTRAP": "1"}
 
 

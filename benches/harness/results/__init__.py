@@ -1,1 +1,1 @@
-"""What becomes of the figures: the record of a run, its table, and the targets that it must reach."""
+"""The record of a run, its table, and the targets that it must reach."""

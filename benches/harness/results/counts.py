@@ -11,7 +11,7 @@ from harness.results.table import aligned
 Cells = dict[str, dict[str, Any]]
 """The figures of a workload, by loop."""
 
-#: What the figures that are not self-evident are about.
+#: Explanations of the figures that are not self-evident.
 NOTES = """\
 `import` counts what importing the loop adds to a process that has imported asyncio, with the bytecode of all modules in
 Python's cache. The rows from `protocol` to `aiohttp` have a client in another process, which is not counted, and count one

@@ -1,4 +1,4 @@
-//! One turn of mio beside one turn of `polling`: why the loop stands on mio.
+//! One turn of mio compared with one turn of `polling`: the reason why the loop uses mio.
 //!
 //! Both pollers hold one edge-triggered eventfd. Where a deadline is pending, `polling` arms a timerfd
 //! and reads its notifier around every wait; mio hands the timeout to `epoll_wait`.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Poll, Registry, Token};
 
 /// A server's address.
 #[derive(Clone, Debug)]
@@ -63,6 +63,12 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// Has `poll` report both directions of the socket, under the number `index`.
+    pub fn watch(&mut self, poll: &Poll, index: usize) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(self, Token(index), both)
+    }
+
     /// The error that a connection attempt ended with, if any.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         match self {

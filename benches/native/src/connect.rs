@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll};
 
 use crate::address::Stream;
 use crate::args::Options;
@@ -66,8 +66,7 @@ pub fn run(options: &Options) -> io::Result<Report> {
 fn begin(options: &Options, poll: &Poll, index: usize) -> io::Result<Attempt> {
     let started = Instant::now();
     let mut stream = options.to.begin_connect()?;
-    let both = Interest::READABLE | Interest::WRITABLE;
-    poll.registry().register(&mut stream, Token(index), both)?;
+    stream.watch(poll, index)?;
     Ok(Attempt {
         stream,
         started,
@@ -77,7 +76,8 @@ fn begin(options: &Options, poll: &Poll, index: usize) -> io::Result<Attempt> {
 }
 
 impl Attempt {
-    /// Goes on as far as it can; true when the message is back and the connection may be dropped.
+    /// Continues as far as possible; true when the message is back and the connection may be
+    /// dropped.
     fn advance(&mut self, event: &Event, message: &[u8]) -> io::Result<bool> {
         if let Some(error) = self.stream.take_error()? {
             return Err(error);
@@ -104,7 +104,7 @@ impl Attempt {
     }
 }
 
-/// Nothing moved, if that is all that the error says.
+/// 0 if `error` only means that the call would have to wait.
 fn none_yet(error: io::Error) -> io::Result<usize> {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::Interrupted => Ok(0),

@@ -1,6 +1,8 @@
 //! What a run found, and its JSON.
 
 use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::histogram::Histogram;
@@ -77,6 +79,17 @@ impl fmt::Display for Report {
         match &self.first_error {
             Some(text) => write!(out, "\"first_error\": \"{}\"}}", escape(text)),
             None => write!(out, "\"first_error\": null}}"),
+        }
+    }
+}
+
+/// The exit code of a program that ends with `outcome`; an error is written to stderr.
+pub fn exit_code(program: &str, outcome: io::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{program}: {error}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll};
 
 use crate::address::Stream;
 use crate::args::Options;
@@ -39,7 +39,7 @@ pub trait Conversation {
 struct Connection<C> {
     /// The socket.
     stream: Stream,
-    /// What is said on it.
+    /// What is sent and expected on it.
     conversation: C,
     /// How much of the request has left.
     sent: usize,
@@ -110,8 +110,7 @@ fn open<C>(
     conversation: C,
 ) -> io::Result<Connection<C>> {
     let mut stream = options.to.connect()?;
-    let both = Interest::READABLE | Interest::WRITABLE;
-    poll.registry().register(&mut stream, Token(index), both)?;
+    stream.watch(poll, index)?;
     Ok(Connection {
         stream,
         conversation,

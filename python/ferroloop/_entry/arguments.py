@@ -100,7 +100,7 @@ def _checked(name: str, value: str) -> str:
 
 
 def _program(args: list[str]) -> tuple[str, str, list[str]]:
-    """Option ("" for a path), what it is about, and the program's own arguments."""
+    """The option ("" for a path), its value, and the program's own arguments."""
     if not args:
         refuse("no program given. Name a file, or a module after -m.")
     first, rest = args[0], args[1:]

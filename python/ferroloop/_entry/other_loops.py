@@ -1,6 +1,6 @@
 """Loops of other packages: hides them from servers that try them, and reports one that runs.
 
-A server that chooses a loop by itself tries to import one (`try: import uvloop`) and goes on with
+A server that chooses a loop by itself tries to import one (`try: import uvloop`) and uses
 asyncio's if that fails. Under `python -m ferroloop` such an import fails, so that the server uses
 ferroloop. An import that names a loop succeeds. Main thread and importing threads.
 """
@@ -23,6 +23,7 @@ from ferroloop._entry.places import is_installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
     from importlib.machinery import ModuleSpec
     from types import FrameType, ModuleType
 
@@ -32,9 +33,9 @@ __all__ = ("LOOPS", "allowed", "hidden", "mind_other_loops", "say")
 LOOPS = ("uvloop", "rloop", "rsloop", "zuvloop", "winloop")
 
 _told: set[str] = set()
-"""Classes of loops that this process was told of."""
+"""Classes of loops that were reported in this process."""
 _watched: set[type[Any]] = set()
-"""Classes of loops that tell of themselves."""
+"""Classes of loops whose first run is reported."""
 _choices: list[bool] = []
 """Innermost last: whether imports of other loops fail (True) or succeed in what runs now."""
 
@@ -47,20 +48,19 @@ def say(text: str) -> None:
             sys.stderr.flush()
 
 
-@contextlib.contextmanager
-def hidden() -> Iterator[None]:
+def hidden() -> AbstractContextManager[None]:
     """Make imports of other loops fail while a server chooses a loop by itself."""
-    _choices.append(True)
-    try:
-        yield
-    finally:
-        _choices.pop()
+    return _choice(hides=True)
+
+
+def allowed() -> AbstractContextManager[None]:
+    """Make imports of other loops succeed, because the user named one."""
+    return _choice(hides=False)
 
 
 @contextlib.contextmanager
-def allowed() -> Iterator[None]:
-    """Make imports of other loops succeed, because the user named one."""
-    _choices.append(False)
+def _choice(*, hides: bool) -> Iterator[None]:
+    _choices.append(hides)
     try:
         yield
     finally:

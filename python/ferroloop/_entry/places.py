@@ -1,7 +1,7 @@
-"""Where files are, asked by calls that blockbuster leaves alone: see docs/compatibility/introspection.md.
+"""Paths of files, found by calls that blockbuster does not check: see docs/compatibility/introspection.md.
 
-What `python -m ferroloop` changed also runs while a loop runs: a coroutine starts a process or imports a
-package, and the program's own calls may be ones that blockbuster permits. Any thread.
+The functions that `python -m ferroloop` installs also run while a loop runs, when a coroutine starts a process
+or imports a package, and blockbuster must not report calls that the program has not made. Any thread.
 """
 
 from __future__ import annotations

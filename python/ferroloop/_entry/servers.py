@@ -18,7 +18,7 @@ from ferroloop._entry.imports import after_import
 from ferroloop._entry.other_loops import allowed, hidden
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
@@ -54,35 +54,41 @@ def _granian(module: ModuleType) -> None:
 
 def _gunicorn_asgi(module: ModuleType) -> None:
     """Gunicorn's ASGI worker takes uvloop where its setting `asgi_loop` is `auto`, the default."""
-    worker = getattr(module, "ASGIWorker", None)
-    choose = getattr(worker, "_setup_event_loop", None)
-    if worker is None or choose is None:
-        return
 
-    @functools.wraps(choose)
-    def setup_event_loop(self: Any) -> Any:
-        named = getattr(self.cfg, "asgi_loop", "auto") != "auto"
+    def setup_event_loop(choose: Callable[[Any], Any], worker: Any) -> Any:
+        named = getattr(worker.cfg, "asgi_loop", "auto") != "auto"
         with allowed() if named else hidden():
-            return choose(self)
+            return choose(worker)
 
-    worker._setup_event_loop = setup_event_loop
+    _wrap_method(module, "ASGIWorker", "_setup_event_loop", setup_event_loop)
 
 
 def _sanic(module: ModuleType) -> None:
     """Sanic takes uvloop unless its setting `USE_UVLOOP` is False."""
-    mixin = getattr(module, "StartupMixin", None)
-    choose = getattr(mixin, "setup_loop", None)
-    if mixin is None or choose is None:
-        return
 
-    @functools.wraps(choose)
-    def setup_loop(self: Any) -> Any:
-        if self.config.USE_UVLOOP is True:
+    def setup_loop(choose: Callable[[Any], Any], app: Any) -> Any:
+        if app.config.USE_UVLOOP is True:
             with allowed():
-                return choose(self)
+                return choose(app)
         return None
 
-    mixin.setup_loop = setup_loop
+    _wrap_method(module, "StartupMixin", "setup_loop", setup_loop)
+
+
+def _wrap_method(
+    module: ModuleType, kind: str, name: str, wrapper: Callable[[Callable[[Any], Any], Any], Any]
+) -> None:
+    """Have `wrapper(method, self)` called instead of the method `name` of the class `kind`, if it exists."""
+    owner = getattr(module, kind, None)
+    method = getattr(owner, name, None)
+    if owner is None or method is None:
+        return
+
+    @functools.wraps(method)
+    def wrapped(self: Any) -> Any:
+        return wrapper(method, self)
+
+    setattr(owner, name, wrapped)
 
 
 def mind_servers() -> None:

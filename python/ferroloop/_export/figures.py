@@ -1,4 +1,4 @@
-"""The figures that are exported: exactly what `loop.metrics()` and a monitor tell. Any thread."""
+"""The figures that are exported: exactly those of `loop.metrics()` and of a monitor. Any thread."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ("DISTRIBUTIONS", "FIGURES", "DistributionFigure", "Figure", "cumulative")
 
-#: Coroutines and kinds of descriptors that are told apart.
+#: How many coroutines and kinds of descriptors have figures of their own.
 _MOST = 50
 #: The bounds of the exported buckets: powers of two, from 61 microseconds to 16 seconds.
 _BOUNDS = tuple(2.0**power for power in range(-14, 5))
@@ -51,7 +51,7 @@ def _of_metrics(field: str) -> Callable[[Seen], Iterable[tuple[str, float]]]:
 def _of_monitor(
     get: Callable[[Any], Iterable[tuple[str, float]]], threshold: str = ""
 ) -> Callable[[Seen], Iterable[tuple[str, float]]]:
-    """A figure that only a monitor tells, and only if it has the threshold."""
+    """A figure that only a monitor with the threshold has."""
 
     def values(seen: Seen) -> Iterable[tuple[str, float]]:
         monitor = seen.monitor

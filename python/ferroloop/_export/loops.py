@@ -1,6 +1,6 @@
-"""The loops that an exporter tells of, by name. Any thread.
+"""The loops that an exporter reports, by name. Any thread.
 
-Held weakly: an exporter keeps no loop alive, and one that is closed or gone is left out.
+They are held weakly: an exporter keeps no loop alive, and leaves out one that is closed or freed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Loops:
         self._loops: dict[str, weakref.ref[Any]] = {}
 
     def add(self, loop: asyncio.AbstractEventLoop | None, name: str | None) -> None:
-        """Take a loop in, the running one if `loop` is None; without a `name` it gets its thread's.
+        """Add a loop, the running one if `loop` is None; without a `name` it gets its thread's.
 
         A loop that is known already gets the new name. Raises RuntimeError if there is no running loop
         or the loop is closed, TypeError if it is not ferroloop's, ValueError if another one that is
@@ -59,12 +59,12 @@ class Loops:
             self._loops = loops
 
     def discard(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Tell no more of a loop. Does nothing if it is unknown."""
+        """Stop reporting a loop. Does nothing if it is unknown."""
         with self._lock:
             self._loops = self._without(loop)
 
     def seen(self) -> list[Seen]:
-        """Look at each loop that is open."""
+        """Return the figures of each open loop, and forget the others."""
         with self._lock:
             loops = [(name, loop) for name, known in self._loops.items() if (loop := known())]
             self._loops = {name: self._loops[name] for name, loop in loops if not loop.is_closed()}

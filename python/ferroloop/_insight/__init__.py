@@ -2,7 +2,7 @@
 
 - `slow`: the log of slow callbacks in debug mode
 - `metrics`: `loop.metrics()`
-- `reports`: what a monitor hands to the program: stalls, slow callbacks, totals
+- `reports`: what a monitor reports to the program: stalls, slow callbacks, totals
 - `intervals`: the thresholds and intervals that a program gives a monitor
 - `stacks`: the stack of another thread, and which callback it runs
 - `names`: the names of slow callbacks

@@ -45,8 +45,8 @@ class Monitor:
     `loop` is the running loop by default. `stall_after` and `slow_after` are seconds: a callback that
     takes longer than the one is reported while it lasts, one that takes as long as the other when it is
     over. `on_stall(stall)` is called in the monitor's thread, `on_slow(slow)` in the loop's; without
-    them one warning each goes to the logger `ferroloop.monitor`. What they raise goes to the loop's
-    exception handler, for each of them once.
+    them one warning each goes to the logger `ferroloop.monitor`. An exception of theirs is
+    passed to the loop's exception handler, once for each of them.
 
     `histograms` says whether `turns` and `delays` count from the start on; by default they do if
     neither threshold is given, and else from the first time that one of them is read. `totals` says the
@@ -122,7 +122,7 @@ class Monitor:
             loop._forget_totals()
             self._is_running = True
             try:
-                # First, so that the watching thread sees the loop get on from its first look.
+                # This comes first, so that the watching thread sees the loop's progress from its first check.
                 self._tell_loop()
                 if self._stall_after is not None or self._hooks:
                     self._number = watcher.watch(loop, self, self._stall_after)
@@ -138,7 +138,7 @@ class Monitor:
     def stop(self) -> None:
         """Stop watching the loop, and keep what was found. Does nothing if the monitor does not run.
 
-        A stall that goes on counts as over. The loop's close() calls this, and so does the end of the
+        A current stall counts as ended. The loop's close() calls this, and so does the end of the
         interpreter.
         """
         with self._lock:
@@ -196,7 +196,7 @@ class Monitor:
         if self._loop._state is not None:
             self._loop._state.monitor = None
 
-    # What it is
+    # Settings
 
     @property
     def loop(self) -> LoopBase:
@@ -223,7 +223,7 @@ class Monitor:
         """When the monitor was last started, in seconds of `time.monotonic()`; None if never."""
         return self._started
 
-    # What it found
+    # Results
 
     @property
     def stalls(self) -> list[Stall]:
@@ -320,7 +320,7 @@ class Monitor:
         """List the names and addresses that are being looked up."""
         return contents.lookups(self._loop)
 
-    # What is called meanwhile
+    # Hooks
 
     def every(self, seconds: float, function: Callable[[], object]) -> Callable[[], None]:
         """Call `function()` in the monitor's thread about every `seconds` while the monitor runs.
@@ -350,7 +350,7 @@ class Monitor:
     # What the monitor's thread calls
 
     def _stall_began(self, since: float, seconds: float | None, stands: Callable[[], bool]) -> None:
-        """Report a stall that goes on since a moment of the monotonic clock, or took `seconds`."""
+        """Report a stall that began at a time of the monotonic clock and lasts, or took `seconds`."""
         thread = self._loop._thread_id
         stack, callback = ([], None) if thread is None else stacks.stack_of(thread)
         handle: Any = self._loop._current_handle

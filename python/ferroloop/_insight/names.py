@@ -1,6 +1,6 @@
-"""What callbacks, calls of protocols and I/O events are called in reports.
+"""The names of callbacks, calls of protocols and I/O events in reports.
 
-Owns nothing; the loop's thread asks for slow ones when they are over, any thread for totals.
+Owns nothing. The loop's thread names slow callbacks when they are over; any thread names totals.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _qualname_of = vars(type)["__qualname__"].__get__
 
 
 def of_function(function: Any) -> str:
-    """Name what call_soon() was given: a task's step by task and coroutine."""
+    """Name a callback of call_soon(). A task's step is named by task and coroutine."""
     owner = getattr(function, "__self__", None)
     if isinstance(owner, asyncio.Task):
         return f"{owner.get_name()} {_coroutine(owner)}"
@@ -29,7 +29,7 @@ def of_function(function: Any) -> str:
 
 
 def of_subject(subject: tuple[Any, ...]) -> tuple[str, Any]:
-    """Name what native code tells of, and return the name and the peer, or None.
+    """Return the name and the peer, or None, of a subject that native code reports.
 
     A subject is a word and what it is about: ("callback", function, first argument, about) with the
     (transport, protocol, peer) that the handle knows, ("call", protocol or factory, method, transport,
@@ -62,7 +62,7 @@ def of_subject(subject: tuple[Any, ...]) -> tuple[str, Any]:
 
 
 def of_class(subject: tuple[Any, ...]) -> str:
-    """Name what native code tells of by the class alone, which runs no code of the program."""
+    """Name a subject that native code reports by its class only, which runs no code of the program."""
     kind, target, *more = subject
     if kind == "event":
         return str(target)
@@ -72,9 +72,9 @@ def of_class(subject: tuple[Any, ...]) -> str:
 
 
 def of_key(key: Any) -> str:
-    """Name what totals are counted under: a code object, a class with or without a method, a word.
+    """Name a key under which totals are counted: a code object, a class with or without a method, a word.
 
-    A function of an extension module counts under itself. Runs no code of the program.
+    A function of an extension module is its own key. Runs no code of the program.
     """
     if isinstance(key, CodeType):
         return f"{getattr(key, 'co_qualname', key.co_name)}()"

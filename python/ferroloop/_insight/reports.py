@@ -1,4 +1,4 @@
-"""What a monitor hands to the program: stalls, slow callbacks, totals.
+"""What a monitor reports to the program: stalls, slow callbacks, totals.
 
 The monitor's thread makes stalls, the loop's thread makes slow callbacks; any thread may read them.
 """
@@ -45,7 +45,7 @@ class Stall:
         #: The same moment in seconds of `time.time()`.
         self.started_wall: float = time.time() - (time.monotonic() - started)
         #: The stack of the loop's thread, innermost last. Empty if the stall was over before it
-        #: could be taken, which code that holds the GIL may bring about.
+        #: could be taken, which code that holds the GIL may cause.
         self.stack: list[traceback.FrameSummary] = stack
         #: The outermost function of the callback; None if it has no Python function.
         self.callback: str | None = callback

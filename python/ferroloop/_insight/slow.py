@@ -31,7 +31,7 @@ __all__ = (
     "server_of",
 )
 
-#: What native code gives of a call: the protocol or a factory, the method or None, the transport or
+#: How native code describes a call: the protocol or a factory, the method or None, the transport or
 #: the listener, the peer where the transport does not know it.
 _Subject = tuple[Any, "str | None", Any, Any]
 

@@ -1,7 +1,6 @@
 """The stack of another thread, and which callback of its loop it is in.
 
-The monitor's thread. The other thread may go on meanwhile: whether it did is for the caller to find
-out.
+The monitor's thread. The other thread may continue meanwhile; the caller has to check whether it did.
 """
 
 from __future__ import annotations

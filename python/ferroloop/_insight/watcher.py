@@ -1,8 +1,8 @@
 """The one thread that reports for all monitors what their loops do, while there are any.
 
 Owns the thread and who is watched; any thread may call, `_run` is the thread's own. It waits in
-native code, without the GIL, until there is something to report. What looks at the loops is a native
-thread (`src/event_loop/observe/watcher.rs`), which this one's waits for the GIL do not keep from it.
+native code, without the GIL, until there is something to report. A native thread checks the loops
+(`src/event_loop/observe/watcher.rs`), and continues to do so while this one waits for the GIL.
 It is a daemon: it keeps no process alive, and `end` ends it before the interpreter does.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Client", "abandon", "end", "is_here", "unwatch", "wake", "watch")
 
-#: How long the thread rests when there is no memory, in seconds.
+#: How long the thread pauses when there is no memory, in seconds.
 _REST = 0.02
 
 #: How long the end of the interpreter waits for a callback that the thread runs, in seconds.

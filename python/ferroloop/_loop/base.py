@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import concurrent.futures
     import selectors
     import socket
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
     from typing import IO, Any, TypeAlias
 
     from typing_extensions import TypeVarTuple
@@ -75,7 +75,7 @@ class LoopState:
         self.old_agen_hooks: Any = None
         #: The origin tracking depth to put back; None while tracking is off.
         self.origin_tracking_depth: int | None = None
-        #: What the loop waits by once a program has asked for `loop._selector`.
+        #: The selector that the loop waits with, once a program has asked for `loop._selector`.
         self.selector: selectors.BaseSelector | None = None
         #: Signal number to the handle that its delivery runs.
         self.signal_handlers: dict[int, asyncio.Handle] = {}
@@ -107,15 +107,9 @@ class LoopBase(_native.EventLoop, asyncio.AbstractEventLoop):
         def _asyncgen_firstiter_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
         def _asyncgen_finalizer_hook(self, agen: AsyncGenerator[Any, Any]) -> None: ...
         def _handle_signal(self, sig: int) -> None: ...
-        def _getaddrinfo_debug(
-            self,
-            host: Any,
-            port: Any,
-            family: int,
-            type: int,  # noqa: A002 - asyncio's name
-            proto: int,
-            flags: int,
-        ) -> list[Any]: ...
+
+        _getaddrinfo_debug: Callable[[Any, Any, int, int, int, int], list[Any]]
+
         async def _ensure_resolved(
             self,
             address: Any,
@@ -157,30 +151,10 @@ class LoopBase(_native.EventLoop, asyncio.AbstractEventLoop):
             extra: dict[str, Any] | None = None,
             server: Any = None,
         ) -> _native.StreamTransport: ...
-        def _make_read_pipe_transport(
-            self,
-            pipe: Any,
-            protocol: asyncio.BaseProtocol,
-            waiter: asyncio.Future[None] | None = None,
-            extra: dict[str, Any] | None = None,
-        ) -> _native.ReadPipeTransport: ...
-        def _make_write_pipe_transport(
-            self,
-            pipe: Any,
-            protocol: asyncio.BaseProtocol,
-            waiter: asyncio.Future[None] | None = None,
-            extra: dict[str, Any] | None = None,
-        ) -> _native.WritePipeTransport: ...
-        async def _make_subprocess_transport(
-            self,
-            protocol: asyncio.BaseProtocol,
-            args: Any,
-            shell: bool,
-            stdin: Any,
-            stdout: Any,
-            stderr: Any,
-            bufsize: int,
-            extra: dict[str, Any] | None = None,
-            **kwargs: Any,
-        ) -> Any: ...
+
+        # The three have the parameters of the functions in `_process` that define them.
+        _make_read_pipe_transport: Callable[..., _native.ReadPipeTransport]
+        _make_write_pipe_transport: Callable[..., _native.WritePipeTransport]
+        _make_subprocess_transport: Callable[..., Awaitable[Any]]
+
         def _child_watcher_callback(self, pid: int, returncode: int, transp: Any) -> None: ...

@@ -22,7 +22,7 @@ _KEYS = tuple(os.fsencode(name) for name in (*_WATCH, _STREAMS))
 
 
 def follow_environment(loop: LoopBase) -> None:
-    """Do what the variables say. Raises nothing that they get wrong."""
+    """Apply the variables. Raises nothing for wrong values."""
     environ = os.environ
     # `os.environ` raises KeyError twice for a name that is missing. The dictionary behind it raises none.
     # A program may have put another object in the place of `os.environ`.

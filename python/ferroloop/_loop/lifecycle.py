@@ -71,7 +71,7 @@ def close(loop: LoopBase) -> None:
         if lookups is not None:
             lookups.end()
         _selector.close(loop)
-        # Ctrl-C leaves a loop that close() closes when it is called again.
+        # After Ctrl-C, another call of close() closes the loop.
         if executor is not None:
             executor.shutdown(wait=False)
     loop._close()

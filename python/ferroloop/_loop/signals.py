@@ -63,7 +63,7 @@ def add_signal_handler(
     handlers = loop._state.signal_handlers
     handle = loop._signal_handle(callback, args)
     if handle._source_traceback:
-        # This frame, as asyncio's methods take theirs out.
+        # Without this frame, as asyncio's methods leave theirs out.
         del handle._source_traceback[-1]
     handlers[sig] = handle
     loop._watch_signal(sig)
@@ -93,7 +93,7 @@ def remove_signal_handler(loop: LoopBase, sig: int) -> bool:
         return False
     default: Any = signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL
     try:
-        # First: after an interrupt in between the handler can be removed once more.
+        # This comes first, so that after an interrupt the handler can be removed once more.
         signal.signal(sig, default)
     except Exception as exc:
         _forget(loop, sig)

@@ -12,7 +12,7 @@ import stat
 
 from ferroloop._compat import logger
 
-__all__ = ("is_file", "remove_stale", "set_reuse_port")
+__all__ = ("check_path_or_sock", "is_file", "remove_stale", "set_reuse_port")
 
 
 def set_reuse_port(sock: socket.socket) -> None:
@@ -25,6 +25,20 @@ def set_reuse_port(sock: socket.socket) -> None:
         raise ValueError(
             "reuse_port not supported by socket module, SO_REUSEPORT defined but not implemented."
         ) from None
+
+
+def check_path_or_sock(path: object, sock: socket.socket | None, neither: str) -> None:
+    """Check that either a path or a Unix stream socket is given.
+
+    Raises asyncio's ValueErrors, with the text `neither` if there is neither.
+    """
+    if path is not None:
+        if sock is not None:
+            raise ValueError("path and sock can not be specified at the same time")
+    elif sock is None:
+        raise ValueError(neither)
+    elif sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"A UNIX Domain Stream Socket was expected, got {sock!r}")
 
 
 def is_file(path: str | bytes) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ferroloop import _native
 from ferroloop._compat import logger
 from ferroloop._net.attempts import close_quietly, connect_any, interleave_infos
+from ferroloop._net.binding import check_path_or_sock
 from ferroloop._net.resolve import ensure_resolved
 from ferroloop._net.sockets import SOCKET_CLASS, check_ssl_socket, sock_connect, wait_connected
 from ferroloop._net.tls import SocketTls, check_timeouts, make_protocol
@@ -44,7 +45,7 @@ _socket_init: Any = (
     if _file_of(SOCKET_CLASS.__init__) == _file_of(SOCKET_CLASS.detach) is not None
     else None
 )
-#: `_make_transport`'s word for a plain connection.
+#: The argument `tls` of `_make_transport` for a connection without TLS.
 _NO_TLS = (None, None, None, None)
 
 
@@ -188,10 +189,9 @@ async def create_unix_connection(
         raise ValueError("server_hostname is only meaningful with ssl")
     check_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
 
-    is_ours = path is not None
-    if is_ours:
-        if sock is not None:
-            raise ValueError("path and sock can not be specified at the same time")
+    check_path_or_sock(path, sock, "no path and sock were specified")
+    is_ours = sock is None
+    if sock is None:
         path = os.fspath(path)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0)
         try:
@@ -200,10 +200,6 @@ async def create_unix_connection(
         except BaseException:
             sock.close()
             raise
-    elif sock is None:
-        raise ValueError("no path and sock were specified")
-    elif sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM:
-        raise ValueError(f"A UNIX Domain Stream Socket was expected, got {sock!r}")
 
     tls = (ssl, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
     return await _make_transport(loop, sock, protocol_factory, tls, is_ours)
@@ -269,7 +265,7 @@ async def _make_transport(
     """
     owner: Any
     if not is_ours:
-        # Before the promise to close: the descriptor may be another transport's.
+        # Before this call has to close the socket: the descriptor may belong to another transport.
         loop._ensure_fd_no_transport(sock)
     try:
         if not is_ours:

@@ -26,7 +26,7 @@ __all__ = ("create_datagram_endpoint", "make_datagram_transport")
 
 
 class _NotGiven:
-    """Tells that `reuse_address`, which asyncio took until 3.10, was not given."""
+    """Shows that `reuse_address`, which asyncio took until 3.10, was not given."""
 
     def __repr__(self) -> str:
         return "<not given>"
@@ -53,7 +53,7 @@ async def create_datagram_endpoint(
 
     Addresses are (host, port), or a path for AF_UNIX. Raises ValueError for arguments that exclude
     each other or lack a family, TypeError for addresses of the wrong kind, OSError if no address
-    can be had. Mirrors asyncio's `create_datagram_endpoint`: `reuse_address` only up to 3.10, any
+    works. Mirrors asyncio's `create_datagram_endpoint`: `reuse_address` only up to 3.10, any
     socket but a stream socket from 3.13 on, before that only datagram sockets.
     """
     if reuse_address is not _NOT_GIVEN:
@@ -203,7 +203,7 @@ async def _open_first(
     reuse_port: bool | None,
     allow_broadcast: bool | None,
 ) -> tuple[socket.socket, Any]:
-    """(a bound, connected socket, its peer's address) of the first candidate that can be had."""
+    """(a bound, connected socket, its peer's address) of the first candidate that works."""
     failed: OSError | None = None
     try:
         for family, proto, local, remote in candidates:

@@ -18,7 +18,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ferroloop._compat import logger
-from ferroloop._net.binding import is_file, remove_stale, set_reuse_port
+from ferroloop._net.binding import check_path_or_sock, is_file, remove_stale, set_reuse_port
 from ferroloop._net.server import Server
 from ferroloop._net.sockets import check_ssl_socket
 from ferroloop._net.tls import check_timeouts, protocol_wrapper
@@ -118,15 +118,10 @@ async def create_unix_server(
         raise TypeError("ssl argument must be an SSLContext or None")
     check_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
 
-    is_ours = path is not None
-    if is_ours:
-        if sock is not None:
-            raise ValueError("path and sock can not be specified at the same time")
+    check_path_or_sock(path, sock, "path was not specified, and no sock specified")
+    is_ours = sock is None
+    if sock is None:
         sock = _bind_path(os.fspath(path))
-    elif sock is None:
-        raise ValueError("path was not specified, and no sock specified")
-    elif sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM:
-        raise ValueError(f"A UNIX Domain Stream Socket was expected, got {sock!r}")
 
     to_unlink = _file_of(sock) if cleanup_socket else {}
     tls = (ssl, ssl_handshake_timeout, ssl_shutdown_timeout)

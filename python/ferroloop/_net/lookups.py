@@ -79,7 +79,7 @@ class Lookups:
             has_idle = self.idle > 0
             if has_idle:
                 self.idle -= 1
-        # As many as a default executor has, so that no program waits here that did not there.
+        # As many as a default executor has, so that no look-up waits longer than on asyncio.
         if not has_idle and self.threads < min(32, (os.cpu_count() or 1) + 4):
             thread = threading.Thread(
                 target=_work,

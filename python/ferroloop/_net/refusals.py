@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ("complete_transports",)
 
-#: What asyncio's transport of that kind is an instance of, and more than that has not.
+#: The abstract class of asyncio's transport of the same kind.
 _ABSTRACT: tuple[tuple[type[Any], type[Any]], ...] = (
     (_native.StreamTransport, asyncio.Transport),
     (_native.TlsTransport, asyncio.Transport),

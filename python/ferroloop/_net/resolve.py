@@ -53,7 +53,7 @@ async def getaddrinfo(
         if lookup is _stdlib_getaddrinfo:
             infos = _native.getaddrinfo_literal(host, port, family, type, proto, flags)
             if infos is not None:
-                # What the lookup would have told.
+                # The error that the look-up would have raised.
                 sys.audit("socket.getaddrinfo", host, port, family, type, proto)
                 return infos
     found: list[Any] = await look_up(loop, lookup, host, port, family, type, proto, flags)

@@ -169,7 +169,7 @@ class _StandIn(asyncio.Protocol):
             self._room = self._loop.create_future()
 
     def resume_writing(self) -> None:
-        """Let the transfer go on."""
+        """Let the transfer continue."""
         room, self._room = self._room, None
         if room is not None and not room.done():
             room.set_result(None)
@@ -338,7 +338,7 @@ def _send_part(sock: int, file: int, offset: int, block: int, *, begun: bool) ->
         if not begun:
             raise asyncio.SendfileNotAvailableError("os.sendfile call failed") from None
         if exc.errno == errno.ENOTCONN:
-            # So say other systems when the peer closes in the middle.
+            # Other systems report this when the peer closes the connection meanwhile.
             raise ConnectionError("socket is not connected", errno.ENOTCONN) from exc
         raise
 

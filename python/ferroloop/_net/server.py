@@ -64,7 +64,7 @@ class Server(_native.ServerBase, asyncio.Server):
         self._context = contextvars.copy_context()
 
     def close(self) -> None:
-        """Stop listening; connections go on. Mirrors asyncio's `Server.close`."""
+        """Stop listening; connections stay open. Mirrors asyncio's `Server.close`."""
         sockets = self._sockets
         if sockets is None:
             return

@@ -322,9 +322,9 @@ def begin_connect(sock: socket.socket, address: Any) -> bool:
         sock.connect(address)
         return True
     except (BlockingIOError, InterruptedError):
-        # After EINTR too the kernel goes on connecting (bpo-23618).
+        # After EINTR the kernel continues to connect (bpo-23618).
         pass
-    # Over loopback the handshake is through by now: one system call in place of a watch, a turn of
+    # Over loopback the connection is established by now: one system call in place of a watch, a turn of
     # the loop and an unwatch. A failure is left for wait_connected to find, because a caller that
     # tries again and again must let the loop turn in between.
     try:

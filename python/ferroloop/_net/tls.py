@@ -135,7 +135,7 @@ class SocketTls:
         """Put the session `protocol` on `sock`; an exception leaves the socket alone."""
         self._protocol = protocol
         self._below = _native.StreamTransport(loop, sock, protocol, None, **place)
-        #: What the program gets.
+        #: The transport that the program gets.
         self.transport = protocol._app_transport
 
     def close(self) -> None:
@@ -171,7 +171,7 @@ def protocol_wrapper(
     ssl_handshake_timeout: float | None,
     ssl_shutdown_timeout: float | None,
 ) -> Callable[[asyncio.BaseProtocol], _native.TlsProtocol]:
-    """Return what puts TLS around the protocol of an incoming connection, for a listener.
+    """Return a function that puts TLS around the protocol of an incoming connection, for a listener.
 
     A failed handshake closes its connection, and is reported to the exception handler in debug
     mode, as asyncio does it.

@@ -68,7 +68,7 @@ class SubprocessTransport(BaseSubprocessTransport):  # type: ignore[misc]  # the
     def _call(self, cb: Any, *data: Any) -> None:
         """Queue a call of the protocol, if its pipes are connected, or else once they are.
 
-        In debug mode the handle knows what it is about.
+        In debug mode the handle has the names for a report.
         """
         if not self._loop.get_debug():
             super()._call(cb, *data)

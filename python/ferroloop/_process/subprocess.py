@@ -106,5 +106,5 @@ async def _connected(
 def child_watcher_callback(
     loop: LoopBase, pid: int, returncode: int, transp: SubprocessTransport
 ) -> None:
-    """A program's own child watcher tells, in any thread, that the process has exited."""
+    """Called by a program's own child watcher, in any thread, when the process has exited."""
     loop.call_soon_threadsafe(transp._process_exited, returncode)

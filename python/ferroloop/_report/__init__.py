@@ -4,7 +4,7 @@
 - `text`: numbers, times and program text as HTML
 - `style`, `timeline`, `page`: the page, made of that
 - `frames`, `groups`: stacks, and stalls and slow callbacks by where they happened
-- `sampling`: a loop's time line while it comes in
+- `sampling`: a loop's time line while it is recorded
 - `follower`: one loop with its monitor
 - `target`: the file
 - `recorder`: one page, its loops, and when it is written

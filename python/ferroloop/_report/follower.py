@@ -1,7 +1,7 @@
 """One loop of the report: its monitor, and what the monitor has reported so far.
 
-The monitor's thread samples and brings stalls, the loop's thread brings slow callbacks, whichever thread
-closes the loop ends it, and the page may be written from another: all hold the recorder's lock.
+The monitor's thread takes samples and reports stalls, the loop's thread reports slow callbacks, any thread
+may close the loop, and another may write the page: all hold the recorder's lock.
 
 The page lives as long as the process, so nothing here holds the loop or its monitor, which holds the loop.
 The loop holds its monitor, and that holds what it calls.
@@ -48,7 +48,7 @@ class Follower:
         ended: Callable[[], None],
     ) -> None:
         """Start a monitor on `loop`; `ended()` is called when it stops. Raises what `Monitor` raises."""
-        #: What the page calls the loop.
+        #: The name of the loop on the page.
         self.name = ""
         self._moment = moment
         self._lock = lock
@@ -73,7 +73,7 @@ class Follower:
         self._sampling = Sampling(loop, self._turns, self._delays, moment)
         monitor.at_stop(functools.partial(self._finish, monitor))
         _Ticks(self, monitor)
-        # Without the lock: `start` takes another one, within which the collector may come and close a
+        # Without the lock: `start` takes another one, within which the collector may run and close a
         # loop of this page.
         monitor.start()
         loop._state.environment_monitor = monitor
@@ -129,7 +129,7 @@ class Follower:
                 return self._final
             monitor = self._monitor()
             if monitor is None:
-                # The loop is gone, and was collected without being closed.
+                # The loop was collected without being closed.
                 return self._record("not running", ())
             state = "running" if monitor.loop.is_running() else "not running"
             return self._until_now(monitor, state)

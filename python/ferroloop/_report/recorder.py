@@ -76,7 +76,7 @@ class Recorder:
                 try:
                     self._open.remove(follower)
                 except ValueError:
-                    # The collector has closed another loop in between, whose end is within this call.
+                    # The collector has closed another loop meanwhile, which is handled within this call.
                     continue
                 self._closed.append(follower.record())
             if len(self._closed) > _MOST_LOOPS:
@@ -86,7 +86,7 @@ class Recorder:
                 self.write("its last loop was closed")
 
     def write(self, ending: str, *, last: bool = False) -> None:
-        """Write the page; a failure is said on stderr. The `last` one is not written anew."""
+        """Write the page; a failure is reported on stderr. After the `last` one none is written."""
         with self._lock:
             self._is_done = last
             began = time.monotonic()
@@ -99,7 +99,7 @@ class Recorder:
             self._quiet_until = time.monotonic() + _REST * (time.monotonic() - began)
 
     def close(self) -> None:
-        """Give the page's name up."""
+        """Release the name of the page."""
         self._target.close()
 
     def report(self, ending: str) -> Report:

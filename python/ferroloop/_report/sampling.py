@@ -1,4 +1,4 @@
-"""The pieces of a loop's time line while they come in. The caller lets only one thread in at a time.
+"""The pieces of a loop's time line while it is recorded. The caller lets one thread at a time use it.
 
 A loop may run for milliseconds or for months. Pieces begin short. When there are too many, each two neighbours
 are joined and later pieces are twice as long, so memory and the page stay small.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ("begin_page", "watch")
 
 _recorders: dict[str, Recorder] = {}
-#: Problems that were said already: once a process is enough.
+#: Problems that were reported already: each is reported once in a process.
 _said: set[str] = set()
 _lock = threading.RLock()
 _hooked: list[bool] = []
@@ -32,8 +32,8 @@ _hooked: list[bool] = []
 def watch(loop: Any) -> None:
     """Watch a loop that was just made as the variables say.
 
-    Raises nothing: what the variables get wrong, or a thread that cannot be started, is said on stderr,
-    once, and the program goes on. A loop that is made while the interpreter ends is not watched: since
+    Raises nothing: what the variables get wrong, or a thread that cannot be started, is reported on stderr,
+    once, and the program continues. A loop that is made while the interpreter ends is not watched: since
     3.12 no thread starts then, and the pages are written.
     """
     if not threading.main_thread().is_alive():
@@ -117,7 +117,7 @@ def _write_and_die(number: int, _frame: FrameType | None) -> None:
 
 
 def _forget() -> None:
-    """Leave the pages to the parent, whose locks on their files last on."""
+    """Leave the pages to the parent, which keeps the locks on their files."""
     global _lock  # noqa: PLW0603 - another thread of the parent may have held it
     _lock = threading.RLock()
     for recorder in list(_recorders.values()):

@@ -44,7 +44,7 @@ class Target:
             file.write(text.encode("utf-8", "replace"))
 
     def close(self) -> None:
-        """Give the name up: the next process may have it. In a forked child the parent keeps it."""
+        """Release the name, which the next process may use. In a forked child the parent keeps it."""
         descriptor, self._lock = self._lock, None
         if descriptor is not None:
             # The program may have closed all descriptors.

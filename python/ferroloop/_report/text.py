@@ -38,9 +38,15 @@ def duration(seconds: float) -> str:
     for below, factor, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (_MINUTES_FROM, 1.0, "s")):
         if seconds < below:
             return f"{_digits(seconds * factor)} {unit}"
+    hours, minutes, rest = _split(seconds)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _split(seconds: float) -> tuple[int, int, int]:
+    """The same time in hours, minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+    return hours, minutes, rest
 
 
 def _digits(value: float) -> str:
@@ -52,8 +58,7 @@ def moment(seconds: float, span: float) -> str:
     """A moment of a report that spans `span` seconds: `4.2 s`, `3:07`, `1:02:40`."""
     if span < _MINUTES_FROM:
         return f"{seconds:.{1 if span >= _TENTHS_FROM else 2}f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
+    hours, minutes, rest = _split(seconds)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 

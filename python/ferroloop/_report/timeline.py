@@ -136,7 +136,7 @@ def _stall_mark(loop: LoopRecord, began: float, seconds: float) -> str:
 
 
 def _hints(loop: LoopRecord, edges: Sequence[float], told: Sequence[str]) -> list[str]:
-    """What a pointer that rests on a piece is told."""
+    """The texts that are shown when a pointer rests on a piece."""
     span = loop.points[-1].at
     return [
         f'<rect class="hint" x="{left:.1f}" y="0" width="{right - left:.1f}" height="{_HEIGHT:g}">'

@@ -8,6 +8,7 @@ use std::thread;
 
 use ferroloop_benches::address::Address;
 use ferroloop_benches::floor::{Answer, Floor};
+use ferroloop_benches::report::exit_code;
 
 fn announce(place: impl std::fmt::Display) -> io::Result<()> {
     writeln!(io::stdout(), "{place}")?;
@@ -47,11 +48,5 @@ fn run() -> io::Result<()> {
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "echo_floor: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code("echo_floor", run())
 }

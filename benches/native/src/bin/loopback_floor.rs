@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ferroloop_benches::loopback;
+use ferroloop_benches::{loopback, report::exit_code};
 
 fn run() -> io::Result<()> {
     let usage = || io::Error::other("usage: loopback_floor THREADS SECONDS");
@@ -21,11 +21,5 @@ fn run() -> io::Result<()> {
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "loopback_floor: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code("loopback_floor", run())
 }
