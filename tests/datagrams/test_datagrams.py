@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from support.loops import run, until
-from support.net.datagrams import Endpoint, endpoint
+from support.net.datagrams import Endpoint, endpoint, send_all
 
 Loop = asyncio.AbstractEventLoop
 HERE = ("127.0.0.1", 0)
@@ -55,20 +55,16 @@ async def test_what_a_datagram_makes_ready_runs_before_the_next_datagram(loop: L
         loop.call_soon(order.append, "callback")
 
     server = await endpoint(Endpoint(note), local_addr=HERE)
-    with socket.socket(type=socket.SOCK_DGRAM) as client:
-        for data in (b"1", b"2", b"3"):
-            client.sendto(data, server.address)
-        await until(lambda: len(order) == 6)
+    send_all(server.address, b"1", b"2", b"3")
+    await until(lambda: len(order) == 6)
     await server.close()
     assert order == [b"1", "callback", b"2", "callback", b"3", "callback"]
 
 
 async def test_nothing_comes_after_close_within_a_burst(loop: Loop) -> None:
     server = await endpoint(Endpoint(lambda it: it.transport.close()), local_addr=HERE)
-    with socket.socket(type=socket.SOCK_DGRAM) as client:
-        for data in (b"1", b"2", b"3"):
-            client.sendto(data, server.address)
-        await until(lambda: len(server.events) == 2)
+    send_all(server.address, b"1", b"2", b"3")
+    await until(lambda: len(server.events) == 2)
     assert server.data == [b"1"]
 
 
@@ -80,16 +76,14 @@ async def test_pausing_within_a_burst_keeps_the_rest(loop: Loop) -> None:
         pytest.skip("asyncio's datagram transports pause since 3.11")
     server = await endpoint(Endpoint(pause), local_addr=HERE)
     transport = cast("Any", server.transport)
-    with socket.socket(type=socket.SOCK_DGRAM) as client:
-        for data in (b"1", b"2", b"3"):
-            client.sendto(data, server.address)
-        for count in (1, 2, 3):
-            await server.wait_count(count)
-            for _ in range(3):
-                await asyncio.sleep(0)
-            assert len(server.datagrams) == count
-            assert not transport.is_reading()
-            transport.resume_reading()
+    send_all(server.address, b"1", b"2", b"3")
+    for count in (1, 2, 3):
+        await server.wait_count(count)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert len(server.datagrams) == count
+        assert not transport.is_reading()
+        transport.resume_reading()
     assert server.data == [b"1", b"2", b"3"]
     await server.close()
 

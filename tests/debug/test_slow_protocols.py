@@ -7,11 +7,12 @@ but names its own methods.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ import pytest
 from support.loops import run, until
 from support.net.certificates import client_context, server_context
 from support.net.pipes import opened
-from support.net.protocols import Recorder, returning
+from support.net.protocols import Recorder, Remembering, returning
 from support.net.sockets import Pair
 from support.net.tls import calling_openssl
 from support.slow import SlowLines
@@ -36,18 +37,18 @@ class Client(Recorder):
     """Its peer."""
 
 
-class BufferedServer(asyncio.BufferedProtocol):
+class BufferedServer(Remembering, asyncio.BufferedProtocol):
     """A protocol with a buffer of its own."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.buffer = bytearray(100)
-        self.received = 0
 
     def get_buffer(self, sizehint: int) -> bytearray:
         return self.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.received += nbytes
+        self.events.append("buffer_updated")
 
 
 def assert_named(line: str, method: str, transport: str, peer: object = None) -> None:
@@ -57,21 +58,26 @@ def assert_named(line: str, method: str, transport: str, peer: object = None) ->
     assert line.endswith(f" peer={peer!r}>" if peer else ">>"), line
 
 
-async def connected(
-    server_protocol: Any, client_protocol: Any, *, tls: bool
-) -> tuple[Any, Any, asyncio.Server]:
-    """Both transports' client side and the addresses: (transport, its own address, server)."""
+@contextlib.asynccontextmanager
+async def connected(server_protocol: Any, client_protocol: Any, *, tls: bool) -> AsyncIterator[Any]:
+    """The client's transport, its address and the server's; both ends are lost after the block."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
         returning(server_protocol), "127.0.0.1", 0, ssl=server_context() if tls else None
     )
+    address = server.sockets[0].getsockname()
     transport, _ = await loop.create_connection(
         returning(client_protocol),
-        *server.sockets[0].getsockname(),
+        *address,
         ssl=client_context() if tls else None,
         server_hostname="localhost" if tls else None,
     )
-    return transport, transport.get_extra_info("sockname"), server
+    yield transport, transport.get_extra_info("sockname"), address
+    transport.close()
+    await client_protocol.wait_lost()
+    await server_protocol.wait_lost()
+    server.close()
+    await server.wait_closed()
 
 
 @pytest.fixture(params=["tcp", "tls", "tls-indirect"])
@@ -88,18 +94,12 @@ async def test_the_calls_of_a_connection_are_named(
     kind = "TlsTransport" if tls else "StreamTransport"
 
     protocol, client = Server(), Client()
-    transport, peer, server = await connected(protocol, client, tls=tls)
-    address = server.sockets[0].getsockname()
-    transport.write(b"hello")
-    assert await protocol.wait_data(5) == b"hello"
-    if not tls:
-        transport.write_eof()
-        await until(lambda: "eof_received" in protocol.events)
-    transport.close()
-    await protocol.wait_lost()
-    await client.wait_lost()
-    server.close()
-    await server.wait_closed()
+    async with connected(protocol, client, tls=tls) as (transport, peer, address):
+        transport.write(b"hello")
+        assert await protocol.wait_data(5) == b"hello"
+        if not tls:
+            transport.write_eof()
+            await until(lambda: "eof_received" in protocol.events)
 
     factories = [line for line in lines.about("protocol factory ") if str(peer) in line]
     assert len(factories) == 1, lines.texts
@@ -123,17 +123,13 @@ async def test_the_calls_of_a_buffered_protocol_are_named(
     kind = "TlsTransport" if tls else "StreamTransport"
 
     protocol, client = BufferedServer(), Client()
-    transport, peer, server = await connected(protocol, client, tls=tls)
-    transport.write(b"hello")
-    name = "BufferedServer.buffer_updated"
-    assert_named(await lines.wait(f"<{name}("), name, kind, peer)
-    # A TLS connection asks once more, whether there is more.
-    name = "BufferedServer.get_buffer"
-    assert_named(lines.about(f"<{name}(")[0], name, kind, peer)
-    transport.close()
-    await client.wait_lost()
-    server.close()
-    await server.wait_closed()
+    async with connected(protocol, client, tls=tls) as (transport, peer, _):
+        transport.write(b"hello")
+        name = "BufferedServer.buffer_updated"
+        assert_named(await lines.wait(f"<{name}("), name, kind, peer)
+        # A TLS connection asks once more, whether there is more.
+        name = "BufferedServer.get_buffer"
+        assert_named(lines.about(f"<{name}(")[0], name, kind, peer)
 
 
 @ours
@@ -141,23 +137,18 @@ async def test_flow_control_is_named(slow_loop: Loop, lines: SlowLines, tls: boo
     kind = "TlsTransport" if tls else "StreamTransport"
 
     protocol, client = Server(), Client()
-    transport, _, server = await connected(protocol, client, tls=tls)
-    address = server.sockets[0].getsockname()
-    await until(lambda: protocol.transport)
-    protocol.transport.pause_reading()
-    while "pause_writing" not in client.events:
-        transport.write(bytes(1 << 18))
-        await asyncio.sleep(0)
-    await lines.wait("<Client.pause_writing(")
-    protocol.transport.resume_reading()
-    await lines.wait("<Client.resume_writing(")
-    for name in ("Client.pause_writing", "Client.resume_writing"):
-        assert_named(lines.only(f"<{name}("), name, kind, address)
-    transport.abort()
-    await client.wait_lost()
-    await protocol.wait_lost()
-    server.close()
-    await server.wait_closed()
+    async with connected(protocol, client, tls=tls) as (transport, _, address):
+        await until(lambda: protocol.transport)
+        protocol.transport.pause_reading()
+        while "pause_writing" not in client.events:
+            transport.write(bytes(1 << 18))
+            await asyncio.sleep(0)
+        await lines.wait("<Client.pause_writing(")
+        protocol.transport.resume_reading()
+        await lines.wait("<Client.resume_writing(")
+        for name in ("Client.pause_writing", "Client.resume_writing"):
+            assert_named(lines.only(f"<{name}("), name, kind, address)
+        transport.abort()
 
 
 @ours

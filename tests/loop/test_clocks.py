@@ -292,7 +292,7 @@ def package(name: str) -> Any:
 
 
 @pytest.mark.frameworks
-def test_the_virtual_clock_of_aiotools(loop: Any) -> None:
+def test_aiotools_moves_the_loop_by_its_virtual_clock(loop: Any) -> None:
     clock = package("aiotools").VirtualClock()
 
     async def main() -> None:
@@ -305,7 +305,7 @@ def test_the_virtual_clock_of_aiotools(loop: Any) -> None:
 
 
 @pytest.mark.frameworks
-def test_looptime(new_loop: Factory) -> None:
+def test_looptime_moves_the_loop_by_its_own_clock(new_loop: Factory) -> None:
     loop: Any = package("looptime").patch_event_loop(new_loop())
 
     async def main() -> str:

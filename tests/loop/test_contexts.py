@@ -299,7 +299,7 @@ def test_a_task_of_a_thread_has_the_threads_context(loop: Loop) -> None:
     thread.start()
     loop.run_forever()
     thread.join()
-    assert len(seen) == 1
+    assert seen == ["of the thread"]
 
 
 async def test_an_executors_function_is_not_in_the_callers_context(loop: Loop) -> None:

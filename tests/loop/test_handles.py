@@ -50,7 +50,7 @@ def test_a_callback_of_the_same_turn_can_still_be_cancelled(loop: Loop) -> None:
     seen: list[str] = []
     handles: list[asyncio.Handle] = []
     loop.call_soon(lambda: handles[0].cancel())
-    handles.append(loop.call_soon(seen.append, "cancelled too late"))
+    handles.append(loop.call_soon(seen.append, "must not run"))
     run_turns(loop)
     assert not seen
 
@@ -82,7 +82,7 @@ def test_a_cancelled_handle_lets_go_of_callback_and_arguments(loop: Loop, how: s
     assert gone() is None
 
 
-def test_a_handle_that_has_run_lets_go_of_nothing_that_its_text_needs(loop: Loop) -> None:
+def test_a_handle_that_has_run_still_names_its_callback(loop: Loop) -> None:
     handle = loop.call_soon(callback)
     run_turns(loop)
     assert "callback" in repr(handle)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-import threading
 import warnings
 import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -60,7 +61,9 @@ def test_run_until_complete_refuses_another_loops_future(loop: Loop, new_loop: F
         other.close()
 
 
-def test_a_result_that_comes_with_others_does_not_skip_them(loop: Loop) -> None:
+def test_callbacks_queued_before_the_result_run_before_run_until_complete_returns(
+    loop: Loop,
+) -> None:
     seen: list[int] = []
 
     async def main() -> None:
@@ -123,91 +126,67 @@ def test_it_is_running_only_while_it_runs(loop: Loop) -> None:
     assert not loop.is_running()
 
 
-def test_a_running_loop_cannot_be_run_again(loop: Loop) -> None:
-    errors: list[str] = []
+def refusal_in_a_callback(loop: Loop, call: Callable[[], object]) -> str:
+    """What a call raises while the loop runs."""
+    refusals: list[str] = []
 
     def callback() -> None:
         try:
-            loop.run_forever()
+            call()
         except RuntimeError as error:
-            errors.append(str(error))
+            refusals.append(str(error))
 
     loop.call_soon(callback)
     run_turns(loop)
-    assert errors == ["This event loop is already running"]
+    (text,) = refusals
+    return text
+
+
+def test_a_running_loop_cannot_be_run_again(loop: Loop) -> None:
+    text = refusal_in_a_callback(loop, loop.run_forever)
+    assert text == "This event loop is already running"
     run_turns(loop)
 
 
 def test_another_loop_cannot_run_inside(kind: str, loop: Loop, new_loop: Factory) -> None:
     if kind == "asyncio" and sys.version_info[:3] == (3, 13, 0):
         pytest.skip("asyncio's refusal ends the loop that runs")
-    errors: list[str] = []
     other = new_loop()
 
-    def callback() -> None:
+    def run_other() -> None:
         try:
             other.run_forever()
-        except RuntimeError as error:
-            errors.append(str(error))
-        assert asyncio.get_running_loop() is loop
+        finally:
+            assert asyncio.get_running_loop() is loop
 
-    loop.call_soon(callback)
-    run_turns(loop)
+    text = refusal_in_a_callback(loop, run_other)
     other.close()
-    assert errors == ["Cannot run the event loop while another loop is running"]
+    assert text == "Cannot run the event loop while another loop is running"
     assert not other.is_running()
 
 
 def test_run_until_complete_inside_leaves_no_coroutine_unawaited(loop: Loop) -> None:
-    errors: list[str] = []
-
     async def inner() -> None:
         """Never awaited, if the check comes late."""
 
-    def callback() -> None:
-        coroutine = inner()
-        try:
-            loop.run_until_complete(coroutine)
-        except RuntimeError as error:
-            errors.append(str(error))
-        coroutine.close()
-
-    loop.call_soon(callback)
-    run_turns(loop)
-    assert errors == ["This event loop is already running"]
+    coroutine = inner()
+    text = refusal_in_a_callback(loop, lambda: loop.run_until_complete(coroutine))
+    coroutine.close()
+    assert text == "This event loop is already running"
 
 
 def test_a_loop_that_runs_in_one_thread_cannot_be_run_in_another(loop: Loop) -> None:
-    errors: list[str] = []
+    def run_elsewhere() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            executor.submit(loop.run_forever).result()
 
-    def elsewhere() -> None:
-        try:
-            loop.run_forever()
-        except RuntimeError as error:
-            errors.append(str(error))
-
-    def callback() -> None:
-        thread = threading.Thread(target=elsewhere)
-        thread.start()
-        thread.join()
-
-    loop.call_soon(callback)
-    run_turns(loop)
-    assert errors == ["This event loop is already running"]
+    text = refusal_in_a_callback(loop, run_elsewhere)
+    assert text == "This event loop is already running"
 
 
 def test_a_running_loop_cannot_be_closed(loop: Loop) -> None:
-    errors: list[str] = []
-
-    def callback() -> None:
-        try:
-            loop.close()
-        except RuntimeError as error:
-            errors.append(str(error))
-
-    loop.call_soon(callback)
-    run_turns(loop)
-    assert errors == ["Cannot close a running event loop"]
+    text = refusal_in_a_callback(loop, loop.close)
+    assert text == "Cannot close a running event loop"
     assert not loop.is_closed()
 
 

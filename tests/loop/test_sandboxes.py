@@ -37,7 +37,7 @@ EPOLL_PWAIT2 = 441  # on every architecture
 
 @pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux's")
 @pytest.mark.parametrize("answer", [errno.ENOSYS, errno.EPERM], ids=errno.errorcode.get)
-def test_waits_without_epoll_pwait2(answer: int) -> None:
+def test_a_loop_waits_without_epoll_pwait2(answer: int) -> None:
     source = f"""
     {REFUSING.replace(chr(10), chr(10) + "    ")}
     refuse({EPOLL_PWAIT2}, {answer})

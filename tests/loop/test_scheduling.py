@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -121,9 +123,20 @@ def test_a_callback_may_be_any_callable(loop: Loop) -> None:
 
 
 def test_what_a_callback_returns_is_dropped(loop: Loop) -> None:
-    loop.call_soon(lambda: object())
-    loop.call_soon(lambda: 1 + 1)
-    run_turns(loop)
+    class Result:
+        """Something that can be referred to weakly."""
+
+    results: list[weakref.ref[Result]] = []
+
+    def callback() -> Result:
+        result = Result()
+        results.append(weakref.ref(result))
+        return result
+
+    loop.call_soon(callback)
+    loop.call_later(0, callback)
+    run_turns(loop, 2)
+    assert [reference() for reference in results] == [None, None]
 
 
 @pytest.mark.slow
@@ -170,12 +183,21 @@ def test_a_callback_scheduled_before_the_loop_runs_waits_for_it(new_loop: Factor
 
 
 def test_closing_drops_what_was_queued(new_loop: Factory) -> None:
+    class Callback:
+        def __call__(self) -> None:
+            """Never called."""
+
     loop = new_loop()
-    seen: list[int] = []
-    loop.call_soon(seen.append, 1)
-    loop.call_later(0, seen.append, 2)
+    callback = Callback()
+    gone = weakref.ref(callback)
+    loop.call_soon(callback)
+    loop.call_soon_threadsafe(callback)
+    loop.call_later(0, callback)
+    del callback
+    assert gone() is not None
     loop.close()
-    assert not seen
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_callback_runs_in_the_loop_that_is_then_the_running_one(loop: Loop) -> None:

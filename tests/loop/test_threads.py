@@ -30,10 +30,11 @@ def test_a_parked_loop_is_woken(loop: Loop) -> None:
         seen.append(threading.current_thread())
         loop.stop()
 
-    # The timer only keeps the loop from having to wait for ever, if it is not woken.
-    loop.call_later(PATIENCE, loop.stop)
+    # Keeps the loop from waiting for ever if it is not woken.
+    timer = loop.call_later(PATIENCE, loop.stop)
     thread = in_thread(lambda: loop.call_soon_threadsafe(callback))
     loop.run_forever()
+    assert loop.time() < timer.when(), "only the timer woke the loop"
     thread.join()
     assert seen == [threading.main_thread()]
 

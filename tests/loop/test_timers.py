@@ -49,11 +49,9 @@ def test_a_timer_never_fires_early(loop: Loop, delay: float, kind: str) -> None:
 
 @pytest.mark.parametrize("delay", [0.0003, 0.002])
 def test_call_later_counts_from_the_call(loop: Loop, delay: float) -> None:
-    began = loop.time()
-    timer = loop.call_later(delay, loop.stop)
-    assert abs(timer.when() - (began + delay)) < 5
-    loop.run_forever()
-    assert loop.time() - began >= delay - 0.001
+    before = loop.time()
+    timer = loop.call_later(delay, int)
+    assert before + delay <= timer.when() <= loop.time() + delay
 
 
 def test_timers_fire_in_the_order_of_their_deadlines(loop: Loop) -> None:
@@ -119,18 +117,15 @@ def test_a_huge_delay_is_as_good_as_never(loop: Loop, delay: float) -> None:
 
 
 @pytest.mark.ours_only("asyncio takes it, and its heap loses the order of everything else")
-def test_a_deadline_that_is_not_a_number_is_refused_or_harmless(loop: Loop) -> None:
+def test_a_deadline_that_is_not_a_number_leaves_the_order_of_the_others(loop: Loop) -> None:
     seen: list[int] = []
-    try:
-        loop.call_later(math.nan, seen.append, 0)
-    except ValueError:
-        pass
+    loop.call_later(math.nan, seen.append, 0)
     base = loop.time()
     for number in range(1, 20):
         loop.call_at(base + number * 1e-6, seen.append, number)
     loop.call_at(base + 0.002, loop.stop)
     loop.run_forever()
-    assert [number for number in seen if number] == list(range(1, 20))
+    assert seen == list(range(20))
 
 
 def test_a_cancelled_timer_does_not_fire(loop: Loop) -> None:
@@ -273,7 +268,7 @@ def test_timers_go_by_the_time_of_a_subclass(loop: Loop) -> None:
     simulated.close()
 
 
-def test_a_deadline_that_is_no_number_is_due(loop: Loop, kind: str) -> None:
+def test_a_deadline_that_is_not_a_number_is_due(loop: Loop, kind: str) -> None:
     if kind == "asyncio" and sys.version_info >= (3, 13):
         pytest.skip("asyncio's loop ends with a ValueError since 3.13")
     loop.call_later(math.nan, loop.stop)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from support.loops import run, until
-from support.net.datagrams import Endpoint, endpoint
+from support.net.datagrams import Endpoint, endpoint, send_all
 from support.net.protocols import BufferedRecorder, Recorder
 
 Loop = asyncio.AbstractEventLoop
@@ -122,10 +122,8 @@ async def test_a_due_timer_has_its_turn_among_datagrams(loop: Loop) -> None:
             loop.call_at(loop.time(), order.append, "timer")
 
     server = await endpoint(Endpoint(note), local_addr=HERE)
-    with socket.socket(type=socket.SOCK_DGRAM) as client:
-        for data in (b"1", b"2", b"3"):
-            client.sendto(data, server.address)
-        await until(lambda: len(order) == 4)
+    send_all(server.address, b"1", b"2", b"3")
+    await until(lambda: len(order) == 4)
     await server.close()
     assert order == ["1", "2", "timer", "3"]
 
@@ -134,9 +132,7 @@ async def test_an_endpoint_receives_nothing_before_its_maker_has_it(loop: Loop) 
     order: list[str] = []
     sock = socket.socket(type=socket.SOCK_DGRAM)
     sock.bind(HERE)
-    with socket.socket(type=socket.SOCK_DGRAM) as client:
-        for data in (b"1", b"2"):
-            client.sendto(data, sock.getsockname())
+    send_all(sock.getsockname(), b"1", b"2")
 
     server = await endpoint(Endpoint(lambda it: order.append("received")), sock=sock)
     order.append("returned")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import graphlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from meta.imports import Module, expand, python_imports, rust_graph, rust_module
 from meta.project import PACKAGE, crate_files, layers, package_files
+
+N = TypeVar("N", bound=Hashable)
 
 RUST = "Layers of the crate"
 PYTHON = "Layers of the package"
@@ -63,6 +66,19 @@ def _python_graph() -> dict[str, set[str]]:
     return graph
 
 
+def _upward(
+    graph: Mapping[N, AbstractSet[N]], layer: Callable[[N], str], title: str
+) -> set[tuple[N, N]]:
+    """The imports of a graph that go to a higher layer."""
+    ranks = _ranks(title)
+    return {
+        (here, target)
+        for here, targets in graph.items()
+        for target in targets
+        if ranks[layer(target)] > ranks[layer(here)]
+    }
+
+
 def _assert_no_cycle(graph: Mapping[Hashable, AbstractSet[Hashable]]) -> None:
     try:
         graphlib.TopologicalSorter(graph).prepare()
@@ -78,14 +94,7 @@ def test_every_module_of_the_crate_has_a_layer() -> None:
 
 
 def test_the_crate_imports_downwards_only() -> None:
-    ranks = _ranks(RUST)
-    upward = {
-        ("::".join(here) or "lib", "::".join(target) or "lib")
-        for here, targets in _rust_graph().items()
-        for target in targets
-        if ranks[_layer(target)] > ranks[_layer(here)]
-    }
-    assert not upward
+    assert not _upward(_rust_graph(), _layer, RUST)
 
 
 def test_no_two_files_of_the_crate_import_each_other() -> None:
@@ -98,14 +107,7 @@ def test_every_module_of_the_package_has_a_layer() -> None:
 
 
 def test_the_package_imports_downwards_only() -> None:
-    ranks = _ranks(PYTHON)
-    upward = {
-        (here, target)
-        for here, targets in _python_graph().items()
-        for target in targets
-        if ranks[_python_layer(target)] > ranks[_python_layer(here)]
-    }
-    assert not upward
+    assert not _upward(_python_graph(), _python_layer, PYTHON)
 
 
 def test_no_two_modules_of_the_package_import_each_other() -> None:

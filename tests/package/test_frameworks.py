@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import ferroloop
-from support.frameworks import exchange_over_websockets, need, run
+from support.frameworks import exchange_over_http, exchange_over_websockets, need, run
 from support.programs import finish, start
 
 pytestmark = [
@@ -24,46 +24,9 @@ pytestmark = [
 ]
 
 
-async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """A small ASGI program: tells path and length of the body."""
-    if scope["type"] == "lifespan":
-        while True:
-            message = await receive()
-            await send({"type": f"{message['type']}.complete"})
-            if message["type"] == "lifespan.shutdown":
-                return
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    text = f"{scope['path']} {len(body)}".encode()
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": text})
-
-
 @pytest.mark.parametrize("http", ["h11", "httptools"])
 def test_uvicorn_serves_httpx(http: str) -> None:
-    uvicorn, httpx = need("uvicorn"), need("httpx")
-    need(http)
-
-    async def main() -> None:
-        config = uvicorn.Config(application, port=0, log_level="warning", http=http, loop="none")
-        server = uvicorn.Server(config)
-        serving = asyncio.ensure_future(server.serve())
-        while not server.started:
-            await asyncio.sleep(0.005)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-            answers = await asyncio.gather(
-                *(client.post(f"/{number}", content=bytes(number * 1000)) for number in range(30))
-            )
-            texts = [answer.text for answer in answers]
-            assert texts == [f"/{number} {number * 1000}" for number in range(30)]
-        server.should_exit = True
-        await serving
-
-    run(main())
+    run(exchange_over_http(http))
 
 
 def test_uvicorns_command_takes_the_loop() -> None:

@@ -132,37 +132,37 @@ def test_thousands_of_own_connections_leave_nothing(loop: Loop) -> None:
 Maker = Callable[[], Awaitable[tuple[Any, ...]]]
 
 
-async def of_a_connection() -> tuple[Any, ...]:
+async def of_a_stream(
+    protocol: Any, act: Callable[[socket.socket, Any], object]
+) -> tuple[Any, Any]:
+    """The protocol and the transport of a connection that an action leads to its end."""
     near, far = socket.socketpair()
     near.setblocking(False)
-    protocol = Recorder()
     transport = await attach(near, protocol)
-    far.close()
-    await protocol.wait_lost()
+    with far:
+        act(far, transport)
+        await protocol.wait_lost()
     return protocol, transport
+
+
+async def of_a_connection() -> tuple[Any, ...]:
+    return await of_a_stream(Recorder(), lambda far, _: far.close())
 
 
 async def of_an_aborted_connection() -> tuple[Any, ...]:
-    near, far = socket.socketpair()
-    near.setblocking(False)
-    protocol = Recorder()
-    transport = await attach(near, protocol)
-    transport.write(bytes(10_000_000))
-    transport.abort()
-    await protocol.wait_lost()
-    far.close()
-    return protocol, transport
+    def act(_: socket.socket, transport: Any) -> None:
+        transport.write(bytes(10_000_000))
+        transport.abort()
+
+    return await of_a_stream(Recorder(), act)
 
 
 async def of_a_buffered_connection() -> tuple[Any, ...]:
-    near, far = socket.socketpair()
-    near.setblocking(False)
-    protocol = BufferedRecorder()
-    transport = await attach(near, protocol)
-    far.send(b"x")
-    far.close()
-    await protocol.wait_lost()
-    return protocol, transport
+    def act(far: socket.socket, _: Any) -> None:
+        far.send(b"x")
+        far.close()
+
+    return await of_a_stream(BufferedRecorder(), act)
 
 
 async def of_a_replaced_protocol() -> tuple[Any, ...]:

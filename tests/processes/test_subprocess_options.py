@@ -40,7 +40,9 @@ async def test_what_cannot_be_started_raises_and_leaves_nothing(loop: Loop) -> N
         ("errors", "strict", "errors must be None"),
     ],
 )
-async def test_text_is_refused(loop: Loop, argument: str, value: Any, text: str) -> None:
+async def test_options_of_popen_that_do_not_fit_are_refused(
+    loop: Loop, argument: str, value: Any, text: str
+) -> None:
     with pytest.raises(ValueError, match=f"^{text}$"):
         await loop.subprocess_exec(asyncio.SubprocessProtocol, "true", **{argument: value})
     if argument == "shell":

@@ -363,7 +363,7 @@ def test_listening_sockets_become_readable_with_a_connection(loop: Loop) -> None
         loop.remove_reader(listener)
 
 
-def test_a_thousand_descriptors_are_each_reported(loop: Loop) -> None:
+def test_three_hundred_descriptors_are_each_reported(loop: Loop) -> None:
     seen: set[int] = set()
     pairs = [socket.socketpair() for _ in range(300)]
     for number, (near, far) in enumerate(pairs):

@@ -12,7 +12,7 @@ from typing import IO, Any, cast
 
 import pytest
 
-from support.attaching import attach
+from support.attaching import attach, attached
 from support.descriptors import arrived
 from support.loops import run, turns, until
 from support.net.protocols import Recorder
@@ -116,26 +116,23 @@ async def test_nothing_is_written_or_read_meanwhile(
     near, far = pair
     descriptor = near.fileno()
 
-    protocol = Recorder()
-    transport = await attach(near, protocol)
-    fill(near)
-    sending = asyncio.ensure_future(loop.sendfile(transport, file))
-    await asyncio.sleep(0)
-    with pytest.raises(RuntimeError, match="unable to write; sendfile is in progress"):
+    async with attached(near) as (transport, protocol):
+        fill(near)
+        sending = asyncio.ensure_future(loop.sendfile(transport, file))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="unable to write; sendfile is in progress"):
+            transport.write(b"x")
+        assert not transport.is_reading()
+        far.send(b"later")
+        await until(lambda: arrived(descriptor))
+        await turns()
+        assert not protocol.data
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        assert transport.is_reading()
+        assert await protocol.wait_data(5) == b"later"
         transport.write(b"x")
-    assert not transport.is_reading()
-    far.send(b"later")
-    await until(lambda: arrived(descriptor))
-    await turns()
-    assert not protocol.data
-    sending.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await sending
-    assert transport.is_reading()
-    assert await protocol.wait_data(5) == b"later"
-    transport.write(b"x")
-    transport.abort()
-    await protocol.wait_lost()
 
 
 async def test_a_cancelled_wait_on_a_socket_leaves_it_usable(
@@ -159,18 +156,14 @@ async def test_a_peer_that_goes_away_is_a_connection_error(
     loop: Loop, pair: Pair, file: IO[bytes], native: bool
 ) -> None:
     near, far = pair
-
-    protocol = Recorder()
-    transport = await attach(near, protocol)
-    source = file if native else io.BytesIO(DATA * 4)
-    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
-    sending = asyncio.ensure_future(loop.sendfile(transport, source))
-    await receive_in_turns(far, 1 << 12)
-    far.close()
-    with pytest.raises(ConnectionError):
-        await sending
-    transport.abort()
-    await protocol.wait_lost()
+    async with attached(near) as (transport, _):
+        source = file if native else io.BytesIO(DATA * 4)
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
+        sending = asyncio.ensure_future(loop.sendfile(transport, source))
+        await receive_in_turns(far, 1 << 12)
+        far.close()
+        with pytest.raises(ConnectionError):
+            await sending
 
 
 async def test_the_protocol_gets_its_place_back_after_a_fallback(loop: Loop, pair: Pair) -> None:

@@ -37,6 +37,7 @@ class Pausing(Recorder):
         ("resume", True),
         ("pause resume", True),
         ("pause pause resume", True),
+        ("pause", False),
         ("resume pause", False),
         ("pause resume pause", False),
     ],

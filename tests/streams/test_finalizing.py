@@ -10,15 +10,17 @@ import sys
 import threading
 import warnings
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 
+from support.attaching import attach
 from support.loops import Factory, run, turns, until
 from support.memory import tidy
 from support.net.certificates import client_context, server_context
 from support.net.pipes import opened
-from support.net.sockets import listening, socket_pair, tcp_pair
+from support.net.sockets import Pair, listening, socket_pair, tcp_pair
 
 Loop = asyncio.AbstractEventLoop
 
@@ -52,11 +54,15 @@ class Keeper:
         self.kept.append(self.protocol.transport)
 
 
-async def over_tcp(protocol: Holder) -> tuple[int, Any]:
-    with tcp_pair() as (near, far):
+async def over(pair: AbstractContextManager[Pair], protocol: Holder) -> tuple[int, Any]:
+    with pair as (near, far):
         mine, peer = near.dup(), far.dup()
-    await asyncio.get_running_loop().create_connection(lambda: protocol, sock=mine)
+    await attach(mine, protocol)
     return mine.fileno(), peer
+
+
+async def over_tcp(protocol: Holder) -> tuple[int, Any]:
+    return await over(tcp_pair(), protocol)
 
 
 async def over_tcp_accepted(protocol: Holder) -> tuple[int, Any]:
@@ -71,10 +77,7 @@ async def over_tcp_accepted(protocol: Holder) -> tuple[int, Any]:
 
 
 async def over_unix(protocol: Holder) -> tuple[int, Any]:
-    with socket_pair() as (near, far):
-        mine, peer = near.dup(), far.dup()
-    await asyncio.get_running_loop().create_unix_connection(lambda: protocol, sock=mine)
-    return mine.fileno(), peer
+    return await over(socket_pair(), protocol)
 
 
 async def over_tls(protocol: Holder) -> tuple[int, Any]:

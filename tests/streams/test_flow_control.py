@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
 from typing import Any
 
 import pytest
 
-from support.attaching import attach
+from support.attaching import attach, attached
 from support.loops import until
 from support.net.protocols import Recorder
 from support.net.sockets import Pair, drain_socket
@@ -22,21 +21,17 @@ async def test_the_protocol_is_paused_above_high_water_and_resumed_below_low_wat
     loop: Loop, pair: Pair
 ) -> None:
     near, far = pair
-    protocol = Recorder()
-
-    transport = await attach(near, protocol)
-    transport.write(bytes(BIG))
-    assert protocol.events[-1] == "pause_writing"
-    size = transport.get_write_buffer_size()
-    assert 64 * 1024 < size <= BIG
-    transport.write(bytes(1000))
-    assert protocol.events.count("pause_writing") == 1
-    assert await drain_socket(far, BIG + 1000) == BIG + 1000
-    await until(lambda: "resume_writing" in protocol.events)
-    assert protocol.events.count("resume_writing") == 1
-    await until(lambda: transport.get_write_buffer_size() == 0)
-    transport.abort()
-    await protocol.wait_lost()
+    async with attached(near) as (transport, protocol):
+        transport.write(bytes(BIG))
+        assert protocol.events[-1] == "pause_writing"
+        size = transport.get_write_buffer_size()
+        assert 64 * 1024 < size <= BIG
+        transport.write(bytes(1000))
+        assert protocol.events.count("pause_writing") == 1
+        assert await drain_socket(far, BIG + 1000) == BIG + 1000
+        await until(lambda: "resume_writing" in protocol.events)
+        assert protocol.events.count("resume_writing") == 1
+        await until(lambda: transport.get_write_buffer_size() == 0)
 
 
 async def test_the_default_limits_are_asyncios(loop: Loop, pair: Pair) -> None:
@@ -61,37 +56,29 @@ async def test_a_high_water_of_zero_pauses_on_the_first_byte_that_stays(
     loop: Loop, pair: Pair
 ) -> None:
     near, far = pair
-    protocol = Recorder()
-
-    transport = await attach(near, protocol)
-    transport.set_write_buffer_limits(high=0)
-    transport.write(b"fits")
-    assert transport.get_write_buffer_size() == 0
-    assert "pause_writing" not in protocol.events
-    transport.write(bytes(BIG))
-    assert "pause_writing" in protocol.events
-    await drain_socket(far, BIG + 4)
-    await until(lambda: "resume_writing" in protocol.events)
-    assert transport.get_write_buffer_size() == 0
-    transport.abort()
-    await protocol.wait_lost()
+    async with attached(near) as (transport, protocol):
+        transport.set_write_buffer_limits(high=0)
+        transport.write(b"fits")
+        assert transport.get_write_buffer_size() == 0
+        assert "pause_writing" not in protocol.events
+        transport.write(bytes(BIG))
+        assert "pause_writing" in protocol.events
+        await drain_socket(far, BIG + 4)
+        await until(lambda: "resume_writing" in protocol.events)
+        assert transport.get_write_buffer_size() == 0
 
 
-async def test_lower_limits_apply_at_once_or_with_the_next_write(loop: Loop, pair: Pair) -> None:
+async def test_lower_limits_apply_to_the_next_write(loop: Loop, pair: Pair) -> None:
     near, far = pair
-    protocol = Recorder()
-
-    transport = await attach(near, protocol)
-    transport.set_write_buffer_limits(high=BIG * 2)
-    transport.write(bytes(BIG))
-    assert "pause_writing" not in protocol.events
-    transport.set_write_buffer_limits(high=1000)
-    transport.write(b"x")
-    assert "pause_writing" in protocol.events
-    await drain_socket(far, BIG + 1)
-    await until(lambda: "resume_writing" in protocol.events)
-    transport.abort()
-    await protocol.wait_lost()
+    async with attached(near) as (transport, protocol):
+        transport.set_write_buffer_limits(high=BIG * 2)
+        transport.write(bytes(BIG))
+        assert "pause_writing" not in protocol.events
+        transport.set_write_buffer_limits(high=1000)
+        transport.write(b"x")
+        assert "pause_writing" in protocol.events
+        await drain_socket(far, BIG + 1)
+        await until(lambda: "resume_writing" in protocol.events)
 
 
 async def test_writing_within_resume_writing_is_fine(loop: Loop, pair: Pair) -> None:
@@ -248,30 +235,6 @@ async def test_pausing_within_data_received_stops_the_delivery(loop: Loop, pair:
             await asyncio.sleep(0)
         assert protocol.events.count("data_received") == deliveries
         transport.resume_reading()
-    transport.abort()
-    await protocol.wait_lost()
-
-
-async def test_reading_can_be_paused_in_connection_made(kind: str, loop: Loop, pair: Pair) -> None:
-    if kind == "asyncio" and sys.version_info < (3, 11, 4):
-        pytest.skip("asyncio starts to read all the same (gh-103607)")
-    near, far = pair
-    far.send(b"early")
-
-    class Protocol(Recorder):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)
-            self.transport.pause_reading()
-
-    protocol = Protocol()
-
-    transport = await attach(near, protocol)
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert protocol.data == b""
-    assert transport.is_reading() is False
-    transport.resume_reading()
-    await protocol.wait_data(5)
     transport.abort()
     await protocol.wait_lost()
 

@@ -75,7 +75,7 @@ async def collected(references: list[weakref.ref[Any]]) -> None:
 @pytest.mark.parametrize("pauses", ["made", "data"])
 @pytest.mark.parametrize("written", [0, 10, 1 << 20])
 @pytest.mark.parametrize("goes", [False, True], ids=["stays", "goes"])
-async def test_a_paused_connection(
+async def test_a_forgotten_paused_connection_is_closed(
     loop: Loop, kind: str, pauses: str, written: int, goes: bool, tmp_path: Any
 ) -> None:
     if kind == "asyncio" and pauses == "made" and sys.version_info < (3, 11):
@@ -109,7 +109,9 @@ async def test_a_paused_connection(
 @pytest.mark.parametrize("size", [1, 1 << 20], ids=["little", "much"])
 @pytest.mark.parametrize("directly", [True, False], ids=["directly", "indirectly"])
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio has another implementation")
-async def test_a_paused_tls_connection(loop: Loop, size: int, directly: bool) -> None:
+async def test_a_forgotten_paused_tls_connection_is_closed(
+    loop: Loop, size: int, directly: bool
+) -> None:
     paused: list[weakref.ref[Any]] = []
 
     with calling_openssl(directly=directly):
@@ -137,7 +139,7 @@ async def test_a_paused_tls_connection(loop: Loop, size: int, directly: bool) ->
 
 
 @pytest.mark.parametrize("pauses", ["made", "data"])
-async def test_a_paused_endpoint(loop: Loop, kind: str, pauses: str) -> None:
+async def test_a_forgotten_paused_endpoint_is_closed(loop: Loop, kind: str, pauses: str) -> None:
     if kind == "asyncio" and sys.version_info < (3, 11):
         pytest.skip("endpoints cannot be paused")
     if kind == "asyncio" and pauses == "made":
@@ -158,7 +160,7 @@ async def test_a_paused_endpoint(loop: Loop, kind: str, pauses: str) -> None:
 
 
 @pytest.mark.parametrize("pauses", ["made", "data"])
-async def test_a_paused_pipe(loop: Loop, kind: str, pauses: str) -> None:
+async def test_a_forgotten_paused_pipe_is_closed(loop: Loop, kind: str, pauses: str) -> None:
     if kind == "asyncio" and pauses == "made" and sys.version_info < (3, 11):
         pytest.skip("pause_reading in connection_made does nothing")
     paused: list[weakref.ref[Any]] = []
@@ -184,7 +186,7 @@ class Writer(asyncio.BaseProtocol):
         self.transport = transport
 
 
-def test_a_terminal_to_which_everything_is_written(loop: Loop) -> None:
+def test_a_forgotten_terminal_to_which_everything_was_written_is_closed(loop: Loop) -> None:
     """A terminal does not tell when its other side has gone, so nothing is watched."""
 
     async def main() -> weakref.ref[Any]:
@@ -218,7 +220,7 @@ def test_a_terminal_to_which_everything_is_written(loop: Loop) -> None:
         os.close(outer)
 
 
-async def test_a_reader_that_is_full(loop: Loop, streams: ModuleType) -> None:
+async def test_a_forgotten_reader_that_is_full_is_closed(loop: Loop, streams: ModuleType) -> None:
     """A handler that has gone without reading leaves a paused transport behind."""
     handled: list[Any] = []
 

@@ -70,7 +70,9 @@ def asks(transport: Any) -> None:
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-async def test_a_write(loop: Loop, meanwhile: Any, before: bool) -> None:
+async def test_a_write_while_the_socket_is_made_is_sent(
+    loop: Loop, meanwhile: Any, before: bool
+) -> None:
     protocol, peer = await connected()
     transport = protocol.transport
     meanwhile(writes, transport, before=before)
@@ -89,7 +91,9 @@ async def test_a_write(loop: Loop, meanwhile: Any, before: bool) -> None:
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-async def test_the_same_question(loop: Loop, meanwhile: Any, before: bool) -> None:
+async def test_asking_while_the_socket_is_made_gives_the_same_socket(
+    loop: Loop, meanwhile: Any, before: bool
+) -> None:
     """There is one owner of the descriptor in the end."""
 
     protocol, peer = await connected()
@@ -108,7 +112,9 @@ async def test_the_same_question(loop: Loop, meanwhile: Any, before: bool) -> No
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-async def test_the_end_of_the_connection(loop: Loop, meanwhile: Any, before: bool) -> None:
+async def test_an_end_while_the_socket_is_made_closes_the_descriptor_once(
+    loop: Loop, meanwhile: Any, before: bool
+) -> None:
     """Another file may get the number at once, and must stay open."""
     others: list[int] = []
 
@@ -130,7 +136,9 @@ async def test_the_end_of_the_connection(loop: Loop, meanwhile: Any, before: boo
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-async def test_an_exception(loop: Loop, meanwhile: Any, before: bool) -> None:
+async def test_an_exception_while_the_socket_is_made_leaves_the_connection_open(
+    loop: Loop, meanwhile: Any, before: bool
+) -> None:
     def raises(transport: Any) -> None:
         raise Interruption
 
@@ -147,7 +155,9 @@ async def test_an_exception(loop: Loop, meanwhile: Any, before: bool) -> None:
     peer.close()
 
 
-async def test_a_write_while_the_view_is_made(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_write_while_the_view_is_made_is_sent(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     protocol, peer = await connected()
     transport: Any = protocol.transport
     own = TransportSocket.__init__
@@ -166,7 +176,7 @@ async def test_a_write_while_the_view_is_made(loop: Loop, monkeypatch: pytest.Mo
     peer.close()
 
 
-def test_an_audit_hook_that_writes() -> None:
+def test_a_write_of_an_audit_hook_is_sent() -> None:
     source = """
         import socket, sys
 

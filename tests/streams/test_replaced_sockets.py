@@ -118,7 +118,7 @@ def test_a_socket_class_of_a_test_is_not_used_after_it(kind: str) -> None:
     assert (status, out, err) == (0, "b'x'\n<class 'socket.socket'>\n", "")
 
 
-def test_an_audit_hook_that_refuses_what_it_does_not_know(kind: str) -> None:
+def test_an_audit_hook_that_refuses_ferroloops_own_events_stops_no_connection(kind: str) -> None:
     status, out, err = run_code(
         kind,
         """

@@ -16,14 +16,7 @@ from support.loops import Factory, run, turns, until
 from support.net.certificates import client_context, server_context
 from support.net.sockets import tcp_pair
 
-ABSTRACT = (
-    asyncio.BaseTransport,
-    asyncio.ReadTransport,
-    asyncio.WriteTransport,
-    asyncio.Transport,
-    asyncio.DatagramTransport,
-    asyncio.SubprocessTransport,
-)
+ABSTRACT = [getattr(asyncio, name) for name in asyncio.transports.__all__]
 METHODS = sorted({name for cls in ABSTRACT for name in dir(cls) if not name.startswith("_")})
 
 
@@ -95,19 +88,23 @@ async def datagrams(loop: asyncio.AbstractEventLoop) -> AsyncIterator[Any]:
 
 
 @contextlib.asynccontextmanager
-async def read_pipe(loop: asyncio.AbstractEventLoop) -> AsyncIterator[Any]:
-    reading, writing = os.pipe()
-    yield (await loop.connect_read_pipe(asyncio.Protocol, open(reading, "rb", 0)))[0]  # noqa: SIM115
-    os.close(writing)
-    await turns()
+async def on_a_pipe(
+    connect: Callable[..., Any], near: int, mode: str, far: int
+) -> AsyncIterator[Any]:
+    with open(near, mode, 0) as pipe:
+        yield (await connect(asyncio.Protocol, pipe))[0]
+        os.close(far)
+        await turns()
 
 
-@contextlib.asynccontextmanager
-async def write_pipe(loop: asyncio.AbstractEventLoop) -> AsyncIterator[Any]:
+def read_pipe(loop: asyncio.AbstractEventLoop) -> contextlib.AbstractAsyncContextManager[Any]:
     reading, writing = os.pipe()
-    yield (await loop.connect_write_pipe(asyncio.Protocol, open(writing, "wb", 0)))[0]  # noqa: SIM115
-    os.close(reading)
-    await turns()
+    return on_a_pipe(loop.connect_read_pipe, reading, "rb", writing)
+
+
+def write_pipe(loop: asyncio.AbstractEventLoop) -> contextlib.AbstractAsyncContextManager[Any]:
+    reading, writing = os.pipe()
+    return on_a_pipe(loop.connect_write_pipe, writing, "wb", reading)
 
 
 @contextlib.asynccontextmanager

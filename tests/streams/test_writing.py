@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from support.attaching import attach
+from support.attaching import attach, attached
 from support.loops import run, until
 from support.net.protocols import Recorder
 from support.net.sockets import (
@@ -29,18 +29,15 @@ async def end(transport: asyncio.Transport, protocol: Recorder) -> None:
 
 async def test_writes_arrive_in_their_order(loop: Loop, pair: Pair) -> None:
     near, far = pair
-    protocol = Recorder()
-
-    transport = await attach(near, protocol)
-    for number in range(500):
-        transport.write(b"%03d" % number)
-    transport.writelines([b"a", b"", b"b", bytearray(b"c"), memoryview(b"d")])
-    transport.write(b"")
-    transport.write(b"end")
-    await asyncio.sleep(0)
-    expected = b"".join(b"%03d" % n for n in range(500)) + b"abcdend"
-    assert await receive_in_turns(far, len(expected)) == expected
-    await end(transport, protocol)
+    async with attached(near) as (transport, _):
+        for number in range(500):
+            transport.write(b"%03d" % number)
+        transport.writelines([b"a", b"", b"b", bytearray(b"c"), memoryview(b"d")])
+        transport.write(b"")
+        transport.write(b"end")
+        await asyncio.sleep(0)
+        expected = b"".join(b"%03d" % n for n in range(500)) + b"abcdend"
+        assert await receive_in_turns(far, len(expected)) == expected
 
 
 def test_a_write_from_outside_any_callback_has_left_when_it_returns(loop: Loop, pair: Pair) -> None:
@@ -54,30 +51,24 @@ def test_a_write_from_outside_any_callback_has_left_when_it_returns(loop: Loop, 
 
 async def test_a_write_has_left_when_the_callback_returns(loop: Loop, pair: Pair) -> None:
     near, far = pair
-    protocol = Recorder()
-
-    transport = await attach(near, protocol)
-    seen: list[bytes] = []
-    loop.call_soon(transport.write, b"one")
-    loop.call_soon(lambda: seen.append(far.recv(100)))
-    loop.call_soon(transport.writelines, [b"two", b"three"])
-    loop.call_soon(lambda: seen.append(far.recv(100)))
-    await asyncio.sleep(0)
-    assert seen == [b"one", b"twothree"]
-    await end(transport, protocol)
+    async with attached(near) as (transport, _):
+        seen: list[bytes] = []
+        loop.call_soon(transport.write, b"one")
+        loop.call_soon(lambda: seen.append(far.recv(100)))
+        loop.call_soon(transport.writelines, [b"two", b"three"])
+        loop.call_soon(lambda: seen.append(far.recv(100)))
+        await asyncio.sleep(0)
+        assert seen == [b"one", b"twothree"]
 
 
 async def test_asking_for_the_buffers_size_has_sent_what_could_be_sent(
     loop: Loop, pair: Pair
 ) -> None:
     near, far = pair
-    protocol = Recorder()
-
-    transport = await attach(near, protocol)
-    transport.write(b"small")
-    assert transport.get_write_buffer_size() == 0
-    assert far.recv(100) == b"small"
-    await end(transport, protocol)
+    async with attached(near) as (transport, _):
+        transport.write(b"small")
+        assert transport.get_write_buffer_size() == 0
+        assert far.recv(100) == b"small"
 
 
 async def test_close_in_the_same_callback_still_sends(loop: Loop, pair: Pair) -> None:
@@ -103,14 +94,11 @@ Maker = Callable[[bytes], Any]
 )
 async def test_every_kind_of_bytes_can_be_written(loop: Loop, pair: Pair, make: Maker) -> None:
     near, far = pair
-    protocol = Recorder()
-
-    transport = await attach(near, protocol)
-    transport.write(make(b"some bytes"))
-    transport.writelines([make(b"more "), make(b"bytes")])
-    await asyncio.sleep(0)
-    assert receive_exactly(far, 20) == b"some bytesmore bytes"
-    await end(transport, protocol)
+    async with attached(near) as (transport, _):
+        transport.write(make(b"some bytes"))
+        transport.writelines([make(b"more "), make(b"bytes")])
+        await asyncio.sleep(0)
+        assert receive_exactly(far, 20) == b"some bytesmore bytes"
 
 
 async def test_a_subclass_of_bytes_can_be_written(loop: Loop, pair: Pair) -> None:
@@ -118,13 +106,10 @@ async def test_a_subclass_of_bytes_can_be_written(loop: Loop, pair: Pair) -> Non
         pass
 
     near, far = pair
-    protocol = Recorder()
-
-    transport = await attach(near, protocol)
-    transport.write(Own(b"own"))
-    await asyncio.sleep(0)
-    assert receive_exactly(far, 3) == b"own"
-    await end(transport, protocol)
+    async with attached(near) as (transport, _):
+        transport.write(Own(b"own"))
+        await asyncio.sleep(0)
+        assert receive_exactly(far, 3) == b"own"
 
 
 def test_the_callers_buffer_is_his_again_after_the_write(loop: Loop, pair: Pair) -> None:
@@ -156,30 +141,25 @@ def test_the_callers_buffer_is_his_again_after_the_write(loop: Loop, pair: Pair)
 @pytest.mark.parametrize("how", ["write", "writelines"])
 async def test_much_more_than_the_kernel_takes_arrives(loop: Loop, pair: Pair, how: str) -> None:
     near, far = pair
-    protocol = Recorder()
     chunk = bytes(range(256)) * 64
     count = 500
 
-    transport = await attach(near, protocol)
-    if how == "write":
-        for _ in range(count):
-            transport.write(chunk)
-    else:
-        transport.writelines([chunk] * count)
-    assert await receive_in_turns(far, len(chunk) * count, 1 << 18) == chunk * count
-    await end(transport, protocol)
+    async with attached(near) as (transport, _):
+        if how == "write":
+            for _ in range(count):
+                transport.write(chunk)
+        else:
+            transport.writelines([chunk] * count)
+        assert await receive_in_turns(far, len(chunk) * count, 1 << 18) == chunk * count
 
 
 async def test_more_pieces_than_one_system_call_takes_arrive(loop: Loop, pair: Pair) -> None:
     near, far = pair
-    protocol = Recorder()
-
-    transport = await attach(near, protocol)
-    transport.writelines([b"%05d" % number for number in range(5000)])
-    await asyncio.sleep(0)
-    received = await receive_in_turns(far, 25_000)
-    assert received == b"".join(b"%05d" % number for number in range(5000))
-    await end(transport, protocol)
+    async with attached(near) as (transport, _):
+        transport.writelines([b"%05d" % number for number in range(5000)])
+        await asyncio.sleep(0)
+        received = await receive_in_turns(far, 25_000)
+        assert received == b"".join(b"%05d" % number for number in range(5000))
 
 
 async def test_a_writelines_that_ends_in_nothing_is_finished(loop: Loop, pair: Pair) -> None:

@@ -6,12 +6,12 @@ The one exception is the head of a response whose body is to come, which waits f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +20,8 @@ import pytest
 
 from support.attaching import attach
 from support.loops import PATIENCE, run
+from support.net.certificates import client_context, server_context
+from support.net.connections import STREAMS, TLS, skip_what_asyncio_lacks
 from support.net.protocols import Recorder
 from support.net.responses import (
     BODY,
@@ -35,11 +37,12 @@ from support.net.responses import (
     serve,
 )
 from support.net.sockets import Pair, listening, receive_exactly
+from support.net.tls import calling_openssl
 from support.programs import code, finish, start
 
 Loop = asyncio.AbstractEventLoop
 
-LARGE = bytes(range(256)) * 64
+LARGE = bytes(range(256)) * 200
 
 
 @pytest.fixture(params=HISTORIES)
@@ -48,17 +51,45 @@ def history(request: pytest.FixtureRequest) -> str:
     return name
 
 
+def listener_of(transport: str, folder: Path) -> socket.socket:
+    """A listening socket."""
+    if transport != "unix":
+        return listening_without_delay()
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(folder / "listener"))
+    sock.listen(16)
+    return sock
+
+
 @pytest.fixture(params=["tcp", "unix"])
 def listener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[socket.socket]:
     """A listening socket."""
-    if request.param == "tcp":
-        sock = listening_without_delay()
-    else:
-        sock = socket.socket(socket.AF_UNIX)
-        sock.bind(str(tmp_path / "listener"))
-        sock.listen(16)
-    with sock:
+    with listener_of(request.param, tmp_path) as sock:
         yield sock
+
+
+Step = Callable[[Any, Client], Any]
+
+
+@pytest.fixture(params=STREAMS)
+def over(request: pytest.FixtureRequest) -> str:
+    """The kind of connection."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def on_a_connection(over: str, loop: Loop, tmp_path: Path) -> Iterator[Callable[[str, Step], Any]]:
+    """Do a step on a connection with a history, in the callback of its request: the step's result."""
+    skip_what_asyncio_lacks(over, loop)
+    contexts = {}
+    if over in TLS:
+        contexts = {"server_context": server_context(), "client_context": client_context()}
+    with (
+        calling_openssl(directly=over != TLS[1]),
+        listener_of(over, tmp_path) as sock,
+    ):
+        yield lambda history, step: serve(loop, sock, history, step, **contexts)
 
 
 WRITES: dict[str, tuple[Callable[[Any], object], bytes]] = {
@@ -93,18 +124,18 @@ WRITES: dict[str, tuple[Callable[[Any], object], bytes]] = {
 
 
 def test_the_peer_has_it_while_the_callback_blocks(
-    loop: Loop, listener: socket.socket, history: str
+    on_a_connection: Callable[[str, Step], Any], history: str
 ) -> None:
     def step(transport: Any, client: Client) -> None:
         for what, (write, expected) in WRITES.items():
             write(transport)
             assert client.receive(len(expected)) == expected, what
 
-    serve(loop, listener, history, step)
+    on_a_connection(history, step)
 
 
 def test_the_end_of_the_socket_comes_behind_it(
-    loop: Loop, listener: socket.socket, history: str
+    on_a_connection: Callable[[str, Step], Any], history: str
 ) -> None:
     def step(transport: Any, client: Client) -> bytes:
         sock = transport.get_extra_info("socket")
@@ -112,7 +143,7 @@ def test_the_end_of_the_socket_comes_behind_it(
         sock.shutdown(socket.SHUT_WR)
         return client.receive(100)
 
-    assert serve(loop, listener, history, step) == b"bye"
+    assert on_a_connection(history, step) == b"bye"
 
 
 def test_what_goes_to_the_descriptor_comes_behind_it(
@@ -140,19 +171,23 @@ SHOWS: dict[str, Callable[[Any], object]] = {
     "abort": lambda transport: transport.abort(),
     "another write": lambda transport: transport.write(b"z"),
     "a write by pieces": lambda transport: transport.writelines([b"z", b"z"]),
+    "the transport below": lambda transport: transport._ssl_protocol._transport.is_closing(),
 }
 
 
 @pytest.mark.parametrize("how", SHOWS)
 def test_a_head_has_left_before_anything_that_would_show_it(
-    loop: Loop, listener: socket.socket, how: str
+    over: str, on_a_connection: Callable[[str, Step], Any], how: str
 ) -> None:
+    if how == ("write_eof" if over in TLS else "the transport below"):
+        pytest.skip("such a connection has none")
+
     def step(transport: Any, client: Client) -> bytes:
         transport.write(HEAD)
         SHOWS[how](transport)
         return client.receive(len(HEAD))
 
-    assert serve(loop, listener, "fresh", step) == HEAD
+    assert on_a_connection("fresh", step) == HEAD
 
 
 def test_a_fork_sends_a_head_once(loop: Loop, listener: socket.socket) -> None:
@@ -339,7 +374,7 @@ SERVER = """
 """
 
 
-@contextmanager
+@contextlib.contextmanager
 def served_by(arguments: list[str], number: int) -> Iterator[subprocess.Popen[str]]:
     """A program that serves; killed at the latest when the block ends."""
     process = start(arguments, pass_fds=(number,))

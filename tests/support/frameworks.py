@@ -47,3 +47,43 @@ async def exchange_over_websockets(scheme: str, *, server_tls: Any = None, **cli
                 assert len(await connection.recv()) == size * 2
             await connection.send(b"bytes")
             assert await connection.recv() == b"bytesbytes"
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """A small ASGI program: tells the scheme, the path and the length of the body."""
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    text = f"{scope['scheme']} {scope['path']} {len(body)}".encode()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": text})
+
+
+async def exchange_over_http(
+    http: str, scheme: str = "http", *, verify: Any = True, **tls: Any
+) -> None:
+    """Serve with uvicorn, and send it requests of several sizes with httpx, all at once."""
+    uvicorn, httpx = need("uvicorn"), need("httpx")
+    need(http)
+    config = uvicorn.Config(application, port=0, log_level="warning", http=http, loop="none", **tls)
+    server = uvicorn.Server(config)
+    serving = asyncio.ensure_future(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.005)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    sizes = range(0, 100_000, 5000)
+    async with httpx.AsyncClient(base_url=f"{scheme}://localhost:{port}", verify=verify) as client:
+        answers = await asyncio.gather(
+            *(client.post(f"/{size}", content=bytes(size)) for size in sizes)
+        )
+    assert [answer.text for answer in answers] == [f"{scheme} /{size} {size}" for size in sizes]
+    server.should_exit = True
+    await serving

@@ -15,7 +15,7 @@ from support.loops import PATIENCE, run, until
 from support.net.certificates import server_context
 from support.net.protocols import BufferedRecorder, Recorder, returning
 from support.net.sockets import drain_socket, reset, socket_pair
-from support.net.tls import Peer, peer_of
+from support.net.tls import Peer, peer_of, served
 
 Loop = asyncio.AbstractEventLoop
 
@@ -298,9 +298,7 @@ async def test_a_record_longer_than_the_read_limits_is_delivered(
         pytest.skip("asyncio stops when nothing waits, and never goes on")
     protocol = Recorder()
 
-    async with peer_of(returning(protocol)) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol) as peer:
         transport: Any = protocol.transport
         below = transport._ssl_protocol._transport
         transport.set_read_buffer_limits(high=high, low=0)
@@ -331,9 +329,7 @@ async def test_closing_sees_a_close_notify_that_came_while_reading_was_paused(lo
     options: dict[str, Any] = {"ssl_shutdown_timeout": 60}
     if sys.version_info < (3, 11):
         options.clear()
-    async with peer_of(returning(protocol), **options) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol, **options) as peer:
         transport: Any = protocol.transport
         transport.pause_reading()
         await peer.send_raw(peer.close_notify())
@@ -348,9 +344,7 @@ async def test_a_large_write_to_a_broken_connection_is_dropped_quietly(
 ) -> None:
     protocol = Recorder()
 
-    async with peer_of(returning(protocol)) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol) as peer:
         transport: Any = protocol.transport
         reset(peer.sock)
         # Before the loop can see it.
@@ -373,9 +367,7 @@ async def test_closing_from_within_openssl_sends_what_was_written_before(loop: L
     context = server_context()
     context.sslobject_class = Closing
 
-    async with peer_of(returning(protocol), context) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol, context) as peer:
         protocol.transport.write(bytes(size))
         assert len(await peer.read(size + 1)) == size
         await peer.send_raw(peer.close_notify())

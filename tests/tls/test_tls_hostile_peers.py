@@ -14,7 +14,7 @@ from support.loops import until
 from support.net.certificates import client_context, server_context
 from support.net.protocols import Recorder
 from support.net.sockets import listening, reset
-from support.net.tls import HEADER, Peer, peer_of
+from support.net.tls import HEADER, Peer, peer_of, served
 
 Loop = asyncio.AbstractEventLoop
 
@@ -119,20 +119,18 @@ async def test_a_peer_that_stops_in_the_handshake_is_given_up(loop: Loop) -> Non
 
 
 async def test_a_record_cut_in_two_is_delivered_when_it_is_whole(loop: Loop) -> None:
-    servers = Servers()
+    protocol = Recorder()
 
-    async with peer_of(servers.make) as peer:
-        await peer.handshake()
-        await until(lambda: servers[0].events)
+    async with served(protocol) as peer:
         record = peer.records(b"in pieces")
         for at in range(len(record) - 1):
             await peer.send_raw(record[at : at + 1])
         await asyncio.sleep(0.01)
-        assert not servers[0].data
+        assert not protocol.data
         await peer.send_raw(record[-1:])
-        assert await servers[0].wait_data(9) == b"in pieces"
-        servers[0].transport.abort()
-        await servers[0].wait_lost()
+        assert await protocol.wait_data(9) == b"in pieces"
+        protocol.transport.abort()
+        await protocol.wait_lost()
 
 
 async def test_an_end_within_a_record_delivers_what_was_whole(loop: Loop) -> None:
@@ -154,78 +152,68 @@ async def test_garbage_in_the_middle_ends_the_connection_with_an_ssl_error(
 ) -> None:
     if together and kind == "asyncio":
         pytest.skip("asyncio drops what came before in the same batch")
-    servers = Servers()
+    protocol = Recorder()
 
-    async with peer_of(servers.make) as peer:
-        await peer.handshake()
-        await until(lambda: servers[0].events)
+    async with served(protocol) as peer:
         good, bad = peer.records(b"good"), bytearray(peer.records(b"bad"))
         bad[HEADER + 3] ^= 0xFF
         if together:
             await peer.send_raw(good + bad)
         else:
             await peer.send_raw(good)
-            await servers[0].wait_data(4)
+            await protocol.wait_data(4)
             await peer.send_raw(bytes(bad))
-        lost = await servers[0].wait_lost()
+        lost = await protocol.wait_lost()
         assert isinstance(lost, ssl.SSLError)
         # The record's code is wrong; newer versions of OpenSSL say less.
         assert lost.reason in {"DECRYPTION_FAILED_OR_BAD_RECORD_MAC", "RECORD_LAYER_FAILURE"}
-    assert servers[0].data == b"good"
+    assert protocol.data == b"good"
     assert not reports, "an OSError is everyday life"
 
 
 async def test_plain_text_after_the_handshake_is_an_ssl_error(loop: Loop) -> None:
-    servers = Servers()
+    protocol = Recorder()
 
-    async with peer_of(servers.make) as peer:
-        await peer.handshake()
-        await until(lambda: servers[0].events)
+    async with served(protocol) as peer:
         await peer.send_raw(b"QUIT\r\n")
-        assert isinstance(await servers[0].wait_lost(), ssl.SSLError)
+        assert isinstance(await protocol.wait_lost(), ssl.SSLError)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="the time-out can be given since 3.11")
 async def test_a_peer_that_never_answers_close_notify_is_aborted(loop: Loop) -> None:
-    servers = Servers()
+    protocol = Recorder()
 
-    async with peer_of(servers.make, ssl_shutdown_timeout=0.05) as peer:
-        await peer.handshake()
-        await until(lambda: servers[0].events)
-        servers[0].transport.close()
-        lost = await servers[0].wait_lost()
+    async with served(protocol, ssl_shutdown_timeout=0.05):
+        protocol.transport.close()
+        lost = await protocol.wait_lost()
         assert isinstance(lost, asyncio.TimeoutError)
         assert str(lost) == "SSL shutdown timed out"
-        assert servers[0].transport.is_closing()
+        assert protocol.transport.is_closing()
 
 
 async def test_a_reset_is_reported(loop: Loop) -> None:
-    servers = Servers()
+    protocol = Recorder()
 
-    async with peer_of(servers.make) as peer:
-        await peer.handshake()
-        await until(lambda: servers[0].events)
+    async with served(protocol) as peer:
         reset(peer.sock)
-        assert isinstance(await servers[0].wait_lost(), ConnectionResetError)
+        assert isinstance(await protocol.wait_lost(), ConnectionResetError)
         # Writing to it is harmless.
         for _ in range(8):
-            servers[0].transport.write(b"x")
+            protocol.transport.write(b"x")
 
 
 async def test_close_notify_from_the_peer_ends_both_sides(loop: Loop) -> None:
-    servers = Servers()
+    protocol = Recorder()
 
-    async with peer_of(servers.make) as peer:
-        await peer.handshake()
-        await until(lambda: servers[0].events)
+    async with served(protocol) as peer:
         await peer.send_raw(peer.records(b"bye") + peer.close_notify())
-        assert await servers[0].wait_lost() is None
+        assert await protocol.wait_lost() is None
         # Ours comes back, and then the end.
         while await peer.receive():
             pass
         peer.tls.unwrap()
-    assert servers[0].data == b"bye"
-    assert servers[0].events == [
+    assert protocol.data == b"bye"
+    assert protocol.events == [
         "connection_made",
         "data_received",
         "eof_received",
@@ -234,15 +222,13 @@ async def test_close_notify_from_the_peer_ends_both_sides(loop: Loop) -> None:
 
 
 async def test_data_after_close_notify_is_not_delivered(loop: Loop) -> None:
-    servers = Servers()
+    protocol = Recorder()
 
-    async with peer_of(servers.make) as peer:
-        await peer.handshake()
-        await until(lambda: servers[0].events)
+    async with served(protocol) as peer:
         late = peer.records(b"late")
         await peer.send_raw(peer.close_notify() + late)
-        await servers[0].wait_lost()
-    assert not servers[0].data
+        await protocol.wait_lost()
+    assert not protocol.data
 
 
 async def test_a_client_meets_a_server_that_closes_at_once(loop: Loop) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from support.loops import run, until
-from support.net.protocols import Recorder, returning
-from support.net.tls import peer_of
+from support.loops import run
+from support.net.protocols import Recorder
+from support.net.tls import served
 
 Loop = asyncio.AbstractEventLoop
 
@@ -20,9 +20,7 @@ async def test_writing_nothing_after_close_counts_as_a_write(
 ) -> None:
     protocol = Recorder()
 
-    async with peer_of(returning(protocol)) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol):
         transport: Any = protocol.transport
         transport.writelines([])
         transport.abort()
@@ -39,9 +37,7 @@ def test_a_lost_transport_takes_another_protocol(loop: Loop) -> None:
     protocol = Recorder()
 
     async def main() -> None:
-        async with peer_of(returning(protocol)) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
+        async with served(protocol):
             transport: Any = protocol.transport
             transport.abort()
             await protocol.wait_lost()

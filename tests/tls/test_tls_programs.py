@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from support.frameworks import exchange_over_websockets, need, run
+from support.frameworks import exchange_over_http, exchange_over_websockets, need, run
 from support.net.certificates import certificate_files, client_context, server_context
 from support.net.postgres import postgres
 from support.net.sockets import listening
@@ -170,53 +170,11 @@ def test_openssls_client_asks_for_new_keys() -> None:
     run(talk(server_context(), ["-tls1_3"], b"K\n", b"KEYUPDATE"))
 
 
-async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """A small ASGI program: tells the scheme and the length of the body."""
-    assert scope["type"] == "http"
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    text = f"{scope['scheme']} {len(body)}".encode()
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": text})
-
-
 @pytest.mark.parametrize("http", ["h11", "httptools"])
 def test_uvicorn_with_certificates_serves_httpx(http: str) -> None:
-    uvicorn, httpx = need("uvicorn"), need("httpx")
-    need(http)
     certificate, key, _ = certificate_files()
-
-    async def main() -> None:
-        config = uvicorn.Config(
-            application,
-            port=0,
-            log_level="warning",
-            http=http,
-            loop="none",
-            lifespan="off",
-            ssl_certfile=str(certificate),
-            ssl_keyfile=str(key),
-        )
-        server = uvicorn.Server(config)
-        serving = asyncio.ensure_future(server.serve())
-        while not server.started:
-            await asyncio.sleep(0.005)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        base = f"https://localhost:{port}"
-        async with httpx.AsyncClient(base_url=base, verify=client_context()) as client:
-            answers = await asyncio.gather(
-                *(client.post("/", content=bytes(number * 5000)) for number in range(20))
-            )
-            assert [answer.text for answer in answers] == [
-                f"https {number * 5000}" for number in range(20)
-            ]
-        server.should_exit = True
-        await serving
-
-    run(main())
+    tls = {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
+    run(exchange_over_http(http, "https", verify=client_context(), **tls))
 
 
 def test_aiohttp_serves_itself_over_tls() -> None:

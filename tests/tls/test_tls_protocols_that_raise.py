@@ -13,7 +13,7 @@ from support.errors import Reports
 from support.loops import until
 from support.net.protocols import BufferedRecorder, Recorder, returning
 from support.net.sockets import drain_socket
-from support.net.tls import Peer, peer_of
+from support.net.tls import Peer, peer_of, served
 
 Loop = asyncio.AbstractEventLoop
 
@@ -97,9 +97,7 @@ async def test_what_was_written_before_a_failure_is_sent(
 ) -> None:
     protocol = factory("data_received", bytes(size))
 
-    async with peer_of(returning(protocol)) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol) as peer:
         end = peer.close_notify if close_notify else bytes
         await peer.send_raw(peer.records(b"request") + end())
         # A peer that has sent close_notify reads no more.
@@ -134,9 +132,7 @@ async def test_what_was_written_before_a_failure_can_be_read(
 async def test_what_was_written_before_a_failing_end_is_sent(loop: Loop, reports: Reports) -> None:
     protocol = Failing("eof_received", b"HTTP 500")
 
-    async with peer_of(returning(protocol)) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol) as peer:
         await peer.send_raw(peer.close_notify())
         assert await drain_socket(peer.sock, 1 << 20) > len(b"HTTP 500") + 16
         assert isinstance(await protocol.wait_lost(), Boom)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -11,29 +13,22 @@ import pytest
 
 from support.loops import run, until
 from support.net.certificates import client_context, server_context
-from support.net.protocols import BufferedRecorder, Recorder
+from support.net.protocols import BufferedRecorder, Recorder, returning
 from support.net.responses import BODY, HEAD
 from support.net.sockets import drain_socket, listening
-from support.net.tls import HEADER, Peer, peer_of
+from support.net.tls import HEADER, Peer, peer_of, served
 
 Loop = asyncio.AbstractEventLoop
 
 
-class Keeping(Recorder):
-    """Keeps everything; the test looks at `last`."""
-
-    last: Keeping
-
-    def __init__(self) -> None:
-        super().__init__()
-        Keeping.last = self
-
-
-async def opened(peer: Peer) -> Any:
-    """The transport of the server's end, after the handshake."""
-    await peer.handshake()
-    await until(lambda: Keeping.last.events)
-    return Keeping.last.transport
+@contextlib.asynccontextmanager
+async def opened() -> AsyncIterator[tuple[Peer, Any, Recorder]]:
+    """A peer after its handshake, the transport of the server's end and its protocol; aborted in the end."""
+    protocol = Recorder()
+    async with served(protocol) as peer:
+        yield peer, protocol.transport, protocol
+        protocol.transport.abort()
+        await protocol.wait_lost()
 
 
 async def waiting_records(peer: Peer, count: int) -> list[int]:
@@ -53,30 +48,27 @@ async def waiting_records(peer: Peer, count: int) -> list[int]:
     return lengths
 
 
+async def read_tickets(peer: Peer, protocol: Recorder) -> None:
+    """Have the peer read what the handshake sends last, so that only the test's records follow."""
+    await peer.send(b"ready")
+    await protocol.wait_data(5)
+    protocol.transport.write(b"first")
+    assert await peer.read(5) == b"first"
+
+
 async def test_each_write_is_a_record(loop: Loop) -> None:
-    async with peer_of(Keeping) as peer:
-        transport = await opened(peer)
-        await peer.send(b"ready")
-        await Keeping.last.wait_data(5)
-        # The tickets of the handshake are read first.
-        transport.write(b"first")
-        assert await peer.read(5) == b"first"
+    async with opened() as (peer, transport, protocol):
+        await read_tickets(peer, protocol)
         for piece in (b"head", b"", bytearray(b"er"), memoryview(b" body")):
             transport.write(piece)
         assert len(await waiting_records(peer, 3)) == 3
         assert await peer.read(11) == b"header body"
-        transport.abort()
-        await Keeping.last.wait_lost()
 
 
 @pytest.mark.ours_only("asyncio makes a record and a system call of each write")
 async def test_head_and_body_are_one_record_and_so_are_the_items_of_writelines(loop: Loop) -> None:
-    async with peer_of(Keeping) as peer:
-        transport = await opened(peer)
-        await peer.send(b"ready")
-        await Keeping.last.wait_data(5)
-        transport.write(b"first")
-        assert await peer.read(5) == b"first"
+    async with opened() as (peer, transport, protocol):
+        await read_tickets(peer, protocol)
         transport.write(HEAD)
         transport.write(BODY)
         assert len(await waiting_records(peer, 1)) == 1
@@ -84,44 +76,44 @@ async def test_head_and_body_are_one_record_and_so_are_the_items_of_writelines(l
         transport.writelines([b"a", bytearray(b"b"), memoryview(b"c"), b""])
         assert len(await waiting_records(peer, 1)) == 1
         assert await peer.read(3) == b"abc"
-        transport.abort()
-        await Keeping.last.wait_lost()
 
 
 async def test_a_large_write_arrives_whole_and_in_order(loop: Loop) -> None:
     size = 3_000_000
     data = bytes(range(251)) * (size // 251 + 1)
 
-    async with peer_of(Keeping) as peer:
-        transport = await opened(peer)
+    async with opened() as (peer, transport, _):
         transport.write(b"small")
         transport.write(data[:size])
         transport.writelines([b"after", b"wards"])
         assert await peer.read(5) == b"small"
         assert await peer.read(size) == data[:size]
         assert await peer.read(10) == b"afterwards"
-        transport.abort()
-        await Keeping.last.wait_lost()
 
 
 async def test_a_buffer_may_be_changed_after_it_was_written(loop: Loop, kind: str) -> None:
-    async with peer_of(Keeping) as peer:
-        transport = await opened(peer)
+    async with opened() as (peer, transport, _):
         buffer = bytearray(b"before")
         transport.write(buffer)
         buffer[:] = b"behind"
         assert await peer.read(6) == b"before"
         transport.write(memoryview(b"abcdef")[::2] if kind != "asyncio" else b"ace")
         assert await peer.read(3) == b"ace"
-        transport.abort()
-        await Keeping.last.wait_lost()
 
 
 async def test_what_is_written_before_the_handshake_is_sent_after_it(loop: Loop) -> None:
+    class Early(Recorder):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            self.transport.write(b"hello")
+            self.transport.write(b" there")
+
+    protocol = Early()
+
     with listening() as listener:
         connecting = loop.create_task(
             loop.create_connection(
-                Keeping,
+                returning(protocol),
                 *listener.getsockname(),
                 ssl=client_context(),
                 server_hostname="localhost",
@@ -131,65 +123,52 @@ async def test_what_is_written_before_the_handshake_is_sent_after_it(loop: Loop)
         sock, _ = listener.accept()
         with sock:
             peer = Peer(sock, server_side=True)
-
-            class Early(Keeping):
-                def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                    super().connection_made(transport)
-                    self.transport.write(b"hello")
-                    self.transport.write(b" there")
-
             handshake = loop.create_task(peer.handshake())
-            Keeping.last.__class__ = Early
             transport, _ = await connecting
             await handshake
             assert await peer.read(11) == b"hello there"
             transport.abort()
-            await Keeping.last.wait_lost()
+            await protocol.wait_lost()
 
 
 async def test_writing_after_close_is_dropped_and_logged(
     loop: Loop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with peer_of(Keeping) as peer:
-        transport = await opened(peer)
+    async with opened() as (peer, transport, protocol):
         transport.write(b"last")
         transport.close()
         for _ in range(8):
             transport.write(b"dropped")
         assert await peer.read(100) == b"last"
         await peer.send_raw(peer.close_notify())
-        await Keeping.last.wait_lost()
+        await protocol.wait_lost()
         transport.write(b"dropped")
         transport.close()
     assert "SSL connection is closed" in caplog.text
 
 
 async def test_a_transport_without_half_close(loop: Loop) -> None:
-    async with peer_of(Keeping) as peer:
-        transport = await opened(peer)
+    async with opened() as (_peer, transport, protocol):
         assert transport.can_write_eof() is False
         with pytest.raises(NotImplementedError):
             transport.write_eof()
         transport.abort()
         assert transport.is_closing()
-        await Keeping.last.wait_lost()
+        await protocol.wait_lost()
 
 
 async def test_pausing_stops_delivery_and_resuming_goes_on(loop: Loop) -> None:
-    async with peer_of(Keeping) as peer:
-        transport = await opened(peer)
+    async with opened() as (peer, transport, protocol):
         transport.pause_reading()
         assert not transport.is_reading()
         await peer.send(b"one", b"two")
         await until(lambda: transport.get_read_buffer_size() > 2 * HEADER)
-        assert not Keeping.last.data
+        assert not protocol.data
         transport.resume_reading()
         assert transport.is_reading()
-        assert not Keeping.last.data, "delivery goes on in a callback of its own"
-        assert await Keeping.last.wait_data(6) == b"onetwo"
+        assert not protocol.data, "delivery goes on in a callback of its own"
+        assert await protocol.wait_data(6) == b"onetwo"
         assert transport.get_read_buffer_size() == 0
-        transport.abort()
-        await Keeping.last.wait_lost()
 
 
 class OneByOne(BufferedRecorder):
@@ -248,9 +227,10 @@ async def test_a_protocol_can_lend_its_buffer(loop: Loop, size: int) -> None:
 
 
 async def test_the_protocol_can_be_exchanged(loop: Loop) -> None:
-    async with peer_of(Keeping) as peer:
-        transport = await opened(peer)
-        first = Keeping.last
+    first = Recorder()
+
+    async with served(first) as peer:
+        transport: Any = first.transport
         await peer.send(b"first")
         await first.wait_data(5)
         lending = BufferedRecorder()
@@ -268,8 +248,7 @@ async def test_the_protocol_can_be_exchanged(loop: Loop) -> None:
 
 
 async def test_limits_follow_from_each_other(loop: Loop) -> None:
-    async with peer_of(Keeping) as peer:
-        transport = await opened(peer)
+    async with opened() as (_peer, transport, _):
         assert transport.get_write_buffer_limits() == (128 * 1024, 512 * 1024)
         assert transport.get_read_buffer_limits() == (64 * 1024, 256 * 1024)
         transport.set_write_buffer_limits(high=1000)
@@ -278,42 +257,36 @@ async def test_limits_follow_from_each_other(loop: Loop) -> None:
         assert transport.get_read_buffer_limits() == (10, 40)
         with pytest.raises(ValueError, match=r"high \(1\) must be >= low \(2\)"):
             transport.set_read_buffer_limits(high=1, low=2)
-        transport.abort()
-        await Keeping.last.wait_lost()
 
 
 async def test_a_full_read_buffer_pauses_the_transport_below(loop: Loop) -> None:
-    async with peer_of(Keeping) as peer:
-        transport = await opened(peer)
+    async with opened() as (peer, transport, protocol):
         below = transport._ssl_protocol._transport
         transport.set_read_buffer_limits(high=5000, low=1000)
         transport.pause_reading()
         await peer.send(bytes(20_000))
         await until(lambda: not below.is_reading())
         transport.resume_reading()
-        assert await Keeping.last.wait_data(20_000) == bytes(20_000)
+        assert await protocol.wait_data(20_000) == bytes(20_000)
         await until(below.is_reading)
-        transport.abort()
-        await Keeping.last.wait_lost()
 
 
 def test_a_peer_that_does_not_read_pauses_the_protocol(loop: Loop) -> None:
     async def main() -> None:
-        async with peer_of(Keeping) as peer:
-            transport = await opened(peer)
+        async with opened() as (peer, transport, protocol):
             peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
             total = 0
-            while "pause_writing" not in Keeping.last.events:
+            while "pause_writing" not in protocol.events:
                 transport.write(bytes(100_000))
                 total += 100_000
                 await asyncio.sleep(0)
             assert transport.get_write_buffer_size() > 0
             assert transport._protocol_paused
             assert len(await peer.read(total)) == total
-            await until(lambda: "resume_writing" in Keeping.last.events)
+            await until(lambda: "resume_writing" in protocol.events)
             assert transport.get_write_buffer_size() == 0
             transport.abort()
-            await Keeping.last.wait_lost()
+            await protocol.wait_lost()
 
     run(loop, main(), patience=30)
 
@@ -322,52 +295,50 @@ def test_closing_sends_what_waits_for_a_slow_peer(loop: Loop) -> None:
     size = 4_000_000
 
     async def main() -> None:
-        async with peer_of(Keeping) as peer:
-            transport = await opened(peer)
+        async with opened() as (peer, transport, protocol):
             transport.write(bytes(size))
             transport.close()
             await asyncio.sleep(0.01)
             assert len(await peer.read(size + 1)) == size
             await peer.send_raw(peer.close_notify())
-            assert await Keeping.last.wait_lost() is None
+            assert await protocol.wait_lost() is None
 
     run(loop, main(), patience=30)
 
 
 async def test_data_the_peer_sent_before_it_saw_our_close_notify_is_delivered(loop: Loop) -> None:
-    class Closing(Keeping):
+    class Closing(Recorder):
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
             self.transport.close()
 
-    async with peer_of(Closing) as peer:
-        await opened(peer)
+    protocol = Closing()
+
+    async with served(protocol) as peer:
         await peer.send_raw(peer.records(b"a", b"b"))
         await peer.read(1)
         await peer.send_raw(peer.close_notify())
-        assert await Keeping.last.wait_lost() is None
-    assert Keeping.last.data == b"ab"
+        assert await protocol.wait_lost() is None
+    assert protocol.data == b"ab"
 
 
 async def test_aborting_calls_connection_lost_once(loop: Loop) -> None:
-    async with peer_of(Keeping) as peer:
-        transport = await opened(peer)
+    async with opened() as (peer, transport, protocol):
         transport.write(b"gone")
         transport.abort()
         transport.abort()
         transport.close()
-        assert await Keeping.last.wait_lost() is None
+        assert await protocol.wait_lost() is None
         await drain_socket(peer.sock, 1 << 20)
-    assert Keeping.last.events.count("connection_lost") == 1
+    assert protocol.events.count("connection_lost") == 1
 
 
 async def test_closing_the_transport_below_loses_nothing_written_before(loop: Loop) -> None:
-    async with peer_of(Keeping) as peer:
-        transport = await opened(peer)
+    async with opened() as (peer, transport, protocol):
         transport.write(b"written")
         transport._ssl_protocol._transport.close()
         assert await peer.read(7) == b"written"
-        await Keeping.last.wait_lost()
+        await protocol.wait_lost()
 
 
 async def test_the_loop_says_what_the_session_does_in_debug_mode(
@@ -376,10 +347,9 @@ async def test_the_loop_says_what_the_session_does_in_debug_mode(
     caplog.set_level("DEBUG", logger="asyncio")
     loop.set_debug(True)
 
-    async with peer_of(Keeping) as peer:
-        await opened(peer)
+    async with opened() as (peer, _transport, protocol):
         peer.sock.shutdown(socket.SHUT_WR)
-        await Keeping.last.wait_lost()
+        await protocol.wait_lost()
     for text in ("starts SSL handshake", "SSL handshake took", "received EOF"):
         assert text in caplog.text
 
@@ -403,22 +373,18 @@ async def test_a_handshake_that_fails_is_reported_in_debug_mode(
 
 
 async def test_isinstance_finds_asyncios_transport_classes(loop: Loop) -> None:
-    async with peer_of(Keeping) as peer:
-        transport = await opened(peer)
+    async with opened() as (_peer, transport, protocol):
         assert isinstance(transport, asyncio.Transport)
         assert "closing" not in repr(transport)
         transport.abort()
         assert transport.get_extra_info("nothing", "default") == "default"
-        await Keeping.last.wait_lost()
+        await protocol.wait_lost()
 
 
 async def test_the_context_is_there_by_asyncios_private_names(loop: Loop) -> None:
-    async with peer_of(Keeping) as peer:
-        transport = await opened(peer)
+    async with opened() as (_peer, transport, _):
         context = transport.get_extra_info("sslcontext")
         assert context is not None
         assert transport._ssl_protocol._sslcontext is context
         if type(transport).__module__.startswith("ferroloop"):
             assert transport._sslcontext is context
-        transport.abort()
-        await Keeping.last.wait_lost()

@@ -18,8 +18,8 @@ import ferroloop
 from support.errors import Reports
 from support.loops import run, turns, until
 from support.net.certificates import server_context
-from support.net.protocols import BufferedRecorder, Recorder, returning
-from support.net.tls import Peer, calling_openssl, peer_of
+from support.net.protocols import BufferedRecorder, Recorder
+from support.net.tls import Peer, calling_openssl, served
 
 Loop = asyncio.AbstractEventLoop
 
@@ -72,9 +72,7 @@ class Small(BufferedRecorder):
 
 async def test_one_buffer_is_filled_in_a_turn(loop: Loop) -> None:
     protocol = Small()
-    async with peer_of(returning(protocol)) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol) as peer:
         protocol.counter = Turns()
         text = bytes(range(200))
         await peer.send(text[:150], text[150:])
@@ -88,9 +86,7 @@ async def test_one_buffer_is_filled_in_a_turn(loop: Loop) -> None:
 
 async def test_reading_on_comes_before_what_the_protocol_queues(loop: Loop) -> None:
     protocol = Small()
-    async with peer_of(returning(protocol)) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol) as peer:
         protocol.events.clear()
         protocol.queues = True
         await peer.send(b"abc")
@@ -105,9 +101,7 @@ async def test_reading_on_comes_before_what_the_protocol_queues(loop: Loop) -> N
 
 async def test_reading_on_stops_when_the_program_pauses(loop: Loop) -> None:
     protocol = Small()
-    async with peer_of(returning(protocol)) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol) as peer:
         text = bytes(range(250))
         protocol.pauses = True
         await peer.send(text)
@@ -123,9 +117,7 @@ async def test_reading_on_stops_when_the_program_pauses(loop: Loop) -> None:
 
 async def test_reading_on_stops_with_the_connection(loop: Loop) -> None:
     protocol = Small()
-    async with peer_of(returning(protocol)) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol) as peer:
         await peer.send(b"some text")
         await until(lambda: protocol.data)
         protocol.transport.abort()
@@ -137,9 +129,7 @@ async def test_reading_on_stops_with_the_connection(loop: Loop) -> None:
 
 async def test_close_notify_comes_after_the_data_for_small_buffers(loop: Loop) -> None:
     protocol = Small()
-    async with peer_of(returning(protocol)) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol) as peer:
         await peer.send_raw(peer.records(b"x" * 100) + peer.close_notify())
         assert await protocol.wait_lost() is None
     assert protocol.data == b"x" * 100
@@ -153,9 +143,7 @@ async def test_the_end_comes_behind_what_small_buffers_take(loop: Loop, length: 
         size = max(1, length // 300)
 
     protocol = Larger()
-    async with peer_of(returning(protocol)) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol) as peer:
         await peer.send(b"x" * length)
         peer.sock.shutdown(socket.SHUT_WR)
         await protocol.wait_lost()
@@ -172,9 +160,7 @@ async def test_what_came_while_reading_was_paused_is_one_piece(loop: Loop) -> No
             sizes.append(len(data))
 
     protocol = Pieces()
-    async with peer_of(returning(protocol)) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol) as peer:
         transport: Any = protocol.transport
         transport.set_read_buffer_limits(high=2_000_000)
         transport.pause_reading()
@@ -188,19 +174,9 @@ async def test_what_came_while_reading_was_paused_is_one_piece(loop: Loop) -> No
         await protocol.wait_lost()
 
 
-async def test_tls_within_tls_is_bounded_too(loop: Loop) -> None:
-    """The inner protocol of a TLS connection over another one."""
-    sizes: list[int] = []
-
-    class Pieces(Recorder):
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            sizes.append(len(data))
-
-    outer, inner = Recorder(), Pieces()
-    async with peer_of(returning(outer)) as peer:
-        await peer.handshake()
-        await until(lambda: outer.events)
+async def test_one_buffer_is_filled_in_a_turn_over_tls_within_tls(loop: Loop) -> None:
+    outer, inner = Recorder(), Small()
+    async with served(outer) as peer:
         upgrading = asyncio.ensure_future(
             loop.start_tls(outer.transport, inner, server_context(), server_side=True)
         )
@@ -221,8 +197,13 @@ async def test_tls_within_tls_is_bounded_too(loop: Loop) -> None:
         upgraded = await upgrading
         assert upgraded is not None
         inner.transport = upgraded
-        await peer.send(nested.records(*[bytes(16_000)] * 12))
-        await inner.wait_data(192_000)
+        inner.counter = Turns()
+        text = bytes(range(200))
+        await peer.send(nested.records(text[:150], text[150:]))
+        assert await inner.wait_data(200) == text
+        inner.counter.stop()
+        first = inner.turns[0]
+        assert inner.turns == list(range(first, first + 200))
         inner.transport.abort()
         await inner.wait_lost()
 
@@ -274,9 +255,7 @@ def mutated(rng: random.Random, records: bytes) -> bytes:
 async def attacked(make: Callable[[], Any], rng: random.Random, *, resets: bool) -> None:
     """A peer sends records to an echoing server, the last ones broken."""
     protocol = make()
-    async with peer_of(returning(protocol)) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol) as peer:
         good = peer.records(*[rng.randbytes(rng.randrange(1, 3000)) for _ in range(3)])
         bad = mutated(rng, peer.records(rng.randbytes(200)) * 2)
         await peer.send_raw(good + bad)

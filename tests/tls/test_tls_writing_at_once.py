@@ -1,4 +1,4 @@
-"""Data written over TLS is encrypted and sent at once, except the head of a response."""
+"""When the head of a response leaves over TLS, and what a client writes; see also streams/test_writing_at_once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from support.net.protocols import Recorder
 from support.net.responses import (
     BODY,
     HEAD,
-    HISTORIES,
     RESPONSES,
     Client,
     listening_without_delay,
@@ -28,8 +27,6 @@ from support.programs import code
 
 Loop = asyncio.AbstractEventLoop
 Action = Callable[[Any], object]
-
-LARGE = bytes(range(256)) * 200
 
 
 @pytest.fixture
@@ -44,74 +41,6 @@ def serve_tls(
 ) -> Any:
     contexts = {"server_context": server_context(), "client_context": client_context()}
     return serve(loop, listener, history, step, **contexts)
-
-
-WRITES: dict[str, tuple[Action, bytes]] = {
-    "write": (lambda transport: transport.write(b"x"), b"x"),
-    "two writes": (lambda transport: [transport.write(b"x"), transport.write(b"y")], b"xy"),
-    "writelines": (lambda transport: transport.writelines([b"x", b"y", b"", b"z"]), b"xyz"),
-    "a large write": (lambda transport: transport.write(LARGE), LARGE),
-    "head and body": (
-        lambda transport: [transport.write(HEAD), transport.write(b"x")],
-        HEAD + b"x",
-    ),
-    "head with body": (lambda transport: transport.writelines([HEAD, BODY]), HEAD + BODY),
-    "a head of unknown length": (
-        lambda transport: transport.write(HEAD.replace(b"Content-Length: 13", b"x: y")),
-        HEAD.replace(b"Content-Length: 13", b"x: y"),
-    ),
-    "two heads": (lambda transport: [transport.write(HEAD), transport.write(HEAD)], HEAD + HEAD),
-}
-
-
-@pytest.mark.parametrize("history", HISTORIES)
-def test_the_peer_has_it_while_the_callback_blocks(
-    loop: Loop, listener: socket.socket, history: str
-) -> None:
-    def step(transport: Any, client: Client) -> None:
-        for what, (write, expected) in WRITES.items():
-            write(transport)
-            assert client.receive(len(expected)) == expected, what
-
-    serve_tls(loop, listener, history, step)
-
-
-@pytest.mark.parametrize("history", HISTORIES)
-def test_the_end_of_the_socket_comes_behind_it(
-    loop: Loop, listener: socket.socket, history: str
-) -> None:
-    def step(transport: Any, client: Client) -> bytes:
-        sock = transport.get_extra_info("socket")
-        transport.write(b"bye")
-        sock.shutdown(socket.SHUT_WR)
-        return client.receive(100)
-
-    assert serve_tls(loop, listener, history, step) == b"bye"
-
-
-SHOWS: dict[str, Action] = {
-    "the size of the buffer": lambda transport: transport.get_write_buffer_size(),
-    "the socket": lambda transport: transport.get_extra_info("socket"),
-    "whether it closes": lambda transport: transport.is_closing(),
-    "limits": lambda transport: transport.set_write_buffer_limits(0),
-    "close": lambda transport: transport.close(),
-    "abort": lambda transport: transport.abort(),
-    "another write": lambda transport: transport.write(b"z"),
-    "a write by pieces": lambda transport: transport.writelines([b"z", b"z"]),
-    "the transport below": lambda transport: transport._ssl_protocol._transport.is_closing(),
-}
-
-
-@pytest.mark.parametrize("how", SHOWS)
-def test_a_head_has_left_before_anything_that_would_show_it(
-    loop: Loop, listener: socket.socket, how: str
-) -> None:
-    def step(transport: Any, client: Client) -> bytes:
-        transport.write(HEAD)
-        SHOWS[how](transport)
-        return client.receive(len(HEAD))
-
-    assert serve_tls(loop, listener, "fresh", step) == HEAD
 
 
 @pytest.mark.ours_only("asyncio sends every write at once")

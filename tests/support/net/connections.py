@@ -116,9 +116,9 @@ async def _connect_tls(sock: socket.socket, far: TLSEnd, protocol: Any) -> None:
     await connecting
 
 
-def skip_what_asyncio_lacks(kind: str) -> None:
-    """Skip a test of the running loop on which there is no such kind of connection."""
-    if kind in TLS and type(asyncio.get_running_loop()).__module__.startswith("asyncio"):
+def skip_what_asyncio_lacks(kind: str, loop: asyncio.AbstractEventLoop) -> None:
+    """Skip a test of a kind of connection that this loop does not have."""
+    if kind in TLS and type(loop).__module__.startswith("asyncio"):
         if kind != TLS[0]:
             pytest.skip("asyncio calls OpenSSL in one way only")
         if sys.version_info < (3, 11):
@@ -128,8 +128,8 @@ def skip_what_asyncio_lacks(kind: str) -> None:
 @contextlib.asynccontextmanager
 async def connected(kind: str, protocol: Any) -> AsyncIterator[FarEnd]:
     """A connection of the protocol, a recorder; it is aborted in the end and must then be lost."""
-    skip_what_asyncio_lacks(kind)
     loop = asyncio.get_running_loop()
+    skip_what_asyncio_lacks(kind, loop)
     far: FarEnd
     with contextlib.ExitStack() as stack:
         if kind in ("read pipe", "write pipe"):

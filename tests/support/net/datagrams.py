@@ -29,6 +29,13 @@ def datagram_pair() -> Iterator[Pair]:
         yield near, far
 
 
+def send_all(address: Any, *datagrams: bytes) -> None:
+    """Send datagrams over UDP from a socket that is closed then."""
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        for data in datagrams:
+            sock.sendto(data, address)
+
+
 class Endpoint(asyncio.DatagramProtocol):
     """Remembers events in order, datagrams and errors."""
 

@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from ferroloop import _native
+from support.loops import until
 
 from .certificates import client_context, server_context
+from .protocols import Remembering, returning
 from .sockets import listening
 
 #: The length of a record's header.
@@ -129,3 +131,14 @@ async def peer_of(
         await loop.sock_connect(sock, server.sockets[0].getsockname())
         yield Peer(sock)
     server.close()
+
+
+@contextlib.asynccontextmanager
+async def served(
+    protocol: Remembering, context: ssl.SSLContext | None = None, **options: Any
+) -> AsyncIterator[Peer]:
+    """A peer of the protocol on a TLS server, after the handshake; `connection_made` was called."""
+    async with peer_of(returning(protocol), context, **options) as peer:
+        await peer.handshake()
+        await until(lambda: protocol.events)
+        yield peer

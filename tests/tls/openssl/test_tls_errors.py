@@ -8,10 +8,9 @@ import ssl
 
 import pytest
 
-from support.loops import until
 from support.net.certificates import server_context
-from support.net.protocols import BufferedRecorder, Recorder, returning
-from support.net.tls import peer_of
+from support.net.protocols import BufferedRecorder, Recorder
+from support.net.tls import served
 
 Loop = asyncio.AbstractEventLoop
 
@@ -44,9 +43,7 @@ async def test_the_peers_close_notify_is_an_end(
     loop: Loop, version: ssl.TLSVersion, factory: type[Recorder | BufferedRecorder]
 ) -> None:
     protocol = factory()
-    async with peer_of(returning(protocol), context_of(version)) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol, context_of(version)) as peer:
         await peer.send_raw(peer.records(b"last") + peer.close_notify())
         leave_an_error()
         assert await protocol.wait_lost() is None
@@ -59,9 +56,7 @@ async def test_closing_waits_for_the_peers_close_notify(
     loop: Loop, version: ssl.TLSVersion
 ) -> None:
     protocol = Recorder()
-    async with peer_of(returning(protocol), context_of(version)) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol, context_of(version)) as peer:
         leave_an_error()
         protocol.transport.close()
         assert await peer.read(1) == b""

@@ -17,7 +17,7 @@ from support.errors import Reports
 from support.loops import Factory, run, until
 from support.net.certificates import server_context
 from support.net.protocols import BufferedRecorder, Recorder, returning
-from support.net.tls import Peer, context_of, peer_of
+from support.net.tls import Peer, context_of, peer_of, served
 
 Loop = asyncio.AbstractEventLoop
 
@@ -122,9 +122,7 @@ class Calls(ssl.SSLObject):
 async def test_the_calls_are_those_of_asyncio(loop: Loop) -> None:
     Calls.seen = []
     protocol = Recorder()
-    async with peer_of(returning(protocol), context_of(Calls)) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol, context_of(Calls)) as peer:
         Calls.seen.clear()
         await peer.send(b"one", b"two")
         await protocol.wait_data(6)
@@ -151,9 +149,7 @@ async def test_the_calls_are_those_of_asyncio(loop: Loop) -> None:
 async def test_the_calls_for_a_buffered_protocol_are_those_of_asyncio(loop: Loop) -> None:
     Calls.seen = []
     protocol = ViewRecorder(10)
-    async with peer_of(returning(protocol), context_of(Calls)) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol, context_of(Calls)) as peer:
         Calls.seen.clear()
         await peer.send_raw(peer.records(b"one", b"twotwo", b"three"))
         await protocol.wait_data(14)
@@ -177,9 +173,7 @@ async def test_a_negative_count_writes_the_end_again(loop: Loop) -> None:
             return next(counts, super().write(data))
 
     protocol = Recorder()
-    async with peer_of(returning(protocol), context_of(Lying)) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol, context_of(Lying)) as peer:
         protocol.transport.write(b"answer")
         assert await peer.read(10) == b"answererer"
         protocol.transport.abort()
@@ -199,9 +193,7 @@ async def test_what_a_program_keeps_shows_nothing_of_other_connections(loop: Loo
             return super().write(data)
 
     async def exchange(context: ssl.SSLContext, protocol: Any, text: bytes) -> None:
-        async with peer_of(returning(protocol), context) as peer:
-            await peer.handshake()
-            await until(lambda: protocol.events)
+        async with served(protocol, context) as peer:
             await peer.send(text)
             await until(lambda: protocol.data)
             protocol.transport.write(text)
@@ -229,9 +221,7 @@ async def test_what_a_program_writes_is_called_for_at_once(loop: Loop) -> None:
             return super().write(data)
 
     protocol = Recorder()
-    async with peer_of(returning(protocol), context_of(Counting)) as peer:
-        await peer.handshake()
-        await until(lambda: protocol.events)
+    async with served(protocol, context_of(Counting)) as peer:
         total = 0
         while "pause_writing" not in protocol.events:
             protocol.transport.write(bytes(100_000))

@@ -129,6 +129,26 @@ def everywhere(kind: Callable[[], Any], cls: type[ssl.SSLObject]) -> Iterator[Se
         loop.close()
 
 
+def assert_the_same_everywhere(kind: Callable[[], Any], cls: type[ssl.SSLObject]) -> None:
+    first, *others = everywhere(kind, cls)
+    for other in others:
+        assert other == first
+
+
+def reading(lie: Callable[[Any], Any]) -> type[ssl.SSLObject]:
+    """A class whose next read, once it is armed, gives something else than it should."""
+
+    class Lying(ssl.SSLObject):
+        def read(self, *args: Any) -> Any:
+            result = super().read(*args)
+            if armed:
+                armed.clear()
+                return lie(result)
+            return result
+
+    return Lying
+
+
 COUNTS: dict[str, Callable[[int], Any]] = {
     "more": lambda count: count + 60_000,
     "a little more": lambda count: count + 1,
@@ -150,17 +170,7 @@ COUNTS: dict[str, Callable[[int], Any]] = {
 @LATE
 @pytest.mark.parametrize("lie", COUNTS.values(), ids=COUNTS)
 def test_what_a_read_into_a_buffer_returns_is_no_length(lie: Callable[[int], Any]) -> None:
-    class Lying(ssl.SSLObject):
-        def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - that is its name
-            count: Any = super().read(len, buffer)
-            if armed:
-                armed.clear()
-                return lie(count)
-            return count
-
-    first, *others = everywhere(Buffered, Lying)
-    for other in others:
-        assert other == first
+    assert_the_same_everywhere(Buffered, reading(lie))
 
 
 VALUES: dict[str, Callable[[bytes], Any]] = {
@@ -178,17 +188,7 @@ VALUES: dict[str, Callable[[bytes], Any]] = {
 @LATE
 @pytest.mark.parametrize("lie", VALUES.values(), ids=VALUES)
 def test_what_a_read_returns_is_given_to_the_protocol(lie: Callable[[bytes], Any]) -> None:
-    class Lying(ssl.SSLObject):
-        def read(self, *args: Any) -> Any:
-            data = super().read(*args)
-            if armed:
-                armed.clear()
-                return lie(data)
-            return data
-
-    first, *others = everywhere(Plain, Lying)
-    for other in others:
-        assert other == first
+    assert_the_same_everywhere(Plain, reading(lie))
 
 
 WRITTEN = {name: lie for name, lie in COUNTS.items() if name not in ("negative", "least", "none")}
@@ -199,14 +199,11 @@ WRITTEN = {name: lie for name, lie in COUNTS.items() if name not in ("negative",
 def test_what_a_write_returns_is_no_length(lie: Callable[[int], Any]) -> None:
     lies: list[bool] = []
 
-    class Lying(ssl.SSLObject):
-        def read(self, *args: Any) -> Any:
-            data = super().read(*args)
-            if armed:
-                armed.clear()
-                lies.append(True)
-            return data
+    def arm(data: bytes) -> bytes:
+        lies.append(True)
+        return data
 
+    class Lying(reading(arm)):  # type: ignore[misc] # made for this test
         def write(self, data: Any) -> Any:
             count = super().write(data)
             if lies:
@@ -214,6 +211,4 @@ def test_what_a_write_returns_is_no_length(lie: Callable[[int], Any]) -> None:
                 return lie(count)
             return count
 
-    first, *others = everywhere(Plain, Lying)
-    for other in others:
-        assert other == first
+    assert_the_same_everywhere(Plain, Lying)

@@ -7,7 +7,9 @@ import os
 import socket
 import ssl
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from surface.probe import Probe, case
 
@@ -15,14 +17,19 @@ P = asyncio.Protocol
 TLS = ssl.create_default_context()
 
 
-@case
-async def wrong_connections(p: Probe) -> None:
-    call, folder = p.loop.create_unix_connection, p.folder()
+async def _wrong_sockets(p: Probe, call: Callable[..., Any]) -> None:
+    """Neither a path nor a socket, both, and sockets of the wrong kind."""
     await p.wait(call)
     await p.wait(call, P)
     await p.wait(call, P, "/p", sock=p.open(family=socket.AF_UNIX))
     await p.wait(call, P, sock=p.open())
     await p.wait(call, P, sock=p.open(socket.SOCK_DGRAM, socket.AF_UNIX))
+
+
+@case
+async def wrong_connections(p: Probe) -> None:
+    call, folder = p.loop.create_unix_connection, p.folder()
+    await _wrong_sockets(p, call)
     await p.wait(call, P, sock=5)
     await p.wait(call, P, "/p", unknown=1)
     await p.wait(call, P, "/p", ssl=TLS)
@@ -39,11 +46,7 @@ async def wrong_connections(p: Probe) -> None:
 @case
 async def wrong_servers(p: Probe) -> None:
     call, folder = p.loop.create_unix_server, p.folder()
-    await p.wait(call)
-    await p.wait(call, P)
-    await p.wait(call, P, "/p", sock=p.open(family=socket.AF_UNIX))
-    await p.wait(call, P, sock=p.open())
-    await p.wait(call, P, sock=p.open(socket.SOCK_DGRAM, socket.AF_UNIX))
+    await _wrong_sockets(p, call)
     await p.wait(call, P, "/p", ssl=True)
     await p.wait(call, P, "/p", ssl_handshake_timeout=1)
     await p.wait(call, P, "/p", ssl_shutdown_timeout=1)
