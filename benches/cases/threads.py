@@ -32,8 +32,16 @@ FLYING = 100
 GAIN = 1.9
 
 
-def _noop(*_: object) -> None:
-    """What is called."""
+def _own_noop() -> Callable[..., None]:
+    """What is called: a function that the calling thread has made.
+
+    Threads that share a function count their references to it in one word, and wait for each other.
+    """
+
+    def noop(*_: object) -> None:
+        """Does nothing."""
+
+    return noop
 
 
 def _turns(member: Member, run: Callable[[], None]) -> int:
@@ -56,22 +64,22 @@ def _turns(member: Member, run: Callable[[], None]) -> int:
 
 def bursts(member: Member) -> int:
     """`call_soon`, a thousand a turn, with an argument each."""
-    loop = member.loop
+    loop, noop = member.loop, _own_noop()
 
     def run() -> None:
         for number in range(BURST):
-            loop.call_soon(_noop, number)
+            loop.call_soon(noop, number)
 
     return _turns(member, run)
 
 
 def cancelled(member: Member) -> int:
     """`call_later` far ahead, then `cancel`, a thousand a turn."""
-    loop = member.loop
+    loop, noop = member.loop, _own_noop()
 
     def run() -> None:
         for _ in range(BURST):
-            loop.call_later(30, _noop).cancel()
+            loop.call_later(30, noop).cancel()
 
     return _turns(member, run)
 

@@ -171,6 +171,9 @@ pub(crate) struct EventLoop {
     pub(crate) frame: LoopCell<Option<Frame>>,
     /// What other threads handed in and the loop has not moved to its ready queue.
     pub(crate) inbox: LoopCell<Inbox<ReadyQueue>>,
+    /// Whether something is in the inbox, so that the loop's thread does not lock it to find nothing. Written only while
+    /// the inbox is borrowed.
+    pub(crate) inbox_filled: AtomicBool,
     /// The loop's progress, which a watcher's thread reads.
     pub(crate) progress: Arc<Progress>,
     /// What debug mode and a monitor measure.
@@ -214,6 +217,7 @@ impl EventLoop {
             poller: LoopCell::new(Some(Arc::new(Poller::new().or_raise()?))),
             frame: LoopCell::new(None),
             inbox: LoopCell::new(Inbox::default()),
+            inbox_filled: AtomicBool::new(false),
             progress: Arc::default(),
             insight: Insight::default(),
             debug: AtomicBool::new(false),
@@ -328,7 +332,7 @@ impl EventLoop {
     /// Moves what other threads handed in to the ready queue.
     #[inline]
     pub(crate) fn drain_inbox(&self, py: Python<'_>) -> PyResult<()> {
-        if self.has_mail(py) {
+        if self.has_mail() {
             self.take_mail(py)
         } else {
             Ok(())
@@ -340,7 +344,7 @@ impl EventLoop {
         let size = self.inbox.with(py, |inbox| inbox.items().size());
         let room = self.core.with(py, |core| core.ready.make_room_for(size));
         room.map_err(|_| no_memory(py))?;
-        let handed_in = self.inbox.with(py, Inbox::take);
+        let handed_in = self.take_inbox(py);
         self.core.with(py, |core| core.ready.append(handed_in));
         Ok(())
     }
@@ -352,10 +356,18 @@ impl EventLoop {
         room.map_err(|_| no_memory(py))
     }
 
+    /// Takes out what other threads handed in.
+    fn take_inbox(&self, py: Python<'_>) -> ReadyQueue {
+        self.inbox.with(py, |inbox| {
+            self.inbox_filled.store(false, Ordering::Relaxed);
+            inbox.take()
+        })
+    }
+
     /// Whether other threads handed something in.
     #[inline]
-    pub(crate) fn has_mail(&self, py: Python<'_>) -> bool {
-        self.inbox.with(py, |inbox| inbox.is_filled())
+    pub(crate) fn has_mail(&self) -> bool {
+        self.inbox_filled.load(Ordering::Acquire)
     }
 
     /// A context equal to the current one, as asyncio copies it for every callback.
@@ -376,7 +388,7 @@ impl EventLoop {
     /// to stop.
     pub(crate) fn has_more_to_run(&self, py: Python<'_>) -> bool {
         self.stopping.load(Ordering::Relaxed)
-            || self.has_mail(py)
+            || self.has_mail()
             || self.core.with(py, |core| {
                 let first = core.timers.first();
                 !core.ready.is_empty() || first.is_some_and(|first| first <= clock::monotonic())
@@ -399,7 +411,7 @@ impl EventLoop {
         });
         // A handle that the program keeps is not emptied, as in asyncio, so the collector has to
         // know it.
-        let handed_in = self.inbox.with(py, Inbox::take);
+        let handed_in = self.take_inbox(py);
         let queued = ready.handles().chain(handed_in.handles());
         let watched = entries.iter().filter_map(|entry| match entry {
             Entry::Watch(watch) => Some(watch.handles()),

@@ -32,12 +32,6 @@ impl<Q: Queue> Inbox<Q> {
         &mut self.items
     }
 
-    /// Whether there are items.
-    #[inline]
-    pub(crate) fn is_filled(&self) -> bool {
-        !self.items.is_empty()
-    }
-
     /// Takes out everything.
     pub(crate) fn take(&mut self) -> Q {
         std::mem::take(&mut self.items)
