@@ -334,7 +334,7 @@ def closing_a_server_from_other_threads(new_loop: Factory) -> None:
 
 def running_a_loop_from_several_threads(new_loop: Factory) -> None:
     """run_forever and run_until_complete of one loop, from several threads at once."""
-    for _ in range(10):
+    for _ in range(3):
         loop = new_loop()
         loop.set_exception_handler(lambda *_: None)
 
