@@ -20,18 +20,7 @@ import aiofastnet
 import trustme
 
 import ferroloop
-
-
-class Echo(asyncio.Protocol):
-    """The server's end."""
-
-    def connection_made(self, transport: Any) -> None:
-        """Keep the transport."""
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        """Send everything back."""
-        self.transport.write(data)
+from cases.echo import EchoProtocol
 
 
 class Asker(asyncio.Protocol):
@@ -70,7 +59,7 @@ async def measure(
     if kind == "aiofastnet":
         listen = functools.partial(aiofastnet.create_server, loop)
         connect = functools.partial(aiofastnet.create_connection, loop)
-    server = await listen(Echo, "127.0.0.1", 0, ssl=tls and tls[0])
+    server = await listen(EchoProtocol, "127.0.0.1", 0, ssl=tls and tls[0])
     port = server.sockets[0].getsockname()[1]
     done: asyncio.Future[None] = loop.create_future()
     options = {"ssl": tls[1], "server_hostname": "localhost"} if tls else {}

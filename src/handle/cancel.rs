@@ -65,7 +65,7 @@ fast_method!(
     }
 );
 
-/// Cancels a handle that the loop needs no longer.
+/// Cancels a handle that the loop no longer needs.
 ///
 /// # Errors
 /// What the representation raises, in debug mode.

@@ -1,9 +1,9 @@
 //! From the protocol to records: encrypting, queueing, flow control.
 //!
 //! Loop thread only. What is written is encrypted and sent at once, except for the head of a response
-//! (`transport/stream/write.rs`). Data that waits for the transport below is not encrypted yet,
-//! because a `MemoryBIO` never shrinks; only at the end of the connection everything is encrypted. What asyncio would
-//! have given to that transport by now is counted in `Output::handed`.
+//! (`transport/stream/write.rs`). Data that waits for the transport below is not encrypted yet, because
+//! a `MemoryBIO` never shrinks; only at the end of the connection everything is encrypted. What asyncio
+//! would have given to that transport by now is counted in `Output::handed`.
 
 use std::collections::TryReserveError;
 
@@ -365,7 +365,7 @@ impl State {
     }
 
     /// What to encrypt next. Everything that is queued while the transport below takes it counts as
-    /// handed over, even if that transport pauses before it has got all of it.
+    /// handed over, even if that transport pauses before it has received all of it.
     #[inline]
     fn piece(&mut self, py: Python<'_>, share: Share) -> Option<Piece> {
         let output = &mut self.output;

@@ -276,7 +276,7 @@ impl Session {
         usize::try_from(count).unwrap_or(0)
     }
 
-    /// Takes out what has to be sent, as much as `room` can hold. Returns how many bytes that are.
+    /// Takes out what has to be sent, as much as `room` can hold. Returns the number of bytes.
     #[inline]
     pub(crate) fn take(&self, room: &mut [u8]) -> usize {
         let size = c_int::try_from(room.len()).unwrap_or(c_int::MAX);

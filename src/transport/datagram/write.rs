@@ -92,7 +92,7 @@ impl DatagramTransport {
         Ok(own.clone())
     }
 
-    /// Whether the endpoint is lost. If so, counts the send, and warns after several ones. An
+    /// Whether the endpoint is lost. If so, counts the send, and warns if there were several. An
     /// endpoint without an address of its own sends until its descriptor is closed, as asyncio's
     /// does.
     fn is_lost(&self, py: Python<'_>) -> PyResult<bool> {
