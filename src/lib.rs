@@ -32,6 +32,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
 fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<event_loop::EventLoop>()?;
     module.add_class::<event_loop::Histogram>()?;
+    module.add_class::<event_loop::IdleWorkers>()?;
+    module.add_class::<event_loop::Job>()?;
     module.add_class::<event_loop::Watcher>()?;
     module.add_function(wrap_pyfunction!(event_loop::accelerate, module)?)?;
     module.add_class::<handle::Handle>()?;

@@ -1,9 +1,8 @@
 # The native half of ferroloop: classes, then functions.
 #
 # `Handle`, `TimerHandle`, `StreamTransport`, `TlsTransport`, `TlsProtocol`, `DatagramTransport`,
-# `ReadPipeTransport` and `WritePipeTransport`, with their base `PipeTransport`, are no subclasses
-# of asyncio's classes when they run, but `isinstance` says that they are (through `__class__`), and
-# so does this file.
+# `ReadPipeTransport` and `WritePipeTransport`, with their base `PipeTransport`, are no subclasses of
+# asyncio's classes when they run, but `isinstance` (through `__class__`) and this file say so.
 
 import asyncio
 import socket
@@ -19,6 +18,8 @@ __all__ = [
     "EventLoop",
     "Handle",
     "Histogram",
+    "IdleWorkers",
+    "Job",
     "Listener",
     "NativeProtocol",
     "PipeTransport",
@@ -155,17 +156,11 @@ class EventLoop:
     def get_task_factory(self) -> Any: ...
     def get_debug(self) -> bool: ...
     def add_reader(
-        self,
-        fd: int | _HasFileno,
-        callback: Callable[[Unpack[_Ts]], Any],
-        *args: Unpack[_Ts],
+        self, fd: int | _HasFileno, callback: Callable[[Unpack[_Ts]], Any], *args: Unpack[_Ts]
     ) -> None: ...
     def remove_reader(self, fd: int | _HasFileno) -> bool: ...
     def add_writer(
-        self,
-        fd: int | _HasFileno,
-        callback: Callable[[Unpack[_Ts]], Any],
-        *args: Unpack[_Ts],
+        self, fd: int | _HasFileno, callback: Callable[[Unpack[_Ts]], Any], *args: Unpack[_Ts]
     ) -> None: ...
     def remove_writer(self, fd: int | _HasFileno) -> bool: ...
     @property
@@ -173,17 +168,11 @@ class EventLoop:
     @property
     def _scheduled(self) -> list[asyncio.TimerHandle]: ...
     def _add_reader(
-        self,
-        fd: int | _HasFileno,
-        callback: Callable[[Unpack[_Ts]], Any],
-        *args: Unpack[_Ts],
+        self, fd: int | _HasFileno, callback: Callable[[Unpack[_Ts]], Any], *args: Unpack[_Ts]
     ) -> asyncio.Handle: ...
     def _remove_reader(self, fd: int | _HasFileno) -> bool: ...
     def _add_writer(
-        self,
-        fd: int | _HasFileno,
-        callback: Callable[[Unpack[_Ts]], Any],
-        *args: Unpack[_Ts],
+        self, fd: int | _HasFileno, callback: Callable[[Unpack[_Ts]], Any], *args: Unpack[_Ts]
     ) -> asyncio.Handle: ...
     def _remove_writer(self, fd: int | _HasFileno) -> bool: ...
     def _check_closed(self) -> None: ...
@@ -418,6 +407,25 @@ class WritePipeTransport(PipeTransport, asyncio.Transport):
     def _fatal_error(
         self, exc: BaseException, message: str = "Fatal error on pipe transport"
     ) -> None: ...
+
+@final
+class Job:
+    def __new__(
+        cls, event_loop: Any, waiter: Any, fail: Any, function: Any, args: tuple[Any, ...]
+    ) -> Self: ...
+    @property
+    def future(self) -> Self: ...
+    def bring(self) -> None: ...
+    def cancel(self) -> bool: ...
+    def give_up(self, waiter: asyncio.Future[Any]) -> None: ...
+    def run(self, _context: object = None) -> None: ...
+    def set_exception(self, exception: BaseException) -> None: ...
+
+@final
+class IdleWorkers:
+    def __new__(cls) -> Self: ...
+    def acquire(self, timeout: float | None = None) -> bool: ...
+    def release(self) -> None: ...
 
 @final
 class ProcessWatch:

@@ -7,6 +7,7 @@
 //! - `buffers`: memory that transports share while they receive
 //! - `check`: closed loops, foreign threads, callbacks that are coroutines
 //! - `fork`: loops in a forked child
+//! - `job`: a call in a thread of an executor
 //! - `registry`: sources under generational keys, delayed writes and resumptions
 //! - `registration`: the place of one source there, and the kernel's watch of its descriptor
 //! - `signals`: the loop's pipe, to which signals write
@@ -21,6 +22,7 @@
 mod buffers;
 mod check;
 mod fork;
+mod job;
 pub(crate) mod methods;
 mod observe;
 mod owner;
@@ -34,6 +36,7 @@ mod turn;
 mod user_code;
 mod wakeup;
 
+pub(crate) use job::{IdleWorkers, Job};
 pub(crate) use observe::histogram::Histogram;
 pub(crate) use observe::watcher::Watcher;
 pub(crate) use registration::{Edges, Place, Registration};

@@ -61,6 +61,9 @@ pub(crate) struct TimerHeap<T> {
     next: u64,
     /// How many entries are cancelled.
     cancelled: usize,
+    /// Whether no entry is known to come before the one that it follows, which is so as long as timers are
+    /// set in the order of their deadlines. Then what is due is the beginning, and nothing has to move up.
+    in_order: bool,
 }
 
 impl<T> Default for TimerHeap<T> {
@@ -69,6 +72,7 @@ impl<T> Default for TimerHeap<T> {
             entries: Vec::new(),
             next: 0,
             cancelled: 0,
+            in_order: true,
         }
     }
 }
@@ -80,18 +84,26 @@ impl<T> TimerHeap<T> {
         let when = if when.is_nan() {
             f64::NEG_INFINITY
         } else {
-            when
+            // Of the two zeros one would come before the other.
+            when + 0.0
         };
         if self.entries.len() == self.entries.capacity() {
             self.grow()?;
         }
+        let follows = match self.entries.last() {
+            Some(last) => (self.in_order || self.entries.len() == 1) && last.when <= when,
+            None => true,
+        };
         self.entries.push(Entry {
             when,
             sequence: self.next,
             item,
         });
         self.next += 1;
-        self.rise(self.entries.len() - 1);
+        self.in_order = follows;
+        if !follows {
+            self.rise(self.entries.len() - 1);
+        }
         Ok(())
     }
 
@@ -112,9 +124,16 @@ impl<T> TimerHeap<T> {
         if self.entries.first()?.when > now {
             return None;
         }
+        Some(self.take_first())
+    }
+
+    /// Takes out the first of at least one entry.
+    #[inline]
+    fn take_first(&mut self) -> T {
+        self.in_order = false;
         let entry = self.entries.swap_remove(0);
         self.sink(0);
-        Some(entry.item)
+        entry.item
     }
 
     /// Takes out what is due at `now`, in order, and hands it to `sink`.
@@ -127,6 +146,9 @@ impl<T> TimerHeap<T> {
         now: f64,
         sink: &mut impl Sink<T>,
     ) -> Result<(), TryReserveError> {
+        if self.in_order && self.drain_beginning(now, sink)? {
+            return Ok(());
+        }
         let mut taken = 0;
         while self.first().is_some_and(|first| first <= now) {
             sink.make_room(1)?;
@@ -139,6 +161,30 @@ impl<T> TimerHeap<T> {
             }
         }
         Ok(())
+    }
+
+    /// Takes out what is due of entries in order; false if so few of so many are that moving the others up would
+    /// cost more.
+    #[inline]
+    fn drain_beginning(
+        &mut self,
+        now: f64,
+        sink: &mut impl Sink<T>,
+    ) -> Result<bool, TryReserveError> {
+        let due = self.entries.iter().take_while(|entry| entry.when <= now);
+        let due = due.count();
+        let others = self.entries.len() - due;
+        if others > MANY && others > due * MANY_SHARE {
+            return Ok(due == 0);
+        }
+        sink.make_room(due)?;
+        for entry in self.entries.drain(..due) {
+            if self.cancelled > 0 && sink.is_cancelled(&entry.item) {
+                self.cancelled -= 1;
+            }
+            sink.take(entry.item);
+        }
+        Ok(true)
     }
 
     #[cold]
@@ -170,6 +216,7 @@ impl<T> TimerHeap<T> {
     /// Moves the entries for which `chosen` holds behind the others, and returns the number of the
     /// others. The order is lost.
     fn put_last(&mut self, chosen: impl Fn(&Entry<T>) -> bool) -> usize {
+        self.in_order = false;
         let mut kept = 0;
         for index in 0..self.entries.len() {
             if !chosen(&self.entries[index]) {
@@ -187,9 +234,7 @@ impl<T> TimerHeap<T> {
             return None;
         }
         self.cancelled -= 1;
-        let entry = self.entries.swap_remove(0);
-        self.sink(0);
-        Some(entry.item)
+        Some(self.take_first())
     }
 
     /// Notes that an entry was cancelled. Returns it if it was the one pushed last and could be
@@ -303,6 +348,32 @@ mod tests {
 
     fn drain(heap: &mut TimerHeap<u32>) -> Vec<u32> {
         std::iter::from_fn(|| heap.pop_due(f64::INFINITY)).collect()
+    }
+
+    #[test]
+    fn timers_that_are_set_in_order_surface_in_order() {
+        for out_of_order in [None, Some(0.5), Some(40.5)] {
+            let mut heap = TimerHeap::default();
+            for item in 0..500_u32 {
+                heap.push(f64::from(item), item).unwrap();
+            }
+            if let Some(when) = out_of_order {
+                heap.push(when, 1000).unwrap();
+            }
+            let mut found = Vec::new();
+            for now in [-1.0, 0.0, 3.0, 60.0, 400.0] {
+                heap.drain_due(now, &mut found).unwrap();
+                assert!(heap.first().is_some_and(|first| first > now));
+            }
+            heap.push(450.5, 2000).unwrap();
+            heap.drain_due(f64::INFINITY, &mut found).unwrap();
+            let mut expected: Vec<_> = (0..500_u32).map(|item| (f64::from(item), item)).collect();
+            expected.extend(out_of_order.map(|when| (when, 1000)));
+            expected.push((450.5, 2000));
+            expected.sort_by(|one, other| one.0.total_cmp(&other.0));
+            let expected: Vec<_> = expected.into_iter().map(|(_, item)| item).collect();
+            assert_eq!(found, expected);
+        }
     }
 
     #[test]

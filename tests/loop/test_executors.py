@@ -6,10 +6,12 @@ import asyncio
 import concurrent.futures
 import sys
 import threading
+import time
 from typing import Any
 
 import pytest
 
+from ferroloop._loop import jobs
 from support.loops import PATIENCE, run
 
 Loop = asyncio.AbstractEventLoop
@@ -138,6 +140,166 @@ def test_a_closed_loop_refuses(loop: Loop) -> None:
     loop.close()
     with pytest.raises(RuntimeError, match="^Event loop is closed$"):
         loop.run_in_executor(None, int)
+
+
+async def test_a_call_that_is_cancelled_before_it_begins_is_never_made(loop: Loop) -> None:
+    release = threading.Event()
+    made: list[int] = []
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        first = loop.run_in_executor(executor, release.wait, PATIENCE)
+        second = loop.run_in_executor(executor, made.append, 2)
+        third = loop.run_in_executor(executor, made.append, 3)
+        second.cancel()
+        await asyncio.sleep(0)
+        release.set()
+        assert await first
+        await third
+    assert made == [3]
+    assert second.cancelled()
+
+
+@pytest.mark.parametrize("in_loop_thread", [True, False])
+async def test_an_executor_that_cancels_what_waits_cancels_the_future(
+    loop: Loop, in_loop_thread: bool
+) -> None:
+    release = threading.Event()
+    executor = concurrent.futures.ThreadPoolExecutor(1)
+    first = loop.run_in_executor(executor, release.wait, PATIENCE)
+    second = loop.run_in_executor(executor, int)
+
+    def shut_down() -> None:
+        executor.shutdown(wait=False, cancel_futures=True)
+
+    if in_loop_thread:
+        shut_down()
+    else:
+        await loop.run_in_executor(None, shut_down)
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    release.set()
+    assert await first
+    with pytest.raises(RuntimeError, match="^cannot schedule new futures after shutdown$"):
+        loop.run_in_executor(executor, int)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_an_executor_whose_threads_cannot_begin_breaks_what_waits(loop: Loop) -> None:
+    wait_for_the_call = threading.Event()
+
+    def initializer() -> None:
+        assert wait_for_the_call.wait(PATIENCE)
+        raise LookupError("no thread for you")
+
+    with concurrent.futures.ThreadPoolExecutor(1, initializer=initializer) as executor:
+        future = loop.run_in_executor(executor, int)
+        wait_for_the_call.set()
+        with pytest.raises(concurrent.futures.BrokenExecutor, match="initializer failed"):
+            await future
+        with pytest.raises(concurrent.futures.BrokenExecutor, match="initializer failed"):
+            await loop.run_in_executor(executor, int)
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (concurrent.futures.CancelledError("told"), asyncio.CancelledError),
+        (concurrent.futures.InvalidStateError("told"), asyncio.InvalidStateError),
+        (KeyboardInterrupt("told"), KeyboardInterrupt),
+        (SystemExit("told"), SystemExit),
+    ],
+    ids=lambda it: getattr(it, "__name__", type(it).__name__),
+)
+def test_the_exceptions_of_futures_become_asyncios(
+    loop: Loop, raised: BaseException, expected: type[BaseException]
+) -> None:
+    def fails() -> None:
+        raise raised
+
+    async def main() -> BaseException | None:
+        future = loop.run_in_executor(None, fails)
+        await asyncio.wait([future])
+        return future.exception()
+
+    error = run(loop, main())
+    assert type(error) is expected
+    assert error.args == ("told",)
+
+
+def test_a_result_for_a_closed_loop_is_dropped(
+    loop: Loop, caplog: pytest.LogCaptureFixture
+) -> None:
+    release = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+
+        async def main() -> None:
+            loop.run_in_executor(executor, release.wait, PATIENCE)
+
+        run(loop, main())
+        loop.close()
+        release.set()
+        # The thread is still there.
+        assert executor.submit(int).result(PATIENCE) == 0
+    assert not caplog.records
+
+
+def test_a_loop_that_refuses_the_result_is_logged(
+    loop: Loop, caplog: pytest.LogCaptureFixture
+) -> None:
+    release = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+
+        class Refusing(type(loop)):  # type: ignore[misc]  # the class of the parameter
+            def call_soon_threadsafe(self, *args: Any, **kwargs: Any) -> Any:
+                raise LookupError("refused")
+
+        refusing = Refusing()
+
+        async def main() -> None:
+            refusing.run_in_executor(executor, release.wait, PATIENCE)
+
+        run(refusing, main())
+        release.set()
+        assert executor.submit(int).result(PATIENCE) == 0
+        refusing.close()
+    assert [record.getMessage()[:35] for record in caplog.records] == [
+        "exception calling callback for <Fut"
+        if isinstance(loop, asyncio.SelectorEventLoop)
+        else "exception calling callback for <fer"
+    ]
+
+
+async def test_a_replaced_submit_is_called(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As tools that follow work from thread to thread replace it."""
+    submitted: list[Any] = []
+    genuine = concurrent.futures.ThreadPoolExecutor.submit
+
+    def submit(self: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        submitted.append(function)
+        return genuine(self, function, *args, **kwargs)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        assert await loop.run_in_executor(executor, int) == 0
+        executor.submit = submit.__get__(executor)  # type: ignore[method-assign]
+        assert await loop.run_in_executor(executor, float) == 0.0
+        del executor.submit
+        monkeypatch.setattr(concurrent.futures.ThreadPoolExecutor, "submit", submit)
+        assert await loop.run_in_executor(executor, str) == ""
+        assert await loop.run_in_executor(None, bytes) == b""
+    assert submitted == [float, str, bytes]
+
+
+def test_this_pythons_executors_take_jobs() -> None:
+    """A Python whose `submit` has changed needs a look at `jobs`, whose shorter way is not used until then."""
+    assert jobs.takes_jobs(concurrent.futures.ThreadPoolExecutor(1))
+
+
+async def test_no_more_threads_are_started_than_are_needed(loop: Loop) -> None:
+    names = set()
+    for _ in range(20):
+        names.add((await loop.run_in_executor(None, threading.current_thread)).name)
+        # Until the thread waits for work again.
+        await loop.run_in_executor(None, time.sleep, 0.001)
+    assert names <= {"asyncio_0", "asyncio_1"}
 
 
 class AtOnce(concurrent.futures.ThreadPoolExecutor):

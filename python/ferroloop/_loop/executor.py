@@ -1,7 +1,6 @@
-"""The default executor: running work in threads, and shutting the executor down.
+"""The default executor: setting it, and shutting it down.
 
-Owns `default_executor` in LoopState. Called in the loop's thread; results come back from the
-workers through `call_soon_threadsafe`.
+Owns `default_executor` in LoopState, which `jobs` fills too. Called in the loop's thread.
 Shutting down joins the workers in another thread, which handles a loop that is closed meanwhile.
 """
 
@@ -9,43 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import functools
 import sys
 import threading
 import warnings
 
-from ferroloop._compat import (
-    CHAINS_AT_ONCE,
-    get_running_loop_or_none,
-    is_coroutine_callback,
-)
+from ferroloop._compat import is_coroutine_callback
 
 TYPE_CHECKING = False  # typing is slow to import
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, TypeVar
+    from typing import Any
 
-    from typing_extensions import Unpack
-
-    from ferroloop._loop.base import LoopBase, Ts
-
-    _T = TypeVar("_T")
+    from ferroloop._loop.base import LoopBase
 
 __all__ = (
     "check_callback",
     "check_default_executor",
-    "run_in_executor",
     "set_default_executor",
     "shutdown_default_executor",
 )
-
-
-_COUNTERPARTS: dict[type[BaseException], type[BaseException]] = {
-    concurrent.futures.CancelledError: asyncio.CancelledError,
-    concurrent.futures.InvalidStateError: asyncio.InvalidStateError,
-}
-if sys.version_info < (3, 11):
-    _COUNTERPARTS[concurrent.futures.TimeoutError] = asyncio.TimeoutError
 
 
 def check_callback(loop: LoopBase, callback: object, method: str) -> None:
@@ -65,36 +45,6 @@ def check_default_executor(loop: LoopBase) -> None:
         raise RuntimeError("Executor shutdown has been called")
 
 
-def run_in_executor(
-    loop: LoopBase,
-    executor: concurrent.futures.Executor | None,
-    func: Callable[[Unpack[Ts]], _T],
-    *args: Unpack[Ts],
-) -> asyncio.Future[_T]:
-    """Run `func(*args)` in `executor` (None: the default one) and return a future of its result.
-
-    Raises RuntimeError if the loop is closed or the default executor is wanted after its shutdown,
-    and in debug mode TypeError if `func` cannot be called. Mirrors asyncio's `run_in_executor`.
-    """
-    loop._check_closed()
-    if loop.get_debug():
-        check_callback(loop, func, "run_in_executor")
-    if executor is None:
-        check_default_executor(loop)
-        executor = loop._state.default_executor
-        if executor is None:
-            executor = concurrent.futures.ThreadPoolExecutor(thread_name_prefix="asyncio")
-            loop._state.default_executor = executor
-    work = executor.submit(func, *args)
-    if type(work) is not concurrent.futures.Future:
-        return asyncio.futures.wrap_future(work, loop=loop)
-    # What asyncio.wrap_future does, in fewer steps: this is most of what a short job costs.
-    future: asyncio.Future[_T] = loop.create_future()
-    future.add_done_callback(functools.partial(_cancel_work, work))
-    work.add_done_callback(functools.partial(_deliver, loop, future))
-    return future
-
-
 def set_default_executor(loop: LoopBase, executor: Any) -> None:
     """Make `executor` the default one; an earlier one is left as it is.
 
@@ -112,47 +62,6 @@ def set_default_executor(loop: LoopBase, executor: Any) -> None:
                 stacklevel=2,
             )
     loop._state.default_executor = executor
-
-
-def _cancel_work(work: concurrent.futures.Future[Any], future: asyncio.Future[Any]) -> None:
-    """Cancel `work` that has not begun if its waiter was cancelled."""
-    if future.cancelled():
-        work.cancel()
-
-
-def _deliver(
-    loop: LoopBase, future: asyncio.Future[Any], work: concurrent.futures.Future[Any]
-) -> None:
-    """Deliver the outcome of `work` to the loop; usually called in the worker's thread."""
-    if CHAINS_AT_ONCE and get_running_loop_or_none() is loop:
-        # An executor that runs at once in the caller's thread, or work that was done or cancelled.
-        _copy_outcome(future, work)
-        return
-    try:
-        loop.call_soon_threadsafe(_copy_outcome, future, work)
-    except RuntimeError:
-        # The result of a closed loop has no receiver.
-        if not loop.is_closed():
-            raise
-
-
-def _copy_outcome(future: asyncio.Future[Any], work: concurrent.futures.Future[Any]) -> None:
-    """Copy the outcome of `work` to `future`, unless the waiter gave up."""
-    if future.done():
-        return
-    try:
-        error = work.exception()
-    except concurrent.futures.CancelledError:
-        future.cancel()
-        return
-    if error is None:
-        future.set_result(work.result())
-        return
-    # Some exceptions that the function itself may raise have a counterpart of asyncio's.
-    counterpart = _COUNTERPARTS.get(type(error))
-    if counterpart is not None:
-        error = counterpart(*error.args).with_traceback(error.__traceback__)
-    future.set_exception(error)
 
 
 async def shutdown_default_executor(loop: LoopBase, timeout: float | None = None) -> None:

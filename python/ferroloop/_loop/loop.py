@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from ferroloop._insight import metrics as _metrics
     from ferroloop._insight import slow as _slow
+    from ferroloop._loop import jobs as _jobs
     from ferroloop._net import connect as _connect
     from ferroloop._net import datagram as _datagram
     from ferroloop._net import listen as _listen
@@ -43,6 +44,7 @@ else:
     # Modules that a program may never use are imported at their first use.
     _metrics = Topic("ferroloop._insight.metrics")
     _slow = Topic("ferroloop._insight.slow")
+    _jobs = Topic("ferroloop._loop.jobs")
     _connect = Topic("ferroloop._net.connect")
     _datagram = Topic("ferroloop._net.datagram")
     _listen = Topic("ferroloop._net.listen")
@@ -127,7 +129,7 @@ class Loop(LoopBase):
     call_exception_handler = _errors.call_exception_handler
 
     # Threads and names
-    run_in_executor = _executor.run_in_executor
+    run_in_executor = _jobs.run_in_executor
     set_default_executor = _executor.set_default_executor
     getaddrinfo = _resolve.getaddrinfo
     getnameinfo = _resolve.getnameinfo

@@ -16,7 +16,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ferroloop._compat import logger
-from ferroloop._loop.executor import check_callback, check_default_executor, run_in_executor
+from ferroloop._loop.executor import check_callback, check_default_executor
+from ferroloop._loop.jobs import run_in_executor
 
 if TYPE_CHECKING:
     import asyncio

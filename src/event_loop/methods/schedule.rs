@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use pyo3::exceptions::{PyAssertionError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyFloat;
+use pyo3::types::{PyFloat, PyInt};
 
 use crate::error::{Raises, exception, exception_of, no_memory};
 use crate::event_loop::observe::insight::{DEBUG, PROBE};
@@ -178,6 +178,8 @@ fast_method!(
         let now = EventLoop::now(this)?;
         let when = match delay.cast_exact::<PyFloat>() {
             Ok(delay) => now + delay.value(),
+            // An `int` becomes a `float` in the sum too, or overflows.
+            Err(_) if delay.is_exact_instance_of::<PyInt>() => now + delay.extract::<f64>()?,
             Err(_) => value::float(arguments.py, now)?.add(delay)?.extract()?,
         };
         schedule(this, arguments, when, callback, context)

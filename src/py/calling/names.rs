@@ -41,12 +41,12 @@ names! {
     __lt__ __new__ __repr__
     _asyncio_future_blocking _clock_resolution _call_connection_lost _check_handshake_timeout
     _check_shutdown_timeout _detach _do_read _ensure_fd_no_transport _force_close _handle_signals _loop
-    _repr_info _report_slow _report_slow_call _report_slow_event _resume _sockets _sslobj _wakeup abort buffer_updated
+    _repr_info _report_slow _report_slow_call _report_slow_event _resume _sockets _sslobj _wakeup abort bring buffer_updated
     call_exception_handler call_later call_soon call_soon_threadsafe cancel cancelled cast cipher close compression
     connection_lost connection_made context copy create_future data_received datagram_received
-    debug detach do_handshake done drain encode eof_received errno error_received exc_info exception
+    debug detach do_handshake done drain encode eof_received errno error error_received exc_info exception
     f_code feed_data fileno get_buffer get_debug get_extra_info getpeercert getpeername gettimeout
-    getsockname handle info is_closing join message pause_reading pause_writing peername pending
+    getsockname handle info is_closed is_closing join message pause_reading pause_writing peername pending
     pipe proto protocol read recvfrom result resume_reading resume_writing run select send sendto set
     set_exception set_result socket sockname source_traceback throw time tobytes transport unwrap
     wait warn_on_full_buffer warning with_traceback write

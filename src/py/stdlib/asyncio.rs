@@ -70,6 +70,10 @@ imported! {
     create_with_factory = "ferroloop._loop.tasks"."create_with_factory";
     /// Whether this Python's `create_task` takes keywords that it does not know.
     create_task_takes_any = "ferroloop._compat"."CREATE_TASK_TAKES_ANY";
+    /// Whether a future that is chained to another is settled at once in the thread of its loop.
+    chains_at_once = "ferroloop._compat"."CHAINS_AT_ONCE";
+    /// What `concurrent.futures` logs to.
+    futures_logger = "concurrent.futures._base"."LOGGER";
     /// `asyncio.format_helpers.extract_stack`.
     extract_stack = "asyncio.format_helpers"."extract_stack";
     /// `asyncio.format_helpers._format_callback_source`.
