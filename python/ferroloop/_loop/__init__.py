@@ -5,7 +5,7 @@
 - `lifecycle`: closing, debug mode
 - `errors`: exception handlers and reports
 - `selector`: `loop._selector`, through which programs take over how a loop waits
-- `executor`, `asyncgens`, `signals`, `tasks`, `timers`, `fork`: topics
+- `executor`, `jobs`, `asyncgens`, `signals`, `tasks`, `timers`, `fork`: topics
 - `later`: stands for modules that are imported at their first use
 - `environment`: the variables that are read when a loop is made
 """

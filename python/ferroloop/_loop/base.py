@@ -40,7 +40,7 @@ class LoopState:
     """The Python side's fields of one loop."""
 
     __slots__ = (
-        "asyncgens",
+        "_asyncgens",
         "asyncgens_shutdown_called",
         "default_executor",
         "environment_monitor",
@@ -56,9 +56,7 @@ class LoopState:
 
     def __init__(self) -> None:
         """Make the fields of a loop that has not run yet."""
-        #: Async generators that were iterated on this loop and are not finished; weak, so that
-        #: an abandoned one is finalized rather than kept until shutdown.
-        self.asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
+        self._asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]] | None = None
         self.asyncgens_shutdown_called = False
         #: Made by the first run_in_executor(None, ...), or set by the program.
         self.default_executor: concurrent.futures.Executor | None = None
@@ -79,6 +77,20 @@ class LoopState:
         self.selector: selectors.BaseSelector | None = None
         #: Signal number to the handle that its delivery runs.
         self.signal_handlers: dict[int, asyncio.Handle] = {}
+
+    @property
+    def asyncgens(self) -> weakref.WeakSet[AsyncGenerator[Any, Any]]:
+        """Async generators that were iterated on this loop and are not finished; made at the first access.
+
+        Weak, so that an abandoned one is finalized rather than kept until shutdown.
+        """
+        if self._asyncgens is None:
+            self._asyncgens = weakref.WeakSet()
+        return self._asyncgens
+
+    @asyncgens.setter
+    def asyncgens(self, generators: Any) -> None:
+        self._asyncgens = generators
 
     def set_monitor(self, monitor: Any) -> bool:
         """Note a monitor; False if there is one. One step, since any thread may start one.

@@ -9,27 +9,46 @@ Read when a loop is made, in the thread that makes it; what they need is importe
 from __future__ import annotations
 
 import os
+import sys
+
+from ferroloop._compat import is_debug_mode
 
 TYPE_CHECKING = False  # typing is slow to import
 if TYPE_CHECKING:
     from ferroloop._loop.base import LoopBase
 
-__all__ = ("follow_environment", "follow_streams")
+__all__ = ("asks_for_debug", "follow_environment", "follow_streams")
 
 _WATCH = ("FERROLOOP_STALL", "FERROLOOP_SLOW", "FERROLOOP_REPORT")
 _STREAMS = "FERROLOOP_NATIVE_STREAMS"
-_KEYS = tuple(os.fsencode(name) for name in (*_WATCH, _STREAMS))
+_STALL, _SLOW, _REPORT, _NATIVE = (os.fsencode(name) for name in (*_WATCH, _STREAMS))
+_DEBUG = b"PYTHONASYNCIODEBUG"
+
+
+def _kept() -> object:
+    """The dictionary behind `os.environ`, which raises KeyError twice for a name that is missing.
+
+    A program may have put another object in the place of `os.environ`.
+    """
+    return getattr(os.environ, "_data", None)
+
+
+def asks_for_debug() -> bool:
+    """Whether `-X dev` or PYTHONASYNCIODEBUG asks for debug mode."""
+    kept = _kept()
+    if isinstance(kept, dict) and _DEBUG not in kept and not sys.flags.dev_mode:
+        return False
+    return is_debug_mode()
 
 
 def follow_environment(loop: LoopBase) -> None:
     """Apply the variables. Raises nothing for wrong values."""
-    environ = os.environ
-    # `os.environ` raises KeyError twice for a name that is missing. The dictionary behind it raises none.
-    # A program may have put another object in the place of `os.environ`.
-    kept = getattr(environ, "_data", None)
-    if isinstance(kept, dict) and not any(key in kept for key in _KEYS):
+    kept = _kept()
+    if isinstance(kept, dict) and not (
+        _STALL in kept or _SLOW in kept or _REPORT in kept or _NATIVE in kept
+    ):
         return
-    if any(environ.get(name) for name in _WATCH):
+    if any(os.environ.get(name) for name in _WATCH):
         from ferroloop._report.start import watch  # noqa: PLC0415 - for programs that ask for it
 
         watch(loop)

@@ -10,7 +10,6 @@ Do not set attributes on an instance (see `base`).
 from __future__ import annotations
 
 from ferroloop import _native
-from ferroloop._compat import is_debug_mode
 from ferroloop._loop import asyncgens as _generators
 from ferroloop._loop import environment as _environment
 from ferroloop._loop import errors as _errors
@@ -88,7 +87,7 @@ class Loop(LoopBase):
         process is out of descriptors. Mirrors asyncio's event loop classes.
         """
         self._state = LoopState()
-        self._set_debug(is_debug_mode())
+        self._set_debug(_environment.asks_for_debug())
         self._follow_time()
         _fork.guard(self)
         _selector.follow_replacement(self)
