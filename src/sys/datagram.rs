@@ -94,7 +94,7 @@ fn receive_many(fd: RawFd, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
     #[allow(clippy::cast_possible_truncation, reason = "at most MOST")]
     let wanted = headers.len() as libc::c_uint;
     counted(|| {
-        let (pointer, flags) = (headers.as_mut_ptr(), libc::MSG_DONTWAIT);
+        let (pointer, flags) = (headers.as_mut_ptr(), libc::MSG_DONTWAIT as _);
         // SAFETY: each header points at room that is as long as it says.
         unsafe { libc::recvmmsg(fd, pointer, wanted, flags, ptr::null_mut()) }
     })

@@ -56,7 +56,14 @@ pub(crate) fn send_vectored(fd: RawFd, chunks: &[IoSlice<'_>]) -> io::Result<usi
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
     // `IoSlice` is laid out as `iovec`, and sendmsg(2) does not write to what these name.
     header.msg_iov = chunks.as_ptr().cast_mut().cast();
-    header.msg_iovlen = chunks.len();
+    // The type of this length, and of the flags in `datagram`, is another with musl.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        reason = "at most MAX_SLICES"
+    )]
+    let count = chunks.len() as _;
+    header.msg_iovlen = count;
     counted(|| {
         // SAFETY: `header` names the chunks, which are readable for their whole length.
         unsafe { libc::sendmsg(fd, &raw const header, libc::MSG_NOSIGNAL) }
