@@ -3,6 +3,7 @@
     python3 tools/build_wheels.py                                # what a release consists of
     python3 tools/build_wheels.py --part native --python 3.11    # one wheel
     python3 tools/build_wheels.py --part aarch64 -- -k timers    # what follows -- goes to pytest
+    python3 tools/build_wheels.py --part musl --python 3.13 --musl-python PATH
 
 Needs cargo; everything else comes from the package index, into `.venv/release-3.N`. A profile needs llvm-profdata (`rustup
 component add llvm-tools`). The parts `aarch64` and `musl` need Rust's standard library for their targets (`rustup target
@@ -25,7 +26,7 @@ from release.toolbox import WHEELS, Toolbox
 from run_tests import choose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 ARM_MINORS = (13, 14)
 """Minor versions of Python 3 that Debian unstable has for another processor, without those that are not released."""
@@ -65,7 +66,7 @@ def build_source(tools: Toolbox, options: argparse.Namespace) -> list[Path]:
 
 def build_aarch64(tools: Toolbox, options: argparse.Namespace) -> list[Path]:
     """Wheels for aarch64, tested under qemu-user."""
-    wheels = foreign.build(tools, ARM_MINORS, options.out)
+    wheels = foreign.build(tools, chosen_minors(ARM_MINORS, options.python), options.out)
     for wheel in wheels:
         checks.libraries(tools, wheel)
     foreign.check(tools, wheels, options.pytest_arguments)
@@ -74,17 +75,26 @@ def build_aarch64(tools: Toolbox, options: argparse.Namespace) -> list[Path]:
 
 def build_musl(tools: Toolbox, options: argparse.Namespace) -> list[Path]:
     """Wheels for musl, tested on a Python that is linked with it (`--musl-python`)."""
-    wheels = musl.build(tools, MUSL_MINORS, options.out)
+    minors = chosen_minors(MUSL_MINORS, options.python)
+    python = options.musl_python and musl.interpreter(options.musl_python, minors)
+    wheels = musl.build(tools, minors, options.out)
     for wheel in wheels:
-        checks.libraries(tools, wheel)
-    python = options.musl_python and interpreters.probe(options.musl_python)
+        musl.libraries(wheel)
     if python is None:
         say("no behaviour tests on musl: they need --musl-python, a Python that is linked with it")
         return wheels
-    for wheel in wheels:
-        if f"-cp3{python.minor}-" in wheel.name:
-            musl.check(tools, wheel, python, options.pytest_arguments)
+    (wheel,) = (wheel for wheel in wheels if f"-cp3{python.minor}-" in wheel.name)
+    musl.check(tools, wheel, python, options.pytest_arguments)
     return wheels
+
+
+def chosen_minors(built: Sequence[int], wanted: Sequence[str] | None) -> list[int]:
+    """Return those of the minor versions that are built which were asked for, as in 3.13: all of them, unless any were."""
+    by_version = {f"3.{minor}": minor for minor in built}
+    missing = [version for version in wanted or () if version not in by_version]
+    if missing:
+        raise SetupError(f"not built for {', '.join(missing)}; only for {', '.join(by_version)}")
+    return [by_version[version] for version in wanted or by_version]
 
 
 PARTS: dict[str, Callable[[Toolbox, argparse.Namespace], list[Path]]] = {
@@ -111,7 +121,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--python",
         action="append",
         metavar="3.N",
-        help="native wheels for this one only; may be repeated",
+        help="wheels with the extension for this one only; may be repeated",
     )
     add("--plain", action="store_true", help="build once, without a profile")
     add("--musl-python", type=Path, metavar="PATH", help="a Python that is linked with musl")

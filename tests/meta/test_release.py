@@ -6,12 +6,14 @@ import json
 import shutil
 import subprocess
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
+import build_wheels
 import environments
-from release import checks, finish, training
+from release import checks, finish, musl, training
 
 
 def test_the_readme_has_no_link_that_the_package_index_cannot_follow() -> None:
@@ -93,3 +95,34 @@ def test_functions_of_a_profile_are_told_by_their_whole_names() -> None:
     assert training.counted(symbols, "\n".join(names)) == 1
     assert training.counted(symbols, names[0]) == 0.5
     assert training.counted("", names[0]) == 0
+
+
+def test_wheels_are_built_for_the_pythons_that_are_asked_for() -> None:
+    assert build_wheels.chosen_minors(range(10, 13), None) == [10, 11, 12]
+    assert build_wheels.chosen_minors(range(10, 13), ["3.12", "3.10"]) == [12, 10]
+    with pytest.raises(environments.SetupError, match=r"3\.9.*3\.10, 3\.11"):
+        build_wheels.chosen_minors((10, 11), ["3.10", "3.9"])
+
+
+@pytest.mark.parametrize(("library", "fits"), [("libc.so", True), ("libc.so.6", False)])
+def test_a_wheel_for_musl_needs_musl_only(tmp_path: Path, library: str, *, fits: bool) -> None:
+    needed = tmp_path / library
+    shutil.copy(_library(tmp_path, f"-Wl,-soname,{library}"), needed)
+    extension = _library(tmp_path, "-nostdlib", "-Wl,--no-as-needed", str(needed))
+    with zipfile.ZipFile(tmp_path / "a.whl", "w") as archive:
+        archive.write(extension, "ferroloop/_native.so")
+    if fits:
+        musl.libraries(tmp_path / "a.whl")
+    else:
+        with pytest.raises(environments.SetupError, match=r"libc\.so\.6"):
+            musl.libraries(tmp_path / "a.whl")
+
+
+def test_a_python_that_is_not_linked_with_musl_is_refused(tmp_path: Path) -> None:
+    other = tmp_path / "python"
+    other.write_text("#!/bin/sh\necho CPython 3 13 0 3.13.0 /usr\n")
+    other.chmod(0o755)
+    with pytest.raises(environments.SetupError, match="not linked with musl"):
+        musl.interpreter(other, [13])
+    with pytest.raises(environments.SetupError, match=r"no CPython 3\.12"):
+        musl.interpreter(other, [12])
