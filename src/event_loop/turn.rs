@@ -11,7 +11,7 @@ use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 
 use crate::error::{no_memory, os_error};
-use crate::event_loop::observe::insight::{TURNS, Times};
+use crate::event_loop::observe::insight::{TIMES, TURNS, Times};
 use crate::event_loop::queue::{Ready, ReadyQueue};
 use crate::event_loop::source::Readiness;
 use crate::event_loop::state::{Core, Entry, EventLoop, Life, unschedule};
@@ -45,6 +45,7 @@ impl EventLoop {
             }
         };
         event_loop.stopping.store(false, Ordering::Relaxed);
+        event_loop.end_turn(this.py());
         if event_loop.is_unwinding() {
             event_loop.enter_life(Life::Closed);
         }
@@ -73,7 +74,7 @@ impl EventLoop {
         });
         if queued.map_err(|_| no_memory(py))? {
             let due = Self::due(this)?;
-            let queued = if event_loop.insight.wants(TURNS) {
+            let queued = if event_loop.insight.wants(TIMES) {
                 event_loop.queue_late_timers(py, due)
             } else {
                 event_loop.core.with(py, |core| core.queue_timers(py, due))
@@ -93,7 +94,7 @@ impl EventLoop {
                 std::mem::replace(&mut core.in_callback, true),
             )
         });
-        let result = if event_loop.insight.wants(TURNS) {
+        let result = if event_loop.insight.wants(TURNS) && event_loop.begin_turn(py, count) {
             Self::run_entries_watched(this, count)
         } else {
             Self::run_entries::<false>(this, count)
@@ -242,6 +243,7 @@ impl EventLoop {
     #[inline]
     fn fall_asleep(&self, py: Python<'_>) {
         self.progress.fall_asleep();
+        self.end_turn(py);
         self.core
             .with(py, |core| core.tally.fall_asleep(clock::monotonic));
     }

@@ -5,21 +5,18 @@
 //! protocol or of a protocol factory; it costs one branch unless debug mode or a monitor is on. A
 //! stretch of time is reported once, by the innermost call that is slow by itself.
 
-use std::sync::atomic::Ordering;
-
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
 use crate::error::leaves_the_loop;
 use crate::event_loop::methods::schedule::Prepared;
-use crate::event_loop::observe::insight::{SLOW, TOTALS};
+use crate::event_loop::observe::insight::{DEBUG, SLOW, TOTALS};
 use crate::event_loop::observe::slow::{Frame, Subject};
 use crate::event_loop::source::Readiness;
 use crate::event_loop::state::EventLoop;
 use crate::handle::{Callback, Handle};
 use crate::py::calling::call::{self, Args};
 use crate::py::calling::names::name;
-use crate::py::thread;
 use crate::py::value::{self, Count, Float, Text};
 
 /// A call of a protocol that a transport makes.
@@ -77,14 +74,13 @@ impl<'py> UserCall<'_, 'py> {
     #[cold]
     #[inline(never)]
     fn observed0(self) -> PyResult<Bound<'py, PyAny>> {
-        self.observed(None, &mut || call::method0(self.protocol, self.method))
+        self.observed(None, || call::method0(self.protocol, self.method))
     }
 
     #[cold]
     #[inline(never)]
     fn observed1(self, argument: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let mut call = || call::method1(self.protocol, self.method, argument);
-        self.observed(None, &mut call)
+        self.observed(None, || call::method1(self.protocol, self.method, argument))
     }
 
     #[cold]
@@ -94,14 +90,15 @@ impl<'py> UserCall<'_, 'py> {
         data: &Bound<'py, PyAny>,
         peer: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let mut call = || call::method2(self.protocol, self.method, data, peer);
-        self.observed(Some(peer), &mut call)
+        let call = || call::method2(self.protocol, self.method, data, peer);
+        self.observed(Some(peer), call)
     }
 
+    #[inline]
     fn observed(
         self,
         peer: Option<&Bound<'py, PyAny>>,
-        call: &mut dyn FnMut() -> PyResult<Bound<'py, PyAny>>,
+        call: impl Fn() -> PyResult<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let subject = || Subject {
             object: self.protocol.clone().unbind(),
@@ -109,7 +106,7 @@ impl<'py> UserCall<'_, 'py> {
             transport: self.transport.clone().unbind(),
             peer: peer.map(|peer| peer.clone().unbind()),
         };
-        observed(self.event_loop, &subject, call)
+        observed(self.event_loop, subject, call)
     }
 }
 
@@ -145,7 +142,7 @@ pub(crate) fn call_factory<'py>(
         transport: listener.clone().unbind(),
         peer: peer(),
     };
-    observed(event_loop, &subject, &mut || factory.call0())
+    observed(event_loop, subject, || factory.call0())
 }
 
 /// Queues `method`, a method of `protocol` that is called for `transport`, as `call_soon` does.
@@ -191,21 +188,35 @@ pub(crate) fn about<'py>(
     value::tuple(py, &[transport.clone(), protocol.clone(), peer])
 }
 
-/// Times `call` for debug mode and monitors.
+/// Times `call` for debug mode and monitors. It is inlined into each caller, because a call of `call`
+/// through a pointer costs as much as a reading of the clock.
+#[inline]
+fn observed<'py>(
+    this: &Bound<'py, EventLoop>,
+    subject: impl Fn() -> Subject,
+    call: impl Fn() -> PyResult<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let event_loop = this.get();
+    if event_loop.is_foreign() {
+        return call();
+    }
+    event_loop.progress.step();
+    if event_loop.insight.wants(DEBUG | TOTALS) {
+        return observed_closely(this, &subject, &mut || call());
+    }
+    EventLoop::time_call(this, subject, call)
+}
+
+/// As `observed`, in debug mode and while a monitor counts calls by name.
 #[cold]
 #[inline(never)]
-fn observed<'py>(
+fn observed_closely<'py>(
     this: &Bound<'py, EventLoop>,
     subject: &dyn Fn() -> Subject,
     call: &mut dyn FnMut() -> PyResult<Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let owner = this.get().thread.load(Ordering::Relaxed);
-    if owner != 0 && owner != thread::ident() {
-        return call();
-    }
-    this.get().progress.step();
     if this.get().insight.wants(SLOW | TOTALS) {
-        return EventLoop::time_call(this, subject, &mut || debugged(this, subject, call));
+        return EventLoop::time_call(this, subject, || debugged(this, subject, call));
     }
     debugged(this, subject, call)
 }

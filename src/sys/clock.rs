@@ -31,7 +31,17 @@ pub(crate) fn between(begin: i64, end: i64) -> f64 {
     (end - begin) as f64 / SECOND as f64
 }
 
-/// The same in nanoseconds, which costs less to read.
+/// `seconds` as nanoseconds, rounded up. `i64::MAX` for more than that.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "the conversion saturates"
+)]
+pub(crate) fn in_nanoseconds(seconds: f64) -> i64 {
+    (seconds * SECOND as f64).ceil() as i64
+}
+
+/// As `monotonic`, in nanoseconds, which costs less to read.
 #[inline]
 pub(crate) fn nanoseconds() -> i64 {
     let mut time = libc::timespec {
@@ -49,6 +59,13 @@ mod tests {
     fn the_clock_never_goes_back() {
         let first = super::monotonic();
         assert!(super::monotonic() >= first);
+    }
+
+    #[test]
+    fn seconds_are_rounded_up_to_nanoseconds_and_saturate() {
+        assert_eq!(super::in_nanoseconds(1.5), 1_500_000_000);
+        assert_eq!(super::in_nanoseconds(1e-10), 1);
+        assert_eq!(super::in_nanoseconds(f64::INFINITY), i64::MAX);
     }
 
     #[test]

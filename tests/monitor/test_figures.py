@@ -34,6 +34,34 @@ def test_turns_are_counted_with_what_they_took(loop: ferroloop.Loop) -> None:
     assert monitor.turns.count == 4
 
 
+def test_waits_belong_to_no_turn(loop: ferroloop.Loop) -> None:
+    with ferroloop.Monitor(loop) as monitor:
+        began = loop.metrics()
+        loop.call_later(0.01, loop.call_later, 0.01, loop.stop)
+        loop.run_forever()
+        ended = loop.metrics()
+    assert ended.idle > began.idle
+    assert 0.0 < monitor.turns.sum <= ended.time - began.time - (ended.idle - began.idle)
+
+
+def test_a_turn_is_counted_before_the_wait_after_it(loop: ferroloop.Loop) -> None:
+    counted: list[int] = []
+
+    def look() -> None:
+        end = time.monotonic() + PATIENCE
+        while not monitor.turns.count and time.monotonic() < end:
+            time.sleep(0.001)
+        counted.append(monitor.turns.count)
+        loop.call_soon_threadsafe(loop.stop)
+
+    with ferroloop.Monitor(loop) as monitor:
+        looking = threading.Thread(target=look)
+        loop.call_soon(looking.start)
+        loop.run_forever()
+        looking.join()
+    assert counted == [1]
+
+
 async def test_a_timer_is_late_by_what_ran_before_it(loop: ferroloop.Loop) -> None:
     with ferroloop.Monitor() as monitor:
         loop.call_later(0.0, handler)

@@ -259,7 +259,7 @@ class Monitor:
 
     @property
     def turns(self) -> _native.Histogram:
-        """How long turns that ran something took, in seconds, without the wait before them."""
+        """How long turns that ran something took, in seconds, until the next turn or wait."""
         self._count_times()
         return self._turns
 

@@ -200,7 +200,9 @@ impl EventLoop {
     }
 
     fn _run_once(this: &Bound<'_, Self>) -> PyResult<()> {
-        Self::run_once(this)
+        let result = Self::run_once(this);
+        this.get().end_turn(this.py());
+        result
     }
 
     fn _close(&self, py: Python<'_>) {
@@ -223,10 +225,9 @@ impl EventLoop {
         totals: bool,
         stalls: bool,
     ) {
-        let times = times.map(|(turns, delays)| Times {
-            turns: Arc::clone(&turns.get().inner),
-            delays: Arc::clone(&delays.get().inner),
-            probe: None,
+        let times = times.map(|(turns, delays)| {
+            let inner = |it: &Bound<'_, Histogram>| Arc::clone(&it.get().inner);
+            Times::new(inner(&turns), inner(&delays))
         });
         self.insight.follow(py, slow_after, times, totals, stalls);
     }

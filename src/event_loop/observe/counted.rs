@@ -1,14 +1,13 @@
 //! Turns that are timed for a monitor: how long they take, and how late callbacks begin.
 //!
-//! The loop's thread. In each turn, the first callback that `call_soon` queues is timed.
-
-use std::sync::Arc;
+//! The loop's thread. In each turn, the first callback that `call_soon` queues is timed. A turn ends
+//! when the next one begins to run entries, or before that when the loop waits or its run ends. So
+//! one reading of the clock ends a turn and begins another.
 
 use pyo3::prelude::*;
 
 use crate::event_loop::observe::insight::{PROBE, SLOW, TIMES, TOTALS};
 use crate::event_loop::state::EventLoop;
-use crate::logic::histogram::Histogram;
 use crate::sys::clock;
 
 impl EventLoop {
@@ -26,8 +25,67 @@ impl EventLoop {
         });
     }
 
-    /// Runs a turn of `count` entries for a monitor; `run` runs the number of entries that it is
-    /// given.
+    /// Begins a turn of `count` entries for a monitor. Counts the previous turn, unless it has
+    /// ended, and the delay of the first entry, if delays are counted. True if something has to be
+    /// measured within the turn.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn begin_turn(&self, py: Python<'_>, count: usize) -> bool {
+        let insight = &self.insight;
+        let (mut begin, mut later) = (0, false);
+        if insight.wants(TIMES) && count > 0 {
+            begin = clock::nanoseconds();
+            insight.switch(py, PROBE, true);
+            let passed = self.progress.begun();
+            later = insight.times.with(py, |times| {
+                let Some(times) = times else {
+                    return false;
+                };
+                times.end_turn(begin, begin);
+                let Some((place, queued)) = times.probe.take() else {
+                    return false;
+                };
+                if place == passed {
+                    times.delays.add(clock::between(queued, begin));
+                    return false;
+                }
+                let before = place
+                    .checked_sub(passed)
+                    .and_then(|it| usize::try_from(it).ok());
+                times.later = before
+                    .filter(|before| *before < count)
+                    .map(|before| (before, queued));
+                times.later.is_some()
+            });
+        }
+        if insight.wants(SLOW | TOTALS) {
+            insight.pause(py, begin);
+            return true;
+        }
+        later
+    }
+
+    /// Counts the current turn, if turns are counted, because the loop waits or its run ends.
+    #[inline]
+    pub(crate) fn end_turn(&self, py: Python<'_>) {
+        if self.insight.wants(TIMES) {
+            self.end_timed_turn(py);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn end_timed_turn(&self, py: Python<'_>) {
+        let now = clock::nanoseconds();
+        self.insight.times.with(py, |times| {
+            if let Some(times) = times {
+                times.end_turn(now, 0);
+            }
+        });
+    }
+
+    /// Runs the `count` entries of a turn for which `begin_turn` returned true. `run` runs the
+    /// number of entries that it is given.
     #[allow(
         clippy::inline_always,
         reason = "it has one caller, which is a function of its own"
@@ -40,22 +98,17 @@ impl EventLoop {
     ) -> PyResult<()> {
         let py = this.py();
         let insight = &this.get().insight;
-        let times = insight.wants(TIMES);
-        if insight.wants(SLOW | TOTALS) {
-            insight.pause(py);
-        }
-        let begin = if times { clock::nanoseconds() } else { 0 };
-        let (monitor, probe) = if times {
-            this.get().begin_turn(py, count, begin)
+        let later = if insight.wants(TIMES) {
+            insight.times.with(py, |times| times.as_mut()?.later.take())
         } else {
-            (std::ptr::null(), None)
+            None
         };
-        let (mut next, mut left) = (probe.map_or(count, |(before, _)| before), count);
-        let result = loop {
-            let result = run(next);
+        let (mut next, mut left) = (later.map_or(count, |(before, _)| before), count);
+        loop {
+            run(next)?;
             left -= next;
-            let Some((_, queued)) = probe.filter(|_| left > 0 && result.is_ok()) else {
-                break result;
+            let Some((_, queued)) = later.filter(|_| left > 0) else {
+                return Ok(());
             };
             let delay = clock::between(queued, clock::nanoseconds());
             insight.times.with(py, |times| {
@@ -64,47 +117,6 @@ impl EventLoop {
                 }
             });
             next = left;
-        };
-        if times && count > 0 {
-            let seconds = clock::between(begin, clock::nanoseconds());
-            insight.times.with(py, |times| {
-                if let Some(times) = times
-                    && Arc::as_ptr(&times.turns) == monitor
-                {
-                    times.turns.add(seconds);
-                }
-            });
         }
-        result
-    }
-
-    /// Counts the delay of the first of `count` entries, if delays are counted. Returns the
-    /// histograms for the turn, and for the entry whose delay has to be counted, how many entries
-    /// come before it and when it was queued.
-    fn begin_turn(
-        &self,
-        py: Python<'_>,
-        count: usize,
-        begin: i64,
-    ) -> (*const Histogram, Option<(usize, i64)>) {
-        self.insight.switch(py, PROBE, true);
-        let passed = self.progress.begun();
-        self.insight.times.with(py, |times| {
-            let Some(times) = times else {
-                return (std::ptr::null(), None);
-            };
-            let monitor = Arc::as_ptr(&times.turns);
-            let probe = times.probe.take().and_then(|(place, queued)| {
-                let before = usize::try_from(place.checked_sub(passed)?).ok()?;
-                (before < count).then_some((before, queued))
-            });
-            match probe {
-                Some((0, queued)) => {
-                    times.delays.add(clock::between(queued, begin));
-                    (monitor, None)
-                }
-                later => (monitor, later),
-            }
-        })
     }
 }

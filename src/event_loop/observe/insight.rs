@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -49,6 +49,33 @@ pub(crate) struct Times {
     /// The first callback that the current turn has queued: the value that `Progress::begun` has
     /// when it begins, and when it was queued, in nanoseconds.
     pub(crate) probe: Option<(u64, i64)>,
+    /// If the delay of an entry of the current turn has to be counted that is not its first: how
+    /// many entries come before it, and when it was queued.
+    pub(crate) later: Option<(usize, i64)>,
+    /// When the current turn began, in nanoseconds; 0 if it has ended.
+    pub(crate) began: i64,
+}
+
+impl Times {
+    pub(crate) fn new(turns: Arc<Histogram>, delays: Arc<Histogram>) -> Self {
+        Self {
+            turns,
+            delays,
+            probe: None,
+            later: None,
+            began: 0,
+        }
+    }
+
+    /// Counts the current turn, which ends at the time `now`. `next` is when the next one begins,
+    /// or 0.
+    #[inline]
+    pub(crate) fn end_turn(&mut self, now: i64, next: i64) {
+        let began = std::mem::replace(&mut self.began, next);
+        if began != 0 {
+            self.turns.add(clock::between(began, now));
+        }
+    }
 }
 
 /// What was counted under one name.
@@ -60,15 +87,15 @@ struct Total {
     longest: f64,
 }
 
-/// The measurement of the current entry, or of a call within it.
+/// The measurement of the current entry so far.
 #[derive(Default, Clone, Copy)]
 pub(crate) struct Span {
     /// Whether an entry runs.
     open: bool,
-    /// How many of its seconds are reported for other calls.
-    pub(crate) told: f64,
-    /// How many seconds of it are counted under other names.
-    pub(crate) counted: f64,
+    /// How many of its nanoseconds are reported for other calls.
+    pub(crate) told: i64,
+    /// How many nanoseconds of it are counted under other names.
+    pub(crate) counted: i64,
 }
 
 /// The measurements that are under way.
@@ -87,8 +114,8 @@ struct Timing {
 /// What is measured, and what was counted.
 pub(crate) struct Insight {
     wanted: AtomicU8,
-    /// The bits of the monitor's `slow_after`, in seconds.
-    slow_after: AtomicU64,
+    /// The monitor's `slow_after`, in nanoseconds.
+    slow_after: AtomicI64,
     /// The histograms of turns and delays.
     pub(crate) times: LoopCell<Option<Times>>,
     timing: LoopCell<Timing>,
@@ -98,7 +125,7 @@ impl Default for Insight {
     fn default() -> Self {
         Self {
             wanted: AtomicU8::new(0),
-            slow_after: AtomicU64::new(f64::INFINITY.to_bits()),
+            slow_after: AtomicI64::new(i64::MAX),
             times: LoopCell::new(None),
             timing: LoopCell::new(Timing::default()),
         }
@@ -121,9 +148,10 @@ impl Insight {
         }
     }
 
-    /// From how many seconds on a call is reported to the monitor.
-    pub(crate) fn slow_after(&self) -> f64 {
-        f64::from_bits(self.slow_after.load(Ordering::Relaxed))
+    /// From how many nanoseconds on a call is reported to the monitor.
+    #[inline]
+    pub(crate) fn slow_after(&self) -> i64 {
+        self.slow_after.load(Ordering::Relaxed)
     }
 
     /// As `want`, for bits that only attached threads change: with the GIL, this needs no locked
@@ -147,14 +175,13 @@ impl Insight {
         totals: bool,
         stalls: bool,
     ) {
-        let threshold = slow_after.unwrap_or(f64::INFINITY);
-        self.slow_after
-            .store(threshold.to_bits(), Ordering::Relaxed);
+        let threshold = slow_after.map_or(i64::MAX, clock::in_nanoseconds);
+        self.slow_after.store(threshold, Ordering::Relaxed);
         self.want(SLOW, slow_after.is_some());
         self.want(TOTALS, totals);
         self.want(STALLS, stalls);
         self.want(TIMES | PROBE, times.is_some());
-        self.pause(py);
+        self.pause(py, 0);
         drop(self.times.with(py, |place| std::mem::replace(place, times)));
     }
 
@@ -190,48 +217,50 @@ impl Insight {
         (span, end)
     }
 
-    /// Has the next entry read the clock when it begins, because something else runs before it.
+    /// Has the next entry begin at the time `next`, or read the clock if that is 0, because something
+    /// else runs before it.
     #[inline]
-    pub(crate) fn pause(&self, py: Python<'_>) {
-        self.timing.with(py, |timing| timing.ended = 0);
+    pub(crate) fn pause(&self, py: Python<'_>, next: i64) {
+        self.timing.with(py, |timing| timing.ended = next);
     }
 
-    /// Begins to measure a call within an entry, if an entry is measured. Returns the measurement
-    /// that was under way.
+    /// The measurement of the current entry when a call within it begins, if an entry is measured.
+    #[inline]
     pub(crate) fn enter(&self, py: Python<'_>) -> Option<Span> {
-        let new = Span {
-            open: true,
-            ..Span::default()
-        };
-        self.timing.with(py, |timing| {
-            let outer = &mut timing.span;
-            outer.open.then(|| std::mem::replace(outer, new))
-        })
+        self.timing
+            .with(py, |timing| timing.span.open.then_some(timing.span))
     }
 
-    /// Ends what `enter` began, which took so many seconds, and continues the measurement `outer`.
-    /// Returns how many of the seconds have to be reported, if the call was slow, and how many have
-    /// to be counted.
-    pub(crate) fn leave(
-        &self,
-        py: Python<'_>,
-        mut outer: Span,
-        seconds: f64,
-    ) -> (Option<f64>, f64) {
+    /// Ends a call of `length` nanoseconds, before which `enter` returned `before`. Returns how many
+    /// of them have to be reported, if the call was slow.
+    #[inline]
+    pub(crate) fn leave(&self, py: Python<'_>, before: Span, length: i64) -> Option<i64> {
         let after = self.slow_after();
         self.timing.with(py, |timing| {
-            let inner = timing.span;
-            let own = seconds - inner.told;
-            let slow = (own >= after).then_some(own);
-            outer.told += if slow.is_some() { seconds } else { inner.told };
-            outer.counted += seconds;
-            timing.span = outer;
-            (slow, seconds - inner.counted)
+            let span = &mut timing.span;
+            let own = length - (span.told - before.told);
+            (own >= after).then(|| {
+                span.told = before.told + length;
+                own
+            })
         })
     }
 
-    /// Keeps a slow call until the entry is over. If memory is short, it is not reported.
-    pub(crate) fn keep(&self, py: Python<'_>, seconds: f64, subject: Subject) {
+    /// As `leave`, for calls that are counted by name. Returns how many nanoseconds have to be counted.
+    pub(crate) fn leave_counted(&self, py: Python<'_>, before: Span, length: i64) -> i64 {
+        self.timing.with(py, |timing| {
+            let span = &mut timing.span;
+            let own = length - (span.counted - before.counted);
+            span.counted = before.counted + length;
+            own
+        })
+    }
+
+    /// Keeps a slow call of so many nanoseconds until the entry is over. If memory is short, it is not reported.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn keep(&self, py: Python<'_>, length: i64, subject: Subject) {
+        let seconds = clock::between(0, length);
         let left = self.timing.with(py, |timing| {
             if timing.slow.try_reserve(1).is_ok() {
                 timing.slow.push((seconds, subject));

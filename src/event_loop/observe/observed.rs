@@ -9,9 +9,10 @@ use pyo3::types::PyModule;
 use crate::event_loop::observe::insight::{DEBUG, SLOW, Span, TOTALS};
 use crate::event_loop::observe::slow::Subject;
 use crate::event_loop::queue::Ready;
+use crate::event_loop::source::Readiness;
 use crate::event_loop::state::EventLoop;
 use crate::event_loop::user_code::{Event, observe};
-use crate::handle::{Flavour, Handle};
+use crate::handle::Handle;
 use crate::py::calling::coroutine::coroutine_code;
 use crate::py::calling::names::name;
 use crate::py::lifetime::object::{self, FunctionKind, function_kind};
@@ -19,12 +20,20 @@ use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Float};
 use crate::sys::clock;
 
+/// The kinds of events that do not come from the poll.
+const STEP: &str = "step";
+const SIGNALS: &str = "signal handlers";
+
 /// The objects from which the name of an entry is made after it has run.
 enum Named {
     /// The function, its first argument, and the `about` of its handle.
     Callback(Option<Py<PyAny>>, Option<Py<PyAny>>, Option<Py<PyAny>>),
-    /// The kind of an event, and its source.
-    Event(&'static str, Option<Py<PyAny>>),
+    /// An event of the poll, and its source.
+    Io(Readiness, Py<PyAny>),
+    /// A step, and its source.
+    Step(Py<PyAny>),
+    /// The handlers of `signal.signal`.
+    Signals,
 }
 
 impl EventLoop {
@@ -45,45 +54,71 @@ impl EventLoop {
     )]
     #[inline(always)]
     pub(crate) fn run_measured(this: &Bound<'_, Self>, ready: Ready) -> PyResult<()> {
-        let insight = &this.get().insight;
+        let event_loop = this.get();
+        let insight = &event_loop.insight;
+        if insight.wants(DEBUG | TOTALS) {
+            return Self::run_closely(this, ready);
+        }
+        let py = this.py();
         match ready {
-            ready if !insight.wants(SLOW | TOTALS) => Self::run_debugged(this, ready),
-            Ready::Callback(flavour) if !insight.wants(DEBUG | TOTALS) => {
-                Self::run_timed_callback(this, flavour)
+            Ready::Callback(flavour) => {
+                let callback = event_loop.core.with(py, |core| core.ready.take_callback());
+                let Some(callback) = callback else {
+                    return Ok(());
+                };
+                let function = callback.function.clone_ref(py);
+                let named = Named::Callback(Some(function), callback.args.first(py), None);
+                let opened = insight.open(py);
+                let result = Handle::run_without(this.as_any(), callback, flavour);
+                Self::end_timed(this, opened, named, result)
             }
-            ready => Self::run_timed(this, ready),
+            Ready::Handle(handle) => {
+                let handle = handle.into_bound(py);
+                let [function, first, about] = handle.get().named_by(py);
+                let named = Named::Callback(function, first, about);
+                let opened = insight.open(py);
+                let result = Handle::run_queued(handle);
+                Self::end_timed(this, opened, named, result)
+            }
+            Ready::Io(key, readiness) => {
+                let Some(source) = event_loop.source(py, key) else {
+                    return Ok(());
+                };
+                let named = Named::Io(readiness, source.object.clone_ref(py));
+                let opened = insight.open(py);
+                let result = source.class.ready(&source.object.into_bound(py), readiness);
+                Self::end_timed(this, opened, named, result)
+            }
+            ready => Self::run_closely(this, ready),
         }
     }
 
-    /// As `run_timed`, for a callback without a handle, as most callbacks are, while calls are not
-    /// counted by name.
+    /// Ends the measurement `opened` of an entry, sends what it has written, and reports what was slow, while
+    /// calls are not counted by name.
     #[allow(
         clippy::inline_always,
         reason = "a call of its own is a tenth of what measuring a callback costs"
     )]
     #[inline(always)]
-    fn run_timed_callback(this: &Bound<'_, Self>, flavour: Flavour) -> PyResult<()> {
+    fn end_timed(
+        this: &Bound<'_, Self>,
+        opened: (Span, i64),
+        named: Named,
+        mut result: PyResult<()>,
+    ) -> PyResult<()> {
         let py = this.py();
         let event_loop = this.get();
         let insight = &event_loop.insight;
-        let Some(callback) = event_loop.core.with(py, |core| core.ready.take_callback()) else {
-            return Ok(());
-        };
-        let function = callback.function.clone_ref(py);
-        let first = callback.args.first(py);
-        let (outer, begin) = insight.open(py);
-        let mut result = Handle::run_without(this.as_any(), callback, flavour);
+        let (outer, begin) = opened;
         if !event_loop.core.with(py, |core| core.delayed.is_empty()) {
             result = result.and(event_loop.flush_delayed(py));
         }
         let (span, end) = insight.close(py, outer);
-        let seconds = clock::between(begin, end);
-        if span.told > 0.0 || seconds >= insight.slow_after() {
-            let named = Named::Callback(Some(function), first, None);
-            return Self::report_if_slow(this, seconds, span, named, result);
+        if span.told > 0 || end - begin >= insight.slow_after() {
+            return Self::report_if_slow(this, end - begin, span, named, result);
         }
-        if !(release(py, function) & first.is_none_or(|first| release(py, first))) {
-            insight.pause(py);
+        if !named.release(py) {
+            insight.pause(py, 0);
         }
         result
     }
@@ -115,7 +150,7 @@ impl EventLoop {
             Ready::Step(step) => {
                 let (source, step) = *step;
                 let object = source.object.into_bound(py);
-                observe(this, &Event::Source("step", &object), || {
+                observe(this, &Event::Source(STEP, &object), || {
                     let run = source.class.step(&object, step);
                     run.and(this.get().flush_delayed(py))
                 })
@@ -141,10 +176,14 @@ impl EventLoop {
         })
     }
 
-    /// Runs an entry and times it for a monitor.
-    fn run_timed(this: &Bound<'_, Self>, ready: Ready) -> PyResult<()> {
+    /// Runs an entry for debug mode, and for a monitor that counts calls by name.
+    #[inline(never)]
+    fn run_closely(this: &Bound<'_, Self>, ready: Ready) -> PyResult<()> {
         let py = this.py();
         let insight = &this.get().insight;
+        if !insight.wants(SLOW | TOTALS) {
+            return Self::run_debugged(this, ready);
+        }
         let Some(named) = Named::of(this, &ready) else {
             // The source of the event was closed meanwhile.
             return Ok(());
@@ -156,39 +195,39 @@ impl EventLoop {
             Self::run_ready(this, ready)
         };
         let (span, end) = insight.close(py, outer);
-        let seconds = clock::between(begin, end);
+        let length = end - begin;
         let counts = insight.wants(TOTALS);
         if counts {
             // The callback must not fail if there is no memory for the count.
-            drop(named.count(this, seconds - span.counted));
+            drop(named.count(this, clock::between(span.counted, length)));
         }
-        if span.told > 0.0 || seconds >= insight.slow_after() {
-            return Self::report_if_slow(this, seconds, span, named, result);
+        if span.told > 0 || length >= insight.slow_after() {
+            return Self::report_if_slow(this, length, span, named, result);
         }
         if !named.release(py) || counts {
-            insight.pause(py);
+            insight.pause(py, 0);
         }
         result
     }
 
-    /// Reports an entry that took so many seconds, or calls within it, if they were slow and no
+    /// Reports an entry that took `length` nanoseconds, or calls within it, if they were slow and no
     /// exception has to leave the loop.
     #[cold]
     #[inline(never)]
     fn report_if_slow(
         this: &Bound<'_, Self>,
-        seconds: f64,
+        length: i64,
         span: Span,
         named: Named,
         result: PyResult<()>,
     ) -> PyResult<()> {
         let py = this.py();
         let insight = &this.get().insight;
-        insight.pause(py);
+        insight.pause(py, 0);
         if result.is_ok() {
-            return Self::report_timed(this, seconds - span.told, named);
+            return Self::report_timed(this, length - span.told, named);
         }
-        if span.told > 0.0 {
+        if span.told > 0 {
             drop(insight.take_slow(py));
         }
         named.release(py);
@@ -198,7 +237,7 @@ impl EventLoop {
     /// Reports the slow calls within an entry, and the entry if its other seconds are slow.
     #[cold]
     #[inline(never)]
-    fn report_timed(this: &Bound<'_, Self>, own: f64, named: Named) -> PyResult<()> {
+    fn report_timed(this: &Bound<'_, Self>, own: i64, named: Named) -> PyResult<()> {
         let py = this.py();
         let insight = &this.get().insight;
         let monitor = Self::state(this)?.getattr(name!(py, monitor))?;
@@ -219,29 +258,31 @@ impl EventLoop {
             report(*seconds, value::tuple(py, &items)?.into_any())?;
         }
         if own >= insight.slow_after() {
-            report(own, named.describe(py)?)?;
+            report(clock::between(0, own), named.describe(py)?)?;
         }
         Ok(())
     }
 
     /// Measures `call` within the current entry, if an entry is measured, for a monitor.
+    #[inline]
     pub(crate) fn time_call<'py>(
         this: &Bound<'py, Self>,
-        subject: &dyn Fn() -> Subject,
-        call: &mut dyn FnMut() -> PyResult<Bound<'py, PyAny>>,
+        subject: impl Fn() -> Subject,
+        call: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = this.py();
         let insight = &this.get().insight;
-        let Some(outer) = insight.enter(py) else {
+        let Some(before) = insight.enter(py) else {
             return call();
         };
         let begin = clock::nanoseconds();
         let result = call();
-        let seconds = clock::between(begin, clock::nanoseconds());
-        let (slow, counted) = insight.leave(py, outer, seconds);
+        let length = clock::nanoseconds() - begin;
+        let slow = insight.leave(py, before, length);
         if insight.wants(TOTALS) {
+            let counted = insight.leave_counted(py, before, length);
             // The call must not fail if there is no memory for the count.
-            drop(subject().count(this, counted));
+            drop(subject().count(this, clock::between(0, counted)));
         }
         if let Some(own) = slow {
             insight.keep(py, own, subject());
@@ -270,64 +311,70 @@ impl Named {
                     None,
                 ))
             })?,
-            Ready::Io(key, readiness) => {
-                let source = event_loop.source(py, *key)?;
-                Self::Event(Event::kind(*readiness), Some(source.object))
-            }
-            Ready::Step(step) => Self::Event("step", Some(step.0.object.clone_ref(py))),
-            Ready::Signals => Self::Event("signal handlers", None),
+            Ready::Io(key, readiness) => Self::Io(*readiness, event_loop.source(py, *key)?.object),
+            Ready::Step(step) => Self::Step(step.0.object.clone_ref(py)),
+            Ready::Signals => Self::Signals,
         })
     }
 
     /// Releases everything, which may run Python code. False if it did.
-    #[inline]
+    #[allow(clippy::inline_always, reason = "most callers know which one it is")]
+    #[inline(always)]
     fn release(self, py: Python<'_>) -> bool {
         let release = |object: Option<Py<PyAny>>| object.is_none_or(|it| release(py, it));
         match self {
             Self::Callback(function, first, about) => {
                 release(function) & release(first) & release(about)
             }
-            Self::Event(_, object) => release(object),
+            Self::Io(_, object) | Self::Step(object) => self::release(py, object),
+            Self::Signals => true,
         }
     }
 
     /// The object from which Python makes the name.
     fn describe<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let shown = |object: &Option<Py<PyAny>>| match object {
+        let shown = |object: Option<&Py<PyAny>>| match object {
             Some(object) => object.bind(py).clone(),
             None => py.None().into_bound(py),
         };
-        let items = match self {
-            Self::Callback(function, first, about) => &[
-                value::text(py, "callback")?.into_any(),
-                shown(function),
-                shown(first),
-                shown(about),
-            ][..],
-            Self::Event(kind, source) => &[
-                value::text(py, "event")?.into_any(),
-                value::text(py, kind)?.into_any(),
-                shown(source),
-            ][..],
+        let event = |kind: &str, source: Option<&Py<PyAny>>| {
+            let kind = value::text(py, kind)?.into_any();
+            let items = [value::text(py, "event")?.into_any(), kind, shown(source)];
+            Ok(value::tuple(py, &items)?.into_any())
         };
-        Ok(value::tuple(py, items)?.into_any())
+        match self {
+            Self::Callback(function, first, about) => {
+                let items = [
+                    value::text(py, "callback")?.into_any(),
+                    shown(function.as_ref()),
+                    shown(first.as_ref()),
+                    shown(about.as_ref()),
+                ];
+                Ok(value::tuple(py, &items)?.into_any())
+            }
+            Self::Io(readiness, source) => event(Event::kind(*readiness), Some(source)),
+            Self::Step(source) => event(STEP, Some(source)),
+            Self::Signals => event(SIGNALS, None),
+        }
     }
 
     /// Counts the entry by its name.
     fn count(&self, this: &Bound<'_, EventLoop>, seconds: f64) -> PyResult<()> {
         let py = this.py();
         let insight = &this.get().insight;
-        match self {
-            Self::Callback(None, ..) => {}
+        let kind = match self {
+            Self::Callback(None, ..) => return Ok(()),
             Self::Callback(Some(function), ..) => {
                 let (place, key) = key_of(function.bind(py))?;
                 insight.count(place, key, seconds);
+                return Ok(());
             }
-            Self::Event(kind, _) => {
-                let place = (kind.as_ptr().addr(), 0);
-                insight.count(place, value::text(py, kind)?.into_any(), seconds);
-            }
-        }
+            Self::Io(readiness, _) => Event::kind(*readiness),
+            Self::Step(_) => STEP,
+            Self::Signals => SIGNALS,
+        };
+        let place = (kind.as_ptr().addr(), 0);
+        insight.count(place, value::text(py, kind)?.into_any(), seconds);
         Ok(())
     }
 }
