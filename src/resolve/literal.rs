@@ -1,6 +1,6 @@
-//! Answers `getaddrinfo` for numeric hosts exactly as glibc does, and leaves everything else to it.
+//! Answers `getaddrinfo` for numeric hosts exactly as libc does, and leaves everything else to it.
 //!
-//! Any attached thread. Some numeric forms are not answered here, because glibc treats them specially:
+//! Any attached thread. Some numeric forms are not answered here, because libc treats them specially:
 //! `127.1`, zones, no socket type (three results), ports out of range.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -66,12 +66,17 @@ pub(crate) fn getaddrinfo_literal<'py>(
     } else {
         return Ok(None);
     };
-    let (proto, name) = (int(info.proto.into())?, value::text(py, "")?.into_any());
+    // musl gives the host itself as its canonical name, whether asked for one or not.
+    let canonical = if cfg!(target_env = "musl") {
+        name.clone()
+    } else {
+        value::text(py, "")?
+    };
     let entry = [
         family.clone(),
         class.clone(),
-        proto,
-        name,
+        int(info.proto.into())?,
+        canonical.into_any(),
         address.into_any(),
     ];
     value::list(py, [value::tuple(py, &entry)?.into_any()]).map(Some)
