@@ -106,7 +106,15 @@ SUITES = (
     ),
     Suite(
         "redis",
-        ("pytest-asyncio", "numpy", "packaging", "xxhash", "opentelemetry-sdk", "pybreaker"),
+        (
+            "aiohttp",
+            "pytest-asyncio",
+            "numpy",
+            "packaging",
+            "xxhash",
+            "opentelemetry-sdk",
+            "pybreaker",
+        ),
         tests=("tests/test_asyncio",),
         options=("-m", "not onlycluster and not redismod and not ssl"),
         server="redis",
@@ -131,7 +139,8 @@ SUITES = (
         "tornado",
         ("pycurl",),
         tests=("--pyargs", "tornado.test"),
-        options=("-p", "no:logging"),
+        # As its own runner: tests that expect a log record fail if requests are logged too.
+        options=("--log-disable=tornado.access",),
         hide=("tornado",),
     ),
     Suite(

@@ -7,6 +7,7 @@ import contextvars
 import importlib.util
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from support.loops import run, until
+from support.loops import PATIENCE, run, until
 
 Loop = asyncio.AbstractEventLoop
 
@@ -242,11 +243,17 @@ def test_a_result_that_comes_after_the_loop_is_closed_does_no_harm(
 ) -> None:
     first, second = new_loop(), new_loop()
 
-    async def leave() -> Any:
-        return built.sleep(0.005, "too late")
+    async def leave(port: int) -> Any:
+        return built.ask("127.0.0.1", port, b"a line\n")
 
-    future = first.run_until_complete(leave())
-    first.close()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE)
+        future = first.run_until_complete(leave(listener.getsockname()[1]))
+        first.close()
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.recv(100) == b"a line\n"
+            connection.sendall(b"too late\n")
 
     async def main() -> None:
         await until(lambda: built.alive() == 0)
