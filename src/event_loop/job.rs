@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyTuple};
+use pyo3::types::{PyBool, PyInt, PyTuple};
 
 use crate::py::calling::call;
 use crate::py::calling::names::name;
@@ -173,6 +173,12 @@ impl Job {
         Ok(())
     }
 
+    /// Nobody waits any longer: the executor refused the job.
+    fn forget(&self, py: Python<'_>) {
+        let waiter = self.state.with(py, |state| state.waiter.take());
+        drop(waiter);
+    }
+
     /// The job itself, in the place of the future of the executor's work item.
     #[getter]
     fn future(this: &Bound<'_, Self>) -> Py<Self> {
@@ -235,12 +241,13 @@ impl IdleWorkers {
     }
 
     /// Take one of them, if there is one; never waits.
-    #[pyo3(signature = (timeout=None))]
+    #[pyo3(signature = (blocking=None, timeout=None))]
     fn acquire<'py>(
         this: &Bound<'py, Self>,
+        blocking: Option<&Bound<'py, PyAny>>,
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> Bound<'py, PyBool> {
-        let _ = timeout;
+        let _ = (blocking, timeout);
         let (count, order) = (&this.get().0, Ordering::Relaxed);
         let taken = count.fetch_update(order, order, |count| count.checked_sub(1));
         PyBool::new(this.py(), taken.is_ok()).to_owned()
@@ -249,5 +256,11 @@ impl IdleWorkers {
     /// One more has nothing to do.
     fn release(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many there are: programs that measure their executors read this attribute of semaphores.
+    #[getter]
+    fn _value<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyInt>> {
+        value::count(this.py(), this.get().0.load(Ordering::Relaxed))
     }
 }

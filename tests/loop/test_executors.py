@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import concurrent.futures.thread
+import contextlib
+import gc
+import queue
 import sys
 import threading
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -288,18 +293,159 @@ async def test_a_replaced_submit_is_called(loop: Loop, monkeypatch: pytest.Monke
     assert submitted == [float, str, bytes]
 
 
+class Wrapper:
+    """Wraps a function, and has its attributes, as the wrappers of wrapt do."""
+
+    def __init__(self, wrapped: Any, called: list[Any]) -> None:
+        self.wrapped = wrapped
+        self.called = called
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.wrapped, name)
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        return Wrapper(self.wrapped.__get__(instance, owner), self.called)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.called.append(self.wrapped.__name__)
+        return self.wrapped(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (concurrent.futures.ThreadPoolExecutor, "submit"),
+        (concurrent.futures.thread._WorkItem, "__init__"),
+        (concurrent.futures.thread._WorkItem, "run"),
+        (concurrent.futures.thread, "_WorkItem"),
+        (concurrent.futures.thread, "_worker"),
+        (getattr(concurrent.futures.thread, "WorkerContext", None), "run"),
+    ],
+    ids=lambda it: getattr(it, "__name__", it),
+)
+async def test_what_tools_wrap_is_called(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    if owner is None:
+        pytest.skip("this Python has no such class")
+    called: list[Any] = []
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        assert await loop.run_in_executor(executor, int) == 0
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, Wrapper(vars(owner)[name], called))
+            with concurrent.futures.ThreadPoolExecutor(1) as another:
+                assert await loop.run_in_executor(another, int) == 0
+            assert called == [name]
+        assert await loop.run_in_executor(executor, int) == 0
+    assert called == [name]
+
+
+async def test_a_submit_whose_code_is_replaced_is_called(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def submit(self: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        work = self._base_of_this_test.Future()
+        work.set_result("replaced")
+        return work
+
+    executor_class = concurrent.futures.ThreadPoolExecutor
+    monkeypatch.setattr(executor_class, "_base_of_this_test", concurrent.futures, raising=False)
+    with executor_class(1) as executor:
+        assert await loop.run_in_executor(executor, int) == 0
+        with monkeypatch.context() as patch:
+            patch.setattr(executor_class.submit, "__code__", submit.__code__)
+            replaced: object = await loop.run_in_executor(executor, int)
+        assert replaced == "replaced"
+        assert await loop.run_in_executor(executor, int) == 0
+
+
+async def test_a_queue_of_the_programs_own_gets_what_it_knows(loop: Loop) -> None:
+    items: list[Any] = []
+
+    class Queue(queue.Queue[Any]):
+        def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+            items.append(item)
+            super().put(item, block, timeout)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        executor._work_queue = Queue()  # type: ignore[assignment]
+        assert await loop.run_in_executor(executor, int) == 0
+    assert type(items[0]) is concurrent.futures.thread._WorkItem
+
+
+def test_a_refused_call_leaves_nothing_to_the_collector(loop: Loop) -> None:
+    executor = concurrent.futures.ThreadPoolExecutor(1)
+    executor.shutdown()
+
+    class Argument:
+        pass
+
+    def refuse() -> weakref.ref[Argument]:
+        argument = Argument()
+        with contextlib.suppress(RuntimeError):
+            loop.run_in_executor(executor, id, argument)
+        return weakref.ref(argument)
+
+    gc.disable()
+    try:
+        assert refuse()() is None
+    finally:
+        gc.enable()
+
+
+def test_the_error_of_a_call_whose_thread_cannot_be_started_is_not_reported(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller gets an exception instead of a future, but another thread makes the call."""
+    release = threading.Event()
+    called: list[int] = []
+    reports: list[Any] = []
+    loop.set_exception_handler(lambda _, context: reports.append(context))
+
+    def fails() -> None:
+        called.append(1)
+        raise LookupError("of no interest")
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        with concurrent.futures.ThreadPoolExecutor(2) as executor:
+            first = loop.run_in_executor(executor, release.wait, PATIENCE)
+            with monkeypatch.context() as patch:
+                patch.setattr(threading.Thread, "start", start)
+                with pytest.raises(RuntimeError, match="^can't start new thread$"):
+                    loop.run_in_executor(executor, fails)
+            release.set()
+            assert await first
+            await loop.run_in_executor(executor, int)
+        # What the thread handed to the loop has run.
+        await asyncio.sleep(0)
+
+    run(loop, main())
+    gc.collect()
+    assert called == [1]
+    assert not reports
+
+
 def test_this_pythons_executors_take_jobs() -> None:
     """A Python whose `submit` has changed needs a look at `jobs`, whose shorter way is not used until then."""
     assert jobs.takes_jobs(concurrent.futures.ThreadPoolExecutor(1))
 
 
-async def test_no_more_threads_are_started_than_are_needed(loop: Loop) -> None:
+async def test_no_thread_is_started_while_one_waits_for_work(loop: Loop) -> None:
+    """Programs that measure their executors count the threads that wait as this test does."""
     names = set()
     for _ in range(20):
         names.add((await loop.run_in_executor(None, threading.current_thread)).name)
-        # Until the thread waits for work again.
-        await loop.run_in_executor(None, time.sleep, 0.001)
-    assert names <= {"asyncio_0", "asyncio_1"}
+        idle = loop._default_executor._idle_semaphore  # type: ignore[attr-defined]
+        deadline = time.monotonic() + PATIENCE
+        while idle._value == 0:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.001)
+    assert names == {"asyncio_0"}
+    assert idle.acquire(blocking=False)
+    assert not idle.acquire(blocking=False)
 
 
 class AtOnce(concurrent.futures.ThreadPoolExecutor):

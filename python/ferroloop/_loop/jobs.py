@@ -3,8 +3,8 @@
 Called in the loop's thread; results come back from the workers through `call_soon_threadsafe`.
 A plain `ThreadPoolExecutor` gets a native job in the place of the work item and the
 `concurrent.futures.Future` that its `submit` makes. Its own queue, locks and threads are used, so its shutdown,
-its limits and the names of its threads are what they always are. If `submit` is not the function of CPython's
-that does these steps, because a program has replaced it or CPython has changed it, it is called.
+its limits and the names of its threads are what they always are. If a program has replaced one of the functions of
+CPython's that take these steps, or CPython has changed them, `submit` is called.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import concurrent.futures
 import functools
 import sys
 from concurrent.futures import ThreadPoolExecutor, thread
+from queue import SimpleQueue
+from types import FunctionType, MethodType
 
 from ferroloop import _native
 from ferroloop._compat import CHAINS_AT_ONCE, get_running_loop_or_none
@@ -22,7 +24,6 @@ from ferroloop._loop.executor import check_callback, check_default_executor
 TYPE_CHECKING = False  # typing is slow to import
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import CodeType
     from typing import Any, TypeVar
 
     from typing_extensions import Unpack
@@ -42,26 +43,42 @@ if sys.version_info < (3, 11):
     _COUNTERPARTS[concurrent.futures.TimeoutError] = asyncio.TimeoutError
 
 
+def _is_own(function: object) -> bool:
+    """Whether `function` is one of the module `thread`, and not a wrapper, which may have the attributes of one."""
+    return type(function) is FunctionType and function.__globals__ is vars(thread)
+
+
 def _names(function: Any) -> set[str]:
     """What the code of a function of the module refers to; nothing if it is another function."""
-    if getattr(function, "__globals__", None) is not vars(thread):
-        return set()
-    code: CodeType = function.__code__
-    return set(code.co_names)
+    return set(function.__code__.co_names) if _is_own(function) else set()
 
 
-# What CPython 3.10 to 3.15 refer to, and what some of them do besides.
+# What `submit` of CPython 3.10 to 3.15 refers to, and what some of them do besides.
 _CHECKS = {"_broken", "_shutdown", "_shutdown_lock", "_global_shutdown_lock", "RuntimeError"}
 _STEPS = {"_base", "Future", "_WorkItem", "_work_queue", "put", "_adjust_thread_count"}
 _SOME = {"BrokenThreadPool", "BROKEN", "_resolve_work_item_task"}
 
-_SUBMIT = vars(ThreadPoolExecutor).get("submit")
-_ADJUST: Any = vars(ThreadPoolExecutor).get("_adjust_thread_count")
+# What a job takes the place of, or relies on. Tools that follow work from thread to thread replace some of it, most of
+# them `submit`.
+_THREAD: Any = thread
+_Item: Any = vars(thread).get("_WorkItem")
+# From 3.14 the work item has it call the function.
+_Context: Any = vars(thread).get("WorkerContext", _Item)
+_SUBMIT: Any = ThreadPoolExecutor.submit
+_INIT = getattr(_Item, "__init__", None)
+_RUN = getattr(_Item, "run", None)
+_CALL = getattr(_Context, "run", None)
+_WORKER = vars(thread).get("_worker")
 _KNOWN = (
     _names(_SUBMIT) - _SOME == _CHECKS | _STEPS
-    and {"run", "_idle_semaphore", "release"} <= _names(vars(thread).get("_worker"))
-    and {"_idle_semaphore", "acquire"} <= _names(_ADJUST)
+    and _names(_INIT) >= {"future"}
+    and _names(_RUN) >= {"future", "set_running_or_notify_cancel", "set_result", "set_exception"}
+    and _is_own(_CALL)
+    and _names(_WORKER) >= {"run", "_idle_semaphore", "release"}
+    and _names(vars(ThreadPoolExecutor).get("_adjust_thread_count"))
+    >= {"_idle_semaphore", "acquire"}
 )
+_CODE = _SUBMIT.__code__ if _KNOWN else None
 
 
 def run_in_executor(
@@ -89,7 +106,14 @@ def run_in_executor(
         future = loop.create_future()
         job = _native.Job(loop, future, _fail, func, args)
         future.add_done_callback(job.give_up)
-        if _submit(executor, job):
+        taken = False
+        try:
+            taken = _submit(executor, job)
+        finally:
+            if not taken:
+                # Otherwise the job and the future would refer to each other.
+                job.forget()
+        if taken:
             return future
     work = executor.submit(func, *args)
     if type(work) is not concurrent.futures.Future:
@@ -112,10 +136,21 @@ def _make() -> Any:
 
 def takes_jobs(executor: Any) -> bool:
     """Whether `_submit` may be called; otherwise only the executor's own may."""
+    if not _KNOWN or type(executor) is not ThreadPoolExecutor:
+        return False
+    submit = executor.submit
     return (
-        _KNOWN
-        and type(executor) is ThreadPoolExecutor
-        and getattr(executor.submit, "__func__", None) is _SUBMIT
+        type(submit) is MethodType
+        and submit.__func__ is _SUBMIT
+        and submit.__self__ is executor
+        and _SUBMIT.__code__ is _CODE
+        and _THREAD._WorkItem is _Item
+        and _Item.__init__ is _INIT
+        and _Item.run is _RUN
+        and _Context.run is _CALL
+        and _THREAD._worker is _WORKER
+        # A queue that a program has put in its place may look at the items.
+        and type(executor._work_queue) is SimpleQueue
     )
 
 
