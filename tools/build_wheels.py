@@ -7,7 +7,7 @@
 
 Needs cargo; everything else comes from the package index, into `.venv/release-3.N`. A profile needs llvm-profdata (`rustup
 component add llvm-tools`). The parts `aarch64` and `musl` need Rust's standard library for their targets (`rustup target
-add`), or its sources (`rustup component add rust-src`), and the tests of `aarch64` also root, debootstrap and qemu-user.
+add`), or its sources (`rustup component add rust-src`), and the tests of `aarch64` also root, debootstrap and qemu-user-static.
 Ends with a line for each file.
 """
 

@@ -55,12 +55,22 @@ class Folder:
         _check(["debootstrap", *options, packages, "sid", str(self.path), MIRROR])
         if self._is_foreign():
             self._unpack()
+            self._check_emulation()
         for file in (Path("/etc/resolv.conf"), CERTIFICATES):
             if file.exists():
                 target = self.path / str(file).lstrip("/")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, target)
         stamp.write_text(wanted)
+
+    def _check_emulation(self) -> None:
+        """Raise SetupError if the kernel cannot run the folder's programs: qemu's own libraries are outside of it."""
+        status = subprocess.run(["chroot", str(self.path), "/bin/true"], check=False).returncode
+        if status:
+            raise SetupError(
+                f"the kernel cannot start programs for {self.processor} in {self.path}: it needs a qemu-user that is "
+                "statically linked (Debian: qemu-user-static)"
+            )
 
     def _unpack(self) -> None:
         """Unpack every package without its scripts, which would be emulated and take half an hour."""
@@ -126,7 +136,7 @@ def emulate(processor: str) -> None:
     rule = Path(f"/usr/lib/binfmt.d/{name}.conf")
     if not rule.exists():
         raise SetupError(
-            f"programs for {processor} need qemu-user-static (Debian) or qemu-user-binfmt"
+            f"programs for {processor} need a statically linked qemu-user (Debian: qemu-user-static)"
         )
     # F: the kernel opens qemu now, so it need not be found within a folder.
     text = re.sub(
