@@ -105,7 +105,7 @@ PARTS: dict[str, Callable[[Toolbox, argparse.Namespace], list[Path]]] = {
     "musl": build_musl,
 }
 """What can be built, the quick parts first."""
-RELEASED = ("pure", "source", "native", "aarch64")
+RELEASED = ("pure", "source", "native", "aarch64", "musl")
 """What a release consists of: what is built unless parts are named."""
 
 

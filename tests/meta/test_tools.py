@@ -121,7 +121,7 @@ def _table(path: Path, name: str) -> dict[str, str]:
 def test_the_release_only_calls_sessions() -> None:
     workflow = environments.ROOT / ".github" / "workflows" / "release.yml"
     commands = re.findall(r"\brun: (.*)", workflow.read_text(encoding="utf-8"))
-    preparing = ("python3 -m pip install nox", "rustup ", "sudo apt-get ")
+    preparing = ("python3 -m pip install nox", "rustup ", "sudo apt-get ", "uv python ")
     building = [command for command in commands if not command.startswith(preparing)]
     assert building
     assert all(re.search(r"\bnox -s (wheels|upload)\b", command) for command in building)
