@@ -50,7 +50,7 @@ impl EventLoop {
             event_loop.enter_life(Life::Closed);
         }
         event_loop.show_to_collector(this.py());
-        event_loop.rest(this.py());
+        event_loop.release_unused(this.py());
         result
     }
 
@@ -163,7 +163,7 @@ impl EventLoop {
         let py = this.py();
         let event_loop = this.get();
         event_loop.progress.step();
-        event_loop.rest(py);
+        event_loop.release_unused(py);
         while let Some(timer) = event_loop.core.with(py, |core| {
             core.timers.pop_dead(|timer| timer.get().is_cancelled(py))
         }) {
@@ -258,7 +258,7 @@ impl EventLoop {
     }
 
     /// Releases the shared context, and memory that a burst has used, before the loop waits.
-    fn rest(&self, py: Python<'_>) {
+    fn release_unused(&self, py: Python<'_>) {
         drop(self.core.with(py, |core| {
             core.ready.shrink();
             core.contexts.take()
@@ -356,11 +356,11 @@ impl Core {
             match self.entries.get_mut(key) {
                 Some(Entry::Source { resumes, .. }) => {
                     let resumed = std::mem::take(resumes);
-                    let told = Readiness {
+                    let ready = Readiness {
                         resumed,
                         ..readiness
                     };
-                    self.ready.put(Ready::Io(key, told));
+                    self.ready.put(Ready::Io(key, ready));
                 }
                 Some(Entry::Watch(watch)) => {
                     if readiness.readable
@@ -382,11 +382,11 @@ impl Core {
             if let Some(Entry::Source { resumes, .. }) = self.entries.get_mut(key)
                 && std::mem::take(resumes)
             {
-                let told = Readiness {
+                let ready = Readiness {
                     resumed: true,
                     ..Readiness::default()
                 };
-                self.ready.put(Ready::Io(key, told));
+                self.ready.put(Ready::Io(key, ready));
             }
         }
         if let Some(events) = &mut self.events {

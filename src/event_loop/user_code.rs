@@ -300,7 +300,7 @@ pub(crate) fn observe<'py>(
     let begin = EventLoop::now(this)?;
     let (result, frame) = in_frame(this, body);
     result?;
-    let own = EventLoop::now(this)? - begin - frame.told;
+    let own = EventLoop::now(this)? - begin - frame.reported;
     for (seconds, subject) in &frame.slow {
         let arguments = (Float(*seconds), subject.describe(py)?);
         this.call_method1(name!(py, _report_slow_call), arguments)?;

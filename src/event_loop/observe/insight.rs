@@ -93,7 +93,7 @@ pub(crate) struct Span {
     /// Whether an entry runs.
     open: bool,
     /// How many of its nanoseconds are reported for other calls.
-    pub(crate) told: i64,
+    pub(crate) reported: i64,
     /// How many nanoseconds of it are counted under other names.
     pub(crate) counted: i64,
 }
@@ -238,9 +238,9 @@ impl Insight {
         let after = self.slow_after();
         self.timing.with(py, |timing| {
             let span = &mut timing.span;
-            let own = length - (span.told - before.told);
+            let own = length - (span.reported - before.reported);
             (own >= after).then(|| {
-                span.told = before.told + length;
+                span.reported = before.reported + length;
                 own
             })
         })

@@ -114,7 +114,7 @@ impl EventLoop {
             result = result.and(event_loop.flush_delayed(py));
         }
         let (span, end) = insight.close(py, outer);
-        if span.told > 0 || end - begin >= insight.slow_after() {
+        if span.reported > 0 || end - begin >= insight.slow_after() {
             return Self::report_if_slow(this, end - begin, span, named, result);
         }
         if !named.release(py) {
@@ -201,7 +201,7 @@ impl EventLoop {
             // The callback must not fail if there is no memory for the count.
             drop(named.count(this, clock::between(span.counted, length)));
         }
-        if span.told > 0 || length >= insight.slow_after() {
+        if span.reported > 0 || length >= insight.slow_after() {
             return Self::report_if_slow(this, length, span, named, result);
         }
         if !named.release(py) || counts {
@@ -225,9 +225,9 @@ impl EventLoop {
         let insight = &this.get().insight;
         insight.pause(py, 0);
         if result.is_ok() {
-            return Self::report_timed(this, length - span.told, named);
+            return Self::report_timed(this, length - span.reported, named);
         }
-        if span.told > 0 {
+        if span.reported > 0 {
             drop(insight.take_slow(py));
         }
         named.release(py);

@@ -33,7 +33,7 @@ impl Subject {
 #[derive(Default)]
 pub(crate) struct Frame {
     /// How many seconds of it are reported for other calls.
-    pub(crate) told: f64,
+    pub(crate) reported: f64,
     /// How many calls of user code ended.
     pub(crate) calls: usize,
     /// The longest of them, and its seconds.
@@ -52,14 +52,14 @@ impl Frame {
         inner: Self,
         subject: impl Fn() -> Subject,
     ) -> Option<(f64, Subject)> {
-        let own = total - inner.told;
+        let own = total - inner.reported;
         self.slow.extend(inner.slow);
         self.calls += inner.calls + 1;
         if own >= threshold {
             self.slow.push((own, subject()));
-            self.told += total;
+            self.reported += total;
         } else {
-            self.told += inner.told;
+            self.reported += inner.reported;
         }
         let longest = self.longest.as_ref().map_or(0.0, |longest| longest.0);
         if total < longest {

@@ -47,8 +47,8 @@ struct Shared {
 #[derive(Default)]
 struct Lookout {
     shared: Mutex<Shared>,
-    /// Notified when something was found, or the thread has begun to check.
-    told: Condvar,
+    /// Notified when a stall was found, or the thread has begun to check.
+    finding: Condvar,
     /// Notified when there is another loop to check, or the thread has to end.
     changed: Condvar,
 }
@@ -104,7 +104,7 @@ impl Watcher {
     /// Make the current or the next `wait` return.
     fn wake(&self) {
         self.lookout.lock().woken = true;
-        self.lookout.told.notify_all();
+        self.lookout.finding.notify_all();
     }
 
     /// Stop watching all loops: for the end of the thread that calls `wait`.
@@ -163,7 +163,7 @@ impl Watcher {
             let starts = |shared: &mut Shared| shared.looker == Looker::Starts;
             let second = Duration::from_secs(1);
             let shared = self.lookout.lock();
-            drop((self.lookout.told).wait_timeout_while(shared, second, starts));
+            drop((self.lookout.finding).wait_timeout_while(shared, second, starts));
         });
         Ok(())
     }
@@ -190,12 +190,12 @@ impl Lookout {
         let mut shared = self.lock();
         if shared.looker == Looker::Starts {
             shared.looker = Looker::Looks;
-            self.told.notify_all();
+            self.finding.notify_all();
         }
         while shared.looker == Looker::Looks {
             // If there is no memory for a finding, a later check finds it again.
             if shared.look(clock::monotonic()) {
-                self.told.notify_all();
+                self.finding.notify_all();
             }
             let pauses = shared.watches.iter().map(|(_, watch)| watch.pause());
             let pause = pauses.fold(f64::INFINITY, f64::min);
@@ -215,10 +215,10 @@ impl Lookout {
         let shared = self.lock();
         let timeout = timeout.and_then(|it| Duration::try_from_secs_f64(it).ok());
         let mut shared = if let Some(timeout) = timeout {
-            let waited = self.told.wait_timeout_while(shared, timeout, nothing);
+            let waited = self.finding.wait_timeout_while(shared, timeout, nothing);
             waited.unwrap_or_else(PoisonError::into_inner).0
         } else {
-            let waited = self.told.wait_while(shared, nothing);
+            let waited = self.finding.wait_while(shared, nothing);
             waited.unwrap_or_else(PoisonError::into_inner)
         };
         shared.woken = false;
