@@ -13,7 +13,6 @@ from ferroloop import _native
 from ferroloop._loop import asyncgens as _generators
 from ferroloop._loop import environment as _environment
 from ferroloop._loop import errors as _errors
-from ferroloop._loop import executor as _executor
 from ferroloop._loop import fork as _fork
 from ferroloop._loop import lifecycle as _lifecycle
 from ferroloop._loop import selector as _selector
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from ferroloop._insight import metrics as _metrics
     from ferroloop._insight import slow as _slow
+    from ferroloop._loop import executor as _executor
     from ferroloop._loop import jobs as _jobs
     from ferroloop._net import connect as _connect
     from ferroloop._net import datagram as _datagram
@@ -43,6 +43,7 @@ else:
     # Modules that a program may never use are imported at their first use.
     _metrics = Topic("ferroloop._insight.metrics")
     _slow = Topic("ferroloop._insight.slow")
+    _executor = Topic("ferroloop._loop.executor")
     _jobs = Topic("ferroloop._loop.jobs")
     _connect = Topic("ferroloop._net.connect")
     _datagram = Topic("ferroloop._net.datagram")
