@@ -56,7 +56,7 @@ class Folder:
         if self._is_foreign():
             self._unpack()
             self._check_emulation()
-        for file in (Path("/etc/resolv.conf"), CERTIFICATES):
+        for file in (Path("/etc/resolv.conf"), Path("/etc/hosts"), CERTIFICATES):
             if file.exists():
                 target = self.path / str(file).lstrip("/")
                 target.parent.mkdir(parents=True, exist_ok=True)
