@@ -1,8 +1,9 @@
 //! `Job`: a call that a thread of an executor makes for a loop.
 //!
-//! It takes the place of the executor's own work item and of the `concurrent.futures.Future` behind it, of which
-//! `run_in_executor` shows neither. The executor's worker calls `run`, the loop `bring` and `give_up`; whoever
-//! shuts the executor down calls `cancel` and `set_exception`. A lock, or the GIL, decides who comes first.
+//! It replaces the executor's own work item and its `concurrent.futures.Future`; `run_in_executor` returns neither
+//! of them. The executor's worker calls `run`, and the loop calls `bring` and `give_up`. A thread that shuts the
+//! executor down calls `cancel` or `set_exception`. Only the thread that takes the call out of the state may make
+//! it or end the job; the GIL, or the lock of the state, serialises that.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -29,9 +30,9 @@ enum Outcome {
 
 /// The parts that change.
 struct State {
-    /// What is to be called, and with what; `None` once a thread calls it, or nobody will.
+    /// The function and its arguments; `None` once a thread calls the function, or once it will not be called.
     call: Option<(Py<PyAny>, Py<PyTuple>)>,
-    /// Who waits for the outcome.
+    /// The loop's future, which gets the outcome.
     waiter: Option<Py<PyAny>>,
     /// The outcome, until the loop brings it to the waiter.
     outcome: Option<Outcome>,
@@ -49,7 +50,7 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Takes the call out, for the one who runs it or sees to it that nobody does.
+    /// Takes the call out. A thread that gets it either makes the call or cancels it; `None` if another thread has it.
     fn claim(&self, py: Python<'_>) -> Option<(Py<PyAny>, Py<PyTuple>)> {
         self.state.with(py, |state| state.call.take())
     }
@@ -173,7 +174,7 @@ impl Job {
         Ok(())
     }
 
-    /// Nobody waits any longer: the executor refused the job.
+    /// Drop the reference to the waiter, because the executor refused the job.
     fn forget(&self, py: Python<'_>) {
         let waiter = self.state.with(py, |state| state.waiter.take());
         drop(waiter);
@@ -229,7 +230,7 @@ impl Job {
     }
 }
 
-/// How many workers of an executor have nothing to do: what its semaphore counts, of which nobody waits.
+/// A count of an executor's idle workers, in the place of its semaphore: CPython never waits for that semaphore.
 #[pyclass(frozen, module = "ferroloop._native")]
 pub(crate) struct IdleWorkers(AtomicUsize);
 

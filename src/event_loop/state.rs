@@ -332,15 +332,15 @@ impl EventLoop {
     /// Moves what other threads handed in to the ready queue.
     #[inline]
     pub(crate) fn drain_inbox(&self, py: Python<'_>) -> PyResult<()> {
-        if self.has_mail() {
-            self.take_mail(py)
+        if self.is_inbox_filled() {
+            self.move_inbox(py)
         } else {
             Ok(())
         }
     }
 
     #[inline(never)]
-    fn take_mail(&self, py: Python<'_>) -> PyResult<()> {
+    fn move_inbox(&self, py: Python<'_>) -> PyResult<()> {
         let size = self.inbox.with(py, |inbox| inbox.items().size());
         let room = self.core.with(py, |core| core.ready.make_room_for(size));
         room.map_err(|_| no_memory(py))?;
@@ -366,7 +366,7 @@ impl EventLoop {
 
     /// Whether other threads handed something in.
     #[inline]
-    pub(crate) fn has_mail(&self) -> bool {
+    pub(crate) fn is_inbox_filled(&self) -> bool {
         self.inbox_filled.load(Ordering::Acquire)
     }
 
@@ -388,7 +388,7 @@ impl EventLoop {
     /// to stop.
     pub(crate) fn has_more_to_run(&self, py: Python<'_>) -> bool {
         self.stopping.load(Ordering::Relaxed)
-            || self.has_mail()
+            || self.is_inbox_filled()
             || self.core.with(py, |core| {
                 let first = core.timers.first();
                 !core.ready.is_empty() || first.is_some_and(|first| first <= clock::monotonic())
