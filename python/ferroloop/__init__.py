@@ -29,8 +29,6 @@ if TYPE_CHECKING or sys.platform == "linux":
 else:
     from ferroloop._pure import Loop, new_event_loop
 
-from ferroloop._running.runner import run  # noqa: E402 - after what says that a build is missing
-
 if TYPE_CHECKING:
     import asyncio
     from typing import Any
@@ -49,6 +47,7 @@ if TYPE_CHECKING:
         start_unix_server,
     )
     from ferroloop._running.policy import install
+    from ferroloop._running.runner import run
 
     __version__: str
 
@@ -86,7 +85,7 @@ __all__ = (
 
 
 #: Public names that asyncio's own loop serves as well as the native one.
-_ANYWHERE = ("Metrics", "install")
+_ANYWHERE = ("Metrics", "install", "run")
 
 #: Public names whose modules are imported when a program first asks for one of them.
 _LATER = {
@@ -103,6 +102,7 @@ _LATER = {
     "install": "ferroloop._running.policy",
     "open_connection": "ferroloop._net.streams",
     "open_unix_connection": "ferroloop._net.streams",
+    "run": "ferroloop._running.runner",
     "start_server": "ferroloop._net.streams",
     "start_unix_server": "ferroloop._net.streams",
 }

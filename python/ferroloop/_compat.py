@@ -113,11 +113,22 @@ else:
     _is_coroutine_function = asyncio.iscoroutinefunction
 
 
-_create_task_parameters = inspect.signature(asyncio.BaseEventLoop.create_task).parameters
+def _parameters(function: Any) -> set[str]:
+    """The names of a function's parameters; "**" if it takes any keyword.
+
+    `inspect.signature` takes much longer. It is left for functions that a program has wrapped or replaced.
+    """
+    code = getattr(function, "__code__", None)
+    if code is None or hasattr(function, "__wrapped__"):
+        found = inspect.signature(function).parameters.values()
+        return {"**" if it.kind is it.VAR_KEYWORD else it.name for it in found}
+    names = set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+    return names | {"**"} if code.co_flags & inspect.CO_VARKEYWORDS else names
+
+
+_create_task_parameters = _parameters(asyncio.BaseEventLoop.create_task)
 #: Whether `create_task` passes unknown keywords on (3.13.3), instead of refusing them.
-CREATE_TASK_TAKES_ANY: bool = any(
-    parameter.kind is parameter.VAR_KEYWORD for parameter in _create_task_parameters.values()
-)
+CREATE_TASK_TAKES_ANY: bool = "**" in _create_task_parameters
 #: Whether a task factory gets the name as a keyword (3.13.3, 3.14; not 3.13.4, gh-133745).
 FACTORIES_GET_THE_NAME: bool = "name" not in _create_task_parameters
 
@@ -127,11 +138,8 @@ set_task_name: Callable[[Any, Any], None] = getattr(
 )
 
 #: Whether a file's position follows sendfile even if nothing was sent (gh-150107).
-SENDFILE_ALWAYS_SEEKS: bool = (
-    "total_sent"
-    not in inspect.signature(
-        asyncio.unix_events._UnixSelectorEventLoop._sock_sendfile_update_filepos  # type: ignore[attr-defined]  # not in typeshed
-    ).parameters
+SENDFILE_ALWAYS_SEEKS: bool = "total_sent" not in _parameters(
+    asyncio.unix_events._UnixSelectorEventLoop._sock_sendfile_update_filepos  # type: ignore[attr-defined]  # not in typeshed
 )
 
 

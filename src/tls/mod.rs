@@ -32,10 +32,13 @@ use pyo3::prelude::*;
 
 use crate::py::calling::method;
 use crate::py::lifetime::finalizer;
+use crate::py::stdlib::asyncio;
+use crate::transport::refusals;
 
-/// Gives TLS transports their fast methods and their `__del__`. Call once, when the module is
+/// Gives TLS transports their fast methods, their `__del__` and the methods that they refuse. Call once, when the module is
 /// initialised.
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     finalizer::install::<TlsTransport>(py)?;
-    method::install::<methods::Write>(py)
+    method::install::<methods::Write>(py)?;
+    refusals::complete::<TlsTransport>(asyncio::transport(py)?)
 }

@@ -7,6 +7,7 @@
 //! - `flow`: water marks, and when a protocol is asked to stop writing
 //! - `native_protocol`: protocols written in Rust, which stream transports call without Python
 //! - `protocol`: the kinds of protocols, and the reports of their exceptions
+//! - `refusals`: methods that a transport has but does not support
 //! - `transfer`: the futures that wait while a file is sent
 //! - `stream`: connections
 //! - `datagram`: datagram endpoints
@@ -24,6 +25,7 @@ pub(crate) mod flow;
 pub(crate) mod native_protocol;
 pub(crate) mod pipe;
 pub(crate) mod protocol;
+pub(crate) mod refusals;
 pub(crate) mod server;
 pub(crate) mod stream;
 pub(crate) mod transfer;
@@ -32,9 +34,11 @@ use pyo3::prelude::*;
 
 use crate::py::calling::method::install as install_method;
 use crate::py::lifetime::finalizer;
+use crate::py::stdlib::asyncio;
 use crate::transport::endpoint::install_properties;
 
-/// Gives the transports their shared attributes, their fast methods and their `__del__`. Call once, when
+/// Gives the transports their shared attributes, their fast methods, their `__del__` and the methods that
+/// they refuse. Call once, when
 /// the module is initialised.
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     install_properties::<stream::StreamTransport>(py)?;
@@ -46,5 +50,9 @@ pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     finalizer::install::<pipe::WritePipeTransport>(py)?;
     install_method::<server::Transports>(py)?;
     install_method::<stream::Write>(py)?;
-    install_method::<stream::ConnectLiteral>(py)
+    install_method::<stream::ConnectLiteral>(py)?;
+    refusals::complete::<stream::StreamTransport>(asyncio::transport(py)?)?;
+    refusals::complete::<datagram::DatagramTransport>(asyncio::transport(py)?)?;
+    refusals::complete::<pipe::ReadPipeTransport>(asyncio::read_transport(py)?)?;
+    refusals::complete::<pipe::WritePipeTransport>(asyncio::transport(py)?)
 }

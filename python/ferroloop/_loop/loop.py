@@ -20,7 +20,6 @@ from ferroloop._loop import signals as _signals
 from ferroloop._loop import timers as _timers
 from ferroloop._loop.base import LoopBase, LoopState
 from ferroloop._loop.later import Topic
-from ferroloop._net import refusals as _refusals
 
 TYPE_CHECKING = False  # typing is slow to import
 if TYPE_CHECKING:
@@ -228,7 +227,6 @@ class Loop(LoopBase):
 
 # CPython calls a native method fastest if the object's own class defines it, not a base.
 _native._accelerate(Loop)
-_refusals.complete_transports()
 
 
 # A bound method, which a class that has it as an attribute (`loop_factory` of unittest's

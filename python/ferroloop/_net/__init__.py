@@ -8,6 +8,5 @@
 - `sockets`: the `sock_*` calls
 - `sendfile`: `sendfile` and `sock_sendfile`
 - `tls`: `start_tls`, TLS options and contexts
-- `refusals`: methods that transports have but do not support
 - `streams`, `native_streams`: native readers and writers, also under asyncio's names
 """
