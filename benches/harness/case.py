@@ -106,13 +106,13 @@ class Threaded(Case):
         work: what each thread does.
         threads: how many there are.
         tls: whether it needs a certificate.
-        floor: whether `loopback_floor` does the same without Python.
+        floor: over what `loopback_floor` does the same without Python, "tcp" or "unix"; None if it does not.
     """
 
     work: Work | None = None
     threads: Threads | None = None
     tls: bool = False
-    floor: bool = False
+    floor: str | None = None
 
 
 @dataclass(frozen=True)

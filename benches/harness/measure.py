@@ -125,7 +125,7 @@ def _threaded(case: Threaded, loop: str, settings: Settings) -> Figure:
     seconds = str(settings.duration)
     if loop == FLOOR:
         program = str(settings.binaries / "loopback_floor")
-        return _ran([program, str(case.threads.count), seconds])
+        return _ran([program, str(case.threads.count), seconds, case.floor or "tcp"])
     command = [sys.executable, "-m", "harness.child", "threads", case.name, loop, seconds]
     if case.tls:
         if settings.certificate is None:

@@ -1,5 +1,5 @@
-//! The floor of loops that have both ends of their connections: messages to and fro over loopback, one
-//! epoll set a thread.
+//! The floor of loops that have both ends of their connections: messages to and fro over loopback or over
+//! pairs of Unix sockets, one epoll set a thread.
 //!
 //! A thread does one `epoll_wait` a turn and, for each ready socket, one `recv` and one `send`. Each
 //! thread is pinned to a core, and the time in which it waited for that core does not count.
@@ -7,6 +7,8 @@
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::str::FromStr;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,25 +22,65 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 const PAIRS: usize = 16;
 const SIZE: usize = 1024;
 
+/// What connects a client and its server.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// A TCP connection over loopback.
+    Tcp,
+    /// A pair of Unix sockets.
+    Unix,
+}
+
+impl FromStr for Kind {
+    type Err = io::Error;
+
+    fn from_str(text: &str) -> io::Result<Self> {
+        match text {
+            "tcp" => Ok(Self::Tcp),
+            "unix" => Ok(Self::Unix),
+            _ => Err(io::Error::other(format!("{text} is neither tcp nor unix"))),
+        }
+    }
+}
+
+impl Kind {
+    /// Both ends of a new connection, which do not block: the client's and the server's.
+    fn connect(self) -> io::Result<[OwnedFd; 2]> {
+        match self {
+            Self::Tcp => {
+                let listener = TcpListener::bind("127.0.0.1:0")?;
+                let client = TcpStream::connect(listener.local_addr()?)?;
+                let (server, _) = listener.accept()?;
+                for end in [&client, &server] {
+                    end.set_nonblocking(true)?;
+                    end.set_nodelay(true)?;
+                }
+                Ok([client.into(), server.into()])
+            }
+            Self::Unix => {
+                let (client, server) = UnixStream::pair()?;
+                client.set_nonblocking(true)?;
+                server.set_nonblocking(true)?;
+                Ok([client.into(), server.into()])
+            }
+        }
+    }
+}
+
 /// Connections of one thread: the client of each at an even place, its server behind it.
 struct Ends {
     poller: OwnedFd,
-    sockets: Vec<TcpStream>,
+    sockets: Vec<OwnedFd>,
 }
 
 impl Ends {
-    fn connect() -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+    fn connect(kind: Kind) -> io::Result<Self> {
         let poller = epoll::create(CreateFlags::CLOEXEC)?;
         let mut sockets = Vec::new();
         for _ in 0..PAIRS {
-            let client = TcpStream::connect(listener.local_addr()?)?;
-            let (server, _) = listener.accept()?;
-            sockets.extend([client, server]);
+            sockets.extend(kind.connect()?);
         }
         for (place, socket) in (0_u64..).zip(&sockets) {
-            socket.set_nonblocking(true)?;
-            socket.set_nodelay(true)?;
             epoll::add(&poller, socket, EventData::new_u64(place), EventFlags::IN)?;
         }
         Ok(Self { poller, sockets })
@@ -64,7 +106,7 @@ impl Ends {
             for event in &events {
                 let place = usize::try_from(event.data.u64()).unwrap_or(0);
                 let (socket, is_client) = (&self.sockets[place], place % 2 == 0);
-                // Loopback does not cut a message as short as these.
+                // Neither kind cuts a message as short as these.
                 if recv(socket, &mut buffer, RecvFlags::empty())?.0 != SIZE {
                     return Err(io::Error::other("a message was cut"));
                 }
@@ -113,10 +155,10 @@ fn rate(ends: &Ends, duration: Duration) -> io::Result<f64> {
 }
 
 /// Messages a second that come back, those of all threads added up.
-pub fn summed_rate(threads: usize, duration: Duration) -> io::Result<f64> {
+pub fn summed_rate(kind: Kind, threads: usize, duration: Duration) -> io::Result<f64> {
     let barrier = Barrier::new(threads);
     let body = |number: usize| {
-        let ends = pin(number).and_then(|()| Ends::connect());
+        let ends = pin(number).and_then(|()| Ends::connect(kind));
         barrier.wait();
         rate(&ends?, duration)
     };
