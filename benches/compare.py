@@ -68,7 +68,9 @@ def chosen_cases(options: argparse.Namespace) -> list[Case]:
 
 def _has_floor(case: Case) -> bool:
     """Whether a native program does the same."""
-    return isinstance(case, (Echo, ThreadedHttp)) or (isinstance(case, Threaded) and case.floor)
+    if isinstance(case, Threaded):
+        return case.floor is not None
+    return isinstance(case, (Echo, ThreadedHttp))
 
 
 def loops_of(case: Case, names: list[str]) -> list[str]:
