@@ -129,6 +129,15 @@ def side_by_side(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """An hour of four servers under a light load: memory and descriptors; `-- --minutes N`.
+
+    On the `python` that has ferroloop, uvicorn, httptools, websockets and trustme.
+    """
+    session.run("python", "benches/scale/soak.py", *session.posargs, external=True)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation site into target/site, and look at it in a headless Chromium.
 

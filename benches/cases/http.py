@@ -84,8 +84,8 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": BODY})
 
 
-async def serve_uvicorn(place: ServerSocket) -> object:
-    """An ASGI application on uvicorn with httptools."""
+async def serve_uvicorn(place: ServerSocket, *, keep_alive: int = 5) -> object:
+    """An ASGI application on uvicorn with httptools; `keep_alive` is how long a connection may be idle."""
     uvicorn = importlib.import_module("uvicorn")
     config = uvicorn.Config(
         _app,
@@ -95,6 +95,7 @@ async def serve_uvicorn(place: ServerSocket) -> object:
         lifespan="off",
         log_level="warning",
         access_log=False,
+        timeout_keep_alive=keep_alive,
     )
     server = uvicorn.Server(config)
     task = asyncio.ensure_future(server.serve(sockets=[place.listener]))

@@ -19,12 +19,15 @@ import ssl
 import sys
 import threading
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cases import BY_NAME
 from harness.case import InProcess, Served, ServerSocket, Threaded, ThreadedHttp
 from harness.loops import new_loop
 from harness.threads import require_free_threading, summed_rate
+
+if TYPE_CHECKING:
+    from harness.case import Serve
 
 
 def measure(name: str, loop_name: str, repeats: int) -> None:
@@ -87,8 +90,14 @@ def serve(name: str, loop_name: str, address: str, certificate: str | None = Non
     """Serves the case for ever."""
     case = BY_NAME[name]
     assert isinstance(case, Served)
-    serve_case = case.serve
-    assert serve_case is not None
+    assert case.serve is not None
+    serve_by(case.serve, loop_name, address, certificate)
+
+
+def serve_by(
+    serve_case: Serve, loop_name: str, address: str, certificate: str | None = None
+) -> None:
+    """Has a function serve for ever at the address, which is printed."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     listener = _listen(address)

@@ -11,8 +11,8 @@ import ssl
 import sys
 
 
-def _context() -> ssl.SSLContext:
-    """Checks nothing: the server is ours, and only its memory is of interest."""
+def unchecked() -> ssl.SSLContext:
+    """A client's context that checks nothing: the server is ours."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -24,7 +24,7 @@ def main(address: str, security: str | None = None) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     host, _, port = address.rpartition(":")
-    context = _context() if security == "tls" else None
+    context = unchecked() if security == "tls" else None
     kept: list[socket.socket] = []
     for line in sys.stdin:
         for _ in range(int(line)):

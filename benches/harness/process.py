@@ -34,12 +34,25 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def resident_kib(pid: int) -> int:
-    """Resident memory, counted page by page (the counters in `statm` lag by megabytes)."""
+def resident_kib(pid: int, kind: str = "Rss") -> int:
+    """Resident memory, counted page by page (the counters in `statm` lag by megabytes).
+
+    `kind` is the kernel's name: Pss counts a page that several processes share in parts.
+    """
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines():
-        if line.startswith("Rss:"):
+        if line.startswith(f"{kind}:"):
             return int(line.split()[1])
-    raise RuntimeError(f"process {pid} has no Rss")
+    raise RuntimeError(f"process {pid} has no {kind}")
+
+
+def descriptors(pid: int) -> int:
+    """How many descriptors a process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def threads(pid: int) -> int:
+    """How many threads a process has."""
+    return len(os.listdir(f"/proc/{pid}/task"))
 
 
 def last_words(stderr: str, returncode: int | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import select
 import subprocess
 import sys
@@ -14,7 +13,15 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from harness.errors import NoFigureError
-from harness.process import SERVER_CORE, cpu_seconds, last_words, pinned, resident_kib
+from harness.process import (
+    SERVER_CORE,
+    cpu_seconds,
+    descriptors,
+    last_words,
+    pinned,
+    resident_kib,
+    threads,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,15 +68,32 @@ class Server:
         self.check()
         return cpu_seconds(self._process.pid)
 
-    def resident_kib(self) -> int:
+    def resident_kib(self, kind: str = "Rss") -> int:
         """Memory that it holds."""
         self.check()
-        return resident_kib(self._process.pid)
+        return resident_kib(self._process.pid, kind)
+
+    def threads(self) -> int:
+        """Threads that it runs."""
+        self.check()
+        return threads(self._process.pid)
+
+    def signal(self, number: int) -> str:
+        """Sends the signal and returns the line of output that answers it."""
+        self.check()
+        assert self._process.stdout is not None
+        self._process.send_signal(number)
+        return self._process.stdout.readline().strip()
+
+    def complaints(self) -> list[str]:
+        """The lines that it has written to stderr."""
+        # Opened anew: the file's own position is the one at which the server writes.
+        return Path(f"/proc/self/fd/{self._stderr.fileno()}").read_text("utf-8").splitlines()
 
     def descriptors(self) -> int:
         """How many descriptors it has open."""
         self.check()
-        return len(os.listdir(f"/proc/{self._process.pid}/fd"))
+        return descriptors(self._process.pid)
 
     def wait_accepted(self, descriptors: int) -> None:
         """Returns when so many descriptors are open and no CPU was used for a while (some loops never stop using it)."""

@@ -1,0 +1,1 @@
+"""What many connections, timers, tasks and hours do to a loop."""
