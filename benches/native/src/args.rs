@@ -33,6 +33,8 @@ pub struct Options {
     pub verify: bool,
     /// The path that the HTTP mode asks for.
     pub path: String,
+    /// Requests a second at times fixed in advance; without it, each follows an answer.
+    pub rate: Option<f64>,
     /// How long the load runs before anything is counted.
     pub warmup: Duration,
     /// How long it is counted.
@@ -41,7 +43,7 @@ pub struct Options {
 
 /// The text that `--help` and a wrong command line print.
 pub const USAGE: &str = "usage: load echo|http|connect --to HOST:PORT|PATH [--connections N] [--size BYTES] \
-[--line] [--verify] [--path /] [--warmup SECONDS] [--duration SECONDS]";
+[--line] [--verify] [--path /] [--rate A_SECOND] [--warmup SECONDS] [--duration SECONDS]";
 
 impl Options {
     /// Reads the arguments that follow the program's name.
@@ -76,6 +78,7 @@ impl Options {
             line: false,
             verify: false,
             path: "/".to_owned(),
+            rate: None,
             warmup: Duration::from_millis(500),
             duration: Duration::from_secs(3),
         }
@@ -86,6 +89,7 @@ impl Options {
             "--connections" => self.connections = number(name, text)?.max(1),
             "--size" => self.size = number(name, text)?.max(1),
             "--path" => text.clone_into(&mut self.path),
+            "--rate" => self.rate = Some(rate(name, text)?),
             "--warmup" => self.warmup = seconds(name, text)?,
             "--duration" => self.duration = seconds(name, text)?,
             _ => return Err(io::Error::other(format!("unknown option {name}; {USAGE}"))),
@@ -110,6 +114,13 @@ fn seconds(name: &str, text: &str) -> io::Result<Duration> {
         .ok()
         .and_then(|value| Duration::try_from_secs_f64(value).ok())
         .ok_or_else(|| io::Error::other(format!("{name}: {text} is no number of seconds")))
+}
+
+fn rate(name: &str, text: &str) -> io::Result<f64> {
+    text.parse()
+        .ok()
+        .filter(|value: &f64| value.is_finite() && *value > 0.0)
+        .ok_or_else(|| io::Error::other(format!("{name}: {text} is no rate")))
 }
 
 #[cfg(test)]
@@ -148,6 +159,7 @@ mod tests {
             "echo --to",
             "echo --to /x --size y",
             "echo --to /x --z 1",
+            "echo --to /x --rate 0",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -13,5 +13,6 @@ pub mod floor;
 pub mod histogram;
 pub mod http;
 pub mod loopback;
+pub mod pace;
 pub mod report;
 pub mod session;

@@ -18,6 +18,8 @@ pub struct Report {
     pub errors: u64,
     /// The first error's text.
     pub first_error: Option<String>,
+    /// Requests that were due and had no answer at the end; 0 without a rate.
+    pub behind: u64,
     /// How long the counting took.
     pub elapsed: Duration,
     /// From sending a message to having its whole answer.
@@ -72,8 +74,9 @@ impl fmt::Display for Report {
         }
         write!(
             out,
-            "\"max\": {:.1}}}, \"errors\": {}, ",
+            "\"max\": {:.1}}}, \"behind\": {}, \"errors\": {}, ",
             self.latency.longest_us(),
+            self.behind,
             self.errors
         )?;
         match &self.first_error {

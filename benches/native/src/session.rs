@@ -11,6 +11,7 @@ use mio::{Events, Poll};
 
 use crate::address::Stream;
 use crate::args::Options;
+use crate::pace::Pace;
 use crate::report::Report;
 
 /// Bytes of the buffer that all connections receive into.
@@ -43,50 +44,72 @@ struct Connection<C> {
     conversation: C,
     /// How much of the request has left.
     sent: usize,
-    /// When the request began to leave.
+    /// When the request began to leave, or was due.
     started: Instant,
+}
+
+/// What a run shares between its connections.
+struct Shared {
+    /// When requests begin.
+    pace: Pace,
+    /// What was counted.
+    report: Report,
+    /// What all connections receive into.
+    buffer: Vec<u8>,
 }
 
 /// Opens all connections, loads the server and reports what was counted after the warm-up.
 pub fn run<C: Conversation>(options: &Options, mut make: impl FnMut() -> C) -> io::Result<Report> {
     let mut poll = Poll::new()?;
-    let mut report = Report::default();
     let mut connections = Vec::with_capacity(options.connections);
     for index in 0..options.connections {
         connections.push(open(options, &poll, index, make())?);
     }
-    for connection in &mut connections {
-        connection.begin(Instant::now()).map_err(io::Error::other)?;
+    let mut shared = Shared {
+        pace: Pace::new(options.rate, options.connections),
+        report: Report::default(),
+        buffer: vec![0; BUFFER],
+    };
+    if options.rate.is_none() {
+        for connection in &mut connections {
+            connection.begin(Instant::now()).map_err(io::Error::other)?;
+        }
     }
-    let mut buffer = vec![0; BUFFER];
     let mut events = Events::with_capacity(1024);
     for (duration, counted) in [(options.warmup, false), (options.duration, true)] {
-        report.start_counting();
+        shared.report.start_counting();
         let start = Instant::now();
         while let Some(left) = remaining(start, duration) {
-            poll.poll(&mut events, Some(left.min(Duration::from_millis(100))))
+            while let Some((index, due)) = shared.pace.take_due(Instant::now()) {
+                connections[index].begin(due).map_err(io::Error::other)?;
+            }
+            let most = left.min(Duration::from_millis(100));
+            let patience = shared.pace.patience(Instant::now(), most);
+            poll.poll(&mut events, Some(patience))
                 .or_else(ignore_eintr)?;
             for event in &events {
                 let index = event.token().0;
-                let connection = &mut connections[index];
-                if let Err(text) = connection.advance(event, &mut buffer, &mut report) {
-                    report.fail(&text);
+                if let Err(text) = connections[index].advance(event, &mut shared) {
+                    shared.report.fail(&text);
                     connections[index] = open(options, &poll, index, make())?;
-                    connections[index]
-                        .begin(Instant::now())
-                        .map_err(io::Error::other)?;
+                    if shared.pace.answered(index) {
+                        connections[index]
+                            .begin(Instant::now())
+                            .map_err(io::Error::other)?;
+                    }
                 }
             }
-            if report.errors > MAX_ERRORS {
-                report.elapsed = start.elapsed();
-                return Ok(report);
+            if shared.report.errors > MAX_ERRORS {
+                shared.report.elapsed = start.elapsed();
+                return Ok(shared.report);
             }
         }
         if counted {
-            report.elapsed = start.elapsed();
+            shared.report.elapsed = start.elapsed();
         }
     }
-    Ok(report)
+    shared.report.behind = shared.pace.behind(Instant::now());
+    Ok(shared.report)
 }
 
 fn remaining(start: Instant, duration: Duration) -> Option<Duration> {
@@ -141,42 +164,34 @@ impl<C: Conversation> Connection<C> {
         }
     }
 
-    fn advance(
-        &mut self,
-        event: &Event,
-        buffer: &mut [u8],
-        report: &mut Report,
-    ) -> Result<(), String> {
+    fn advance(&mut self, event: &Event, shared: &mut Shared) -> Result<(), String> {
         if event.is_writable() {
             self.send()?;
         }
         if event.is_readable() {
-            self.receive(event.is_read_closed(), buffer, report)?;
+            self.receive(event.token().0, event.is_read_closed(), shared)?;
         }
         Ok(())
     }
 
-    fn receive(
-        &mut self,
-        to_end: bool,
-        buffer: &mut [u8],
-        report: &mut Report,
-    ) -> Result<(), String> {
+    fn receive(&mut self, index: usize, to_end: bool, shared: &mut Shared) -> Result<(), String> {
         loop {
-            let count = match self.stream.read(buffer) {
+            let count = match self.stream.read(&mut shared.buffer) {
                 Ok(0) => return Err("the server closed the connection".to_owned()),
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(format!("recv: {error}")),
             };
-            report.bytes += count as u64;
-            if self.conversation.receive(&buffer[..count])? == Progress::Complete {
+            shared.report.bytes += count as u64;
+            if self.conversation.receive(&shared.buffer[..count])? == Progress::Complete {
                 let now = Instant::now();
-                report.complete(now - self.started);
-                self.begin(now)?;
+                shared.report.complete(now - self.started);
+                if shared.pace.answered(index) {
+                    self.begin(now)?;
+                }
             }
-            if count < buffer.len() && !to_end {
+            if count < shared.buffer.len() && !to_end {
                 return Ok(());
             }
         }

@@ -68,6 +68,19 @@ fn a_server_that_says_something_else_is_an_error() -> io::Result<()> {
 }
 
 #[test]
+fn a_rate_is_kept() -> io::Result<()> {
+    let place = serve("127.0.0.1:0")?;
+    let mut options = options("echo --connections 4 --rate 200", &place)?;
+    options.duration = std::time::Duration::from_millis(500);
+    let report = echo::run(&options)?;
+    assert!(
+        report.done > 0 && report.done <= 120 && report.errors == 0,
+        "{report}"
+    );
+    Ok(())
+}
+
+#[test]
 fn no_server_is_an_error() -> io::Result<()> {
     assert!(echo::run(&options("echo", &unix_path("nobody").to_string_lossy())?).is_err());
     Ok(())
