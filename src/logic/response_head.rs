@@ -61,31 +61,42 @@ fn is_unfinished(bytes: &[u8]) -> bool {
     if !complete || !has_body(bytes) {
         return false;
     }
-    // Every remaining line has an end.
-    let mut rest = &bytes[..bytes.len() - 2];
+    let lines = &bytes[..bytes.len() - 2];
     let mut found = false;
-    loop {
-        rest = &rest[line_end(rest) + 1..];
-        match rest.first() {
-            None => return found,
-            // An empty line within the head, or the continuation of the line before.
-            Some(b'\r' | b'\n' | b' ' | b'\t') => return false,
-            Some(b'c' | b'C') => {
-                if let Some(value) = value_of(rest, b"content-length:") {
-                    if found || !is_above_zero(value) {
+    let mut begin = 0;
+    // Eight bytes at a time: lines are too short for methods that are faster on long ones. The last eight
+    // overlap those before them, of which nothing is looked at again.
+    while begin < lines.len() {
+        let place = begin.min(lines.len() - 8);
+        let seen = 8 * (begin - place);
+        let mut ends = line_ends(word(lines, place)) >> seen << seen;
+        while ends != 0 {
+            let line = &lines[place + ends.trailing_zeros() as usize / 8 + 1..];
+            ends &= ends - 1;
+            match line.first() {
+                None => return found,
+                // An empty line within the head, or the continuation of the line before.
+                Some(b'\r' | b'\n' | b' ' | b'\t') => return false,
+                Some(b'c' | b'C') => {
+                    if let Some(value) = value_of(line, b"content-length:") {
+                        if found || !is_above_zero(value) {
+                            return false;
+                        }
+                        found = true;
+                    }
+                }
+                Some(b't' | b'T') => {
+                    if value_of(line, b"transfer-encoding:").is_some() {
                         return false;
                     }
-                    found = true;
                 }
+                Some(_) => {}
             }
-            Some(b't' | b'T') => {
-                if value_of(rest, b"transfer-encoding:").is_some() {
-                    return false;
-                }
-            }
-            Some(_) => {}
         }
+        begin = place + 8;
     }
+    // The last line has an end, so this is not reached.
+    false
 }
 
 /// Whether the status in a line such as `HTTP/1.1 200 OK` has a body.
@@ -100,24 +111,23 @@ fn has_body(head: &[u8]) -> bool {
     }
 }
 
-/// Where the first line of `lines`, which has an end, ends.
+/// A one in each byte.
+const ONES: u64 = u64::MAX / 0xff;
+
+/// Eight of `bytes` from `place` on.
 #[inline]
-fn line_end(lines: &[u8]) -> usize {
-    const ONES: u64 = u64::MAX / 0xff;
-    let mut at = 0;
-    // Eight bytes at a time: lines are too short for methods that are faster on long ones.
-    while let Some(eight) = lines[at..].first_chunk() {
-        let differs = u64::from_le_bytes(*eight) ^ (ONES * u64::from(b'\n'));
-        let zeros = differs.wrapping_sub(ONES) & !differs & (ONES << 7);
-        if zeros != 0 {
-            return at + zeros.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    while lines.get(at).is_some_and(|byte| *byte != b'\n') {
-        at += 1;
-    }
-    at.min(lines.len() - 1)
+fn word(bytes: &[u8], place: usize) -> u64 {
+    bytes[place..]
+        .first_chunk()
+        .map_or(0, |eight| u64::from_le_bytes(*eight))
+}
+
+/// The highest bit of each of `eight` bytes that ends a line.
+#[inline]
+fn line_ends(eight: u64) -> u64 {
+    const LOW: u64 = ONES * 0x7f;
+    let differs = eight ^ (ONES * u64::from(b'\n'));
+    !(((differs & LOW) + LOW) | differs | LOW)
 }
 
 /// What comes behind `name`, which is in lower case and ends with the colon, if `lines` begin with
@@ -125,16 +135,15 @@ fn line_end(lines: &[u8]) -> usize {
 #[inline]
 fn value_of<'a, const N: usize>(lines: &'a [u8], name: &[u8; N]) -> Option<&'a [u8]> {
     let (given, value) = lines.split_first_chunk::<N>()?;
-    if given[N - 1] != b':' {
-        return None;
-    }
-    // Compares without a branch for each letter, and ignores the bit that makes a letter upper
-    // case.
-    let differs = given.iter().zip(name).fold(0, |differs, (given, letter)| {
-        let case = (letter & 0x40) >> 1;
-        differs | ((given | case) ^ letter)
-    });
-    (differs == 0).then_some(value)
+    // Ignores the bit that makes a letter upper case.
+    let differs = |place: usize| {
+        let (given, name) = (word(given, place), word(name, place));
+        (given | ((name & (ONES << 6)) >> 1)) ^ name
+    };
+    // The last eight bytes overlap those before them.
+    let words = (0..=N - 8).step_by(8).map(differs);
+    let all = words.fold(differs(N - 8), |all, differs| all | differs);
+    (all == 0).then_some(value)
 }
 
 /// Whether the value of a header, up to the end of its line, is a plain number above zero.
