@@ -55,10 +55,7 @@ impl Data {
         if let Ok(bytes) = data.cast_exact::<PyBytes>() {
             return Ok(Self::Held(Pinned::new(bytes.clone())));
         }
-        let known = data.is_instance_of::<PyBytes>()
-            || data.is_instance_of::<PyByteArray>()
-            || data.is_instance_of::<PyMemoryView>();
-        if known {
+        if is_exact_view(data) || is_known(data) {
             Self::copied(data)
         } else {
             Err(refused(data))
@@ -166,6 +163,20 @@ pub(crate) fn send_queue(
         }
     }
     Sent::Everything
+}
+
+/// Whether `data` is a buffer of a class of CPython's, which lends its memory without running Python
+/// code.
+#[inline]
+pub(crate) fn is_exact_view(data: &Bound<'_, PyAny>) -> bool {
+    data.is_exact_instance_of::<PyMemoryView>() || data.is_exact_instance_of::<PyByteArray>()
+}
+
+#[cold]
+fn is_known(data: &Bound<'_, PyAny>) -> bool {
+    data.is_instance_of::<PyBytes>()
+        || data.is_instance_of::<PyByteArray>()
+        || data.is_instance_of::<PyMemoryView>()
 }
 
 #[cold]

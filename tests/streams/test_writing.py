@@ -138,6 +138,21 @@ def test_the_callers_buffer_is_his_again_after_the_write(loop: Loop, pair: Pair)
     assert run(loop, main()) == b"a" * size
 
 
+async def test_nothing_holds_a_buffer_that_was_written(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+    async with attached(near) as (transport, _):
+        buffer = bytearray(b"x" * 100)
+        view = memoryview(buffer)
+        transport.write(buffer)
+        transport.write(view[10:20])
+        transport.write(view[:0])
+        view.release()
+        buffer.clear()
+        assert receive_exactly(far, 110) == b"x" * 110
+        with pytest.raises(ValueError, match="released"):
+            transport.write(view)
+
+
 @pytest.mark.parametrize("how", ["write", "writelines"])
 async def test_much_more_than_the_kernel_takes_arrives(loop: Loop, pair: Pair, how: str) -> None:
     near, far = pair

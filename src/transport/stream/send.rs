@@ -73,11 +73,19 @@ impl StreamTransport {
     #[inline]
     pub(crate) fn send_first(&self, py: Python<'_>, chunk: Data, number: RawFd) -> Sent {
         let length = chunk.bytes().len();
-        let (count, sent) = match socket::send(number, chunk.bytes()) {
+        match socket::send(number, chunk.bytes()) {
             Ok(count) if count == length => {
                 chunk.release(py);
-                return Sent::Everything;
+                Sent::Everything
             }
+            result => self.put_back(py, chunk, result),
+        }
+    }
+
+    /// Queues what is left of `chunk`, which is the only one, after a `send` that ended with `result`.
+    #[cold]
+    pub(crate) fn put_back(&self, py: Python<'_>, chunk: Data, result: io::Result<usize>) -> Sent {
+        let (count, sent) = match result {
             Ok(count) => (count, Sent::Blocked),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => (0, Sent::Blocked),
             Err(error) => (0, Sent::Failed(error)),

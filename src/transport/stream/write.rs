@@ -4,6 +4,7 @@
 //! (`logic/response_head.rs`). The head is sent with the next write, when the callback returns, or when
 //! the program asks for something that would show that it was not sent.
 
+use std::collections::TryReserveError;
 use std::io;
 use std::os::fd::RawFd;
 
@@ -17,11 +18,12 @@ use crate::logic::flow_control::LOST_WRITES;
 use crate::logic::response_head;
 use crate::logic::write_queue::Chunk;
 use crate::py::calling::names::name;
+use crate::py::data::buffer;
 use crate::py::data::bytes::Pinned;
 use crate::py::stdlib::asyncio;
 use crate::py::value::{self, Text};
-use crate::sys::socket;
-use crate::transport::chunk::{Data, Sent};
+use crate::sys::{allocation, socket};
+use crate::transport::chunk::{Data, Sent, is_exact_view};
 use crate::transport::endpoint::{Reads, Transport};
 use crate::transport::flow::Buffers;
 use crate::transport::protocol::Kind;
@@ -64,7 +66,32 @@ impl StreamTransport {
     /// `TypeError` for data that is not bytes-like, `RuntimeError` after `write_eof`.
     #[inline]
     pub(crate) fn write(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        if is_exact_view(data) {
+            return Self::write_view(this, data);
+        }
         Self::write_data(this, Data::from_write(data)?)
+    }
+
+    /// As `write`, for memory that is lent without running Python code: what the kernel takes at once
+    /// is not copied.
+    fn write_view(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = this.py();
+        let transport = this.get();
+        let number = transport.state.with(py, |state| {
+            let idle = state.writing == Writing::Idle && state.queue.is_empty();
+            let open = !state.endpoint.life.is_lost() && state.refusal(&WRITE).is_none();
+            (idle && open).then(|| state.descriptor.number(py))
+        });
+        let sent = number.map(|number| buffer::with_bytes(data, |bytes| sent_view(number, bytes)));
+        match sent {
+            Some(Ok(Some((Ok(_), None)))) => Ok(()),
+            Some(Ok(Some((result, Some(Ok(copy)))))) => {
+                Self::not_sent(this, transport.put_back(py, Data::Copied(copy), result))
+            }
+            // A part of the data may be sent, and the rest is missing.
+            Some(Ok(Some(_))) => Self::fatal_error(this, no_memory(py), FAILED),
+            _ => Self::write_data(this, Data::from_write(data)?),
+        }
     }
 
     /// Writes a `bytes` as `write` does.
@@ -400,6 +427,25 @@ impl StreamTransport {
         }
         Ok(())
     }
+}
+
+/// Sends `bytes` on the descriptor `number`, and copies them if the kernel did not take all. `None` if
+/// there is nothing to send, or it is a head that waits for its body.
+#[inline]
+#[allow(clippy::type_complexity, reason = "the results of two calls")]
+fn sent_view(
+    number: RawFd,
+    bytes: &[u8],
+) -> Option<(
+    io::Result<usize>,
+    Option<Result<Box<[u8]>, TryReserveError>>,
+)> {
+    if bytes.is_empty() || response_head::waits_for_body(bytes) {
+        return None;
+    }
+    let result = socket::send(number, bytes);
+    let all = matches!(result, Ok(count) if count == bytes.len());
+    Some((result, (!all).then(|| allocation::copied(bytes))))
 }
 
 impl State {
