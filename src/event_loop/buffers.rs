@@ -6,10 +6,12 @@
 
 use crate::error::no_memory;
 use crate::event_loop::state::{EventLoop, Purpose, SCRATCH};
+use crate::py::data::spare::Spare;
 use crate::py::data::window::Window;
 use crate::sys::allocation;
 use crate::sys::datagram::Batch;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 /// By how much a window is longer than `SCRATCH`, so that everything fits that is decrypted from
 /// `SCRATCH` bytes, and a read always has room for a whole record.
@@ -40,6 +42,25 @@ impl EventLoop {
             std::mem::replace(&mut core.windows[purpose as usize], window)
         });
         drop(spare);
+    }
+
+    /// Takes the last `bytes` of received data for new data of that `length`; `give_spare` puts it back.
+    #[inline]
+    pub(crate) fn take_spare(&self, py: Python<'_>, length: usize) -> Option<Spare> {
+        if !Spare::may_be(length) {
+            return None;
+        }
+        self.core.with(py, |core| core.spare.take())
+    }
+
+    /// Keeps `data`, which was received and delivered, for the next data, if the program has not kept it.
+    #[inline]
+    pub(crate) fn give_spare(&self, data: Bound<'_, PyBytes>) {
+        let py = data.py();
+        if let Some(spare) = Spare::of(data) {
+            let old = self.core.with(py, |core| core.spare.replace(spare));
+            drop(old);
+        }
     }
 
     /// Takes the batch for datagrams; `give_batch` puts it back.

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::error::{Raises, no_memory};
 use crate::event_loop::observe::insight::{CALLS, ENTRIES, Insight};
@@ -28,6 +29,7 @@ use crate::logic::tally::Tally;
 use crate::logic::timer_heap::TimerHeap;
 use crate::py::cell::LoopCell;
 use crate::py::context::{self, Context, ContextCache};
+use crate::py::data::spare::Spare;
 use crate::py::data::window::Window;
 use crate::py::lifetime::blank::may_be_blank;
 use crate::py::lifetime::object;
@@ -122,6 +124,8 @@ pub(crate) struct Core {
     pub(crate) scratch: Option<Box<[u8]>>,
     /// The windows for what TLS connections receive and decrypt; `None` while one uses them.
     pub(crate) windows: [Option<Py<Window>>; 2],
+    /// The last `bytes` of received data, if the protocol has not kept it.
+    pub(crate) spare: Option<Spare>,
     /// The batch for datagrams; `None` while datagrams are received.
     pub(crate) batch: Option<Box<Batch>>,
     /// Whether the last `sock_recv` returned much, so that the next one first asks how much there
@@ -136,6 +140,8 @@ pub(crate) struct Slots {
     pub(crate) state: Option<Py<PyAny>>,
     /// What `set_task_factory` was given; `None` for `asyncio.Task`.
     pub(crate) task_factory: Option<Py<PyAny>>,
+    /// The keyword arguments of futures and tasks that are made in this run; `None` between runs.
+    pub(crate) keywords: Option<Py<PyDict>>,
     /// The handle that runs now, in debug mode.
     pub(crate) current: Option<Py<Handle>>,
     /// The selector that a program waits with, instead of the loop's own wait.
@@ -261,6 +267,21 @@ impl EventLoop {
             .poller
             .with(py, |poller| poller.as_ref().map(|it| it.look(events)));
         looked.ok_or_else(|| self.refusal())
+    }
+
+    /// As `look`, with the loop's own `events`, unless some of them were not queued yet. `None` once the
+    /// loop is closed, or in a forked child.
+    #[inline]
+    pub(crate) fn glance(&self, py: Python<'_>) -> Option<io::Result<()>> {
+        self.core.with(py, |core| {
+            let events = core.events.get_or_insert_with(Events::new);
+            if events.len() > 0 {
+                // There was no memory to queue them.
+                return Some(Ok(()));
+            }
+            self.poller
+                .with(py, |poller| poller.as_ref().map(|it| it.look(events)))
+        })
     }
 
     /// Removes the poller; its descriptors are closed when its last user is done.
@@ -397,7 +418,7 @@ impl EventLoop {
 
     /// Drops every handle, timer and source. Their descriptors are closed by their owners.
     pub(crate) fn clear(&self, py: Python<'_>) {
-        let (ready, timers, entries, context, signals) = self.core.with(py, |core| {
+        let (ready, timers, entries, context, signals, spare) = self.core.with(py, |core| {
             core.descriptors.clear();
             core.resumed.clear();
             core.delayed.clear();
@@ -407,6 +428,7 @@ impl EventLoop {
                 std::mem::take(&mut core.entries),
                 core.contexts.take(),
                 core.signals.take(),
+                core.spare.take(),
             )
         });
         // A handle that the program keeps is not emptied, as in asyncio, so the collector has to
@@ -427,7 +449,7 @@ impl EventLoop {
             unschedule(timer, py);
         }
         drop((ready, timers, entries, signals, handed_in));
-        drop(context);
+        drop((context, spare));
         self.insight.forget(py);
     }
 
@@ -436,6 +458,7 @@ impl EventLoop {
         let slots = self.slots.try_with(visit, |slots| {
             visit.call(&slots.state)?;
             visit.call(&slots.task_factory)?;
+            visit.call(&slots.keywords)?;
             visit.call(&slots.selector)
         });
         slots.unwrap_or(Ok(()))?;

@@ -170,7 +170,11 @@ impl EventLoop {
             unschedule(&timer, py);
             timer.drop_ref(py);
         }
-        let now = Self::now(this)?;
+        // As in asyncio, nobody asks for the time while there is no timer.
+        let timed = event_loop
+            .core
+            .with(py, |core| core.timers.first().is_some());
+        let now = if timed { Self::now(this)? } else { 0.0 };
         if event_loop.is_busy(py) {
             return Ok(Some(0.0));
         }
@@ -181,17 +185,29 @@ impl EventLoop {
     /// Waits for events; true if a signal interrupted the wait.
     #[inline]
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let waited = if timeout == Some(0.0) && !self.own_wait.load(Ordering::Relaxed) {
+            self.glance(py).ok_or_else(|| self.refusal())?
+        } else {
+            self.wait(py, timeout)?
+        };
+        match waited {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+            Err(error) => Err(os_error(&error)),
+            Ok(()) => Ok(false),
+        }
+    }
+
+    /// As `poll`, for a loop that may have to wait.
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<io::Result<()>> {
         let events = self.core.with(py, |core| core.events.take());
         let mut events = events.unwrap_or_else(Events::new);
-        if events.len() > 0 {
+        let waited = if events.len() > 0 {
             // There was no memory to queue them.
-            self.core.with(py, |core| core.events = Some(events));
-            return Ok(false);
-        }
-        let waited = if self.own_wait.load(Ordering::Relaxed) {
+            Ok(())
+        } else if self.own_wait.load(Ordering::Relaxed) {
             self.select(py, timeout)?;
             self.look(py, &mut events)?
-        } else if timeout == Some(0.0) || !self.inbox.with(py, Inbox::sleep) {
+        } else if !self.inbox.with(py, Inbox::sleep) {
             self.look(py, &mut events)?
         } else {
             let poller = self.poller(py)?;
@@ -201,11 +217,7 @@ impl EventLoop {
             waited
         };
         self.core.with(py, |core| core.events = Some(events));
-        match waited {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
-            Err(error) => Err(os_error(&error)),
-            Ok(()) => Ok(false),
-        }
+        Ok(waited)
     }
 
     /// Waits by the `select` of a program's selector, which gets in each turn the time-out that

@@ -69,6 +69,19 @@ def test_a_task_has_the_name_that_it_was_given(loop: Loop) -> None:
     loop.run_until_complete(asyncio.wait([named, unnamed, numbered]))
 
 
+@since_311
+async def test_a_task_without_a_name_is_counted(loop: Loop) -> None:
+    for task in (
+        loop.create_task(value()),
+        loop.create_task(value(), name=None),
+        asyncio.create_task(value()),
+        asyncio.create_task(value(), name=None),
+    ):
+        assert task.get_name().startswith("Task-")
+        assert task.get_loop() is loop
+        await task
+
+
 def test_a_task_starts_in_the_next_turn(loop: Loop) -> None:
     seen: list[str] = []
 

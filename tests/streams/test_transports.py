@@ -54,6 +54,36 @@ async def test_data_goes_both_ways(loop: Loop, pair: Pair) -> None:
     assert far.recv(10) == b""
 
 
+async def test_later_data_does_not_change_what_a_protocol_keeps(loop: Loop, pair: Pair) -> None:
+    near, far = pair
+    messages = [bytes([number]) * size for number in range(8) for size in (700, 1024, 1000, 20)]
+    kept: dict[bytes, bytes | memoryview] = {}
+
+    class Keeping(Recorder):
+        """Keeps two messages of three, one of them as a view only."""
+
+        def data_received(self, data: bytes) -> None:
+            number = len(self.events)
+            super().data_received(data)
+            assert hash(data) == hash(bytes(bytearray(data)))
+            if number % 3:
+                kept[messages[number - 1]] = data if number % 3 == 1 else memoryview(data)
+
+    protocol = Keeping()
+    transport = await attach(near, protocol)
+    received = 0
+    for message in messages:
+        far.send(message)
+        received += len(message)
+        await protocol.wait_data(received)
+    assert protocol.data == b"".join(messages)
+    assert len(kept) > len(messages) / 2
+    for message, data in kept.items():
+        assert data == message
+    transport.close()
+    await protocol.wait_lost()
+
+
 async def test_the_end_of_the_peer_ends_the_connection(loop: Loop, pair: Pair) -> None:
     near, far = pair
     protocol = Recorder()

@@ -407,10 +407,7 @@ impl EventLoop {
             self.close(py);
             // Something may have been queued on a closed loop since.
             self.clear(py);
-            let (state, factory) = self
-                .slots
-                .with(py, |slots| (slots.state.take(), slots.task_factory.take()));
-            drop((state, factory));
+            drop(self.slots.with(py, std::mem::take));
         });
     }
 }

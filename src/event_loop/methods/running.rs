@@ -47,7 +47,8 @@ impl EventLoop {
     }
 
     /// Whether the loop counts as running in this thread.
-    fn runs_here(&self) -> bool {
+    #[inline]
+    pub(super) fn runs_here(&self) -> bool {
         self.thread.load(Ordering::Relaxed) == thread::ident()
     }
 
@@ -127,6 +128,7 @@ impl EventLoop {
         let py = this.py();
         this.get().stopping.store(false, Ordering::Relaxed);
         this.get().thread.store(0, Ordering::Relaxed);
+        drop((this.get().slots).with(py, |slots| slots.keywords.take()));
         this.get().progress.set_running(false);
         // CPython allocates memory even to unset the loop, so it is tried twice.
         let reset =

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict};
+use pyo3::types::{PyBool, PyDict, PyTuple};
 
 use crate::error::exception;
 use crate::event_loop::state::EventLoop;
@@ -28,6 +28,11 @@ fast_method!(
     |this, []| {
         let py = this.py();
         let class = asyncio::future(py)?;
+        if class.is(asyncio::native_future(py)?)
+            && let Some(keywords) = EventLoop::keywords(this)?
+        {
+            return class.call(PyTuple::empty(py), Some(&keywords));
+        }
         call::call_named(&class, &[this.as_any()], 0, asyncio::loop_keyword(py)?)
     }
 );
@@ -49,20 +54,71 @@ fast_method!(
         let factory = this.get().slots.with(py, |slots| {
             slots.task_factory.as_ref().map(|it| it.clone_ref(py))
         });
-        if factory.is_none() && !arguments.has_keywords() {
-            let values = [coro.to_owned(), this.as_any().clone()];
-            let class = asyncio::task(py)?;
-            call::call_named(&class, &values.each_ref(), 1, asyncio::loop_keyword(py)?)
-        } else {
+        if let Some(factory) = factory {
             let keywords = keywords(arguments)?;
-            if let Some(factory) = factory {
-                return asyncio::create_with_factory(py)?.call1((this, factory, coro, keywords));
-            }
-            keywords.set_item(name!(py, event_loop), this)?;
-            asyncio::task(py)?.call((coro,), Some(&keywords))
+            return asyncio::create_with_factory(py)?.call1((this, factory, coro, keywords));
         }
+        let class = asyncio::task(py)?;
+        let native = class.is(asyncio::native_task(py)?);
+        if native
+            && is_unnamed(arguments)
+            && let Some(keywords) = EventLoop::keywords(this)?
+        {
+            return class.call((coro,), Some(&keywords));
+        }
+        if !arguments.has_keywords() {
+            let values = [coro.to_owned(), this.as_any().clone()];
+            return call::call_named(&class, &values.each_ref(), 1, asyncio::loop_keyword(py)?);
+        }
+        let keywords = keywords(arguments)?;
+        keywords.set_item(name!(py, event_loop), this)?;
+        class.call((coro,), Some(&keywords))
     }
 );
+
+impl EventLoop {
+    /// `{"loop": this}`, for asyncio's classes written in C: they read their keywords and keep no
+    /// reference to the dictionary, so all calls of a run get the same one. `None` if the loop does not run,
+    /// because it would refer to itself then.
+    #[inline]
+    fn keywords<'py>(this: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let py = this.py();
+        let kept = this.get().slots.with(py, |slots| {
+            slots.keywords.as_ref().map(|it| it.clone_ref(py))
+        });
+        match kept {
+            Some(keywords) => Ok(Some(keywords.into_bound(py))),
+            None => Self::new_keywords(this),
+        }
+    }
+
+    #[cold]
+    fn new_keywords<'py>(this: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let py = this.py();
+        if !this.get().runs_here() {
+            return Ok(None);
+        }
+        let keywords = value::dict(py)?;
+        keywords.set_item(name!(py, event_loop), this)?;
+        let kept = keywords.clone().unbind();
+        drop((this.get().slots).with(py, |slots| slots.keywords.replace(kept)));
+        Ok(Some(keywords))
+    }
+}
+
+/// Whether there is no keyword but a name that is None, which is what `asyncio.create_task` passes until
+/// 3.13.
+#[inline]
+fn is_unnamed(arguments: &Arguments<'_, '_>) -> bool {
+    if !arguments.has_keywords() {
+        return true;
+    }
+    let mut keywords = arguments.keywords();
+    match (keywords.next(), keywords.next()) {
+        (Some((key, value)), None) => value.is_none() && key.is(name!(arguments.py, name)),
+        _ => false,
+    }
+}
 
 /// The keyword arguments of `create_task` that this Python version takes.
 fn keywords<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyDict>> {

@@ -46,7 +46,7 @@ names! {
     connection_lost connection_made context copy create_future data_received datagram_received
     debug detach do_handshake done drain encode eof_received errno error error_received exc_info exception
     f_code feed_data fileno get_buffer get_debug get_extra_info getpeercert getpeername gettimeout
-    getsockname handle info is_closed is_closing join message pause_reading pause_writing peername pending
+    getsockname handle info is_closed is_closing join message name pause_reading pause_writing peername pending
     pipe proto protocol read recvfrom result resume_reading resume_writing run select send sendto set
     set_exception set_result socket sockname source_traceback throw time tobytes transport unwrap
     wait warn_on_full_buffer warning with_traceback write

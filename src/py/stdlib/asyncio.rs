@@ -128,6 +128,8 @@ imported! {
     incomplete_reads = "ferroloop._compat"."INCOMPLETE_READS";
     /// The class of tasks that is written in C.
     native_task = "_asyncio"."Task";
+    /// The class of futures that is written in C.
+    native_future = "_asyncio"."Future";
     /// `types.MethodType`.
     bound_method = "types"."MethodType";
     /// `functools.partial`.

@@ -14,7 +14,8 @@ use pyo3::types::PyBytes;
 use crate::error::{leaves_the_loop, os_error, would_block};
 use crate::event_loop::Readiness;
 use crate::py::calling::names::name;
-use crate::py::value::{self, Count};
+use crate::py::data::spare;
+use crate::py::value::Count;
 use crate::sys::address::RawAddress;
 use crate::sys::datagram::{Batch, LARGEST_OTHER};
 use crate::sys::nonblocking::Family;
@@ -96,6 +97,7 @@ impl DatagramTransport {
             let call = Self::tell(this, &protocol, name!(py, datagram_received));
             call.call2(&data, &sender)?;
             let event_loop = transport.event_loop.bind(py);
+            event_loop.get().give_spare(data);
             if event_loop.get().has_more_to_run(py) {
                 return Ok(());
             }
@@ -196,7 +198,8 @@ impl DatagramTransport {
     fn take(&self, py: Python<'_>, batch: &Batch, count: usize, more: bool) -> PyResult<()> {
         for index in 0..count {
             let (data, sender) = batch.datagram(index);
-            let data = value::bytes(py, data)?.unbind();
+            let spare = self.event_loop.bind(py).get().take_spare(py, data.len());
+            let data = spare::bytes(py, spare, data)?.unbind();
             let sender = self.sender(py, sender)?;
             self.state
                 .with(py, |state| state.received.push_back((data, sender)));

@@ -14,7 +14,7 @@ use pyo3::types::{PyBytes, PyType};
 use crate::error::{exception, os_error};
 use crate::event_loop::{Purpose, Readiness, UserCall};
 use crate::py::calling::names::name;
-use crate::py::data::{buffer, bytes};
+use crate::py::data::{buffer, bytes, spare};
 use crate::py::value::{self, shown};
 use crate::sys::socket;
 use crate::transport::endpoint::{Reading, Reads, Transport};
@@ -78,7 +78,11 @@ impl StreamTransport {
         let py = this.py();
         match this.get().receive(py) {
             Ok(Received::Nothing) => Ok(()),
-            Ok(Received::Data(data)) => Self::deliver(this, &data),
+            Ok(Received::Data(data)) => {
+                let delivered = Self::deliver(this, &data);
+                this.get().event_loop.bind(py).get().give_spare(data);
+                delivered
+            }
             Ok(Received::EndOfFile) => Self::end_of_file(this),
             Ok(Received::Failed(error)) => Self::fatal_error(this, os_error(&error), READ_FAILED),
             Err(error) => Self::failed(this, error, READ_FAILED),
@@ -128,10 +132,12 @@ impl StreamTransport {
             }
         }
         let mut data = None;
-        let received = self.event_loop.bind(py).get().with_scratch(py, |scratch| {
+        let event_loop = self.event_loop.bind(py).get();
+        let received = event_loop.with_scratch(py, |scratch| {
             let result = recv(number, unix, scratch);
             if let Ok((count, _)) = result {
-                data = Some(value::bytes(py, &scratch[..count]));
+                let spare = event_loop.take_spare(py, count);
+                data = Some(spare::bytes(py, spare, &scratch[..count]));
             }
             result
         })?;
