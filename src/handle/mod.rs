@@ -26,7 +26,7 @@ pub(crate) use callback::{Callback, Flavour};
 pub(crate) use cancel::cancel_handle;
 pub(crate) use owner::{Owner, set_owner};
 pub(crate) use scheduled::Handle;
-pub(crate) use timer::TimerHandle;
+pub(crate) use timer::{Deadline, TimerHandle};
 
 use pyo3::prelude::*;
 

@@ -8,6 +8,7 @@
 
 use pyo3::basic::CompareOp;
 use pyo3::prelude::*;
+use pyo3::types::PyInt;
 
 use crate::handle::Handle;
 use crate::handle::callback::Callback;
@@ -16,12 +17,56 @@ use crate::py::cell::LoopCell;
 use crate::py::lifetime::object;
 use crate::py::lifetime::pool::{self, Pooled};
 use crate::py::stdlib::asyncio;
-use crate::py::value::{self, Float};
+use crate::py::value;
+
+/// When a timer is due.
+#[derive(Clone, Copy)]
+pub(crate) struct Deadline {
+    /// In seconds of the loop's clock.
+    pub(crate) seconds: f64,
+    /// Whether the program gave an `int`. `when()` returns the number that was given, and programs round
+    /// deadlines to whole seconds, as aiohttp does.
+    whole: bool,
+}
+
+impl Deadline {
+    /// A deadline that is a `float` on asyncio.
+    #[inline]
+    pub(crate) fn at(seconds: f64) -> Self {
+        Self {
+            seconds,
+            whole: false,
+        }
+    }
+
+    /// A deadline that the program gave.
+    ///
+    /// # Errors
+    /// `TypeError` if it is no number, `OverflowError` if it is an `int` that no `float` can hold.
+    #[inline]
+    pub(crate) fn given(when: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let seconds: f64 = when.extract()?;
+        // A `float` has each of these exactly, of larger numbers not every one.
+        let whole = when.is_exact_instance_of::<PyInt>() && seconds.abs() < 9e15;
+        Ok(Self { seconds, whole })
+    }
+
+    /// The number that `when()` returns.
+    fn number(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        if !self.whole {
+            return Ok(value::float(py, self.seconds)?.into_any());
+        }
+        #[allow(clippy::cast_possible_truncation, reason = "`given` has compared it")]
+        let seconds = self.seconds as i64;
+        Ok(value::int(py, seconds)?.into_any())
+    }
+}
 
 /// The deadline and where the handle is.
 struct State {
-    /// In seconds of the loop's clock.
-    when: f64,
+    // The fields of a `Deadline`, which would take eight bytes more as a field of its own.
+    seconds: f64,
+    whole: bool,
     /// Whether it sits in the loop's heap.
     scheduled: bool,
 }
@@ -39,7 +84,8 @@ impl Pooled for TimerHandle {
     fn emptied(py: Python<'_>) -> PyResult<Bound<'_, Self>> {
         let timer = Self {
             state: LoopCell::owned(State {
-                when: 0.0,
+                seconds: 0.0,
+                whole: false,
                 scheduled: false,
             }),
         };
@@ -64,13 +110,15 @@ impl TimerHandle {
     /// A scheduled handle that the collector does not track yet.
     #[inline]
     pub(crate) fn new<'py>(
-        when: f64,
+        when: Deadline,
         event_loop: &Bound<'py, PyAny>,
         callback: Callback,
     ) -> PyResult<Bound<'py, Self>> {
         let py = event_loop.py();
+        let Deadline { seconds, whole } = when;
         let state = State {
-            when,
+            seconds,
+            whole,
             scheduled: true,
         };
         if let Some(handle) = pool::reuse::<Self>(py) {
@@ -102,7 +150,16 @@ impl TimerHandle {
 
     /// The deadline, in seconds of the loop's clock.
     pub(crate) fn deadline(&self, py: Python<'_>) -> f64 {
-        self.state.with(py, |state| state.when)
+        self.state.with(py, |state| state.seconds)
+    }
+
+    /// The deadline as the program gave it.
+    fn number<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let when = self.state.with(py, |state| Deadline {
+            seconds: state.seconds,
+            whole: state.whole,
+        });
+        when.number(py)
     }
 }
 
@@ -114,14 +171,14 @@ impl TimerHandle {
         Ok(asyncio::timer_handle(py)?.clone().unbind())
     }
 
-    /// The deadline, in seconds of the loop's clock (`loop.time()`).
-    fn when(&self, py: Python<'_>) -> Float {
-        Float(self.deadline(py))
+    /// The deadline, in seconds of the loop's clock (`loop.time()`): an `int` if `call_at` was given one.
+    fn when<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.number(py)
     }
 
     #[getter]
-    fn _when(&self, py: Python<'_>) -> Float {
-        Float(self.deadline(py))
+    fn _when<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.number(py)
     }
 
     #[getter]

@@ -99,9 +99,22 @@ def test_a_deadline_in_the_past_fires_in_the_next_turn(loop: Loop, delay: float)
 
 def test_an_integer_is_a_deadline_too(loop: Loop) -> None:
     seen: list[int] = []
-    assert loop.call_at(0, seen.append, 1).when() == 0
+    timer = loop.call_at(0, seen.append, 1)
+    assert timer.when() == 0
+    assert type(timer.when()) is int
     run_turns(loop)
     assert seen == [1]
+
+
+@pytest.mark.parametrize("when", [-5, 0, 1, 2**40, 2.0, math.inf])
+def test_when_is_the_number_that_call_at_was_given(loop: Loop, when: float) -> None:
+    """aiohttp rounds the deadlines of its time-outs to whole seconds."""
+    timer = loop.call_at(when, int)
+    assert (type(timer.when()), timer.when()) == (type(when), when)
+    assert f"when={when!r}" in repr(timer)
+    assert hash(timer) == hash(when)
+    timer.cancel()
+    assert type(loop.call_at(loop.time() + 60, int).when()) is float
 
 
 @pytest.mark.parametrize("delay", [math.inf, 1e300, 1e18, 86400 * 365 * 1000])
@@ -266,6 +279,19 @@ def test_timers_go_by_the_time_of_a_subclass(loop: Loop) -> None:
     run_turns(simulated)
     assert seen == [1000.5, 4600.0]
     simulated.close()
+
+
+def test_a_clock_of_whole_numbers_gives_whole_deadlines(loop: Loop) -> None:
+    kind: Any = type(loop)
+
+    class Counting(kind):  # type: ignore[misc] # a class found at run time
+        def time(self) -> int:
+            return 7
+
+    counting = Counting()
+    assert type(counting.call_later(3, int).when()) is int
+    assert type(counting.call_later(3.0, int).when()) is float
+    counting.close()
 
 
 def test_a_deadline_that_is_not_a_number_is_due(loop: Loop, kind: str) -> None:

@@ -1,4 +1,4 @@
-"""The variables that a new loop follows.
+"""What a new loop takes from its process: variables, and a selector class of the program.
 
 `FERROLOOP_STALL`, `FERROLOOP_SLOW` and `FERROLOOP_REPORT` have it watched; `FERROLOOP_NATIVE_STREAMS` has
 asyncio's functions for streams make ferroloop's readers and writers.
@@ -9,6 +9,7 @@ Read when a loop is made, in the thread that makes it; what they need is importe
 from __future__ import annotations
 
 import os
+import selectors
 import sys
 
 from ferroloop._compat import is_debug_mode
@@ -17,7 +18,7 @@ TYPE_CHECKING = False  # typing is slow to import
 if TYPE_CHECKING:
     from ferroloop._loop.base import LoopBase
 
-__all__ = ("asks_for_debug", "follow_environment", "follow_streams")
+__all__ = ("asks_for_debug", "follow_environment", "follow_selector", "follow_streams")
 
 _WATCH = ("FERROLOOP_STALL", "FERROLOOP_SLOW", "FERROLOOP_REPORT")
 _STREAMS = "FERROLOOP_NATIVE_STREAMS"
@@ -39,6 +40,19 @@ def asks_for_debug() -> bool:
     if isinstance(kept, dict) and _DEBUG not in kept and not sys.flags.dev_mode:
         return False
     return is_debug_mode()
+
+
+def follow_selector(loop: LoopBase) -> None:
+    """Make a new loop wait by `selectors.DefaultSelector` if a program replaced it.
+
+    gevent replaces it, and eventlet leaves only the selector over its own `select.select`. Other
+    greenlets run only while the loop waits through these.
+    """
+    kind = selectors.DefaultSelector
+    if kind.__module__ != "selectors" or kind.__qualname__ != "EpollSelector":
+        from ferroloop._loop.selector import selector_of  # noqa: PLC0415 - for few programs
+
+        selector_of(loop)
 
 
 def follow_environment(loop: LoopBase) -> None:

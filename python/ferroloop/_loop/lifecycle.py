@@ -10,7 +10,6 @@ import sys
 import warnings
 
 from ferroloop._compat import future_loop, logger
-from ferroloop._loop import selector as _selector
 from ferroloop._loop import signals as _signals
 
 TYPE_CHECKING = False  # typing is slow to import
@@ -62,6 +61,7 @@ def close(loop: LoopBase) -> None:
     state.executor_shutdown_called = True
     executor, state.default_executor = state.default_executor, None
     lookups, state.lookups = state.lookups, None
+    selector, state.selector = state.selector, None
     try:
         _signals.remove_all_handlers(loop)
     except Exception:
@@ -70,7 +70,8 @@ def close(loop: LoopBase) -> None:
     finally:
         if lookups is not None:
             lookups.end()
-        _selector.close(loop)
+        if selector is not None:
+            selector.close()
         # After Ctrl-C, another call of close() closes the loop.
         if executor is not None:
             executor.shutdown(wait=False)

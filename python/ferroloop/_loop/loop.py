@@ -9,15 +9,15 @@ Do not set attributes on an instance (see `base`).
 
 from __future__ import annotations
 
+import time
+
 from ferroloop import _native
 from ferroloop._loop import asyncgens as _generators
 from ferroloop._loop import environment as _environment
 from ferroloop._loop import errors as _errors
 from ferroloop._loop import fork as _fork
 from ferroloop._loop import lifecycle as _lifecycle
-from ferroloop._loop import selector as _selector
 from ferroloop._loop import signals as _signals
-from ferroloop._loop import timers as _timers
 from ferroloop._loop.base import LoopBase, LoopState
 from ferroloop._loop.later import Topic
 
@@ -90,7 +90,7 @@ class Loop(LoopBase):
         self._set_debug(_environment.asks_for_debug())
         self._follow_time()
         _fork.guard(self)
-        _selector.follow_replacement(self)
+        _environment.follow_selector(self)
         _environment.follow_environment(self)
 
     @classmethod
@@ -108,9 +108,11 @@ class Loop(LoopBase):
         A class that also derives from `asyncio.BaseEventLoop` keeps ferroloop's methods.
         """
         super().__init_subclass__(**kwargs)
-        _timers.prefer_own(cls, Loop)
+        from ferroloop._loop import subclasses  # noqa: PLC0415 - few programs derive from it
+
+        subclasses.prefer_own(cls, Loop)
         if cls.call_at is not Loop.call_at and cls.call_later is Loop.call_later:
-            cls.call_later = _timers.call_later  # type: ignore[method-assign, assignment]
+            cls.call_later = subclasses.call_later  # type: ignore[method-assign, assignment]
 
     # Closing; run_forever and run_until_complete are native
     close = _lifecycle.close
@@ -193,13 +195,8 @@ class Loop(LoopBase):
     _make_ssl_transport = _tls.make_ssl_transport
 
     # Private fields of asyncio's loop that programs read or replace
-    _clock_resolution = _timers.CLOCK_RESOLUTION
-    _selector = property(
-        _selector.selector_of,
-        _selector.replace,
-        _selector.give_back,
-        doc="The selector that the loop waits by, made at the first access.",
-    )
+    # How much earlier than its deadline a timer is due by a clock that a program controls.
+    _clock_resolution = time.get_clock_info("monotonic").resolution
     _asyncgens = _state_property("asyncgens")
     _asyncgens_shutdown_called = _state_property("asyncgens_shutdown_called")
     _default_executor = _state_property("default_executor")
@@ -207,6 +204,25 @@ class Loop(LoopBase):
     _executor_shutdown_called = _state_property("executor_shutdown_called")
     _old_agen_hooks = _state_property("old_agen_hooks")
     _signal_handlers = _state_property("signal_handlers")
+
+    @property
+    def _selector(self) -> Any:
+        """The selector that the loop waits by, made at the first access."""
+        from ferroloop._loop import selector  # noqa: PLC0415 - few programs ask for it
+
+        return selector.selector_of(self)
+
+    @_selector.setter
+    def _selector(self, selector: Any) -> None:
+        from ferroloop._loop.selector import replace  # noqa: PLC0415 - few programs replace it
+
+        replace(self, selector)
+
+    @_selector.deleter
+    def _selector(self) -> None:
+        from ferroloop._loop.selector import give_back  # noqa: PLC0415 - as few give it back
+
+        give_back(self)
 
     @property
     def _closed(self) -> bool:

@@ -15,7 +15,7 @@ TYPE_CHECKING = False  # typing is slow to import
 if TYPE_CHECKING:
     from ferroloop._loop.base import LoopBase
 
-__all__ = ("close", "follow_replacement", "give_back", "replace", "selector_of")
+__all__ = ("give_back", "replace", "selector_of")
 
 
 def selector_of(loop: LoopBase) -> selectors.BaseSelector:
@@ -51,22 +51,6 @@ def replace(loop: LoopBase, selector: selectors.BaseSelector) -> None:
 def give_back(loop: LoopBase) -> None:
     """Make `loop` wait natively again."""
     loop._wait_by(None)
-    close(loop)
-
-
-def follow_replacement(loop: LoopBase) -> None:
-    """Make a new loop wait by `selectors.DefaultSelector` if a program replaced it.
-
-    gevent replaces it, and eventlet leaves only the selector over its own `select.select`. Other
-    greenlets run only while the loop waits through these.
-    """
-    kind = selectors.DefaultSelector
-    if kind.__module__ != "selectors" or kind.__qualname__ != "EpollSelector":
-        selector_of(loop)
-
-
-def close(loop: LoopBase) -> None:
-    """Close the selector of a loop that is being closed, if it has one."""
     selector, loop._state.selector = loop._state.selector, None
     if selector is not None:
         selector.close()

@@ -13,7 +13,7 @@ use crate::error::{Raises, exception, exception_of, no_memory};
 use crate::event_loop::observe::insight::{DEBUG, PROBE};
 use crate::event_loop::queue::Ready;
 use crate::event_loop::state::{EventLoop, unschedule};
-use crate::handle::{Callback, Handle, TimerHandle};
+use crate::handle::{Callback, Deadline, Handle, TimerHandle};
 use crate::py::calling::call::Args;
 use crate::py::calling::fast_method::fast_method;
 use crate::py::calling::method::Arguments;
@@ -175,12 +175,17 @@ fast_method!(
                 "delay must not be None",
             ));
         }
-        let now = EventLoop::now(this)?;
-        let when = match delay.cast_exact::<PyFloat>() {
-            Ok(delay) => now + delay.value(),
-            // An `int` becomes a `float` in the sum too, or overflows.
-            Err(_) if delay.is_exact_instance_of::<PyInt>() => now + delay.extract::<f64>()?,
-            Err(_) => value::float(arguments.py, now)?.add(delay)?.extract()?,
+        let when = if let Some(now) = EventLoop::own_time(this)? {
+            // The program's clock may count in whole numbers.
+            Deadline::given(&now.add(delay)?)?
+        } else {
+            let now = clock::monotonic();
+            Deadline::at(match delay.cast_exact::<PyFloat>() {
+                Ok(delay) => now + delay.value(),
+                // An `int` becomes a `float` in the sum too, or overflows.
+                Err(_) if delay.is_exact_instance_of::<PyInt>() => now + delay.extract::<f64>()?,
+                Err(_) => value::float(arguments.py, now)?.add(delay)?.extract()?,
+            })
         };
         schedule(this, arguments, when, callback, context)
     }
@@ -202,7 +207,7 @@ fast_method!(
         if when.is_none() {
             return Err(no_deadline(arguments.py, this.get()));
         }
-        let when = when.extract()?;
+        let when = Deadline::given(&when)?;
         schedule(this, arguments, when, callback, context)
     }
 );
@@ -225,7 +230,7 @@ fn no_deadline(py: Python<'_>, event_loop: &EventLoop) -> PyErr {
 fn schedule<'py>(
     this: &Bound<'py, EventLoop>,
     arguments: &Arguments<'_, 'py>,
-    when: f64,
+    when: Deadline,
     callback: Borrowed<'_, 'py, PyAny>,
     context: Option<Borrowed<'_, 'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
@@ -249,7 +254,7 @@ fn schedule<'py>(
     let entry = timer.clone().into_super().unbind();
     let pushed = event_loop
         .core
-        .with(py, |core| core.timers.push(when, entry));
+        .with(py, |core| core.timers.push(when.seconds, entry));
     pushed.map_err(|_| {
         timer.get().unschedule(py);
         no_memory(py)
@@ -406,10 +411,19 @@ impl EventLoop {
     /// What that `time` raises.
     #[inline]
     pub(crate) fn now(this: &Bound<'_, Self>) -> PyResult<f64> {
-        if this.get().own_clock.load(Ordering::Relaxed) {
-            return this.call_method0(name!(this.py(), time))?.extract();
+        Self::own_time(this)?.map_or_else(|| Ok(clock::monotonic()), |time| time.extract())
+    }
+
+    /// The time by the clock of the subclass or the program, if there is one.
+    ///
+    /// # Errors
+    /// What that `time` raises.
+    #[inline]
+    fn own_time<'py>(this: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if !this.get().own_clock.load(Ordering::Relaxed) {
+            return Ok(None);
         }
-        Ok(clock::monotonic())
+        this.call_method0(name!(this.py(), time)).map(Some)
     }
 }
 

@@ -1,6 +1,6 @@
-"""Clocks of the program's own, and `call_later` for subclasses that override `call_at`.
+"""Classes that programs derive from the loop's: which methods they have, and `call_later` by their own `call_at`.
 
-Called in the loop's thread. Other loops use the system's clock and the native `call_later`.
+`prefer_own` runs when a class is made, in any thread; `call_later` in the loop's thread.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-import time
 
 TYPE_CHECKING = False  # typing is slow to import
 if TYPE_CHECKING:
@@ -18,10 +17,7 @@ if TYPE_CHECKING:
 
     from ferroloop._loop.base import LoopBase
 
-__all__ = ("CLOCK_RESOLUTION", "call_later", "prefer_own")
-
-#: How much earlier than its deadline a timer is due by a clock that a program controls, as on asyncio.
-CLOCK_RESOLUTION: float = time.get_clock_info("monotonic").resolution
+__all__ = ("call_later", "prefer_own")
 
 
 def prefer_own(cls: type[LoopBase], own: type[LoopBase]) -> None:
