@@ -12,78 +12,30 @@ from __future__ import annotations
 
 import argparse
 import json
-import select
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 # This file is run by its path, and its neighbours are a package.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from harness import machine, native
 from harness.loops import OURS, PLAIN
-from harness.process import last_words
-from harness.server import BENCHES, Server, serving
+from harness.server import Server, serving
 from scale import soak_page
+from scale.orders import Follower, following
 from scale.soak_load import RATES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 BURSTS = {"uvicorn": 2000, "tls": 2000, "websockets": 2000, "processes": 200}
 #: Samples of a run, whatever its length; those at which a burst comes; the first that counts for the slope.
 SAMPLES = 60
 BURSTS_AT = (40, 44, 48, 52, 56)
 SETTLED = 10
-#: Seconds within which the load follows an order.
-PATIENCE = 300.0
-
-
-class Load:
-    """The client process of one server."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        """Takes over a process of `soak_load`."""
-        self._process = process
-
-    def order(self, text: str) -> dict[str, Any]:
-        """Has the client do something; returns its counts when it is done.
-
-        Raises RuntimeError if the client has ended or hangs.
-        """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{text}\n")
-        self._process.stdin.flush()
-        if not select.select([self._process.stdout], [], [], PATIENCE)[0]:
-            raise RuntimeError(f"{text} takes longer than {PATIENCE:g} seconds")
-        line = self._process.stdout.readline()
-        if not line:
-            _, errors = self._process.communicate(timeout=5)
-            raise RuntimeError(last_words(errors, self._process.returncode))
-        counts: dict[str, Any] = json.loads(line)
-        return counts
-
-
-@contextmanager
-def loading(workload: str, address: str) -> Iterator[Load]:
-    """Loads a server inside the block."""
-    command = [sys.executable, "-m", "scale.soak_load", workload, address]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        command, cwd=BENCHES, stdin=pipe, stdout=pipe, stderr=pipe, text=True
-    )
-    try:
-        yield Load(process)
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @dataclass
@@ -92,7 +44,7 @@ class Soak:
 
     workload: str
     server: Server
-    load: Load
+    load: Follower
     samples: list[dict[str, Any]]
     bursts: list[dict[str, Any]]
 
@@ -120,7 +72,7 @@ class Soak:
 
     def sample(self, minute: float) -> None:
         """Takes a sample at rest."""
-        counts = self.load.order("rest")
+        counts = json.loads(self.load.order("rest"))
         self._settle()
         # Cycles that a library leaves to the collector are no leak of the loop.
         self.server.signal(signal.SIGUSR1)
@@ -183,7 +135,7 @@ def _begin(stack: ExitStack, workload: str, loop: str, certificate: Path) -> Soa
     if workload == "tls":
         command.append(str(certificate))
     server = stack.enter_context(serving(command, core=None))
-    load = stack.enter_context(loading(workload, server.address))
+    load = stack.enter_context(following("scale.soak_load", workload, server.address))
     return Soak(workload, server, load, [], [])
 
 

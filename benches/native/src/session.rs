@@ -126,7 +126,7 @@ fn ignore_eintr(error: io::Error) -> io::Result<()> {
     }
 }
 
-fn open<C>(
+fn open<C: Conversation>(
     options: &Options,
     poll: &Poll,
     index: usize,
@@ -136,8 +136,9 @@ fn open<C>(
     stream.watch(poll, index)?;
     Ok(Connection {
         stream,
+        // Nothing is sent before `begin`, although the socket becomes writable before.
+        sent: conversation.request().len(),
         conversation,
-        sent: 0,
         started: Instant::now(),
     })
 }
