@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +159,114 @@ async def test_a_stream_that_is_none_is_inherited(
     assert (process.stdin, process.stdout, process.stderr) == (None, None, None)
     await process.wait()
     assert capfd.readouterr() == ("out\n", "err\n")
+
+
+def fields(process: Any) -> dict[str, Any]:
+    return {
+        name: type(value) if name in {"pid", "_waitpid_lock"} or hasattr(value, "fileno") else value
+        for name, value in vars(process).items()
+        if name != "_devnull"
+    }
+
+
+@pytest.mark.parametrize("redirection", [None, PIPE, asyncio.subprocess.DEVNULL])
+@pytest.mark.parametrize("env", [{}, {"env": {"A": "1"}}])
+async def test_each_process_is_a_popen_object_with_all_fields(
+    loop: Loop, redirection: Any, env: dict[str, Any]
+) -> None:
+    arguments = ("/bin/true", "1")
+    streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), redirection)
+    with subprocess.Popen(arguments, bufsize=0, universal_newlines=False, **streams, **env) as real:
+        expected = fields(real)
+    expected["returncode"] = None
+    for _ in range(3):
+        options: dict[str, Any] = {**streams, **env}
+        transport, _ = await loop.subprocess_exec(asyncio.SubprocessProtocol, *arguments, **options)
+        process: Any = transport.get_extra_info("subprocess")
+        assert type(process) is subprocess.Popen
+        found = fields(process)
+        # The process may have ended already.
+        assert found.pop("returncode") in {None, 0}
+        assert {**found, "returncode": None} == expected
+        assert await transport._wait() == 0  # type: ignore[attr-defined]  # asyncio's
+        transport.close()
+
+
+async def test_what_a_program_put_in_the_place_of_popen_starts_each_process(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+
+    class Noted(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            made.append(("class", args[0]))
+            super().__init__(*args, **kwargs)
+
+    async def run() -> None:
+        process = await asyncio.create_subprocess_exec("/bin/true")
+        assert await process.wait() == 0
+
+    await run()
+    await run()
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", Noted)
+        await run()
+    init = subprocess.Popen.__init__
+
+    def noted(self: Any, *args: Any, **kwargs: Any) -> None:
+        made.append(("init", args[0]))
+        init(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess.Popen, "__init__", noted)
+        await run()
+    assert made == [("class", ("/bin/true",)), ("init", ("/bin/true",))]
+
+
+async def test_a_failed_start_closes_the_pipes_and_names_the_program(loop: Loop) -> None:
+    for _ in range(3):
+        before = set(os.listdir("/proc/self/fd"))
+        with pytest.raises(FileNotFoundError) as caught:
+            await asyncio.create_subprocess_exec(
+                "/no-such-program", stdin=PIPE, stdout=PIPE, stderr=asyncio.subprocess.STDOUT
+            )
+        assert caught.value.filename == "/no-such-program"
+        assert set(os.listdir("/proc/self/fd")) == before
+        # So that the next one is started in fewer steps.
+        process = await asyncio.create_subprocess_exec("/bin/true")
+        assert await process.wait() == 0
+
+
+async def test_stderr_goes_where_stdout_goes(loop: Loop) -> None:
+    for _ in range(3):
+        process = await asyncio.create_subprocess_exec(
+            *("/bin/sh", "-c", "echo out; echo err >&2"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, errors = await process.communicate()
+        assert output == b"out\nerr\n"
+        assert not errors
+
+
+async def test_the_protocol_is_called_in_a_copy_of_the_context_of_the_start(loop: Loop) -> None:
+    variable: ContextVar[str] = ContextVar("variable")
+    seen: list[str] = []
+    ended = loop.create_future()
+
+    class Protocol(asyncio.SubprocessProtocol):
+        def connection_made(self, _transport: asyncio.BaseTransport) -> None:
+            seen.append(variable.get())
+            variable.set("protocol's")
+
+        def process_exited(self) -> None:
+            ended.set_result(None)
+
+    variable.set("caller's")
+    streams: Any = dict.fromkeys(("stdin", "stdout", "stderr"))
+    transport, _ = await loop.subprocess_exec(Protocol, "/bin/true", **streams)
+    await ended
+    transport.close()
+    assert seen == ["caller's"]
+    assert variable.get() == "caller's"
