@@ -6,11 +6,25 @@
 use pyo3::prelude::*;
 
 use crate::handle::owner::owner;
+use crate::handle::scheduled::Cancelling;
 use crate::handle::{Handle, TimerHandle};
 use crate::py::calling::fast_method::fast_method;
 
 /// Cancels `handle` and gives back its loop, unless it was cancelled before.
+#[inline]
 fn cancel<'py>(handle: &Bound<'py, Handle>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let needs_python = |event_loop: &Bound<'py, PyAny>| {
+        owner().is_some_and(|owner| !matches!(owner.is_debug(event_loop), Ok(false)))
+    };
+    match handle.get().try_cancel(handle.py(), needs_python) {
+        Cancelling::Done(event_loop) => Ok(event_loop),
+        Cancelling::NeedsPython => wait_and_cancel(handle),
+    }
+}
+
+/// As `cancel`, while another thread runs the callback, or in debug mode.
+#[cold]
+fn wait_and_cancel<'py>(handle: &Bound<'py, Handle>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = handle.py();
     handle.get().wait_until_run(py)?;
     if handle.get().is_cancelled(py) {

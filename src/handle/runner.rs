@@ -29,4 +29,12 @@ impl Runner {
         }
         recorded
     }
+    /// Whether another thread than this one runs the callback.
+    #[inline]
+    pub(crate) fn is_elsewhere(self) -> bool {
+        match self {
+            Self::Unrecorded | Self::NoThread => false,
+            Self::Thread(runner) => runner != thread::number(),
+        }
+    }
 }

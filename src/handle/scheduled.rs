@@ -49,6 +49,31 @@ pub(super) struct State {
     pub(super) debug: Option<Box<Debug>>,
 }
 
+impl State {
+    /// Takes out the callback of a cancelled handle, and gives back the loop. The handle then refers to
+    /// nothing, so the collector need not track it.
+    #[inline]
+    fn take_cancelled(&mut self, py: Python<'_>) -> (Option<Callback>, Option<Py<PyAny>>) {
+        // While the callback runs it is not in the handle, and the loop is still needed to report what
+        // it raises.
+        let event_loop = if self.callback.is_none() {
+            let event_loop = self.event_loop.as_ref();
+            event_loop.map(|event_loop| event_loop.clone_ref(py))
+        } else {
+            self.event_loop.take()
+        };
+        (self.callback.take(), event_loop)
+    }
+}
+
+/// The result of `try_cancel`.
+pub(super) enum Cancelling<'py> {
+    /// The handle is cancelled; its loop, if this was the call that cancelled it.
+    Done(Option<Bound<'py, PyAny>>),
+    /// Nothing was done.
+    NeedsPython,
+}
+
 /// A callback that was given to `call_soon`, `call_soon_threadsafe`, `add_reader` or `add_writer`.
 #[pyclass(frozen, subclass, weakref, module = "ferroloop._native")]
 pub(crate) struct Handle {
@@ -222,12 +247,6 @@ impl Handle {
         }
     }
 
-    /// Notes that the callback must not run.
-    #[inline]
-    pub(crate) fn mark_cancelled(&self, py: Python<'_>) {
-        self.state.with(py, |state| state.cancelled = true);
-    }
-
     /// Keeps the representation from before the callback is dropped.
     pub(crate) fn keep_repr(&self, py: Python<'_>, repr: Py<PyAny>) {
         self.state.with(py, |state| {
@@ -235,27 +254,44 @@ impl Handle {
         });
     }
 
-    /// Releases the callback and its arguments, which may run Python code, and gives back the loop:
-    /// a cancelled handle refers to nothing, so the collector need not track it.
+    /// Cancels the handle with one borrow, unless `needs_python` holds for its loop, or another thread
+    /// runs the callback. `needs_python` must not run Python code.
     #[inline]
-    pub(crate) fn drop_callback<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        let (callback, event_loop) = self.state.with(py, |state| {
-            // While the callback runs it is not in the handle, and the loop is still needed to
-            // report what it raises.
-            let event_loop = if state.callback.is_none() {
-                state
-                    .event_loop
-                    .as_ref()
-                    .map(|event_loop| event_loop.clone_ref(py))
-            } else {
-                state.event_loop.take()
-            };
-            (state.callback.take(), event_loop)
+    pub(super) fn try_cancel<'py>(
+        &self,
+        py: Python<'py>,
+        needs_python: impl FnOnce(&Bound<'py, PyAny>) -> bool,
+    ) -> Cancelling<'py> {
+        let cancelled = self.state.with(py, |state| {
+            if state.runner.is_elsewhere() {
+                return None;
+            }
+            if state.cancelled {
+                return Some((None, None));
+            }
+            if let Some(event_loop) = &state.event_loop
+                && needs_python(event_loop.bind(py))
+            {
+                return None;
+            }
+            state.cancelled = true;
+            Some(state.take_cancelled(py))
         });
-        if let Some(callback) = callback {
-            callback.release(py);
+        match cancelled {
+            Some(taken) => Cancelling::Done(released(py, taken)),
+            None => Cancelling::NeedsPython,
         }
-        event_loop.map(|event_loop| event_loop.into_bound(py))
+    }
+
+    /// Notes that the callback must not run.
+    pub(super) fn mark_cancelled(&self, py: Python<'_>) {
+        self.state.with(py, |state| state.cancelled = true);
+    }
+
+    /// Releases the callback and its arguments, which may run Python code, and gives back the loop.
+    pub(super) fn drop_callback<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let taken = self.state.with(py, |state| state.take_cancelled(py));
+        released(py, taken)
     }
 
     /// Releases everything; may run Python code.
@@ -292,6 +328,18 @@ impl Handle {
         });
         visited.unwrap_or(Ok(()))
     }
+}
+
+/// Releases the callback that was taken out of a cancelled handle, and gives back the loop.
+#[inline]
+fn released(
+    py: Python<'_>,
+    (callback, event_loop): (Option<Callback>, Option<Py<PyAny>>),
+) -> Option<Bound<'_, PyAny>> {
+    if let Some(callback) = callback {
+        callback.release(py);
+    }
+    event_loop.map(|event_loop| event_loop.into_bound(py))
 }
 
 #[pymethods]

@@ -9,7 +9,6 @@ use crate::handle::Handle;
 use crate::handle::runner::Runner;
 use crate::py::calling::names::name;
 use crate::py::stdlib::asyncio;
-use crate::py::thread;
 
 impl Handle {
     /// From Python 3.14 on, cancelling from another thread waits for a callback that runs.
@@ -48,12 +47,8 @@ impl Handle {
         Ok(())
     }
 
-    #[inline]
     fn runs_elsewhere(&self, py: Python<'_>) -> bool {
-        match self.state.with(py, |state| state.runner) {
-            Runner::Unrecorded | Runner::NoThread => false,
-            Runner::Thread(runner) => runner != thread::number(),
-        }
+        self.state.with(py, |state| state.runner.is_elsewhere())
     }
 
     /// Wakes the threads that wait for the end of the callback.
