@@ -86,7 +86,7 @@ def test_a_wakeup_is_never_lost_in_ping_pong(loop: Loop) -> None:
         turn.release()
 
     def work() -> None:
-        for _ in range(3000):
+        for _ in range(1000):
             loop.call_soon_threadsafe(pong)
             assert turn.acquire(timeout=PATIENCE)
         loop.call_soon_threadsafe(loop.stop)
@@ -94,7 +94,7 @@ def test_a_wakeup_is_never_lost_in_ping_pong(loop: Loop) -> None:
     thread = in_thread(work)
     loop.run_forever()
     thread.join()
-    assert count == 3000
+    assert count == 1000
 
 
 def test_from_the_loops_own_thread_it_is_call_soon(loop: Loop) -> None:
