@@ -22,13 +22,13 @@ use crate::event_loop::observe::slow::Frame;
 use crate::event_loop::queue::{Ready, ReadyQueue, visit_handle};
 use crate::event_loop::source::{Source, Watch};
 use crate::handle::{Handle, TimerHandle};
-use crate::logic::inbox::{Inbox, Queue};
+use crate::logic::inbox::{Bell, Inbox, Queue};
 use crate::logic::progress::Progress;
 use crate::logic::slab::{Key, Slab};
 use crate::logic::tally::Tally;
 use crate::logic::timer_heap::TimerHeap;
 use crate::py::cell::LoopCell;
-use crate::py::context::{self, Context, ContextCache};
+use crate::py::context::{self, Context, ContextCache, Snapshot};
 use crate::py::data::spare::Spare;
 use crate::py::data::window::Window;
 use crate::py::lifetime::blank::may_be_blank;
@@ -116,6 +116,8 @@ pub(crate) struct Core {
     pub(crate) in_callback: bool,
     /// The events of the last wait; `None` during a wait.
     pub(crate) events: Option<Events>,
+    /// The poller, for the loop's thread: `None` during a wait, and before the first one.
+    pub(crate) poller: Option<Arc<Poller>>,
     /// The pipe to which signals write; made when it is first needed.
     pub(crate) signals: Option<SignalPipe>,
     /// The signal numbers of which `_handle_signals` is told.
@@ -131,6 +133,16 @@ pub(crate) struct Core {
     /// Whether the last `sock_recv` returned much, so that the next one first asks how much there
     /// is.
     pub(crate) large_receive: bool,
+}
+
+impl Core {
+    /// Frees memory that a burst has used, and takes the shared context out; the caller releases it outside
+    /// any borrow.
+    #[inline]
+    pub(crate) fn take_unused(&mut self) -> Option<Py<Snapshot>> {
+        self.ready.shrink();
+        self.contexts.take()
+    }
 }
 
 /// Python objects that the loop keeps.
@@ -177,9 +189,8 @@ pub(crate) struct EventLoop {
     pub(crate) frame: LoopCell<Option<Frame>>,
     /// What other threads handed in and the loop has not moved to its ready queue.
     pub(crate) inbox: LoopCell<Inbox<ReadyQueue>>,
-    /// Whether something is in the inbox, so that the loop's thread does not lock it to find nothing. Written only while
-    /// the inbox is borrowed.
-    pub(crate) inbox_filled: AtomicBool,
+    /// Whether something is in the inbox, so that the loop's thread does not lock it to find nothing.
+    pub(crate) bell: Bell,
     /// The loop's progress, which a watcher's thread reads.
     pub(crate) progress: Arc<Progress>,
     /// What debug mode and a monitor measure.
@@ -223,7 +234,7 @@ impl EventLoop {
             poller: LoopCell::new(Some(Arc::new(Poller::new().or_raise()?))),
             frame: LoopCell::new(None),
             inbox: LoopCell::new(Inbox::default()),
-            inbox_filled: AtomicBool::new(false),
+            bell: Bell::new(),
             progress: Arc::default(),
             insight: Insight::default(),
             debug: AtomicBool::new(false),
@@ -257,20 +268,8 @@ impl EventLoop {
         poller.ok_or_else(|| self.refusal())
     }
 
-    /// Polls without waiting.
-    ///
-    /// # Errors
-    /// `RuntimeError` once the loop is closed, or in a forked child.
-    #[inline]
-    pub(crate) fn look(&self, py: Python<'_>, events: &mut Events) -> PyResult<io::Result<()>> {
-        let looked = self
-            .poller
-            .with(py, |poller| poller.as_ref().map(|it| it.look(events)));
-        looked.ok_or_else(|| self.refusal())
-    }
-
-    /// As `look`, with the loop's own `events`, unless some of them were not queued yet. `None` once the
-    /// loop is closed, or in a forked child.
+    /// Polls without waiting, unless some of the last events were not queued yet. `None` once the loop is
+    /// closed, or in a forked child.
     #[inline]
     pub(crate) fn glance(&self, py: Python<'_>) -> Option<io::Result<()>> {
         self.core.with(py, |core| {
@@ -279,13 +278,16 @@ impl EventLoop {
                 // There was no memory to queue them.
                 return Some(Ok(()));
             }
-            self.poller
-                .with(py, |poller| poller.as_ref().map(|it| it.look(events)))
+            if core.poller.is_none() {
+                core.poller = self.poller.with(py, |poller| poller.clone());
+            }
+            core.poller.as_ref().map(|poller| poller.look(events))
         })
     }
 
     /// Removes the poller; its descriptors are closed when its last user is done.
     pub(crate) fn take_poller(&self, py: Python<'_>) -> Option<Arc<Poller>> {
+        drop(self.core.with(py, |core| core.poller.take()));
         self.poller.with(py, Option::take)
     }
 
@@ -353,7 +355,7 @@ impl EventLoop {
     /// Moves what other threads handed in to the ready queue.
     #[inline]
     pub(crate) fn drain_inbox(&self, py: Python<'_>) -> PyResult<()> {
-        if self.is_inbox_filled() {
+        if self.bell.is_filled() {
             self.move_inbox(py)
         } else {
             Ok(())
@@ -379,16 +381,7 @@ impl EventLoop {
 
     /// Takes out what other threads handed in.
     fn take_inbox(&self, py: Python<'_>) -> ReadyQueue {
-        self.inbox.with(py, |inbox| {
-            self.inbox_filled.store(false, Ordering::Relaxed);
-            inbox.take()
-        })
-    }
-
-    /// Whether other threads handed something in.
-    #[inline]
-    pub(crate) fn is_inbox_filled(&self) -> bool {
-        self.inbox_filled.load(Ordering::Acquire)
+        self.inbox.with(py, |inbox| inbox.take(&self.bell))
     }
 
     /// A context equal to the current one, as asyncio copies it for every callback.
@@ -409,7 +402,7 @@ impl EventLoop {
     /// to stop.
     pub(crate) fn has_more_to_run(&self, py: Python<'_>) -> bool {
         self.stopping.load(Ordering::Relaxed)
-            || self.is_inbox_filled()
+            || self.bell.is_filled()
             || self.core.with(py, |core| {
                 let first = core.timers.first();
                 !core.ready.is_empty() || first.is_some_and(|first| first <= clock::monotonic())

@@ -16,7 +16,7 @@ use crate::event_loop::queue::{Ready, ReadyQueue};
 use crate::event_loop::source::Readiness;
 use crate::event_loop::state::{Core, Entry, EventLoop, Life, unschedule};
 use crate::handle::{Handle, TimerHandle};
-use crate::logic::inbox::{Inbox, Queue};
+use crate::logic::inbox::Queue;
 use crate::logic::slab::Key;
 use crate::logic::timer_heap::Sink;
 use crate::py::calling::call;
@@ -50,7 +50,7 @@ impl EventLoop {
             event_loop.enter_life(Life::Closed);
         }
         event_loop.show_to_collector(this.py());
-        event_loop.release_unused(this.py());
+        drop(event_loop.core.with(this.py(), Core::take_unused));
         result
     }
 
@@ -68,11 +68,30 @@ impl EventLoop {
         // end the wait.
         let interrupted = event_loop.poll(py, timeout)?;
         event_loop.drain_inbox(py)?;
-        let queued = event_loop.core.with(py, |core| {
-            let queued = core.queue_events(py);
-            queued.map(|()| core.timers.first().is_some())
+        let begun = event_loop.core.with(py, |core| {
+            core.queue_events(py)?;
+            let ready = !interrupted && core.timers.first().is_none();
+            Ok::<_, TryReserveError>(ready.then(|| core.begin_entries()))
         });
-        if queued.map_err(|_| no_memory(py))? {
+        let begun = begun.map_err(|_| no_memory(py))?;
+        let (count, nested) = match begun {
+            Some(begun) => begun,
+            None => Self::begin_late(this, interrupted)?,
+        };
+        let result = if event_loop.insight.wants(TURNS) && event_loop.begin_turn(py, count) {
+            Self::run_entries_watched(this, count)
+        } else {
+            Self::run_entries::<false>(this, count)
+        };
+        event_loop.core.with(py, |core| core.in_callback = nested);
+        result
+    }
+
+    /// Queues the timers that are due, handles signals, and begins to run entries.
+    fn begin_late(this: &Bound<'_, Self>, interrupted: bool) -> PyResult<(usize, bool)> {
+        let py = this.py();
+        let event_loop = this.get();
+        if (event_loop.core).with(py, |core| core.timers.first().is_some()) {
             let due = Self::due(this)?;
             let queued = if event_loop.insight.wants(TIMES) {
                 event_loop.queue_late_timers(py, due)
@@ -87,20 +106,7 @@ impl EventLoop {
             // callback.
             py.check_signals()?;
         }
-        let (count, nested) = event_loop.core.with(py, |core| {
-            core.turn += 1;
-            (
-                core.ready.len(),
-                std::mem::replace(&mut core.in_callback, true),
-            )
-        });
-        let result = if event_loop.insight.wants(TURNS) && event_loop.begin_turn(py, count) {
-            Self::run_entries_watched(this, count)
-        } else {
-            Self::run_entries::<false>(this, count)
-        };
-        event_loop.core.with(py, |core| core.in_callback = nested);
-        result
+        Ok(event_loop.core.with(py, Core::begin_entries))
     }
 
     /// As `run_entries`, for a monitor.
@@ -157,13 +163,25 @@ impl EventLoop {
             })
     }
 
-    /// As `timeout`, for a loop that has nothing to do. First it releases what it need not keep,
-    /// because destructors may queue something.
+    /// As `timeout`, for a loop that has nothing to do. First it releases what it need not keep.
+    #[inline]
     fn until_next_timer(this: &Bound<'_, Self>) -> PyResult<Option<f64>> {
-        let py = this.py();
         let event_loop = this.get();
         event_loop.progress.step();
-        event_loop.release_unused(py);
+        let (context, timed) = event_loop.core.with(this.py(), |core| {
+            (core.take_unused(), core.timers.first().is_some())
+        });
+        if context.is_none() && !timed {
+            return Ok(None);
+        }
+        drop(context);
+        Self::until_first_timer(this)
+    }
+
+    /// As `until_next_timer`. Destructors that were called meanwhile may have queued something.
+    fn until_first_timer(this: &Bound<'_, Self>) -> PyResult<Option<f64>> {
+        let py = this.py();
+        let event_loop = this.get();
         while let Some(timer) = event_loop.core.with(py, |core| {
             core.timers.pop_dead(|timer| timer.get().is_cancelled(py))
         }) {
@@ -171,9 +189,7 @@ impl EventLoop {
             timer.drop_ref(py);
         }
         // As in asyncio, nobody asks for the time while there is no timer.
-        let timed = event_loop
-            .core
-            .with(py, |core| core.timers.first().is_some());
+        let timed = (event_loop.core).with(py, |core| core.timers.first().is_some());
         let now = if timed { Self::now(this)? } else { 0.0 };
         if event_loop.is_busy(py) {
             return Ok(Some(0.0));
@@ -199,24 +215,32 @@ impl EventLoop {
 
     /// As `poll`, for a loop that may have to wait.
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<io::Result<()>> {
-        let events = self.core.with(py, |core| core.events.take());
+        let (events, poller) =
+            (self.core).with(py, |core| (core.events.take(), core.poller.take()));
         let mut events = events.unwrap_or_else(Events::new);
-        let waited = if events.len() > 0 {
-            // There was no memory to queue them.
-            Ok(())
-        } else if self.own_wait.load(Ordering::Relaxed) {
+        // There was no memory to queue them.
+        let left = events.len() > 0;
+        let own_wait = self.own_wait.load(Ordering::Relaxed);
+        if own_wait && !left {
             self.select(py, timeout)?;
-            self.look(py, &mut events)?
-        } else if !self.inbox.with(py, Inbox::sleep) {
-            self.look(py, &mut events)?
+        }
+        let poller = match poller {
+            Some(poller) if !own_wait => poller,
+            _ => self.poller(py)?,
+        };
+        let waited = if left {
+            Ok(())
+        } else if own_wait || !self.bell.sleep() {
+            poller.look(&mut events)
         } else {
-            let poller = self.poller(py)?;
             self.fall_asleep(py);
             let waited = py.detach(|| poller.wait(&mut events, timeout));
             self.wake_up(py);
             waited
         };
-        self.core.with(py, |core| core.events = Some(events));
+        self.core.with(py, |core| {
+            (core.events, core.poller) = (Some(events), Some(poller));
+        });
         Ok(waited)
     }
 
@@ -230,7 +254,7 @@ impl EventLoop {
         let Some(selector) = selector else {
             return Err(self.refusal());
         };
-        let sleeps = timeout != Some(0.0) && self.inbox.with(py, Inbox::sleep);
+        let sleeps = timeout != Some(0.0) && self.bell.sleep();
         let timeout = if sleeps {
             timeout.map(|seconds| seconds.min(LONGEST))
         } else {
@@ -265,17 +289,8 @@ impl EventLoop {
     fn wake_up(&self, py: Python<'_>) {
         self.core
             .with(py, |core| core.tally.wake_up(clock::monotonic));
-        self.inbox.with(py, Inbox::wake);
+        self.bell.wake();
         self.progress.wake_up();
-    }
-
-    /// Releases the shared context, and memory that a burst has used, before the loop waits.
-    fn release_unused(&self, py: Python<'_>) {
-        drop(self.core.with(py, |core| {
-            core.ready.shrink();
-            core.contexts.take()
-        }));
-        self.inbox.with(py, |inbox| inbox.items_mut().shrink());
     }
 
     /// Runs an entry of the ready queue and sends the writes that it has left delayed.
@@ -351,6 +366,15 @@ impl EventLoop {
 }
 
 impl Core {
+    /// Notes that the entries of a turn run now. Returns how many there are, and whether a callback runs
+    /// already.
+    #[inline]
+    fn begin_entries(&mut self) -> (usize, bool) {
+        self.turn += 1;
+        let nested = std::mem::replace(&mut self.in_callback, true);
+        (self.ready.len(), nested)
+    }
+
     /// Queues the events of the poll. If memory is short, the remaining events stay for the next
     /// turn.
     #[inline]

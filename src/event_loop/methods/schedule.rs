@@ -341,11 +341,9 @@ impl EventLoop {
     /// `RuntimeError` if the loop is closed, `OSError`, `MemoryError`.
     #[inline]
     pub(crate) fn push_from_any_thread(&self, py: Python<'_>, ready: Ready) -> PyResult<()> {
-        let asleep = self.inbox.with(py, |inbox| {
-            let asleep = inbox.add(|items| items.push(ready));
-            self.inbox_filled.store(true, Ordering::Release);
-            asleep
-        });
+        let asleep = self
+            .inbox
+            .with(py, |inbox| inbox.add(&self.bell, |items| items.push(ready)));
         let asleep = asleep.map_err(|_| no_memory(py))?;
         if asleep {
             let woken = self.poller(py)?.wake();
