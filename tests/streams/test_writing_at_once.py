@@ -190,6 +190,8 @@ def test_a_head_has_left_before_anything_that_would_show_it(
     assert on_a_connection("fresh", step) == HEAD
 
 
+# pytest's `faulthandler_timeout` is a thread, which 3.15 notices at a fork.
+@pytest.mark.filterwarnings("ignore:.*is multi-threaded:DeprecationWarning")
 def test_a_fork_sends_a_head_once(loop: Loop, listener: socket.socket) -> None:
     def step(transport: Any, client: Client) -> bytes:
         transport.write(HEAD)
