@@ -33,7 +33,20 @@ Requests are due at times fixed in advance, over 64 connections, at 30, 60 and 9
 before; latency counts from when a request was due, in microseconds. So columns of the same share compare loops at different
 loads. *Most* is thousands a second without a rate, *busy* the share of its core that the server used then: well
 below 1, the load was the limit. The load of echo and HTTP is native. That of TLS is a Python program, which is slower than some of
-the servers. A cell with `!` had over 1 % of its requests unanswered at the end: the loop did not carry that load."""
+the servers. A cell with `!` had over 1 % of its requests unanswered at the end, beside one on each connection: the loop did
+not carry that load."""
+
+#: Requests that may be under way when a latency run ends: one on each connection.
+IN_FLIGHT = 64
+
+
+#: Cores that other programs used, above which times are left out.
+TOO_BUSY = 0.5
+
+
+def _quiet(found: dict[str, Any]) -> bool:
+    """Whether times of this figure mean anything; memory and descriptors do in any case."""
+    return bool(found["others"] <= TOO_BUSY)
 
 
 def _loops(cells: dict[str, Any]) -> list[str]:
@@ -65,9 +78,10 @@ def _connections(part: dict[str, Any]) -> str:
         said = (
             f"{found['complaints']} lines on stderr" if found["complaints"] else "nothing on stderr"
         )
+        passed = f"In {found['seconds']:,} seconds" if _quiet(found) else "All of them"
         tables.append(
             f"### {title}, {found['count']:,} connections\n\n{aligned(lines, 0)}\n\n"
-            f"In {found['seconds']:,} seconds, with {said}."
+            f"{passed}, with {said}."
         )
     return "\n\n".join([f"## Connections made and dropped, on {OURS}\n\n{CONNECTIONS}", *tables])
 
@@ -85,7 +99,10 @@ def _idle(part: dict[str, Any]) -> str:
             if "reason" in found:
                 missing.append(f"- {loop}, {int(count):,}: {found['reason']}")
                 continue
-            latencies = [number(found["latency_us"][name]) for name in ("p50", "p99", "p999")]
+            times = [
+                found["cpu_us"],
+                *(found["latency_us"][name] for name in ("p50", "p99", "p999")),
+            ]
             counted = [
                 f"{found[name]:.2f}" if name in found else "-" for name in ("turns", "waits")
             ]
@@ -93,7 +110,7 @@ def _idle(part: dict[str, Any]) -> str:
                 [
                     *(loop, f"{int(count):,}", f"{found['memory_kib'] / found['connections']:.2f}"),
                     *(f"{found['done']:,}", f"{found['behind']:,}", *counted),
-                    *(number(found["cpu_us"]), *latencies),
+                    *(number(time if _quiet(found) else None) for time in times),
                 ]
             )
     return "\n\n".join([f"## Idle connections\n\n{IDLE}", aligned(lines, 1), *_listed(missing)])
@@ -115,7 +132,11 @@ def _pending(part: dict[str, Any]) -> str:
             continue
         count = next(iter(found.values()))["count"]
         lines = [["loop", *(headings.get(name, name) for name in names)]]
-        lines += [[loop, *(number(cell[name]) for name in names)] for loop, cell in found.items()]
+        lines += [
+            [loop]
+            + [number(cell[name] if name == "bytes" or _quiet(cell) else None) for name in names]
+            for loop, cell in found.items()
+        ]
         tables.append(f"### {count:,} {kind}\n\n{aligned(lines, 1)}")
     return "\n\n".join([f"## Pending timers and tasks\n\n{PENDING}", *tables, *_listed(missing)])
 
@@ -127,6 +148,12 @@ def _latency(part: dict[str, Any]) -> str:
     for kind, cells in part.items():
         missing += _missing(titles[kind], cells)
         found = {loop: cells[loop] for loop in _loops(cells) if "reason" not in cells[loop]}
+        missing += [
+            f"- {titles[kind]}, {loop}: other programs were busy"
+            for loop, cell in found.items()
+            if not _quiet(cell)
+        ]
+        found = {loop: cell for loop, cell in found.items() if _quiet(cell)}
         if not found:
             continue
         shares = list(next(iter(found.values()))["rates"])
@@ -136,7 +163,7 @@ def _latency(part: dict[str, Any]) -> str:
             line = [loop, number(cell["most"] / 1e3), f"{cell['busy']:.2f}"]
             for share in shares:
                 rate = cell["rates"][share]
-                mark = "!" if rate["behind"] > rate["done"] / 100 else ""
+                mark = "!" if rate["behind"] > IN_FLIGHT + rate["done"] / 100 else ""
                 line += [number(rate["latency_us"][name]) + mark for name in ("p50", "p99", "p999")]
             lines.append(line)
         tables.append(f"### {titles[kind]}\n\n{aligned(lines, 1)}")
@@ -172,7 +199,7 @@ def _circumstances(document: dict[str, Any], part: dict[str, Any]) -> str:
     if busy:
         text += (
             f" During {busy} of {len(others)} figures other programs used more than {LIMIT} of a core "
-            f"(at most {max(others):.2f}): times and latencies of these say little."
+            f"(at most {max(others):.2f}). Times are left out where it was more than {TOO_BUSY}."
         )
     return text + (" A quick run: for trying out, not for quoting." if document["quick"] else "")
 

@@ -83,10 +83,10 @@ class Run:
 
     def idle(self) -> None:
         """As few as a thousand, and as many as are allowed."""
-        many = idle_many.limit(self.options.idle)
+        many = idle_many.limit(self.scaled(self.options.idle))
         seconds = 2.0 if self.options.quick else 10.0
         for loop in self.loops:
-            for count in (idle_many.FEW, many):
+            for count in sorted({idle_many.FEW, many}):
                 self.take(
                     ("idle", loop, str(count)),
                     partial(idle_many.run, loop, count, self.binaries, seconds),
