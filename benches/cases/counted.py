@@ -247,7 +247,7 @@ WORKLOADS: dict[str, tuple[Workload, int, int]] = {
         (connections, 200),
         (getaddrinfo, 1000),
         (run_in_executor, 500),
-        (spawn, 20),
+        (spawn, 400),
         (loop_creation, 100),
     )
 }
