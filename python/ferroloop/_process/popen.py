@@ -23,7 +23,7 @@ __all__ = ("start",)
 _MODULE = vars(subprocess)
 _OS: Any = os
 _POPEN: Any = subprocess.Popen
-#: The functions whose place `_start_by_path` takes.
+#: The functions whose place `_spawn` and `_start_redirected` take.
 _STEPS = ("__init__", "_get_handles", "_execute_child", "_posix_spawn", "_close_pipe_fds")
 _INIT, _GET_HANDLES, _EXECUTE, _SPAWN, _CLOSE = (vars(_POPEN).get(name) for name in _STEPS)
 
@@ -58,6 +58,32 @@ _KNOWN = (
     and bool(_MODULE.get("_HAVE_POSIX_SPAWN_CLOSEFROM"))
 )
 
+#: The code of the five: a tool may replace a function's code in its place.
+_CODES = (
+    [function.__code__ for function in (_INIT, _GET_HANDLES, _EXECUTE, _SPAWN, _CLOSE)]
+    if _KNOWN
+    else []
+)
+
+
+def _is_unchanged() -> bool:
+    """Whether `Popen` is as it was when this module was imported."""
+    found = (
+        _POPEN.__init__,
+        _POPEN._get_handles,
+        _POPEN._execute_child,
+        _POPEN._posix_spawn,
+        _POPEN._close_pipe_fds,
+    )
+    return (
+        _MODULE["Popen"] is _POPEN
+        and found == (_INIT, _GET_HANDLES, _EXECUTE, _SPAWN, _CLOSE)
+        and [function.__code__ for function in found] == _CODES
+        and _MODULE["_USE_POSIX_SPAWN"]
+        and _MODULE["_HAVE_POSIX_SPAWN_CLOSEFROM"]
+    )
+
+
 #: The descriptors of the standard streams; a pipe has one of them if the program has closed it.
 _STANDARD = (0, 1, 2)
 #: The signals that `Popen` gives their default action in the child.
@@ -84,14 +110,7 @@ def start(
         and type(args) is tuple
         and type(args[0]) is str
         and "/" in args[0]
-        and _MODULE["Popen"] is _POPEN
-        and _POPEN.__init__ is _INIT
-        and _POPEN._get_handles is _GET_HANDLES
-        and _POPEN._execute_child is _EXECUTE
-        and _POPEN._posix_spawn is _SPAWN
-        and _POPEN._close_pipe_fds is _CLOSE
-        and _MODULE["_USE_POSIX_SPAWN"]
-        and _MODULE["_HAVE_POSIX_SPAWN_CLOSEFROM"]
+        and _is_unchanged()
     )
     if by_path and _fields:
         env = kwargs["env"] if kwargs else None

@@ -3,8 +3,8 @@
 Owns the watch of the process: a native one on a descriptor of the process, or a thread where the
 system has no such descriptors. Only the loop's thread may call.
 The calls of the transport, the order of its protocol's events and the end of wait() differ between
-patch releases of CPython, so the transport derives from asyncio's own base class. Starting, signalling and
-reaping are implemented here, and in fewer steps what the base class of known releases does without pipes.
+patch releases of CPython, so the transport derives from asyncio's own base class. Only starting,
+signalling and reaping are implemented here.
 """
 
 from __future__ import annotations
@@ -14,9 +14,6 @@ import os
 import signal
 import sys
 import threading
-from collections import deque
-from contextvars import copy_context
-from subprocess import PIPE
 from typing import TYPE_CHECKING, Any
 
 from ferroloop import _native
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
 
     from ferroloop._loop.base import LoopBase
 
-__all__ = ("SubprocessTransport", "needs_no_task")
+__all__ = ("SubprocessTransport",)
 
 #: How often the report of an exit waits for data: 256 KiB each time, and a pipe holds 1 MiB.
 _MOST_TURNS = 8
@@ -40,116 +37,11 @@ else:
     _REAPED = "Unknown child process pid %d, will report returncode 255"
 
 
-def _names(method: str) -> set[str]:
-    """What the code of a method of asyncio's class refers to; nothing if it is no function of asyncio's."""
-    function = vars(BaseSubprocessTransport).get(method)
-    if getattr(function, "__module__", None) != BaseSubprocessTransport.__module__:
-        return set()
-    return set(getattr(getattr(function, "__code__", None), "co_names", ()))
-
-
-#: Whether asyncio's class starts and ends a process as that of CPython 3.14 does, which is done here in fewer steps.
-_FEWER_STEPS = (
-    _names("__init__")
-    == {
-        *("super", "__init__", "_closed", "_protocol", "_loop", "_proc", "_pid", "_returncode"),
-        *("set", "_exit_waiters", "collections", "deque", "_pending_calls", "_pipes"),
-        *("_finished", "subprocess", "PIPE", "_start", "close", "pid", "_extra", "get_debug"),
-        *("isinstance", "bytes", "str", "logger", "debug", "create_task", "_connect_pipes"),
-    }
-    and _names("_connect_pipes")
-    == {
-        *("_proc", "_loop", "stdin", "connect_write_pipe", "_pipes", "stdout", "connect_read_pipe"),
-        *("stderr", "_pending_calls", "call_soon", "_protocol", "connection_made", "SystemExit"),
-        *("KeyboardInterrupt", "BaseException", "values", "pipe", "close", "cancelled"),
-        *("set_exception", "set_result"),
-    }
-    and _names("_process_exited")
-    == {
-        *("_returncode", "_loop", "get_debug", "logger", "info", "_proc", "returncode", "_call"),
-        *("_protocol", "process_exited", "_try_finish", "_exit_waiters", "done", "set_result"),
-    }
-    and _names("_try_finish")
-    == {
-        *("_finished", "_returncode", "all", "_pipes", "values", "_call", "_call_connection_lost"),
-    }
-    and _names("_call") == {"_pending_calls", "append", "_loop", "call_soon"}
-    and _names("_call_connection_lost") == {"_protocol", "connection_lost", "_loop", "_proc"}
-)
-
-
-def needs_no_task(loop: LoopBase, stdin: Any, stdout: Any, stderr: Any) -> bool:
-    """Whether a process can be started by `begin`: asyncio's task for connecting the pipes would do nothing."""
-    return (
-        _FEWER_STEPS
-        and PIPE not in (stdin, stdout, stderr)
-        and not loop.get_debug()
-        # A factory may give an eager task, which takes its first step at once.
-        and loop.get_task_factory() is None
-    )
-
-
 class SubprocessTransport(BaseSubprocessTransport):  # type: ignore[misc]  # the base is Any: not in typeshed
     """A child process, started by subprocess.Popen."""
 
-    # The base class's.
-    _loop: Any
-    _proc: Any
-    _pid: Any
-    _returncode: Any
-    _pipes: Any
-    _protocol: Any
-    _pending_calls: Any
-    _exit_waiters: Any
-    _extra: Any
+    _loop: LoopBase
     _watch: _native.ProcessWatch | _ThreadWatch | None = None
-
-    def begin(
-        self,
-        loop: LoopBase,
-        protocol: asyncio.BaseProtocol,
-        args: Any,
-        shell: bool,
-        stdin: Any,
-        stdout: Any,
-        stderr: Any,
-        bufsize: int,
-        waiter: asyncio.Future[None],
-        extra: dict[str, Any] | None,
-        kwargs: dict[str, Any],
-    ) -> None:
-        """Do what `__init__` does if there are no pipes, without a task; `needs_no_task` must hold."""
-        self._extra = {} if extra is None else extra
-        self._closed = False
-        self._protocol = protocol
-        self._loop = loop
-        self._proc = None
-        self._pid = None
-        self._returncode = None
-        self._exit_waiters = set()
-        self._pending_calls = deque()
-        self._pipes = {}
-        self._finished = False
-        try:
-            process = start(args, shell, stdin, stdout, stderr, bufsize, kwargs)
-        except:
-            self.close()
-            raise
-        self._proc = process
-        self._pid = process.pid
-        self._extra["subprocess"] = process
-        # The context of a task is a copy as well.
-        loop.call_soon(self._connected, waiter, context=copy_context())
-
-    def _connected(self, waiter: asyncio.Future[None]) -> None:
-        """Call the protocol; there are no pipes to connect."""
-        call_soon = self._loop.call_soon
-        call_soon(self._protocol.connection_made, self)
-        for callback, data in self._pending_calls:
-            call_soon(callback, *data)
-        self._pending_calls = None
-        if not waiter.cancelled():
-            waiter.set_result(None)
 
     def _start(
         self,
@@ -176,40 +68,9 @@ class SubprocessTransport(BaseSubprocessTransport):  # type: ignore[misc]  # the
         else:
             self._note_about(self._loop.call_soon(cb, *data))
 
-    def _process_exited(self, returncode: int) -> None:
-        """Tell the protocol, whose pipes may still have data."""
-        loop = self._loop
-        if (
-            not _FEWER_STEPS
-            or self._pipes
-            or self._pending_calls is not None
-            or self._returncode is not None
-            or loop.get_debug()
-        ):
-            super()._process_exited(returncode)
-            return
-        self._returncode = returncode
-        if self._proc.returncode is None:
-            self._proc.returncode = returncode
-        loop.call_soon(self._protocol.process_exited)
-        self._finished = True
-        loop.call_soon(self._call_connection_lost, None)
-        for waiter in self._exit_waiters:
-            if not waiter.done():
-                waiter.set_result(returncode)
-        self._exit_waiters = None
-
     def _call_connection_lost(self, exc: Exception | None) -> None:
         if self._loop.get_debug():
             self._note_about(self._loop._current_handle)
-        elif _FEWER_STEPS:
-            try:
-                self._protocol.connection_lost(exc)
-            finally:
-                self._loop = None
-                self._proc = None
-                self._protocol = None
-            return
         super()._call_connection_lost(exc)
 
     def _note_about(self, handle: asyncio.Handle | None) -> None:

@@ -18,7 +18,7 @@ from ferroloop._compat import (
     borrow,
     child_watcher_in_charge,
 )
-from ferroloop._process.process import SubprocessTransport, needs_no_task
+from ferroloop._process.process import SubprocessTransport
 
 if TYPE_CHECKING:
     from ferroloop._loop.base import LoopBase
@@ -74,22 +74,9 @@ async def make_subprocess_transport(
     arguments = (loop, protocol, args, shell, stdin, stdout, stderr, bufsize, waiter, extra)
     watcher = child_watcher_in_charge()
     if watcher is None:
-        if needs_no_task(loop, stdin, stdout, stderr):
-            transport = SubprocessTransport.__new__(SubprocessTransport)
-            transport.begin(
-                loop, protocol, args, shell, stdin, stdout, stderr, bufsize, waiter, extra, kwargs
-            )
-        else:
-            transport = SubprocessTransport(*arguments, **kwargs)
+        transport = SubprocessTransport(*arguments, **kwargs)
         transport.watch_exit()
-        try:
-            await waiter
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException:
-            await _end(transport)
-            raise
-        return transport
+        return await _connected(transport, waiter)
     with watcher as entered:
         if sys.version_info < (3, 12):
             watcher = entered
@@ -99,20 +86,21 @@ async def make_subprocess_transport(
             )
         transport = SubprocessTransport(*arguments, **kwargs)
         watcher.add_child_handler(transport.get_pid(), loop._child_watcher_callback, transport)
-        try:
-            await waiter
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException:
-            await _end(transport)
-            raise
-        return transport
+        return await _connected(transport, waiter)
 
 
-async def _end(transport: SubprocessTransport) -> None:
-    """Kill the process, whose start was cancelled or failed, and wait until it was reaped."""
-    transport.close()
-    await asyncio.tasks.shield(transport._wait())
+async def _connected(
+    transport: SubprocessTransport, waiter: asyncio.Future[None]
+) -> SubprocessTransport:
+    try:
+        await waiter
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException:
+        transport.close()
+        await asyncio.tasks.shield(transport._wait())
+        raise
+    return transport
 
 
 def child_watcher_callback(
