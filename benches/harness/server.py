@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 BENCHES = Path(__file__).resolve().parent.parent
 STARTUP = 20.0
 SETTLE = 5.0
+ANSWER = 60.0
 
 
 class Server:
@@ -79,10 +80,15 @@ class Server:
         return threads(self._process.pid)
 
     def signal(self, number: int) -> str:
-        """Sends the signal and returns the line of output that answers it."""
+        """Sends the signal and returns the line of output that answers it.
+
+        Raises NoFigureError if the server has ended, or does not answer for a minute.
+        """
         self.check()
         assert self._process.stdout is not None
         self._process.send_signal(number)
+        if not select.select([self._process.stdout], [], [], ANSWER)[0]:
+            raise NoFigureError(f"the server does not answer a signal for {ANSWER:g} seconds")
         return self._process.stdout.readline().strip()
 
     def complaints(self) -> list[str]:

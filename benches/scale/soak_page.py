@@ -11,7 +11,7 @@ from harness.loops import OURS
 from harness.results.table import aligned
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-#: What memory may grow by in an hour, in KiB: two bytes for each exchange at these rates.
+#: What memory may grow by in an hour, in KiB.
 SLOPE = 1024.0
 #: What more the last burst may leave than the one before it: so many KiB, or this part of what the first took.
 BURST_KIB, BURST_PART = 1024.0, 0.05

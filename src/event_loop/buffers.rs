@@ -15,7 +15,7 @@ use pyo3::types::PyBytes;
 
 /// By how much a window is longer than `SCRATCH`, so that everything fits that is decrypted from
 /// `SCRATCH` bytes, and a read always has room for a whole record.
-const SPARE: usize = 32 * 1024;
+const WINDOW_SLACK: usize = 32 * 1024;
 
 impl EventLoop {
     /// Takes the shared window for `purpose`; `give_window` puts it back.
@@ -29,7 +29,7 @@ impl EventLoop {
             .core
             .with(py, |core| core.windows[purpose as usize].take());
         window.map_or_else(
-            || Window::new(py, SCRATCH + SPARE),
+            || Window::new(py, SCRATCH + WINDOW_SLACK),
             |window| Ok(window.into_bound(py)),
         )
     }
@@ -38,10 +38,10 @@ impl EventLoop {
     #[inline]
     pub(crate) fn give_window(&self, py: Python<'_>, purpose: Purpose, window: Bound<'_, Window>) {
         let window = Some(window.unbind());
-        let spare = self.core.with(py, |core| {
+        let old = self.core.with(py, |core| {
             std::mem::replace(&mut core.windows[purpose as usize], window)
         });
-        drop(spare);
+        drop(old);
     }
 
     /// Takes the last `bytes` of received data for new data of that `length`; `give_spare` puts it back.
@@ -75,8 +75,8 @@ impl EventLoop {
     /// Puts the batch for datagrams back.
     #[inline]
     pub(crate) fn give_batch(&self, py: Python<'_>, batch: Box<Batch>) {
-        let spare = self.core.with(py, |core| core.batch.replace(batch));
-        drop(spare);
+        let old = self.core.with(py, |core| core.batch.replace(batch));
+        drop(old);
     }
 
     /// Lends the read buffer to `read`.

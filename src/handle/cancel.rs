@@ -18,7 +18,7 @@ fn cancel<'py>(handle: &Bound<'py, Handle>) -> PyResult<Option<Bound<'py, PyAny>
     };
     match handle.get().try_cancel(handle.py(), needs_python) {
         Cancelling::Done(event_loop) => Ok(event_loop),
-        Cancelling::NeedsPython => wait_and_cancel(handle),
+        Cancelling::NotNow => wait_and_cancel(handle),
     }
 }
 

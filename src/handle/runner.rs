@@ -29,6 +29,7 @@ impl Runner {
         }
         recorded
     }
+
     /// Whether another thread than this one runs the callback.
     #[inline]
     pub(crate) fn is_elsewhere(self) -> bool {

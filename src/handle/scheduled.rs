@@ -70,8 +70,8 @@ impl State {
 pub(super) enum Cancelling<'py> {
     /// The handle is cancelled; its loop, if this was the call that cancelled it.
     Done(Option<Bound<'py, PyAny>>),
-    /// Nothing was done.
-    NeedsPython,
+    /// Nothing was done: debug mode is on, or another thread runs the callback.
+    NotNow,
 }
 
 /// A callback that was given to `call_soon`, `call_soon_threadsafe`, `add_reader` or `add_writer`.
@@ -279,7 +279,7 @@ impl Handle {
         });
         match cancelled {
             Some(taken) => Cancelling::Done(released(py, taken)),
-            None => Cancelling::NeedsPython,
+            None => Cancelling::NotNow,
         }
     }
 

@@ -35,8 +35,8 @@ use crate::py::lifetime::finalizer;
 use crate::py::stdlib::asyncio;
 use crate::transport::refusals;
 
-/// Gives TLS transports their fast methods, their `__del__` and the methods that they refuse. Call once, when the module is
-/// initialised.
+/// Gives TLS transports their fast methods, their `__del__` and the methods that they refuse. Call once,
+/// when the module is initialised.
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     finalizer::install::<TlsTransport>(py)?;
     method::install::<methods::Write>(py)?;

@@ -38,8 +38,7 @@ use crate::py::stdlib::asyncio;
 use crate::transport::endpoint::install_properties;
 
 /// Gives the transports their shared attributes, their fast methods, their `__del__` and the methods that
-/// they refuse. Call once, when
-/// the module is initialised.
+/// they refuse. Call once, when the module is initialised.
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     install_properties::<stream::StreamTransport>(py)?;
     install_properties::<datagram::DatagramTransport>(py)?;

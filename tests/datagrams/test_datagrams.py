@@ -366,3 +366,63 @@ async def test_a_broadcasting_endpoint_is_not_connected(loop: Loop) -> None:
     await server.wait_data(b"data")
     await client.close()
     await server.close()
+
+
+class Noting(asyncio.DatagramProtocol):
+    """Notes the class of each message and a copy of it, and keeps every third one."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[type, bytes]] = []
+        self.kept: list[tuple[bytes, bytes]] = []
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        copy = bytes(bytearray(data))
+        self.seen.append((type(data), copy))
+        if len(self.seen) % 3 == 0:
+            self.kept.append((data, copy))
+
+
+async def test_a_message_of_a_class_of_the_program_stays_its_own(loop: Loop) -> None:
+    """The loop fills a `bytes` again that nobody has kept, but no object of another class."""
+
+    class Own(bytes):
+        tag = ""
+
+    class Socket(socket.socket):
+        def recvfrom(self, *args: Any) -> tuple[bytes, Any]:
+            data, address = super().recvfrom(*args)
+            own = Own(data)
+            own.tag = "the program's"
+            return own, address
+
+    sock = Socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(HERE)
+    sock.setblocking(False)
+    first, theirs = await loop.create_datagram_endpoint(Noting, sock=sock)
+    second, plain = await loop.create_datagram_endpoint(Noting, local_addr=HERE)
+    client = await endpoint(local_addr=HERE)
+    for number, size in enumerate((600, 600, 590), start=1):
+        client.transport.sendto(b"x" * size, sock.getsockname())
+        await until(lambda: len(theirs.seen) == number)  # noqa: B023
+        client.transport.sendto(b"y" * size, second.get_extra_info("sockname"))
+        await until(lambda: len(plain.seen) == number)  # noqa: B023
+    assert plain.seen == [(bytes, b"y" * size) for size in (600, 600, 590)]
+    assert theirs.seen == [(Own, b"x" * size) for size in (600, 600, 590)]
+    first.close()
+    second.close()
+    await client.close()
+
+
+async def test_later_datagrams_do_not_change_what_a_protocol_keeps(loop: Loop) -> None:
+    transport, protocol = await loop.create_datagram_endpoint(Noting, local_addr=HERE)
+    client = await endpoint(remote_addr=transport.get_extra_info("sockname"))
+    sent = [bytes([number]) * 700 for number in range(40)]
+    for data in sent:
+        client.transport.sendto(data)
+    await until(lambda: len(protocol.seen) == len(sent))
+    assert [data for _, data in protocol.seen] == sent
+    assert len(protocol.kept) == 13
+    for data, copy in protocol.kept:
+        assert data == copy
+    transport.close()
+    await client.close()

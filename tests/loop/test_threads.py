@@ -99,7 +99,7 @@ def test_a_wakeup_is_never_lost_in_ping_pong(loop: Loop) -> None:
     thread = in_thread(work)
     loop.run_forever()
     thread.join()
-    assert answered == asked
+    assert answered == asked > 100
 
 
 def test_from_the_loops_own_thread_it_is_call_soon(loop: Loop) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -86,15 +88,63 @@ def inheritable() -> Iterator[tuple[int, int]]:
     os.close(w)
 
 
+@pytest.mark.parametrize("shell", ["sh", "/bin/sh"])
 async def test_descriptors_are_closed_even_if_inheritable(
-    loop: Loop, inheritable: tuple[int, int]
+    loop: Loop, inheritable: tuple[int, int], shell: str
 ) -> None:
     r, w = inheritable
     is_there = f"for n in {r} {w}; do test -e /proc/self/fd/$n && echo $n; done; true"
 
-    assert await output_of("sh", "-c", is_there) == b""
-    assert await output_of("sh", "-c", is_there, pass_fds=(w,)) == b"%d\n" % w
-    assert await output_of("sh", "-c", is_there, close_fds=False) == b"%d\n%d\n" % (r, w)
+    # The second process of a program that is named by its path is started in another way.
+    for _ in range(2):
+        assert await output_of(shell, "-c", is_there) == b""
+    assert await output_of(shell, "-c", is_there, pass_fds=(w,)) == b"%d\n" % w
+    assert await output_of(shell, "-c", is_there, close_fds=False) == b"%d\n%d\n" % (r, w)
+
+
+@pytest.mark.parametrize("grep", ["grep", "/bin/grep"])
+async def test_signals_that_python_ignores_have_their_default_action_in_the_child(
+    loop: Loop, grep: str
+) -> None:
+    for _ in range(2):
+        ignored = await output_of(grep, "SigIgn", "/proc/self/status")
+        assert int(ignored.split()[1], 16) & 1 << (signal.SIGPIPE - 1) == 0
+
+
+async def test_each_start_is_one_audit_event_with_popens_arguments(loop: Loop) -> None:
+    events: list[tuple[Any, ...]] = []
+    listening = True
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if listening and event == "subprocess.Popen":
+            events.append(arguments)
+
+    sys.addaudithook(hook)
+    for _ in range(3):
+        assert await output_of("/bin/echo", "a", env={"A": "1"}) == b"a\n"
+    listening = False
+    assert events == [("/bin/echo", ["/bin/echo", "a"], None, {"A": "1"})] * 3
+
+
+def test_a_program_that_has_closed_its_standard_input_starts_processes(kind: str) -> None:
+    """The pipes get the numbers of the closed descriptors."""
+    source = """
+        import os
+
+        os.close(0)
+
+        async def main():
+            for _ in range(3):
+                process = await asyncio.create_subprocess_exec("/bin/cat", stdin=-1, stdout=-1)
+                output, _ = await process.communicate(b"through the pipes")
+                assert output == b"through the pipes", output
+            print("done")
+
+        loop = new_loop()
+        loop.run_until_complete(main())
+        loop.close()
+    """
+    assert run_code(kind, source) == (0, "done\n", "")
 
 
 async def test_a_descriptor_that_is_passed_keeps_its_number_and_its_mode(loop: Loop) -> None:
@@ -221,6 +271,41 @@ async def test_what_a_program_put_in_the_place_of_popen_starts_each_process(
         patch.setattr(subprocess.Popen, "__init__", noted)
         await run()
     assert made == [("class", ("/bin/true",)), ("init", ("/bin/true",))]
+
+
+@pytest.mark.parametrize("way", ["function", "code"])
+@pytest.mark.parametrize("name", ["__init__", "_get_handles", "_execute_child"])
+async def test_a_step_of_popen_that_a_program_replaced_is_taken(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, name: str, way: str
+) -> None:
+    function = getattr(subprocess.Popen, name)
+    copy = types.FunctionType(
+        function.__code__, function.__globals__, name, function.__defaults__, function.__closure__
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    taken: list[str] = []
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        taken.append(name)
+        return copy(*args, **kwargs)
+
+    async def run() -> None:
+        process = await asyncio.create_subprocess_exec("/bin/true")
+        assert await process.wait() == 0
+
+    await run()
+    with monkeypatch.context() as patch:
+        if way == "function":
+            patch.setattr(subprocess.Popen, name, noted)
+        else:
+            # The names that it needs are those of the module.
+            patch.setattr(subprocess, "_noted_by_a_test", noted, raising=False)
+            wrapper: Any = eval(
+                "lambda *args, **kwargs: _noted_by_a_test(*args, **kwargs)", vars(subprocess)
+            )
+            patch.setattr(function, "__code__", wrapper.__code__)
+        await run()
+    assert taken == [name]
 
 
 async def test_a_failed_start_closes_the_pipes_and_names_the_program(loop: Loop) -> None:

@@ -105,7 +105,8 @@ impl Schedule {
     )]
     fn due_by(&self, now: Instant) -> u64 {
         let passed = now.saturating_duration_since(self.start).as_secs_f64();
-        (passed / self.interval) as u64
+        // The first is due at the start.
+        (passed / self.interval) as u64 + 1
     }
 }
 
@@ -128,7 +129,7 @@ mod tests {
             pace.take_due(late),
             Some((0, start + Duration::from_millis(1)))
         );
-        assert_eq!(pace.behind(late), 9);
+        assert_eq!(pace.behind(late), 10);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-"""Classes that programs derive from the loop's: which methods they have, and `call_later` by their own `call_at`.
+"""For subclasses of the loop: which methods win, and a `call_later` that uses an overridden `call_at`.
 
 `prefer_own` runs when a class is made, in any thread; `call_later` in the loop's thread.
 """

@@ -95,7 +95,9 @@ _CLOSE_OTHERS = [(_OS.POSIX_SPAWN_CLOSEFROM, 3)] if _KNOWN else []
 #: The fields of a `Popen` object that are the same in each; none until one was made.
 _fields: dict[str, Any] = {}
 #: The others; `_devnull` is there only if it was opened.
-_VARYING = {"args", "pid", "stdin", "stdout", "stderr", "_waitpid_lock", "_devnull"}
+_VARYING = {
+    *("args", "pid", "returncode", "stdin", "stdout", "stderr", "_waitpid_lock", "_devnull"),
+}
 
 
 def start(
@@ -225,7 +227,7 @@ def _spawn(args: Any, env: Any, actions: list[Any]) -> Any:
     process = _POPEN.__new__(_POPEN)
     own = _fields.copy()
     own["args"] = args
-    own["stdin"] = own["stdout"] = own["stderr"] = None
+    own["stdin"] = own["stdout"] = own["stderr"] = own["returncode"] = None
     own["_waitpid_lock"] = threading.Lock()
     own["pid"] = os.posix_spawn(args[0], arguments, env, setsigdef=_RESTORED, file_actions=actions)
     # Before this it is an object that has started no process.

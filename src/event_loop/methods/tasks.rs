@@ -78,8 +78,8 @@ fast_method!(
 
 impl EventLoop {
     /// `{"loop": this}`, for asyncio's classes written in C: they read their keywords and keep no
-    /// reference to the dictionary, so all calls of a run get the same one. `None` if the loop does not run,
-    /// because it would refer to itself then.
+    /// reference to the dictionary, so all calls of a run get the same one. `None` if the loop does not run:
+    /// a loop that refers to itself is freed only by the collector.
     #[inline]
     fn keywords<'py>(this: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let py = this.py();
@@ -106,8 +106,8 @@ impl EventLoop {
     }
 }
 
-/// Whether there is no keyword but a name that is None, which is what `asyncio.create_task` passes until
-/// 3.13.
+/// Whether there is no keyword but a name that is None, which is what `asyncio.create_task` passes in
+/// CPython 3.13.
 #[inline]
 fn is_unnamed(arguments: &Arguments<'_, '_>) -> bool {
     if !arguments.has_keywords() {

@@ -4,7 +4,6 @@
 //! (`logic/response_head.rs`). The head is sent with the next write, when the callback returns, or when
 //! the program asks for something that would show that it was not sent.
 
-use std::collections::TryReserveError;
 use std::io;
 use std::os::fd::RawFd;
 
@@ -82,15 +81,22 @@ impl StreamTransport {
             let open = !state.endpoint.life.is_lost() && state.refusal(&WRITE).is_none();
             (idle && open).then(|| state.descriptor.number(py))
         });
-        let sent = number.map(|number| buffer::with_bytes(data, |bytes| sent_view(number, bytes)));
-        match sent {
-            Some(Ok(Some((Ok(_), None)))) => Ok(()),
-            Some(Ok(Some((result, Some(Ok(copy)))))) => {
-                Self::not_sent(this, transport.put_back(py, Data::Copied(copy), result))
+        let lent = number.map(|number| buffer::with_bytes(data, |bytes| send_lent(number, bytes)));
+        match lent {
+            Some(Ok(Lent::Sent)) => Ok(()),
+            Some(Ok(Lent::Left(rest))) => {
+                let rest = Data::Copied(rest);
+                Self::not_sent(this, transport.put_back(py, rest, Ok(0)))
             }
-            // A part of the data may be sent, and the rest is missing.
-            Some(Ok(Some(_))) => Self::fatal_error(this, no_memory(py), FAILED),
-            _ => Self::write_data(this, Data::from_write(data)?),
+            Some(Ok(Lent::Failed(error))) => Self::not_sent(this, Sent::Failed(error)),
+            Some(Ok(Lent::NoMemory { cut: false })) => Err(no_memory(py)),
+            // The peer has a part of the data and would never get the rest.
+            Some(Ok(Lent::NoMemory { cut: true })) => {
+                Self::fatal_error(this, no_memory(py), FAILED)
+            }
+            Some(Ok(Lent::Unsent) | Err(_)) | None => {
+                Self::write_data(this, Data::from_write(data)?)
+            }
         }
     }
 
@@ -429,23 +435,34 @@ impl StreamTransport {
     }
 }
 
-/// Sends `bytes` on the descriptor `number`, and copies them if the kernel did not take all. `None` if
-/// there is nothing to send, or it is a head that waits for its body.
+/// What became of memory that the program has lent for one `send`.
+enum Lent {
+    /// Nothing was tried: it is empty, or a head that waits for its body.
+    Unsent,
+    /// The kernel took everything.
+    Sent,
+    /// A copy of what the kernel did not take.
+    Left(Box<[u8]>),
+    /// There is no memory for that copy; whether the kernel took a part.
+    NoMemory { cut: bool },
+    /// The connection is broken.
+    Failed(io::Error),
+}
+
+/// Sends `bytes` on the descriptor `number`.
 #[inline]
-#[allow(clippy::type_complexity, reason = "the results of two calls")]
-fn sent_view(
-    number: RawFd,
-    bytes: &[u8],
-) -> Option<(
-    io::Result<usize>,
-    Option<Result<Box<[u8]>, TryReserveError>>,
-)> {
+fn send_lent(number: RawFd, bytes: &[u8]) -> Lent {
     if bytes.is_empty() || response_head::waits_for_body(bytes) {
-        return None;
+        return Lent::Unsent;
     }
-    let result = socket::send(number, bytes);
-    let all = matches!(result, Ok(count) if count == bytes.len());
-    Some((result, (!all).then(|| allocation::copied(bytes))))
+    let count = match socket::send(number, bytes) {
+        Ok(count) if count == bytes.len() => return Lent::Sent,
+        Ok(count) => count,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        Err(error) => return Lent::Failed(error),
+    };
+    let rest = bytes.get(count..).unwrap_or_default();
+    allocation::copied(rest).map_or(Lent::NoMemory { cut: count > 0 }, Lent::Left)
 }
 
 impl State {
