@@ -4,19 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cases import (
-    echo,
-    http,
-    memory,
-    operations,
-    scheduling,
-    sockets,
-    starting,
-    tasks,
-    threads,
-    timers,
-    tls,
-)
+from cases import echo, http, memory, operations, scheduling, sockets, tasks, threads, timers, tls
 
 if TYPE_CHECKING:
     from harness.case import Case
@@ -26,7 +14,6 @@ ALL: tuple[Case, ...] = (
     *timers.CASES,
     *tasks.CASES,
     *operations.CASES,
-    *starting.CASES,
     *sockets.CASES,
     *tls.CASES,
     *echo.CASES,
