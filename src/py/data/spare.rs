@@ -1,7 +1,7 @@
 //! The last `bytes` of received data, which is filled again with the next data of its length.
 //!
 //! Loop thread only. CPython's own allocator has objects of up to 512 bytes; freeing and allocating a
-//! larger one costs 350 instructions, a tenth of what a short message costs. docs/decisions/buffers.md
+//! larger one costs 350 instructions, a tenth of what a short message costs. docs/decisions/handles.md
 //! says why nobody can see that a `bytes` changes.
 
 use std::ops::RangeInclusive;
