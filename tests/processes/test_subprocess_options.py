@@ -111,19 +111,26 @@ async def test_signals_that_python_ignores_have_their_default_action_in_the_chil
         assert int(ignored.split()[1], 16) & 1 << (signal.SIGPIPE - 1) == 0
 
 
-async def test_each_start_is_one_audit_event_with_popens_arguments(loop: Loop) -> None:
-    events: list[tuple[Any, ...]] = []
-    listening = True
+def test_each_start_is_one_audit_event_with_popens_arguments(kind: str) -> None:
+    """In a program of its own: a hook cannot be taken away again."""
+    source = """
+        import sys
 
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if listening and event == "subprocess.Popen":
-            events.append(arguments)
+        events = []
+        sys.addaudithook(lambda event, args: event == "subprocess.Popen" and events.append(args))
 
-    sys.addaudithook(hook)
-    for _ in range(3):
-        assert await output_of("/bin/echo", "a", env={"A": "1"}) == b"a\n"
-    listening = False
-    assert events == [("/bin/echo", ["/bin/echo", "a"], None, {"A": "1"})] * 3
+        async def main():
+            for _ in range(3):
+                process = await asyncio.create_subprocess_exec("/bin/true", "a", env={"A": "1"})
+                assert await process.wait() == 0
+            assert events == [("/bin/true", ["/bin/true", "a"], None, {"A": "1"})] * 3, events
+            print("done")
+
+        loop = new_loop()
+        loop.run_until_complete(main())
+        loop.close()
+    """
+    assert run_code(kind, source) == (0, "done\n", "")
 
 
 def test_a_program_that_has_closed_its_standard_input_starts_processes(kind: str) -> None:
