@@ -30,7 +30,6 @@ else:
     from ferroloop._pure import Loop, new_event_loop
 
 if TYPE_CHECKING:
-    import asyncio
     from typing import Any
 
     from ferroloop._insight.metrics import Metrics
@@ -49,9 +48,14 @@ if TYPE_CHECKING:
     from ferroloop._running.policy import install
     from ferroloop._running.runner import run
 
+    if sys.version_info >= (3, 14):
+        from asyncio.unix_events import _DefaultEventLoopPolicy as _DefaultPolicy
+    else:
+        from asyncio import DefaultEventLoopPolicy as _DefaultPolicy
+
     __version__: str
 
-    class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
+    class EventLoopPolicy(_DefaultPolicy):
         """asyncio's default event loop policy, with ferroloop's loop."""
 
 

@@ -291,23 +291,27 @@ impl Listener {
             (Err(error), _) => Err(error.clone_ref(py)),
         };
         context.leave(py, entered)?;
-        let made = carried.and_then(|carried| {
-            let parts = Parts {
-                descriptor,
-                has_nodelay,
-                protocol: carried,
-                context,
-                server: listener
-                    .server
-                    .as_ref()
-                    .map(|server| server.bind(py).clone()),
-                peer: Some(peer),
-                local: None,
-                extra,
-                waiter: None,
-            };
-            open(event_loop, parts).map(drop)
-        });
+        let made = match carried {
+            Ok(carried) => {
+                let parts = Parts {
+                    descriptor,
+                    has_nodelay,
+                    protocol: carried,
+                    context,
+                    server: listener
+                        .server
+                        .as_ref()
+                        .map(|server| server.bind(py).clone()),
+                    peer: Some(peer),
+                    local: None,
+                    extra,
+                    waiter: None,
+                };
+                open(event_loop, parts).map(drop)
+            }
+            // A Python socket would warn that nobody has closed it.
+            Err(error) => descriptor.close(py).and(Err(error)),
+        };
         match made {
             Ok(()) => Ok(()),
             Err(error) if leaves_the_loop(py, &error) => Err(error),
