@@ -226,7 +226,9 @@ def a_server_may_be_closed_while_clients_come(new_loop: Factory) -> None:
                 while not over.is_set():
                     try:
                         with socket.create_connection(address, LONGEST) as sock:
-                            sock.settimeout(LONGEST)
+                            # Linux forgets a connection whose handshake ends while the listening socket
+                            # is closed, and the client is never told.
+                            sock.settimeout(2)
                             assert sock.recv(5) in (b"hello", b"")
                     except OSError:
                         assert over.wait(LONGEST)
