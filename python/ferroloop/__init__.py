@@ -32,6 +32,7 @@ else:
 if TYPE_CHECKING:
     from typing import Any
 
+    from ferroloop._compat import DefaultPolicy
     from ferroloop._insight.metrics import Metrics
     from ferroloop._insight.monitor import Monitor
     from ferroloop._insight.reports import CallbackTotal, ExecutorState, SlowCallback, Stall
@@ -48,14 +49,9 @@ if TYPE_CHECKING:
     from ferroloop._running.policy import install
     from ferroloop._running.runner import run
 
-    if sys.version_info >= (3, 14):
-        from asyncio.unix_events import _DefaultEventLoopPolicy as _DefaultPolicy
-    else:
-        from asyncio import DefaultEventLoopPolicy as _DefaultPolicy
-
     __version__: str
 
-    class EventLoopPolicy(_DefaultPolicy):
+    class EventLoopPolicy(DefaultPolicy):
         """asyncio's default event loop policy, with ferroloop's loop."""
 
 

@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    # For type checkers; a program gets it from `base_policy_class`.
+    if sys.version_info >= (3, 14):
+        pass
+    else:
+        pass
+
 __all__ = (
     "CREATE_TASK_TAKES_ANY",
     "DEBUG_STACK_DEPTH",
