@@ -36,9 +36,13 @@ if TYPE_CHECKING:
 
     # For type checkers; a program gets it from `base_policy_class`.
     if sys.version_info >= (3, 14):
-        pass
+        from asyncio.unix_events import _DefaultEventLoopPolicy
+
+        class DefaultPolicy(_DefaultEventLoopPolicy): ...
     else:
-        pass
+
+        class DefaultPolicy(asyncio.DefaultEventLoopPolicy): ...
+
 
 __all__ = (
     "CREATE_TASK_TAKES_ANY",
