@@ -28,8 +28,9 @@ Each server runs in a process of its own, beside the others. Its client keeps so
 are used once and ended, every third by a reset; a connection of the last row has a `cat` that all its lines
 go through, and a reset kills it. Before a sample, the client ends what is under way, so that the server
 holds the same connections in every sample, and Python's collector runs: uvicorn and websockets leave it
-a few cycles for each connection, on every loop. *Slope* is the straight line through the samples of resident memory from one
-sixth of the time to the first burst. A burst makes many connections, uses each and ends them all; the
+a few cycles for each connection, on every loop. *Slope* is the straight line through the samples of resident memory in
+the second half of the time from the settling to the first burst: a heap reaches its working size in a few steps, and a leak goes on.
+A burst makes many connections, uses each and ends them all; the
 later ones show whether the memory that the earlier ones left is used again.
 
 A row passes if the slope is at most {slope:,.0f} KiB an hour, each sample has as many descriptors and threads as the
@@ -65,10 +66,11 @@ class Judged:
 
     def slope(self) -> float | None:
         """KiB an hour."""
-        if len(self.steady) < 3:
+        half = self.steady[len(self.steady) // 2 :]
+        if len(half) < 3:
             return None
-        minutes = [sample["minute"] for sample in self.steady]
-        return 60 * statistics.linear_regression(minutes, [s["rss"] for s in self.steady]).slope
+        minutes = [sample["minute"] for sample in half]
+        return 60 * statistics.linear_regression(minutes, [s["rss"] for s in half]).slope
 
     def cpu(self) -> float:
         """The share of a core that the server used up to the first burst."""
