@@ -59,9 +59,9 @@ def head(version: str, runs: list[tuple[dict[str, Any], list[record.Row]]]) -> s
     """What was run, on what."""
     machine = runs[-1][0]["machine"]
     loops = ", ".join(f"{loop} {text}" for loop, text in machine["loops"].items() if loop != OURS)
-    kind = ", free-threaded" if "free-threading" in machine["python"] else ""
+    build = ", free-threaded" if "free-threading" in machine["python"] else ""
     lines = [
-        f"# Results on CPython {machine['python'].split()[0]}{kind}",
+        f"# Results on CPython {machine['python'].split()[0]}{build}",
         f"`benches/publish.py` wrote this page from [{version}.json](../../benches/results/{version}.json); "
         "[performance.md](../performance.md) says how the figures were taken and what they mean.",
         f"{machine['date'][:10]}, {machine['cores']} cores ({machine['cpu']}), Linux {machine['kernel']}, "

@@ -10,6 +10,7 @@ import socket
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
+from cases.echo import EchoProtocol
 from harness.case import InProcess
 from harness.errors import NoFigureError
 from harness.results.targets import Target
@@ -155,18 +156,6 @@ def runner(loop: asyncio.AbstractEventLoop) -> float:
     return _rate(operation, 50)
 
 
-class _Echo(asyncio.Protocol):
-    """Writes back what it receives."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keeps the transport."""
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        """Writes it back."""
-        self._transport.write(data)
-
-
 class _Once(asyncio.Protocol):
     """Sends a word, and closes the connection when it has come back."""
 
@@ -189,7 +178,7 @@ class _Once(asyncio.Protocol):
 
 async def _serve_once() -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(_Echo, LOCALHOST, 0, family=socket.AF_INET)
+    server = await loop.create_server(EchoProtocol, LOCALHOST, 0, family=socket.AF_INET)
     lost: asyncio.Future[None] = loop.create_future()
     host, port = server.sockets[0].getsockname()
     await loop.create_connection(lambda: _Once(lost), host, port)

@@ -188,7 +188,7 @@ impl EventLoop {
             unschedule(&timer, py);
             timer.drop_ref(py);
         }
-        // As in asyncio, nobody asks for the time while there is no timer.
+        // As in asyncio, a loop without timers does not read the clock here.
         let timed = (event_loop.core).with(py, |core| core.timers.first().is_some());
         let now = if timed { Self::now(this)? } else { 0.0 };
         if event_loop.is_busy(py) {

@@ -2,7 +2,7 @@
 //!
 //! Loop thread only. CPython's own allocator has objects of up to 512 bytes; freeing and allocating a
 //! larger one costs 350 instructions, a tenth of what a short message costs. docs/decisions/handles.md
-//! says why nobody can see that a `bytes` changes.
+//! says why a program cannot observe the change.
 
 use std::ops::RangeInclusive;
 
@@ -53,8 +53,7 @@ impl Spare {
         let place = unsafe { ffi::PyBytes_AS_STRING(pointer) }
             .cast_mut()
             .cast::<u8>();
-        // SAFETY: the only reference to a `bytes` of that length, so nobody sees it change; `data` is
-        // elsewhere.
+        // SAFETY: a `bytes` of that length to which there is no other reference; `data` is elsewhere.
         unsafe { place.copy_from_nonoverlapping(data.as_ptr(), data.len()) };
         #[allow(
             deprecated,

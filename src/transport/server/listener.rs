@@ -309,7 +309,7 @@ impl Listener {
                 };
                 open(event_loop, parts).map(drop)
             }
-            // A Python socket would warn that nobody has closed it.
+            // Without this, a Python socket would be dropped open, with a ResourceWarning.
             Err(error) => descriptor.close(py).and(Err(error)),
         };
         match made {
