@@ -135,7 +135,24 @@ pub(crate) struct Core {
     pub(crate) large_receive: bool,
 }
 
+/// While nothing is watched, every so many turns poll all the same: a signal that no handler of the loop waits for
+/// has to be seen even if no callback runs Python code.
+const UNWATCHED: u64 = 64;
+
 impl Core {
+    /// How many descriptors are watched for transports and for the program.
+    pub(crate) fn watched(&self) -> usize {
+        let ours = usize::from(self.signals.is_some());
+        self.entries.count().saturating_sub(ours)
+    }
+
+    /// Whether a poll would find nothing: no descriptor is watched, and the loop handles no signal. What other
+    /// threads hand in is seen without a poll.
+    #[inline]
+    fn finds_nothing(&self) -> bool {
+        self.watched() == 0 && self.watched_signals == [0; 2] && self.turn % UNWATCHED != 0
+    }
+
     /// Frees memory that a burst has used, and takes the shared context out; the caller releases it outside
     /// any borrow.
     #[inline]
@@ -268,19 +285,22 @@ impl EventLoop {
         poller.ok_or_else(|| self.refusal())
     }
 
-    /// Polls without waiting, unless some of the last events were not queued yet. `None` once the loop is
-    /// closed, or in a forked child.
+    /// Polls without waiting, unless some of the last events were not queued yet or there can be none. `None` once
+    /// the loop is closed, or in a forked child.
     #[inline]
     pub(crate) fn glance(&self, py: Python<'_>) -> Option<io::Result<()>> {
         self.core.with(py, |core| {
-            let events = core.events.get_or_insert_with(Events::new);
-            if events.len() > 0 {
+            if core.events.as_ref().is_some_and(|events| events.len() > 0) {
                 // There was no memory to queue them.
                 return Some(Ok(()));
             }
             if core.poller.is_none() {
                 core.poller = self.poller.with(py, |poller| poller.clone());
             }
+            if core.poller.is_some() && core.finds_nothing() {
+                return Some(Ok(()));
+            }
+            let events = core.events.get_or_insert_with(Events::new);
             core.poller.as_ref().map(|poller| poller.look(events))
         })
     }

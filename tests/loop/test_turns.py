@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import sys
 from contextlib import suppress
@@ -189,3 +191,41 @@ async def test_an_event_from_before_a_resume_is_left_for_the_next_turn(
         watched.close()
         woken.close()
     assert order == ["resumed", "callback", "received"]
+
+
+@pytest.mark.parametrize("watched", ["reader", "signal"])
+def test_what_a_busy_loop_begins_to_watch_is_seen_in_the_next_turn(
+    loop: Loop, watched: str
+) -> None:
+    """Until then it has watched nothing, and every turn has something to run."""
+    ours, peer = socket.socketpair()
+    seen: list[int] = []
+    turn = 0
+
+    def watch() -> None:
+        if watched == "reader":
+            peer.send(b"x")
+            loop.add_reader(ours, lambda: seen.append(turn))
+        else:
+            loop.add_signal_handler(signal.SIGUSR1, lambda: seen.append(turn))
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        if turn == TURNS:
+            watch()
+        if turn == TURNS + 5:
+            loop.stop()
+        loop.call_soon(count)
+
+    loop.call_soon(count)
+    try:
+        loop.run_forever()
+        # A signal is read in the next turn, and its handler is queued then.
+        assert seen[0] == TURNS + (1 if watched == "reader" else 2)
+    finally:
+        loop.remove_reader(ours)
+        loop.remove_signal_handler(signal.SIGUSR1)
+        ours.close()
+        peer.close()

@@ -132,3 +132,26 @@ def test_a_number_that_became_a_blocking_file_is_not_put_back(kind: str, new_loo
         signal.set_wakeup_fd(-1)
         os.close(number)
         ours.close()
+
+
+FOREVER = """
+    import functools, signal
+
+    loop = new_loop()
+    again = functools.partial(loop.call_soon)
+    again.__setstate__((loop.call_soon, (again,), {}, None))
+    loop.call_soon(again)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.02)
+    try:
+        loop.run_forever()
+    except KeyboardInterrupt:
+        print("interrupted")
+    loop.close()
+"""
+
+
+def test_a_signal_ends_a_run_whose_callbacks_run_no_python_code(kind: str) -> None:
+    """Nothing is watched, and no bytecode runs in which CPython would see the signal."""
+    status, out, err = run_code(kind, FOREVER)
+    assert (status, out, err) == (0, "interrupted\n", "")

@@ -75,7 +75,7 @@ def _most(counts: dict[str, int]) -> Iterator[tuple[str, float]]:
 
 
 FIGURES = (
-    Figure("turns", "turns", "{turn}", "Turns begun; each polls once.", True, _of_metrics("turns")),
+    Figure("turns", "turns", "{turn}", "Turns begun.", True, _of_metrics("turns")),
     Figure(
         "callbacks",
         "callbacks",

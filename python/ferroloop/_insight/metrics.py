@@ -43,7 +43,7 @@ class Metrics(NamedTuple):
 
 for _name, _doc in {
     "time": "When the snapshot was taken, in seconds of `time.monotonic()`.",
-    "turns": "Turns that began since the loop was made. Each turn polls once.",
+    "turns": "Turns that began since the loop was made.",
     "callbacks": "Callbacks, due timers, I/O events and internal steps that have begun to run.",
     "waits": "Polls that waited because nothing was ready to run.",
     "idle": "Seconds spent in such polls, including the present one, since the first call.",

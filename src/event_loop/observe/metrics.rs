@@ -42,9 +42,11 @@ impl EventLoop {
     fn pending(&self, py: Python<'_>) -> (usize, usize, usize) {
         let arrived = self.inbox.with(py, |inbox| inbox.items().len());
         self.core.with(py, |core| {
-            let ours = usize::from(core.signals.is_some());
-            let watched = core.entries.count().saturating_sub(ours);
-            (core.ready.len() + arrived, core.timers.live(), watched)
+            (
+                core.ready.len() + arrived,
+                core.timers.live(),
+                core.watched(),
+            )
         })
     }
 
