@@ -1,10 +1,11 @@
 """Counts the instructions and system calls of one operation on every loop, and writes them as JSON.
 
-    python benches/count_loops.py counts.json [--loops asyncio ferroloop ...] [--workload task ...]
+    python benches/count_loops.py counts.json [--loops asyncio ferroloop ...] [--workload task ...] [--times 10]
 
 Needs valgrind and strace. `publish.py 3.14 --counts counts.json` makes the table. Unlike times, these figures
 hardly depend on what else the machine does. Figures of loops and workloads that the file has already are
-kept, unless they are counted anew.
+kept, unless they are counted anew. `--times` runs as many times more operations, for a loop whose first
+operations cost more or less than the later ones.
 """
 
 from __future__ import annotations
@@ -52,18 +53,20 @@ def _run(command: list[str], caches: Path) -> tuple[Said, str | None]:
     return said, began
 
 
-def _child(loop: str, names: list[str]) -> list[str]:
-    return [sys.executable, "-m", "cases.counted_in_turn", loop, *names]
+def _child(loop: str, names: list[str], times: int = 1) -> list[str]:
+    return [sys.executable, "-m", "cases.counted_in_turn", loop, str(times), *names]
 
 
-def instructions(loop: str, names: list[str], folder: Path) -> dict[str, dict[str, Any]]:
+def instructions(
+    loop: str, names: list[str], times: int, folder: Path
+) -> dict[str, dict[str, Any]]:
     """Instructions of one operation of each workload, in all."""
     output = folder / "callgrind"
     said, ended = _run(
         [
             *("valgrind", "-q", "--tool=callgrind", "--dump-before=getppid"),
             f"--callgrind-out-file={output}",
-            *_child(loop, names),
+            *_child(loop, names, times),
         ],
         folder / "bytecode",
     )
@@ -108,10 +111,10 @@ def _calls(trace: Path) -> list[int]:
     return counted
 
 
-def system_calls(loop: str, names: list[str], folder: Path) -> dict[str, float]:
+def system_calls(loop: str, names: list[str], times: int, folder: Path) -> dict[str, float]:
     """System calls of one operation of each workload."""
     trace = folder / "trace"
-    command = ["strace", "-f", "-o", str(trace), *_child(loop, names)]
+    command = ["strace", "-f", "-o", str(trace), *_child(loop, names, times)]
     said, _ = _run(command, folder / "bytecode")
     counted = _calls(trace)
     found = {}
@@ -122,15 +125,15 @@ def system_calls(loop: str, names: list[str], folder: Path) -> dict[str, float]:
     return found
 
 
-def count(loop: str, names: list[str]) -> dict[str, dict[str, Any]]:
+def count(loop: str, names: list[str], times: int) -> dict[str, dict[str, Any]]:
     """Both figures of each workload; after one that ends the process, the rest in a new one."""
     found: dict[str, dict[str, Any]] = {}
     while left := [name for name in names if name not in found]:
         with tempfile.TemporaryDirectory() as folder:
             # Writes the bytecode: otherwise `import` would count the compiler where a loop's has not been written.
             _run(_child(loop, ["import"]), Path(folder, "bytecode"))
-            these = instructions(loop, left, Path(folder))
-            for name, calls in system_calls(loop, left, Path(folder)).items():
+            these = instructions(loop, left, times, Path(folder))
+            for name, calls in system_calls(loop, left, times, Path(folder)).items():
                 if "instructions" in these.get(name, {}):
                     these[name]["calls"] = calls
         if not these:
@@ -145,6 +148,7 @@ def main() -> int:
     parser.add_argument("output", type=Path)
     parser.add_argument("--loops", nargs="+", default=list(PLAIN))
     parser.add_argument("--workload", nargs="+", choices=NAMES, default=NAMES)
+    parser.add_argument("--times", type=int, default=1)
     options = parser.parse_args()
     for program in ("valgrind", "strace"):
         if shutil.which(program) is None:
@@ -158,7 +162,7 @@ def main() -> int:
     versions = installed(tuple(options.loops))
     for loop, version in versions.items():
         document["loops"][loop] = version
-        for name, figures in count(loop, options.workload).items():
+        for name, figures in count(loop, options.workload, options.times).items():
             document["workloads"].setdefault(name, {})[loop] = figures
             print(f"{loop:12}{name:24}{figures}", flush=True)
         options.output.write_text(json.dumps(document, indent=1) + "\n")

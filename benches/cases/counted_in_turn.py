@@ -1,4 +1,4 @@
-"""Counted workloads one after the other in one process: `python -m cases.counted_in_turn LOOP NAME...`.
+"""Counted workloads one after the other in one process: `python -m cases.counted_in_turn LOOP TIMES NAME...`.
 
 Start-up costs more than all workloads together, so the loops are compared this way. Each workload runs three
 times: to warm up, a little, and more. `os.getppid()`, which nothing else calls, marks where each of the two
@@ -17,7 +17,7 @@ import sys
 from harness.loops import new_loop
 
 LESS, MORE = 0.03, 0.12
-"""How much of a workload's usual count is run."""
+"""How much of a workload's usual count is run, for each of the TIMES."""
 SECONDS = 100
 """After so long a workload hangs, even under valgrind, and the process is ended."""
 
@@ -48,10 +48,10 @@ def _import(loop_name: str, marks: Marks) -> None:
     _say(name="import", marks=[*first, second, marks.mark()], operations=1)
 
 
-def _run(name: str, loop_name: str, marks: Marks) -> None:
+def _run(name: str, loop_name: str, times: int, marks: Marks) -> None:
     workloads = importlib.import_module("cases.counted").WORKLOADS
     workload, small, _ = workloads[name]
-    less, more = max(1, int(small * LESS)), max(4, int(small * MORE))
+    less, more = max(1, int(small * LESS * times)), max(4, int(small * MORE * times))
     loop = new_loop(loop_name)
     loop.run_until_complete(workload(loop, less))
     made = []
@@ -68,7 +68,7 @@ def _run(name: str, loop_name: str, marks: Marks) -> None:
 
 def main() -> None:
     """Runs the workloads; one that raises is reported and skipped."""
-    loop_name, *names = sys.argv[1:]
+    loop_name, times, *names = sys.argv[1:]
     marks = Marks()
     for name in names:
         _say(began=name)
@@ -77,7 +77,7 @@ def main() -> None:
             if name == "import":
                 _import(loop_name, marks)
             else:
-                _run(name, loop_name, marks)
+                _run(name, loop_name, int(times), marks)
         except Exception as error:
             _say(name=name, failed=f"{type(error).__name__}: {error}"[:200])
     faulthandler.cancel_dump_traceback_later()
