@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import random
 import socket
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from cases import counted_served as served
+from cases.operations import Accepted
+from cases.tls import contexts
 from harness.loops import new_loop
 
 Workload = Callable[[asyncio.AbstractEventLoop, int], Awaitable[None]]
@@ -32,6 +35,14 @@ async def call_soon(loop: asyncio.AbstractEventLoop, count: int) -> None:
     for _ in range(count // 100):
         for number in range(100):
             loop.call_soon(_nothing, number)
+        await asyncio.sleep(0)
+
+
+async def call_soon_arguments(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """Queues of a hundred callbacks with three arguments."""
+    for _ in range(count // 100):
+        for number in range(100):
+            loop.call_soon(_nothing, number, loop, count)
         await asyncio.sleep(0)
 
 
@@ -74,6 +85,21 @@ async def task(loop: asyncio.AbstractEventLoop, count: int) -> None:
         await loop.create_task(empty())
 
 
+async def gather(_loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """A hundred empty coroutines at a time."""
+
+    async def empty() -> None:
+        pass
+
+    for _ in range(count // 100):
+        await asyncio.gather(*(empty() for _ in range(100)))
+
+
+async def sleepers(_loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """Tasks that sleep at the same time, with 97 different delays of up to 10 ms."""
+    await asyncio.gather(*(asyncio.sleep(number % 97 / 9700) for number in range(count)))
+
+
 async def timer_cancelled(loop: asyncio.AbstractEventLoop, count: int) -> None:
     """A timer that is set and cancelled, beside another."""
     other = loop.call_later(3600, _nothing)
@@ -92,6 +118,14 @@ async def timer_due(loop: asyncio.AbstractEventLoop, count: int) -> None:
             loop.call_later(0, _nothing, number)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
+
+
+async def timer_unordered(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """Timers that are due within 10 ms, in no order."""
+    chance = random.Random(1)
+    for _ in range(count):
+        loop.call_later(chance.random() / 100, _nothing)
+    await asyncio.sleep(0.02)
 
 
 async def timeout(_loop: asyncio.AbstractEventLoop, count: int) -> None:
@@ -191,6 +225,21 @@ async def connections(loop: asyncio.AbstractEventLoop, count: int) -> None:
     await server.wait_closed()
 
 
+async def handshake(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """A connection with a full TLS handshake, both ends of it, and `abort`."""
+    ours, theirs = contexts()
+    made: asyncio.Queue[None] = asyncio.Queue()
+    server = await loop.create_server(lambda: Accepted(made), "127.0.0.1", 0, ssl=ours)
+    host, port = server.sockets[0].getsockname()
+    for _ in range(count):
+        transport, _ = await loop.create_connection(
+            asyncio.Protocol, host, port, ssl=theirs, server_hostname="localhost"
+        )
+        await made.get()
+        transport.abort()
+    server.close()
+
+
 async def getaddrinfo(loop: asyncio.AbstractEventLoop, count: int) -> None:
     """A look-up of a host that is a number."""
     for _ in range(count):
@@ -221,13 +270,17 @@ WORKLOADS: dict[str, tuple[Workload, int, int]] = {
     workload.__name__: (workload, small, 3 * small)
     for workload, small in (
         (call_soon, 5000),
+        (call_soon_arguments, 5000),
         (call_soon_queue, 5000),
         (call_soon_threadsafe, 5000),
         (sleep_zero, 2000),
         (future, 2000),
         (task, 2000),
+        (gather, 2000),
+        (sleepers, 2000),
         (timer_cancelled, 2000),
         (timer_due, 5000),
+        (timer_unordered, 5000),
         (timeout, 1000),
         (queue, 1000),
         (reader, 2000),
@@ -237,6 +290,7 @@ WORKLOADS: dict[str, tuple[Workload, int, int]] = {
         (served.head_and_body, 1000),
         (served.streams, 1000),
         (served.own_streams, 1000),
+        (served.large_echo, 1000),
         (served.tls, 1000),
         (served.http_protocol, 500),
         (served.https_protocol, 500),
@@ -245,6 +299,7 @@ WORKLOADS: dict[str, tuple[Workload, int, int]] = {
         (sock_calls, 1000),
         (datagrams, 1000),
         (connections, 200),
+        (handshake, 200),
         (getaddrinfo, 1000),
         (run_in_executor, 500),
         (spawn, 400),

@@ -22,6 +22,7 @@ from cases.echo import own_streams as streams_of_the_loop
 from harness.case import ServerSocket
 
 MESSAGE = b"x" * 1023 + b"\n"
+LARGE = 100 << 10
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n"
 BODY = b"Hello, world!"
 REQUEST = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -185,6 +186,15 @@ async def _serve(
         )
         if isinstance(kept, asyncio.AbstractServer):
             kept.close()
+
+
+async def large_echo(loop: asyncio.AbstractEventLoop, count: int) -> None:
+    """A `Protocol` behind `create_server` that echoes a hundred kilobytes, in the pieces in which they come."""
+
+    async def serve(place: Any) -> object:
+        return await loop.create_server(Echo, sock=place.listener)
+
+    await _serve(serve, count, str(LARGE), "x" * LARGE)
 
 
 async def tls(loop: asyncio.AbstractEventLoop, count: int) -> None:
