@@ -1,29 +1,28 @@
-//! `SignalPipe`: the socket pair that CPython's signal handler writes signal numbers to.
+//! `SignalPipe`: the pipe that CPython's signal handler writes signal numbers to.
 //!
-//! Loop thread only, except that any signal handler writes. It is a socket pair and not an eventfd,
-//! because CPython writes single bytes.
+//! Loop thread only, except that any signal handler writes. It is a pipe and not an eventfd, because
+//! CPython writes single bytes.
 
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::net::UnixStream;
+
+use mio::unix::pipe::{self, Receiver, Sender};
 
 use crate::sys::call::retried;
 
 /// Both ends; neither of them blocks.
 pub(crate) struct SignalPipe {
     /// The loop polls and empties it.
-    reader: UnixStream,
+    reader: Receiver,
     /// CPython's signal handler writes to it.
-    writer: UnixStream,
+    writer: Sender,
 }
 
 impl SignalPipe {
-    /// A new pair.
+    /// A new pipe.
     pub(crate) fn new() -> io::Result<Self> {
-        let (reader, writer) = UnixStream::pair()?;
-        reader.set_nonblocking(true)?;
-        writer.set_nonblocking(true)?;
+        let (writer, reader) = pipe::new()?;
         Ok(Self { reader, writer })
     }
 
