@@ -70,6 +70,21 @@ pub(crate) trait Transport: PyClass<Frozen = True> + Sync {
         })
     }
 
+    /// `protocol`, or the one that has replaced it since.
+    #[inline]
+    fn same_or_new_protocol<'py>(&self, protocol: Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+        let py = protocol.py();
+        let same = self.with(py, |endpoint| {
+            let own = endpoint.protocol.as_ref();
+            own.is_some_and(|own| own.is(&protocol))
+        });
+        if same {
+            Some(protocol)
+        } else {
+            self.protocol(py)
+        }
+    }
+
     /// `transport.set_protocol(protocol)`, which does nothing once the connection is lost.
     fn replace_protocol(&self, py: Python<'_>, protocol: Py<PyAny>) {
         let old = self.with(py, |endpoint| {

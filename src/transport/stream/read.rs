@@ -225,7 +225,7 @@ impl StreamTransport {
                 Ok::<_, io::Error>((count, more || count == space.len()))
             })
         });
-        let class = space.get_type();
+        let received = received.map_err(|error| no_space(py, error, &space.get_type()));
         drop(space);
         let (count, more) = match received {
             Ok(Some(Ok(received))) => received,
@@ -237,7 +237,7 @@ impl StreamTransport {
             Ok(Some(Err(error))) => {
                 return Self::fatal_error(this, os_error(&error), READ_FAILED);
             }
-            Err(error) => return Self::failed(this, no_space(py, error, &class), READ_FAILED),
+            Err(error) => return Self::failed(this, error, READ_FAILED),
         };
         if count == 0 {
             return Self::end_of_file(this);
@@ -250,8 +250,8 @@ impl StreamTransport {
             Ok(count) => count,
             Err(error) => return Self::failed(this, error, READ_FAILED),
         };
-        // `get_buffer` may have replaced the protocol.
-        let Some(protocol) = transport.protocol(py) else {
+        // `get_buffer` may have replaced it.
+        let Some(protocol) = transport.same_or_new_protocol(protocol) else {
             return Ok(());
         };
         let updated = name!(py, buffer_updated);
