@@ -150,7 +150,9 @@ impl Core {
     /// threads hand in is seen without a poll.
     #[inline]
     fn finds_nothing(&self) -> bool {
-        self.watched() == 0 && self.watched_signals == [0; 2] && self.turn % UNWATCHED != 0
+        self.watched() == 0
+            && self.watched_signals == [0; 2]
+            && !self.turn.is_multiple_of(UNWATCHED)
     }
 
     /// Frees memory that a burst has used, and takes the shared context out; the caller releases it outside
