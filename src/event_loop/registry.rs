@@ -15,12 +15,33 @@ use crate::error::{Raises, exception, no_memory};
 use crate::event_loop::queue::Ready;
 use crate::event_loop::registration::Place;
 use crate::event_loop::source::{Source, Step};
-use crate::event_loop::state::{Entry, EventLoop};
+use crate::event_loop::state::{Core, Entry, EventLoop};
 use crate::logic::slab::Key;
 use crate::sys::poller;
 
 /// From this number on, a descriptor has to exist before memory is allocated for it.
 const LARGE: usize = 1 << 16;
+
+/// While nothing is watched, every so many turns poll all the same: a signal that no handler of the loop waits for
+/// has to be seen even if no callback runs Python code.
+const UNWATCHED: u64 = 64;
+
+impl Core {
+    /// How many descriptors are watched for transports and for the program.
+    pub(crate) fn watched(&self) -> usize {
+        let ours = usize::from(self.signals.is_some());
+        self.entries.count().saturating_sub(ours)
+    }
+
+    /// Whether a poll would find nothing: no descriptor is watched, and the loop handles no signal. What other
+    /// threads hand in is seen without a poll.
+    #[inline]
+    pub(crate) fn finds_nothing(&self) -> bool {
+        self.watched() == 0
+            && self.watched_signals == [0; 2]
+            && !self.turn.is_multiple_of(UNWATCHED)
+    }
+}
 
 impl EventLoop {
     /// Stores `entry` for the descriptor `number`; an older entry of that number, whose

@@ -135,26 +135,7 @@ pub(crate) struct Core {
     pub(crate) large_receive: bool,
 }
 
-/// While nothing is watched, every so many turns poll all the same: a signal that no handler of the loop waits for
-/// has to be seen even if no callback runs Python code.
-const UNWATCHED: u64 = 64;
-
 impl Core {
-    /// How many descriptors are watched for transports and for the program.
-    pub(crate) fn watched(&self) -> usize {
-        let ours = usize::from(self.signals.is_some());
-        self.entries.count().saturating_sub(ours)
-    }
-
-    /// Whether a poll would find nothing: no descriptor is watched, and the loop handles no signal. What other
-    /// threads hand in is seen without a poll.
-    #[inline]
-    fn finds_nothing(&self) -> bool {
-        self.watched() == 0
-            && self.watched_signals == [0; 2]
-            && !self.turn.is_multiple_of(UNWATCHED)
-    }
-
     /// Frees memory that a burst has used, and takes the shared context out; the caller releases it outside
     /// any borrow.
     #[inline]
