@@ -8,7 +8,7 @@ replace each other, so every ratio is one of loops that ran side by side.
 
     python benches/publish.py 3.14 --counts COUNTS.json [MORE.json ...]
 
-writes what `count_loops.py` counted to `benches/results/3.14-counts.json` and `docs/results/3.14-counts.md`.
+writes what `count_loops.py` counted, which also decides rows of the tables whose rounds disagree, to `benches/results/3.14-counts.json` and `docs/results/3.14-counts.md`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ from harness.case import GROUPS
 from harness.loops import OURS
 from harness.measure import SERVER_US, Figure
 from harness.results import counts, record, table
+
+NOTE = """\
+*In the rounds* has the least and the most of the ratio to the best other loop, round by round, and how many rounds there
+were. Where 1 lies between the two, time does not decide: the column *decided by* then has ferroloop's instructions by those
+of that loop, below 1 where ferroloop executes fewer, or *not decided* where they were not counted."""
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -121,7 +126,10 @@ def main() -> None:
     write(results, {"machine": facts["machine"], "options": said}, rows)
     page = ROOT / "docs" / "results" / f"{options.version}.md"
     page.parent.mkdir(exist_ok=True)
-    page.write_text(f"{head(options.version, runs)}\n\n{table.render(rows)}\n", "utf-8")
+    counted = results.with_name(f"{options.version}-counts.json")
+    workloads = json.loads(counted.read_text("utf-8"))["workloads"] if counted.exists() else {}
+    text = f"{head(options.version, runs)}\n\n{NOTE}\n\n{table.render(rows, workloads)}\n"
+    page.write_text(text, "utf-8")
     document = json.loads(results.read_text("utf-8"))
     for name, palette in chart.PALETTES.items():
         path = ROOT / "docs" / "charts" / f"{options.version}-{name}.svg"

@@ -66,6 +66,11 @@ class Row:
         cell = self.cells.get(loop)
         return None if cell is None else cell.median
 
+    def values(self, loop: str) -> list[float | None]:
+        """The loop's figures, round by round."""
+        cell = self.cells.get(loop)
+        return [] if cell is None else [figure.value for figure in cell.figures]
+
     def detail(self, loop: str, key: str) -> float | None:
         """The median of a detail of the loop's runs, None without one."""
         cell = self.cells.get(loop)

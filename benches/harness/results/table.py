@@ -8,6 +8,7 @@ from harness.case import GROUPS, threads_of
 from harness.loops import OURS, PATCHED, PLAIN
 from harness.measure import SERVER_US
 from harness.quiet import LIMIT
+from harness.results import spread
 from harness.results.targets import FLOOR
 
 if TYPE_CHECKING:
@@ -32,18 +33,19 @@ def number(value: float | None) -> str:
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
-def render(rows: list[Row]) -> str:
-    """All groups that have rows."""
+def render(rows: list[Row], counts: spread.Counts | None = None) -> str:
+    """All groups that have rows; `counts` decide where the rounds disagree."""
+    counts = counts or {}
     parts = []
     for group in GROUPS:
         chosen = [row for row in rows if row.case.group == group]
         if chosen:
-            parts.append(f"## {HEADINGS[group]}\n\n{_table(chosen)}")
+            parts.append(f"## {HEADINGS[group]}\n\n{_table(chosen, counts)}")
         if chosen and group == "echo":
             parts.append(f"## Echo, server CPU microseconds a message\n\n{_cpu_table(chosen)}")
         if chosen and group == "threads":
             parts.append(f"## What more threads gain\n\n{_gain_table(chosen)}")
-    return "\n\n".join([*parts, *_short(rows), *_missing(rows), *_disturbed(rows)])
+    return "\n\n".join([*parts, *_short(rows, counts), *_missing(rows), *_disturbed(rows)])
 
 
 def _loops(rows: list[Row]) -> list[str]:
@@ -51,10 +53,11 @@ def _loops(rows: list[Row]) -> list[str]:
     return [loop for loop in (FLOOR, *PLAIN, *PATCHED) if loop in present]
 
 
-def _table(rows: list[Row]) -> str:
+def _table(rows: list[Row], counts: spread.Counts) -> str:
     loops = _loops(rows)
-    heading = ["case", "unit", *loops, "ours / best other", "target", "ours / its yardstick"]
-    return aligned([heading, *(_line(row, loops) for row in rows)])
+    heading = ["case", "unit", *loops, "ours / best other", "in the rounds", "decided by"]
+    heading += ["target", "ours / its yardstick"]
+    return aligned([heading, *(_line(row, loops, counts) for row in rows)])
 
 
 def _cpu_table(rows: list[Row]) -> str:
@@ -107,7 +110,7 @@ def _padded(cells: list[str], widths: list[int], texts: int) -> str:
     return "| " + " | ".join(left + right) + " |"
 
 
-def _line(row: Row, loops: list[str]) -> list[str]:
+def _line(row: Row, loops: list[str], counts: spread.Counts) -> list[str]:
     case, best = row.case, row.best_other()
     ratio = row.ratio(best)
     target = case.target
@@ -116,6 +119,8 @@ def _line(row: Row, loops: list[str]) -> list[str]:
         case.unit + (" (less is better)" if case.less_is_better else ""),
         *(number(row.median(loop)) for loop in loops),
         "-" if ratio is None else f"{ratio:.2f} ({best})",
+        "-" if best is None else spread.shown(spread.in_rounds(row, best)),
+        "-" if best is None else spread.decided(row, best, counts),
         "-" if target is None else target.text(less_is_better=case.less_is_better),
         _judgement(row),
     ]
@@ -134,7 +139,7 @@ def _judgement(row: Row) -> str:
     return "-" if verdict is None else f"{_reached(row)} {'met' if verdict else 'MISSED'}"
 
 
-def _short(rows: list[Row]) -> list[str]:
+def _short(rows: list[Row], counts: spread.Counts) -> list[str]:
     """The rows in which another loop is ahead of ours, or the target was missed."""
     lines = []
     for row in rows:
@@ -145,6 +150,12 @@ def _short(rows: list[Row]) -> list[str]:
         if not behind and missed is None:
             continue
         parts = [f"{ratio:.2f} of {best}"] if ratio is not None else []
+        if behind and best is not None:
+            judge = spread.decided(row, best, counts)
+            if judge == spread.UNDECIDED:
+                parts.append(judge)
+            elif judge not in {"-", "time"}:
+                parts.append(f"decided by {judge}")
         if missed is not None:
             bound = missed.text(less_is_better=row.case.less_is_better)
             parts.append(f"{_reached(row)} where the target is {bound}")
