@@ -22,24 +22,20 @@ use crate::sys::poller;
 /// From this number on, a descriptor has to exist before memory is allocated for it.
 const LARGE: usize = 1 << 16;
 
-/// While nothing is watched, every so many turns poll all the same: a signal that no handler of the loop waits for
-/// has to be seen even if no callback runs Python code.
-const UNWATCHED: u64 = 64;
-
 impl Core {
     /// How many descriptors are watched for transports and for the program.
     pub(crate) fn watched(&self) -> usize {
-        let ours = usize::from(self.signals.is_some());
-        self.entries.count().saturating_sub(ours)
+        // If the program has closed the pipe, its number may be another file's entry now.
+        let entry = self.signal_key.and_then(|key| self.entries.get(key));
+        let ours = usize::from(matches!(entry, Some(Entry::Signals)));
+        self.entries.count() - ours
     }
 
-    /// Whether a poll would find nothing: no descriptor is watched, and the loop handles no signal. What other
-    /// threads hand in is seen without a poll.
+    /// Whether a poll would return nothing that matters: no descriptor is watched, and the loop handles no signal.
+    /// What other threads hand in is seen without a poll.
     #[inline]
-    pub(crate) fn finds_nothing(&self) -> bool {
-        self.watched() == 0
-            && self.watched_signals == [0; 2]
-            && !self.turn.is_multiple_of(UNWATCHED)
+    pub(crate) fn needs_no_poll(&self) -> bool {
+        self.watched_signals == [0; 2] && self.watched() == 0
     }
 }
 

@@ -35,7 +35,9 @@ impl EventLoop {
         self.poller(py)?
             .watch_level(reader, key.0, directions, false)
             .or_raise()?;
-        self.core.with(py, |core| core.signals = Some(pipe));
+        self.core.with(py, |core| {
+            (core.signals, core.signal_key) = (Some(pipe), Some(key));
+        });
         Ok(writer)
     }
 
@@ -50,14 +52,26 @@ impl EventLoop {
     }
 
     /// Sets whether `_handle_signals` is told about `signal`.
+    ///
+    /// While no signal is watched, nothing reads the pipe in a busy loop. The first signal that is watched must not be
+    /// told of what came before, except in the turn in which another one was given up and in the next: asyncio
+    /// reads what was pending then in that next turn.
     pub(crate) fn watch_signal(&self, py: Python<'_>, signal: u8, watched: bool) {
         let (word, bit) = (usize::from(signal >> 6) & 1, 1_u64 << (signal & 63));
         self.core.with(py, |core| {
-            if watched {
-                core.watched_signals[word] |= bit;
-            } else {
+            let none = core.watched_signals == [0; 2];
+            if !watched {
                 core.watched_signals[word] &= !bit;
+                if !none && core.watched_signals == [0; 2] {
+                    core.signals_given_up = Some(core.turn);
+                }
+                return;
             }
+            let pending = (core.signals_given_up).is_some_and(|turn| core.turn <= turn + 1);
+            if none && !pending {
+                core.signals.as_ref().map(SignalPipe::take);
+            }
+            core.watched_signals[word] |= bit;
         });
     }
 

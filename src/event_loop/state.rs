@@ -120,6 +120,10 @@ pub(crate) struct Core {
     pub(crate) poller: Option<Arc<Poller>>,
     /// The pipe to which signals write; made when it is first needed.
     pub(crate) signals: Option<SignalPipe>,
+    /// The key of the signal pipe.
+    pub(crate) signal_key: Option<Key>,
+    /// The turn in which the last of the watched signals was given up.
+    pub(crate) signals_given_up: Option<u64>,
     /// The signal numbers of which `_handle_signals` is told.
     pub(crate) watched_signals: [u64; 2],
     /// The read buffer; `None` during a read.
@@ -268,23 +272,24 @@ impl EventLoop {
         poller.ok_or_else(|| self.refusal())
     }
 
-    /// Polls without waiting, unless some of the last events were not queued yet or there can be none. `None` once
-    /// the loop is closed, or in a forked child.
+    /// Polls without waiting, unless some of the last events were not queued yet or nothing is watched; `false` in that
+    /// last case. `None` once the loop is closed, or in a forked child.
     #[inline]
-    pub(crate) fn glance(&self, py: Python<'_>) -> Option<io::Result<()>> {
+    pub(crate) fn glance(&self, py: Python<'_>) -> Option<io::Result<bool>> {
         self.core.with(py, |core| {
             if core.events.as_ref().is_some_and(|events| events.len() > 0) {
                 // There was no memory to queue them.
-                return Some(Ok(()));
+                return Some(Ok(true));
             }
             if core.poller.is_none() {
                 core.poller = self.poller.with(py, |poller| poller.clone());
             }
-            if core.poller.is_some() && core.finds_nothing() {
-                return Some(Ok(()));
+            let poller = core.poller.as_ref()?;
+            if core.needs_no_poll() {
+                return Some(Ok(false));
             }
             let events = core.events.get_or_insert_with(Events::new);
-            core.poller.as_ref().map(|poller| poller.look(events))
+            Some(poller.look(events).map(|()| true))
         })
     }
 

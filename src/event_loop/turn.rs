@@ -1,7 +1,8 @@
 //! One turn of the loop, and turns until `stop()`.
 //!
 //! Loop thread only. A turn polls first, also while callbacks wait, because programs rely on
-//! `await sleep(0)` letting I/O proceed. It then runs exactly the entries that were queued when it began.
+//! `await sleep(0)` letting I/O proceed; only a busy loop that watches nothing does not poll. A turn then
+//! runs exactly the entries that were queued when it began.
 
 use std::collections::TryReserveError;
 use std::io;
@@ -202,7 +203,12 @@ impl EventLoop {
     #[inline]
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let waited = if timeout == Some(0.0) && !self.own_wait.load(Ordering::Relaxed) {
-            self.glance(py).ok_or_else(|| self.refusal())?
+            let glance = self.glance(py).ok_or_else(|| self.refusal())?;
+            if matches!(glance, Ok(false)) {
+                // A poll would have reported a signal, also where no callback runs Python code.
+                py.check_signals()?;
+            }
+            glance.map(drop)
         } else {
             self.wait(py, timeout)?
         };

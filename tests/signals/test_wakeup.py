@@ -134,6 +134,78 @@ def test_a_number_that_became_a_blocking_file_is_not_put_back(kind: str, new_loo
         ours.close()
 
 
+TURNS = [0, 1, 2, 10, 40]
+
+
+@pytest.mark.parametrize("turns", TURNS)
+@pytest.mark.parametrize("watches", [False, True])
+def test_a_handler_is_not_told_of_a_signal_from_before_it(
+    loop: Loop, turns: int, *, watches: bool
+) -> None:
+    """A Python handler has heard it, and the loop had none."""
+    heard: list[str] = []
+    ours, peer = socket.socketpair()
+
+    async def main() -> None:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        loop.add_signal_handler(signal.SIGUSR1, heard.append, "loop")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        loop.remove_signal_handler(signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: heard.append("program"))
+    if watches:
+        loop.add_reader(ours, print)
+    try:
+        run(loop, main())
+        assert heard == ["program"]
+    finally:
+        loop.remove_reader(ours)
+        signal.signal(signal.SIGUSR1, before)
+        ours.close()
+        peer.close()
+
+
+@pytest.mark.parametrize("turns", TURNS)
+def test_a_pending_signal_is_for_a_handler_that_is_there_by_the_next_turn(
+    loop: Loop, turns: int
+) -> None:
+    heard: list[str] = []
+
+    async def main() -> None:
+        loop.add_signal_handler(signal.SIGUSR1, heard.append, "first")
+        os.kill(os.getpid(), signal.SIGUSR1)
+        loop.remove_signal_handler(signal.SIGUSR1)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        loop.add_signal_handler(signal.SIGUSR1, heard.append, "second")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        loop.remove_signal_handler(signal.SIGUSR1)
+
+    run(loop, main())
+    assert heard == (["second"] if turns < 2 else [])
+
+
+def test_a_handler_is_not_told_of_a_signal_of_an_earlier_run(loop: Loop) -> None:
+    """Each run has one turn, as where another toolkit drives the loop."""
+    heard: list[str] = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: heard.append("program"))
+    try:
+        loop.call_soon(os.kill, os.getpid(), signal.SIGUSR1)
+        for _ in range(3):
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+        loop.add_signal_handler(signal.SIGUSR1, heard.append, "loop")
+        run_turns(loop)
+        loop.remove_signal_handler(signal.SIGUSR1)
+        assert heard == ["program"]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 FOREVER = """
     import functools, signal
 
