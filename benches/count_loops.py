@@ -133,6 +133,8 @@ def count(loop: str, names: list[str], times: int) -> dict[str, dict[str, Any]]:
             # Writes the bytecode: otherwise `import` would count the compiler where a loop's has not been written.
             _run(_child(loop, ["import"]), Path(folder, "bytecode"))
             these = instructions(loop, left, times, Path(folder))
+            for figures in these.values():
+                figures["times"] = times
             for name, calls in system_calls(loop, left, times, Path(folder)).items():
                 if "instructions" in these.get(name, {}):
                     these[name]["calls"] = calls

@@ -269,17 +269,17 @@ async def loop_creation(loop: asyncio.AbstractEventLoop, count: int) -> None:
 WORKLOADS: dict[str, tuple[Workload, int, int]] = {
     workload.__name__: (workload, small, 3 * small)
     for workload, small in (
-        (call_soon, 5000),
-        (call_soon_arguments, 5000),
+        (call_soon, 10_000),
+        (call_soon_arguments, 10_000),
         (call_soon_queue, 5000),
-        (call_soon_threadsafe, 5000),
+        (call_soon_threadsafe, 10_000),
         (sleep_zero, 2000),
         (future, 2000),
         (task, 2000),
-        (gather, 2000),
+        (gather, 10_000),
         (sleepers, 2000),
         (timer_cancelled, 2000),
-        (timer_due, 5000),
+        (timer_due, 10_000),
         (timer_unordered, 5000),
         (timeout, 1000),
         (queue, 1000),

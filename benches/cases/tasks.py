@@ -89,14 +89,26 @@ def _case(
     title: str,
     main: Callable[[asyncio.AbstractEventLoop], Coroutine[None, None, int]],
     target: Target,
+    *,
+    alone: bool = False,
 ) -> InProcess:
-    return InProcess(name, title, "scheduling", "k/s", target, measure=_timed(main))
+    measure = _timed(main)
+    return InProcess(name, title, "scheduling", "k/s", target, measure=measure, alone=alone)
 
 
 CASES = (
     _case("timeout", "asyncio.timeout around sleep(0)", timeout, Target(1.1)),
     _case("sleep_zero", "sleep(0)", sleep_zero, Target(1.1, "zuvloop")),
+    _case(
+        "sleep_zero_alone",
+        "sleep(0), nothing else in the loop",
+        sleep_zero,
+        Target(1.0),
+        alone=True,
+    ),
     _case("gather", "gather of 1,000 empty coroutines", gather, Target(1.1)),
     _case("future", "a future woken by call_soon", future, Target(1.1, "rsloop")),
+    _case("future_alone", "a future, nothing else in the loop", future, Target(1.0), alone=True),
     _case("queues", "two tasks over two asyncio.Queue", queues, Target(1.1)),
+    _case("queues_alone", "two queues, nothing else in the loop", queues, Target(1.0), alone=True),
 )

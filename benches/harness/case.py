@@ -47,11 +47,19 @@ class Case:
 
 @dataclass(frozen=True)
 class InProcess(Case):
-    """A case that needs nothing but the loop."""
+    """A case that needs nothing but the loop.
+
+    Attributes:
+        measure: runs it and returns the figure.
+        repeats: how often it is run after the warm-up.
+        tls: whether a loop needs TLS for it.
+        alone: whether no timer is pending and no descriptor watched meanwhile.
+    """
 
     measure: Measure | None = None
     repeats: int = 3
     tls: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True)

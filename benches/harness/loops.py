@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.metadata
+import os
 import platform
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 OURS = "ferroloop"
 PLAIN = ("asyncio", OURS, "uvloop", "rloop", "rsloop", "zuvloop")
@@ -30,6 +32,21 @@ def new_loop(name: str) -> asyncio.AbstractEventLoop:
     if patch:
         importlib.import_module(patch).patch_loop(loop)
     return loop
+
+
+@contextmanager
+def in_company(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Has a timer pending and a descriptor watched, as servers and clients have: without, some loops skip polls."""
+    timer = loop.call_later(3600, loop.stop)
+    here, there = os.pipe()
+    loop.add_reader(here, loop.stop)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        loop.remove_reader(here)
+        os.close(here)
+        os.close(there)
 
 
 def version(name: str) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from harness.loops import new_loop
+from harness.loops import in_company, new_loop
 
 if TYPE_CHECKING:
     import asyncio
@@ -88,8 +88,14 @@ def _run(crew: _Crew, number: int) -> None:
     loop = new_loop(crew.loop_name)
     member = crew.members[number] = Member(loop, crew.certificate)
     loop.set_exception_handler(crew.fault)
-    # Every real program has a timer pending; some loops skip polling while there is none.
-    loop.call_later(3600, loop.stop)
+    with in_company(loop):
+        rate = _measured(crew, member)
+    loop.close()
+    crew.rates.append(rate)
+
+
+def _measured(crew: _Crew, member: Member) -> float:
+    """The rate of one thread, once all threads have a loop."""
     crew.barrier.wait(LONGEST)
     member.crew = [crew.members[other] for other in sorted(crew.members)]
     rate = 0.0
@@ -103,8 +109,7 @@ def _run(crew: _Crew, number: int) -> None:
         rate = count / (took - waited)
     # Others may still send something to this loop.
     crew.barrier.wait(LONGEST)
-    loop.close()
-    crew.rates.append(rate)
+    return rate
 
 
 def summed_rate(

@@ -17,8 +17,9 @@ NOTES = """\
 Python's cache. The rows from `protocol` to `aiohttp` have a client in another process, which is not counted, and count one
 message or request. `own_streams` is the loop's own streams where it has some, and asyncio's otherwise; rsloop replaces asyncio's streams when it is imported, by classes that are
 not asyncio's. `run_in_executor` counts the thread too, `spawn` not the child. A loop that does not poll
-in each turn has fewer system calls: rloop polls every 250 microseconds while it is busy, zuvloop not while no timer is
-pending."""
+in each turn has fewer system calls: rloop polls every 250 microseconds while it is busy, zuvloop does not poll while no timer is
+pending, and ferroloop not while no descriptor is watched. No descriptor is watched in the rows before `reader`, and no timer
+is pending but in those about timers."""
 
 
 def merged(documents: list[dict[str, Any]]) -> dict[str, Any]:

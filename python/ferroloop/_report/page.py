@@ -273,7 +273,7 @@ def _distribution_card(loop: LoopRecord) -> str:
     heads = ("", *(title for title, _ in known))
     rows = _distribution_table([distribution for _, distribution in known])
     note = (
-        '<p class="note">A turn is one poll with the callbacks after it. A delay is how late a due '
+        '<p class="note">A turn runs the callbacks that were ready when it began. A delay is how late a due '
         "timer or a queued callback began.</p>"
     )
     return f'<div class="card"><h3>Turns and delays</h3>{_table(heads, rows)}{note}</div>'
