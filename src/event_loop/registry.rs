@@ -26,7 +26,7 @@ impl Core {
     /// How many descriptors are watched for transports and for the program.
     pub(crate) fn watched(&self) -> usize {
         // If the program has closed the pipe, its number may be another file's entry now.
-        let entry = self.signal_key.and_then(|key| self.entries.get(key));
+        let entry = self.signals.key.and_then(|key| self.entries.get(key));
         let ours = usize::from(matches!(entry, Some(Entry::Signals)));
         self.entries.count() - ours
     }
@@ -35,7 +35,7 @@ impl Core {
     /// What other threads hand in is seen without a poll.
     #[inline]
     pub(crate) fn needs_no_poll(&self) -> bool {
-        self.watched_signals == [0; 2] && self.watched() == 0
+        !self.signals.are_watched() && self.watched() == 0
     }
 }
 

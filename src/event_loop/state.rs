@@ -20,6 +20,7 @@ use crate::error::{Raises, no_memory};
 use crate::event_loop::observe::insight::{CALLS, ENTRIES, Insight};
 use crate::event_loop::observe::slow::Frame;
 use crate::event_loop::queue::{Ready, ReadyQueue, visit_handle};
+use crate::event_loop::signals::Signals;
 use crate::event_loop::source::{Source, Watch};
 use crate::handle::{Handle, TimerHandle};
 use crate::logic::inbox::{Bell, Inbox, Queue};
@@ -36,7 +37,6 @@ use crate::py::lifetime::object;
 use crate::sys::clock;
 use crate::sys::datagram::Batch;
 use crate::sys::poller::{Events, Poller};
-use crate::sys::wakeup::SignalPipe;
 
 /// The most that one `recv` asks for: asyncio's `max_size`.
 pub(crate) const SCRATCH: usize = 256 * 1024;
@@ -118,14 +118,8 @@ pub(crate) struct Core {
     pub(crate) events: Option<Events>,
     /// The poller, for the loop's thread: `None` during a wait, and before the first one.
     pub(crate) poller: Option<Arc<Poller>>,
-    /// The pipe to which signals write; made when it is first needed.
-    pub(crate) signals: Option<SignalPipe>,
-    /// The key of the signal pipe.
-    pub(crate) signal_key: Option<Key>,
-    /// The turn in which the last of the watched signals was given up.
-    pub(crate) signals_given_up: Option<u64>,
-    /// The signal numbers of which `_handle_signals` is told.
-    pub(crate) watched_signals: [u64; 2],
+    /// The signal pipe, and which signals the loop handles.
+    pub(crate) signals: Signals,
     /// The read buffer; `None` during a read.
     pub(crate) scratch: Option<Box<[u8]>>,
     /// The windows for what TLS connections receive and decrypt; `None` while one uses them.
@@ -428,7 +422,7 @@ impl EventLoop {
                 std::mem::take(&mut core.timers),
                 std::mem::take(&mut core.entries),
                 core.contexts.take(),
-                core.signals.take(),
+                core.signals.take_pipe(),
                 core.spare.take(),
             )
         });
