@@ -31,7 +31,7 @@ impl EventLoop {
             self.enter_life(Life::Closed);
         }
         self.forget_all_wakeups(py);
-        let signals = self.core.with(py, |core| core.signals.take_pipe());
+        let signals = self.core.with(py, |core| core.signals.take());
         let selector = self.slots.with(py, |slots| slots.selector.take());
         drop((self.take_poller(py), signals, selector));
     }

@@ -26,7 +26,8 @@ impl Core {
     /// How many descriptors are watched for transports and for the program.
     pub(crate) fn watched(&self) -> usize {
         // If the program has closed the pipe, its number may be another file's entry now.
-        let entry = self.signals.key.and_then(|key| self.entries.get(key));
+        let key = self.signals.as_ref().map(|(_, key)| *key);
+        let entry = key.and_then(|key| self.entries.get(key));
         let ours = usize::from(matches!(entry, Some(Entry::Signals)));
         self.entries.count() - ours
     }
@@ -35,7 +36,7 @@ impl Core {
     /// What other threads hand in is seen without a poll.
     #[inline]
     pub(crate) fn needs_no_poll(&self) -> bool {
-        !self.signals.are_watched() && self.watched() == 0
+        self.watched_signals.is_empty() && self.watched() == 0
     }
 }
 

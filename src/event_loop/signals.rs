@@ -6,7 +6,6 @@
 use crate::error::Raises;
 use crate::event_loop::state::{Entry, EventLoop};
 use crate::handle::{Callback, Handle};
-use crate::logic::slab::Key;
 use crate::py::calling::call::Args;
 use crate::py::calling::names::name;
 use crate::py::lifetime::object;
@@ -17,42 +16,11 @@ use crate::sys::wakeup::SignalPipe;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-/// What a loop has for signals.
-#[derive(Default)]
-pub(crate) struct Signals {
-    /// The pipe to which signals write; made when it is first needed.
-    pipe: Option<SignalPipe>,
-    /// The key of the pipe in the registry.
-    pub(super) key: Option<Key>,
-    /// The signal numbers of which `_handle_signals` is told.
-    watched: [u64; 2],
-    /// The turn in which the last of these was given up.
-    given_up: Option<u64>,
-}
-
-impl Signals {
-    /// Whether `_handle_signals` is told of any signal.
-    #[inline]
-    pub(crate) fn are_watched(&self) -> bool {
-        self.watched != [0; 2]
-    }
-
-    /// Takes out the pipe; nothing may write to it any more.
-    pub(crate) fn take_pipe(&mut self) -> Option<SignalPipe> {
-        self.pipe.take()
-    }
-
-    /// The word and the bit of `signal` in `watched`.
-    fn place(signal: u8) -> (usize, u64) {
-        (usize::from(signal >> 6) & 1, 1_u64 << (signal & 63))
-    }
-}
-
 impl EventLoop {
     /// The writing end of the signal pipe, made and watched when first asked for.
     fn wakeup_descriptor(&self, py: Python<'_>) -> PyResult<i32> {
         let existing = self.core.with(py, |core| {
-            core.signals.pipe.as_ref().map(SignalPipe::writer)
+            core.signals.as_ref().map(|(pipe, _)| pipe.writer())
         });
         if let Some(writer) = existing {
             return Ok(writer);
@@ -67,9 +35,7 @@ impl EventLoop {
         self.poller(py)?
             .watch_level(reader, key.0, directions, false)
             .or_raise()?;
-        self.core.with(py, |core| {
-            (core.signals.pipe, core.signals.key) = (Some(pipe), Some(key));
-        });
+        self.core.with(py, |core| core.signals = Some((pipe, key)));
         Ok(writer)
     }
 
@@ -83,30 +49,16 @@ impl EventLoop {
         Ok((writer, set_wakeup_fd(py, writer)?))
     }
 
-    /// Sets whether `_handle_signals` is told about `signal`.
-    ///
-    /// While no signal is watched, nothing reads the pipe in a busy loop. The first signal that is watched must not be
-    /// told of what came before, except in the turn in which another one was given up and in the next: asyncio
-    /// reads what was pending then in that next turn.
+    /// Sets whether `_handle_signals` is told about `signal`. Drops what came before the first one was watched.
     pub(crate) fn watch_signal(&self, py: Python<'_>, signal: u8, watched: bool) {
-        let (word, bit) = Signals::place(signal);
         self.core.with(py, |core| {
-            let (turn, signals) = (core.turn, &mut core.signals);
-            let others = signals.are_watched();
             if !watched {
-                signals.watched[word] &= !bit;
-                if others && !signals.are_watched() {
-                    signals.given_up = Some(turn);
-                }
-                return;
+                core.watched_signals.remove(signal, core.turn);
+            } else if core.watched_signals.add(signal, core.turn)
+                && let Some((pipe, _)) = &core.signals
+            {
+                pipe.take();
             }
-            let pending = signals
-                .given_up
-                .is_some_and(|given_up| turn <= given_up + 1);
-            if !others && !pending {
-                signals.pipe.as_ref().map(SignalPipe::take);
-            }
-            signals.watched[word] |= bit;
         });
     }
 
@@ -134,12 +86,10 @@ impl EventLoop {
     pub(crate) fn take_signals(this: &Bound<'_, Self>) -> PyResult<()> {
         let py = this.py();
         let numbers = this.get().core.with(py, |core| {
-            let Signals { pipe, watched, .. } = &core.signals;
-            let mut numbers = pipe.as_ref().map(SignalPipe::take).unwrap_or_default();
-            numbers.retain(|signal| {
-                let (word, bit) = Signals::place(*signal);
-                watched[word] & bit != 0
-            });
+            let mut numbers = (core.signals.as_ref())
+                .map(|(pipe, _)| pipe.take())
+                .unwrap_or_default();
+            numbers.retain(|signal| core.watched_signals.contains(*signal));
             numbers
         });
         let handled = py.check_signals();

@@ -20,7 +20,6 @@ use crate::error::{Raises, no_memory};
 use crate::event_loop::observe::insight::{CALLS, ENTRIES, Insight};
 use crate::event_loop::observe::slow::Frame;
 use crate::event_loop::queue::{Ready, ReadyQueue, visit_handle};
-use crate::event_loop::signals::Signals;
 use crate::event_loop::source::{Source, Watch};
 use crate::handle::{Handle, TimerHandle};
 use crate::logic::inbox::{Bell, Inbox, Queue};
@@ -28,6 +27,7 @@ use crate::logic::progress::Progress;
 use crate::logic::slab::{Key, Slab};
 use crate::logic::tally::Tally;
 use crate::logic::timer_heap::TimerHeap;
+use crate::logic::watched_signals::WatchedSignals;
 use crate::py::cell::LoopCell;
 use crate::py::context::{self, Context, ContextCache, Snapshot};
 use crate::py::data::spare::Spare;
@@ -37,6 +37,7 @@ use crate::py::lifetime::object;
 use crate::sys::clock;
 use crate::sys::datagram::Batch;
 use crate::sys::poller::{Events, Poller};
+use crate::sys::wakeup::SignalPipe;
 
 /// The most that one `recv` asks for: asyncio's `max_size`.
 pub(crate) const SCRATCH: usize = 256 * 1024;
@@ -118,8 +119,10 @@ pub(crate) struct Core {
     pub(crate) events: Option<Events>,
     /// The poller, for the loop's thread: `None` during a wait, and before the first one.
     pub(crate) poller: Option<Arc<Poller>>,
-    /// The signal pipe, and which signals the loop handles.
-    pub(crate) signals: Signals,
+    /// The pipe to which signals write, and its key; made when it is first needed.
+    pub(crate) signals: Option<(SignalPipe, Key)>,
+    /// The signal numbers of which `_handle_signals` is told.
+    pub(crate) watched_signals: WatchedSignals,
     /// The read buffer; `None` during a read.
     pub(crate) scratch: Option<Box<[u8]>>,
     /// The windows for what TLS connections receive and decrypt; `None` while one uses them.
@@ -422,7 +425,7 @@ impl EventLoop {
                 std::mem::take(&mut core.timers),
                 std::mem::take(&mut core.entries),
                 core.contexts.take(),
-                core.signals.take_pipe(),
+                core.signals.take(),
                 core.spare.take(),
             )
         });

@@ -13,6 +13,7 @@
 //! - `response_head`: which writes wait for the next one
 //! - `tls_records`: where TLS records end
 //! - `wakeup_stack`: which loops hold the wake-up descriptor
+//! - `watched_signals`: which signals have handlers
 
 pub(crate) mod flow_control;
 pub(crate) mod histogram;
@@ -28,4 +29,5 @@ pub(crate) mod tally;
 pub(crate) mod timer_heap;
 pub(crate) mod tls_records;
 pub(crate) mod wakeup_stack;
+pub(crate) mod watched_signals;
 pub(crate) mod write_queue;
