@@ -24,7 +24,7 @@ from typing import Any
 
 from cases.counted import WORKLOADS
 from harness import callgrind
-from harness.loops import PLAIN, installed
+from harness.loops import OURS, PLAIN, PROFILED, installed
 
 FOLDER = Path(__file__).parent
 NAMES = ["import", *WORKLOADS]
@@ -150,6 +150,7 @@ def main() -> int:
     parser.add_argument("output", type=Path)
     parser.add_argument("--loops", nargs="+", default=list(PLAIN))
     parser.add_argument("--workload", nargs="+", choices=NAMES, default=NAMES)
+    parser.add_argument("--profiled", action="store_true", help="ours was built with a profile")
     parser.add_argument("--times", type=int, default=1)
     options = parser.parse_args()
     for program in ("valgrind", "strace"):
@@ -163,9 +164,10 @@ def main() -> int:
     document["machine"] = platform.machine()
     versions = installed(tuple(options.loops))
     for loop, version in versions.items():
-        document["loops"][loop] = version
+        column = PROFILED if loop == OURS and options.profiled else loop
+        document["loops"][column] = version
         for name, figures in count(loop, options.workload, options.times).items():
-            document["workloads"].setdefault(name, {})[loop] = figures
+            document["workloads"].setdefault(name, {})[column] = figures
             print(f"{loop:12}{name:24}{figures}", flush=True)
         options.output.write_text(json.dumps(document, indent=1) + "\n")
     return 0

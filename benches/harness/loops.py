@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 OURS = "ferroloop"
+#: The column of ours in tables of counts, when it was built with a profile.
+PROFILED = "ferroloop, profile"
 PLAIN = ("asyncio", OURS, "uvloop", "rloop", "rsloop", "zuvloop")
 # aiofastnet is no loop: it replaces the networking methods of one.
 PATCHED = ("asyncio+aiofastnet", "uvloop+aiofastnet")

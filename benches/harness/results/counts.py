@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from harness.loops import OURS, PLAIN
+from harness.loops import OURS, PLAIN, PROFILED
 from harness.results.table import aligned
 
 Cells = dict[str, dict[str, Any]]
@@ -36,7 +36,7 @@ def merged(documents: list[dict[str, Any]]) -> dict[str, Any]:
 def _compared(name: str, cells: Cells, key: str) -> tuple[float, str, float] | None:
     """Our figure, the best other loop and its figure; None where one of the two is missing."""
     # asyncio is imported before anything is counted.
-    left_out = {OURS, "asyncio"} if name == "import" else {OURS}
+    left_out = {OURS, PROFILED, *(["asyncio"] if name == "import" else [])}
     others = {
         loop: figures[key]
         for loop, figures in cells.items()
@@ -67,7 +67,10 @@ def _ratio(name: str, cells: Cells, key: str) -> str:
 
 
 def _table(document: dict[str, Any], key: str, last: str) -> str:
-    loops = [loop for loop in PLAIN if loop in document["loops"]]
+    columns = [
+        column for loop in PLAIN for column in ((loop, PROFILED) if loop == OURS else (loop,))
+    ]
+    loops = [column for column in columns if column in document["loops"]]
     lines = [["operation", *loops, last]]
     for name, cells in document["workloads"].items():
         line = [f"`{name}`"]
@@ -92,7 +95,8 @@ def _failures(document: dict[str, Any]) -> list[str]:
 
 def page(document: dict[str, Any], version: str) -> str:
     """The page."""
-    loops = ", ".join(f"{loop} {text}" for loop, text in document["loops"].items() if loop != OURS)
+    versions = document["loops"].items()
+    loops = ", ".join(f"{loop} {text}" for loop, text in versions if loop not in {OURS, PROFILED})
     rows = document["workloads"].items()
     ratios = [ratio for row in rows if (ratio := _instructions_ratio(*row)) is not None]
     least = sum(ratio < 1 for ratio in ratios)
@@ -112,6 +116,11 @@ def page(document: dict[str, Any], version: str) -> str:
         "## System calls",
         _table(document, "calls", "ours - fewest other"),
     ]
+    if PROFILED in document["loops"]:
+        parts.insert(
+            3,
+            f"*{PROFILED}* is built as release wheels are; the ratios are those of the build without a profile.",
+        )
     failures = _failures(document)
     if failures:
         parts += ["## Not counted", "\n".join(failures)]
