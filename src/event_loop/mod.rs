@@ -12,8 +12,8 @@
 //! - `registration`: the place of one source there, and the kernel's watch of its descriptor
 //! - `signals`: the loop's pipe, to which signals write
 //! - `wakeup`: which loop CPython's signal handler writes to
-//! - `owner`: what handles ask of their loop
 //! - `user_code`: the one place through which user code is called
+//! - `poll`: the poll of a turn, and when there is none
 //! - `turn`: one turn, and turns until `stop()`
 //! - `observe`: what debug mode and a monitor measure
 //!
@@ -25,7 +25,7 @@ mod fork;
 mod job;
 pub(crate) mod methods;
 mod observe;
-mod owner;
+mod poll;
 mod queue;
 mod registration;
 mod registry;
@@ -56,7 +56,7 @@ use crate::py::lifetime::blank;
 /// Prepares the class and the handles. Call once, when the module is initialised.
 pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     blank::install::<EventLoop>(py);
-    set_owner(&owner::Loops);
+    set_owner(&methods::owner::Loops);
     let class = EventLoop::type_object(py);
     method::<methods::object::SetAttribute>(&class)?;
     accelerate(&class)

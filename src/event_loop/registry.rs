@@ -31,13 +31,6 @@ impl Core {
         let ours = usize::from(matches!(entry, Some(Entry::Signals)));
         self.entries.count() - ours
     }
-
-    /// Whether a poll would return nothing that matters: no descriptor is watched, and the loop handles no signal.
-    /// What other threads hand in is seen without a poll.
-    #[inline]
-    pub(crate) fn needs_no_poll(&self) -> bool {
-        self.watched_signals.is_empty() && self.watched() == 0
-    }
 }
 
 impl EventLoop {

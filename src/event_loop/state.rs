@@ -8,7 +8,6 @@
 //! are locked by all, and the flags are atomics: any thread may ask for them.
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
@@ -267,27 +266,6 @@ impl EventLoop {
     pub(crate) fn poller(&self, py: Python<'_>) -> PyResult<Arc<Poller>> {
         let poller = self.poller.with(py, |poller| poller.clone());
         poller.ok_or_else(|| self.refusal())
-    }
-
-    /// Polls without waiting, unless some of the last events were not queued yet or nothing is watched; `false` in that
-    /// last case. `None` once the loop is closed, or in a forked child.
-    #[inline]
-    pub(crate) fn glance(&self, py: Python<'_>) -> Option<io::Result<bool>> {
-        self.core.with(py, |core| {
-            if core.events.as_ref().is_some_and(|events| events.len() > 0) {
-                // There was no memory to queue them.
-                return Some(Ok(true));
-            }
-            if core.poller.is_none() {
-                core.poller = self.poller.with(py, |poller| poller.clone());
-            }
-            let poller = core.poller.as_ref()?;
-            if core.needs_no_poll() {
-                return Some(Ok(false));
-            }
-            let events = core.events.get_or_insert_with(Events::new);
-            Some(poller.look(events).map(|()| true))
-        })
     }
 
     /// Removes the poller; its descriptors are closed when its last user is done.

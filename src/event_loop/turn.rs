@@ -1,17 +1,14 @@
 //! One turn of the loop, and turns until `stop()`.
 //!
-//! Loop thread only. A turn polls first, also while callbacks wait, because programs rely on
-//! `await sleep(0)` letting I/O proceed; only a busy loop that watches nothing does not poll. A turn then
-//! runs exactly the entries that were queued when it began.
+//! Loop thread only. A turn polls first (`poll`). It then runs exactly the entries that were queued when it
+//! began.
 
 use std::collections::TryReserveError;
-use std::io;
 use std::sync::atomic::Ordering;
 
-use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 
-use crate::error::{no_memory, os_error};
+use crate::error::no_memory;
 use crate::event_loop::observe::insight::{TIMES, TURNS, Times};
 use crate::event_loop::queue::{Ready, ReadyQueue};
 use crate::event_loop::source::Readiness;
@@ -20,13 +17,9 @@ use crate::handle::{Handle, TimerHandle};
 use crate::logic::inbox::Queue;
 use crate::logic::slab::Key;
 use crate::logic::timer_heap::Sink;
-use crate::py::calling::call;
-use crate::py::calling::names::name;
 use crate::py::lifetime::object;
 use crate::py::lifetime::shelf;
-use crate::py::value::Float;
-use crate::sys::clock;
-use crate::sys::poller::{Events, LONGEST};
+use crate::sys::poller::Events;
 
 impl EventLoop {
     /// Runs turns until `stop()` was called; forgets the stop afterwards.
@@ -197,106 +190,6 @@ impl EventLoop {
         }
         let first = event_loop.core.with(py, |core| core.timers.first());
         Ok(first.map(|first| (first - now).max(0.0)))
-    }
-
-    /// Waits for events; true if a signal interrupted the wait.
-    #[inline]
-    fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let waited = if timeout == Some(0.0) && !self.own_wait.load(Ordering::Relaxed) {
-            let glance = self.glance(py).ok_or_else(|| self.refusal())?;
-            if matches!(glance, Ok(false)) {
-                // A poll would have reported a signal, also where no callback runs Python code.
-                py.check_signals()?;
-            }
-            glance.map(drop)
-        } else {
-            self.wait(py, timeout)?
-        };
-        match waited {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
-            Err(error) => Err(os_error(&error)),
-            Ok(()) => Ok(false),
-        }
-    }
-
-    /// As `poll`, for a loop that may have to wait.
-    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<io::Result<()>> {
-        let (events, poller) =
-            (self.core).with(py, |core| (core.events.take(), core.poller.take()));
-        let mut events = events.unwrap_or_else(Events::new);
-        // There was no memory to queue them.
-        let left = events.len() > 0;
-        let own_wait = self.own_wait.load(Ordering::Relaxed);
-        if own_wait && !left {
-            self.select(py, timeout)?;
-        }
-        let poller = match poller {
-            Some(poller) if !own_wait => poller,
-            _ => self.poller(py)?,
-        };
-        let waited = if left {
-            Ok(())
-        } else if own_wait || !self.bell.sleep() {
-            poller.look(&mut events)
-        } else {
-            self.fall_asleep(py);
-            let waited = py.detach(|| poller.wait(&mut events, timeout));
-            self.wake_up(py);
-            waited
-        };
-        self.core.with(py, |core| {
-            (core.events, core.poller) = (Some(events), Some(poller));
-        });
-        Ok(waited)
-    }
-
-    /// Waits by the `select` of a program's selector, which gets in each turn the time-out that
-    /// asyncio would pass.
-    #[cold]
-    fn select(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
-        let selector = (self.slots).with(py, |slots| {
-            slots.selector.as_ref().map(|it| it.clone_ref(py))
-        });
-        let Some(selector) = selector else {
-            return Err(self.refusal());
-        };
-        let sleeps = timeout != Some(0.0) && self.bell.sleep();
-        let timeout = if sleeps {
-            timeout.map(|seconds| seconds.min(LONGEST))
-        } else {
-            Some(0.0)
-        };
-        if sleeps {
-            self.fall_asleep(py);
-        } else {
-            self.progress.step();
-        }
-        let selected = timeout
-            .map(Float)
-            .into_bound_py_any(py)
-            .and_then(|timeout| call::method1(selector.bind(py), name!(py, select), &timeout));
-        if sleeps {
-            self.wake_up(py);
-        }
-        selected.map(drop)
-    }
-
-    /// Notes that the loop waits because there is nothing to do.
-    #[inline]
-    fn fall_asleep(&self, py: Python<'_>) {
-        self.progress.fall_asleep();
-        self.end_turn(py);
-        self.core
-            .with(py, |core| core.tally.fall_asleep(clock::monotonic));
-    }
-
-    /// Notes that it no longer waits.
-    #[inline]
-    fn wake_up(&self, py: Python<'_>) {
-        self.core
-            .with(py, |core| core.tally.wake_up(clock::monotonic));
-        self.bell.wake();
-        self.progress.wake_up();
     }
 
     /// Runs an entry of the ready queue and sends the writes that it has left delayed.

@@ -43,6 +43,25 @@ pub(crate) fn identity() -> usize {
     }
 }
 
+/// Whether the interpreter has another thread than the calling one. Without the GIL, always.
+#[inline]
+pub(crate) fn has_others(_py: Python<'_>) -> bool {
+    #[cfg(Py_GIL_DISABLED)]
+    {
+        true
+    }
+    #[cfg(not(Py_GIL_DISABLED))]
+    {
+        // SAFETY: the calling thread is attached.
+        let interpreter = unsafe { ffi::PyInterpreterState_Get() };
+        // SAFETY: the interpreter of an attached thread exists.
+        let first = unsafe { ffi::PyInterpreterState_ThreadHead(interpreter) };
+        // SAFETY: a thread is taken out of the list only with the GIL, which this one holds, so `first` exists.
+        let second = unsafe { ffi::PyThreadState_Next(first) };
+        !second.is_null()
+    }
+}
+
 /// The identifier of the calling thread.
 #[inline]
 pub(crate) fn ident() -> u64 {

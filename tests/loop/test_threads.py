@@ -14,6 +14,7 @@ from functools import partial
 import pytest
 
 from support.loops import PATIENCE, Factory, run
+from support.programs import run_code
 
 Loop = asyncio.AbstractEventLoop
 
@@ -254,3 +255,31 @@ async def test_a_thread_without_a_frame_of_pythons_may_call_it(loop: Loop, debug
     # The thread runs the method itself, as threads of native libraries do.
     _thread.start_new_thread(loop.call_soon_threadsafe, (done.set_result, "told"))
     assert await done == "told"
+
+
+NATIVE_CHAIN = """
+    import functools, threading
+
+    loop = new_loop()
+    again = functools.partial(loop.call_soon)
+    again.__setstate__((loop.call_soon, (again,), {}, None))
+    loop.call_soon(again)
+    event = threading.Event()
+
+    def stop():
+        event.wait()
+        loop.call_soon_threadsafe(loop.stop)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    loop.call_soon(event.set)
+    loop.run_forever()
+    thread.join()
+    loop.close()
+    print("stopped")
+"""
+
+
+def test_other_threads_run_while_callbacks_run_no_python_code(kind: str) -> None:
+    """No bytecode runs in which CPython would have the loop's thread give up the GIL."""
+    assert run_code(kind, NATIVE_CHAIN) == (0, "stopped\n", "")

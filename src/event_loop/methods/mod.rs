@@ -5,9 +5,11 @@
 //! - `tasks`: `create_future`, `create_task`
 //! - `watchers`: `add_reader`, `add_writer`
 //! - `object`: the other methods that Python sees
+//! - `owner`: what handles ask of their loop
 
 pub(crate) mod completing;
 pub(crate) mod object;
+pub(crate) mod owner;
 pub(crate) mod running;
 pub(crate) mod schedule;
 pub(crate) mod tasks;
