@@ -79,7 +79,7 @@ def _table(document: dict[str, Any], key: str, last: str) -> str:
             if value is None:
                 line.append("-")
             else:
-                line.append(f"{value:,}" if key == "instructions" else f"{max(value, 0):.1f}")
+                line.append(f"{value:,}" if key == "instructions" else f"{max(value, 0) + 0.0:.1f}")
         lines.append([*line, _ratio(name, cells, key)])
     return aligned(lines, texts=1)
 
