@@ -8,7 +8,8 @@ replace each other, so every ratio is one of loops that ran side by side.
 
     python benches/publish.py 3.14 --counts COUNTS.json [MORE.json ...]
 
-writes what `count_loops.py` counted, which also decides rows of the tables whose rounds disagree, to `benches/results/3.14-counts.json` and `docs/results/3.14-counts.md`.
+writes what `count_loops.py` counted to `benches/results/3.14-counts.json` and `docs/results/3.14-counts.md`. It also
+decides rows of the tables whose rounds disagree.
 """
 
 from __future__ import annotations

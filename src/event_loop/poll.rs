@@ -32,12 +32,9 @@ impl EventLoop {
     /// Waits for events; true if a signal interrupted the wait.
     #[inline]
     pub(super) fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let waited = if timeout == Some(0.0) && !self.own_wait.load(Ordering::Relaxed) {
-            if thread::has_others(py) {
-                self.share(py)?
-            } else {
-                self.glance(py)?
-            }
+        let busy = timeout == Some(0.0);
+        let waited = if busy && !self.own_wait.load(Ordering::Relaxed) && !thread::has_others(py) {
+            self.glance(py)?
         } else {
             self.wait(py, timeout)?
         };
@@ -57,21 +54,6 @@ impl EventLoop {
             py.check_signals()?;
         }
         Ok(glance.map(drop))
-    }
-
-    /// As `glance`, but lets other threads have the GIL meanwhile, as asyncio does in each turn.
-    #[inline(never)]
-    fn share(&self, py: Python<'_>) -> PyResult<io::Result<()>> {
-        let poller = self.poller(py)?;
-        let events = self.core.with(py, |core| core.events.take());
-        let mut events = events.unwrap_or_else(Events::new);
-        let result = if events.len() > 0 {
-            Ok(())
-        } else {
-            py.detach(|| poller.look(&mut events))
-        };
-        self.core.with(py, |core| core.events = Some(events));
-        Ok(result)
     }
 
     /// Polls without waiting, unless some of the last events were not queued yet or nothing is watched; `false` in that
@@ -95,7 +77,8 @@ impl EventLoop {
         })
     }
 
-    /// As `poll`, for a loop that may have to wait.
+    /// As `poll`, for a loop that may have to wait, or that lets other threads have the GIL, as asyncio does in each
+    /// turn.
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<io::Result<()>> {
         let (events, poller) =
             (self.core).with(py, |core| (core.events.take(), core.poller.take()));
@@ -112,13 +95,15 @@ impl EventLoop {
         };
         let waited = if left {
             Ok(())
-        } else if own_wait || !self.bell.sleep() {
+        } else if own_wait {
             poller.look(&mut events)
-        } else {
+        } else if timeout != Some(0.0) && self.bell.sleep() {
             self.fall_asleep(py);
             let waited = py.detach(|| poller.wait(&mut events, timeout));
             self.wake_up(py);
             waited
+        } else {
+            py.detach(|| poller.look(&mut events))
         };
         self.core.with(py, |core| {
             (core.events, core.poller) = (Some(events), Some(poller));

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+from collections.abc import Callable
 
 import pytest
 
@@ -137,6 +138,16 @@ def test_a_number_that_became_a_blocking_file_is_not_put_back(kind: str, new_loo
 TURNS = [0, 1, 2, 10, 40]
 
 
+async def handle_after(loop: Loop, turns: int, handler: Callable[[], object]) -> None:
+    """Handle SIGUSR1 after so many turns, for five turns."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    loop.add_signal_handler(signal.SIGUSR1, handler)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    loop.remove_signal_handler(signal.SIGUSR1)
+
+
 @pytest.mark.parametrize("turns", TURNS)
 @pytest.mark.parametrize("watches", [False, True])
 def test_a_handler_is_not_told_of_a_signal_from_before_it(
@@ -148,12 +159,7 @@ def test_a_handler_is_not_told_of_a_signal_from_before_it(
 
     async def main() -> None:
         os.kill(os.getpid(), signal.SIGUSR1)
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        loop.add_signal_handler(signal.SIGUSR1, heard.append, "loop")
-        for _ in range(5):
-            await asyncio.sleep(0)
-        loop.remove_signal_handler(signal.SIGUSR1)
+        await handle_after(loop, turns, lambda: heard.append("loop"))
 
     before = signal.signal(signal.SIGUSR1, lambda *_: heard.append("program"))
     if watches:
@@ -178,12 +184,7 @@ def test_a_pending_signal_is_for_a_handler_that_is_there_by_the_next_turn(
         loop.add_signal_handler(signal.SIGUSR1, heard.append, "first")
         os.kill(os.getpid(), signal.SIGUSR1)
         loop.remove_signal_handler(signal.SIGUSR1)
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        loop.add_signal_handler(signal.SIGUSR1, heard.append, "second")
-        for _ in range(5):
-            await asyncio.sleep(0)
-        loop.remove_signal_handler(signal.SIGUSR1)
+        await handle_after(loop, turns, lambda: heard.append("second"))
 
     run(loop, main())
     assert heard == (["second"] if turns < 2 else [])
